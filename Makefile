@@ -1,0 +1,61 @@
+# make book   set everything up, run the study on the embedded ECGs, build the book
+# make test   set everything up, check the code, run the tests
+PYTHON ?= python3
+STUDY ?= workflow/studies/sample.yml
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONNOUSERSITE := 1
+
+.PHONY: book test test-all lint format lab lock publish clean
+
+book: $(READY)
+	@leadmin run --all --study $(STUDY)
+
+test: lint
+	@$(BIN)/python -m pytest
+
+test-all: lint
+	@$(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@$(BIN)/python workflow/pair_notebooks.py --check
+
+format: $(READY)
+	@ruff check --fix .
+	@ruff format .
+	@$(BIN)/python workflow/pair_notebooks.py
+
+lab: $(READY)
+	@jupyter lab
+
+publish: $(READY)
+	@leadmin publish --study $(STUDY)
+
+# Installs exactly what requirements.lock names. The stamp is written last, so that a broken
+# installation is repeated.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	sys.exit(0 if v >= (3, 11) else "leadmin needs Python 3.11 or newer, this is %d.%d; try: make PYTHON=python3.12" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing packages into $(VENV) (a few minutes the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+# Renews the pins from what pyproject.toml asks for, in an environment of its own.
+lock:
+	@rm -rf $(VENV)-lock
+	@$(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "setuptools>=77" ".[dev,slurm]"
+	@$(VENV)-lock/bin/python workflow/write_lock.py > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+	@rm -rf $(VENV)-lock
+
+clean:
+	rm -rf outputs .mypy_cache .ruff_cache .pytest_cache .snakemake

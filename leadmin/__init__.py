@@ -1,0 +1,51 @@
+"""Lead-Minimal ECG: how few leads do you really need?
+
+Examples
+--------
+>>> import leadmin
+>>> classifier = leadmin.load("outputs/sample/runs/3-lead-I-II-V2")  # doctest: +SKIP
+>>> classifier.leads  # doctest: +SKIP
+('I', 'II', 'V2')
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leadmin.checkpoint import EcgClassifier
+
+__all__ = ["load"]
+
+
+def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClassifier":
+    """Load a trained network, ready to use.
+
+    Parameters
+    ----------
+    name : str or Path
+        A configuration that was trained below ``runs``, a run folder, or a checkpoint file.
+        Of a run, the first seed of its primary recipe is taken.
+    runs : str or Path
+        The folder of runs.
+
+    Returns
+    -------
+    EcgClassifier
+        Its `predict` checks shape, unit, sampling rate and lead order.
+
+    Raises
+    ------
+    LeadminError
+        If there is no such checkpoint or it is damaged.
+    """
+    from leadmin.checkpoint import load_checkpoint
+    from leadmin.study import load_run
+
+    path = Path(name)
+    if path.suffix in {".json", ".safetensors"}:
+        return load_checkpoint(path)
+    folder = path if path.is_dir() else Path(runs) / name
+    run = load_run(folder)
+    pattern = f"{run.recipes[0]}-seed0*.json"
+    found = sorted((folder / "checkpoints").glob(pattern))
+    return load_checkpoint(found[0] if found else folder / "checkpoints" / pattern)

@@ -1,0 +1,54 @@
+"""Writing files so that a half-written one never carries the final name."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
+
+    Parameters
+    ----------
+    path : Path
+        The final file name. Missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        A name in the same folder, with the same suffix, that does not exist yet.
+        If the block raises, whatever was written there is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = scratch / path.name
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8, all or nothing."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` as indented JSON, all or nothing.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` holds a NaN or an infinity, which JSON has no word for.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

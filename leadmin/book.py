@@ -1,0 +1,242 @@
+"""From executed notebooks to the HTML book.
+
+The book's sources are gathered in one folder per study, ``outputs/<study>/book/source``: the
+prose chapters of ``book/``, the executed copies of the notebooks, one page per run, and a
+provenance page that is made from what the runs recorded about themselves. Jupyter Book builds
+that folder, and only a finished build replaces the previous one.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from leadmin.atomic import write_json, write_text
+from leadmin.errors import LeadminError
+from leadmin.leads import resolve
+from leadmin.study import Run, Study, load_runs
+
+CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
+
+
+def build_book(study: Study, root: Path) -> Path:
+    """Gather the sources of a study's book and build it, warnings being errors.
+
+    Parameters
+    ----------
+    study : Study
+        A study whose runs, chapters and analysis are finished.
+    root : Path
+        The source tree.
+
+    Returns
+    -------
+    Path
+        The book's ``index.html``.
+
+    Raises
+    ------
+    LeadminError
+        If something is unfinished or the build fails.
+    """
+    folder = root / "outputs" / study.name / "book"
+    source = folder / "source"
+    gather(study, root, source)
+    scratch = folder / "build"
+    shutil.rmtree(scratch, ignore_errors=True)
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(source)]
+    command += ["--path-output", str(scratch), "-n", "-W", "--keep-going", "--quiet"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    index = scratch / "_build" / "html" / "index.html"
+    if result.returncode or not index.is_file():
+        raise LeadminError(
+            f"{source}: the book does not build\n{result.stdout[-4000:]}\n{result.stderr[-8000:]}"
+        )
+    html = folder / "html"
+    shutil.rmtree(html, ignore_errors=True)
+    index.parent.rename(html)
+    shutil.rmtree(scratch)
+    return html / "index.html"
+
+
+def gather(study: Study, root: Path, target: Path) -> None:
+    """Put everything that the book of ``study`` is made of into the folder ``target``."""
+    out = root / "outputs" / study.name
+    runs = load_runs(out / "runs", [resolve(name).name for name in study.configurations])
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(root / "book", target)
+    shutil.copyfile(root / "_config.yml", target / "_config.yml")
+    notebooks = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in CHAPTERS}
+    notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in runs.items()}
+    machine: list[tuple[str, Any]] = []
+    for page, path in notebooks.items():
+        if not path.is_file():
+            raise LeadminError(f"{path}: this notebook has not been executed; run the study")
+        notebook = nbformat.read(path, as_version=4)
+        machine.append((page, notebook.metadata.get("papermill", {})))
+        if page.startswith("runs/"):
+            _title_run(notebook, runs[page.removeprefix("runs/")])
+        _tidy(notebook)
+        destination = target / f"{page}.ipynb"
+        destination.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, destination)
+    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    write_text(
+        target / "_toc.yml", yaml.safe_dump(_list_runs(contents, runs), sort_keys=False)
+    )
+    write_text(target / "provenance.md", provenance_page(study, runs, machine))
+
+
+def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
+    """Give the executed template the title of its configuration."""
+    first = notebook.cells[0]
+    leads = f"{len(run.leads)} lead{'s' * (len(run.leads) > 1)}"
+    first.source = re.sub(r"\A# .*", f"# {run.config}: {leads} on trial", first.source)
+
+
+def _tidy(notebook: nbformat.NotebookNode) -> None:
+    """Fold away what a reader seldom needs: the cells that hold parameters."""
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if {"parameters", "injected-parameters"} & set(tags) and "hide-input" not in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]
+
+
+def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
+    """Replace the runs in a table of contents by those of the study."""
+    for part in contents.get("parts", []):
+        for chapter in part.get("chapters", []):
+            if chapter.get("file") == "runs":
+                chapter["sections"] = [{"file": f"runs/{name}", "title": name} for name in runs]
+    return contents
+
+
+def provenance_page(
+    study: Study, runs: dict[str, Run], executions: list[tuple[str, Any]]
+) -> str:
+    """Write the page that says on which data, with what and in how long the book was made.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    runs : dict of str to Run
+        Its finished runs.
+    executions : list of (str, dict)
+        Page and papermill's own record of its execution.
+
+    Returns
+    -------
+    str
+        MyST Markdown.
+    """
+    first = next(iter(runs.values())).metrics
+    data, environment = first["provenance"]["data"], first["provenance"]
+    machines = sorted({_machine(run.metrics["provenance"]) for run in runs.values()})
+    commits = sorted({str(run.metrics["provenance"]["git_commit"]) for run in runs.values()})
+    lines = [
+        "# Provenance",
+        "",
+        f"Everything in this book that is not prose was computed by the study `{study.name}` "
+        f"({study.title}). This page was written by the build, from what each run recorded about "
+        "itself.",
+        "",
+        "## Data",
+        "",
+        *_table(
+            ("item", "value"),
+            [
+                ("source", data["source"]),
+                ("version", data["source_version"]),
+                ("SHA-256 of the inputs", f"`{data['source_sha256']}`"),
+                ("sampling rate", f"{data['sampling_rate']} Hz"),
+                ("records, patients", f"{data['n_records']:,}, {data['n_patients']:,}"),
+                ("protocol, label policy", f"{study.protocol}, {study.label_policy}"),
+                ("licence", "CC BY 4.0 {cite}`wagner2020ptbxl,wagner2022physionet`"),
+            ],
+        ),
+        "## Machine and versions",
+        "",
+        *_table(
+            ("item", "value"),
+            [
+                *(("machine", machine) for machine in machines),
+                *(("source code, commit", f"`{commit}`") for commit in commits),
+                ("Python", environment["python"]),
+                *environment["versions"].items(),
+                ("jupyter-book", version("jupyter-book")),
+            ],
+        ),
+        "A `+` behind a commit says that files had been changed since.",
+        "",
+        "## Time",
+        "",
+        "Wall-clock time of each notebook, start-up of its kernel included. Two runs go side by "
+        "side where there are two cores, one core each.",
+        "",
+        *_table(
+            ("page", "executed", "seconds"),
+            [
+                (
+                    f"[](/{page}.ipynb)",
+                    str(record.get("start_time", ""))[:10],
+                    f"{record.get('duration') or 0:.1f}",
+                )
+                for page, record in executions
+            ],
+        ),
+        "```{bibliography}",
+        ":filter: docname in docnames",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _machine(provenance: dict[str, Any]) -> str:
+    accelerator = provenance["accelerator"] or "no accelerator"
+    return (
+        f"{provenance['system']}, {provenance['processor']}, {provenance['n_cores']} cores "
+        f"({provenance['n_threads']} per run), {accelerator}"
+    )
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines] + [""]
+
+
+def publish_study(study: Study, root: Path) -> Path:
+    """Copy what is worth keeping of a study to ``book/published/<study>``.
+
+    Tables, the figures of the analysis and one summary per run; no notebooks with pictures
+    twice, no checkpoints. A folder published before is replaced as a whole.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    out = root / "outputs" / study.name
+    runs = load_runs(out / "runs", [resolve(name).name for name in study.configurations])
+    target = root / "book" / "published" / study.name
+    scratch = target.with_name(f".{study.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(out / "tables", scratch / "tables")
+    if (out / "figures").is_dir():
+        shutil.copytree(out / "figures", scratch / "figures")
+    for name, run in runs.items():
+        write_json(scratch / "runs" / name / "metrics.json", run.metrics)
+        shutil.copyfile(run.folder / "history.csv", scratch / "runs" / name / "history.csv")
+    write_json(scratch / "study.json", json.loads(json.dumps(study.__dict__)))
+    shutil.rmtree(target, ignore_errors=True)
+    scratch.rename(target)
+    return target

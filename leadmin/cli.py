@@ -1,0 +1,174 @@
+"""The command line: a thin face over the workflow, the data layer and the book."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leadmin.errors import LeadminError
+
+app = typer.Typer(
+    help="How few ECG leads do you really need? Prepare data, run the study, build the book.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SAMPLE_STUDY = Path("workflow/studies/sample.yml")
+StudyOption = Annotated[Path, typer.Option("--study", help="Study file (YAML).")]
+
+
+def source_tree() -> Path:
+    """Find the clone that this package was installed from.
+
+    Raises
+    ------
+    LeadminError
+        If the package stands alone, without notebooks and workflow.
+    """
+    root = Path(__file__).resolve().parent.parent
+    if not (root / "workflow" / "Snakefile").is_file():
+        raise LeadminError(
+            f"{root}: no workflow/Snakefile here; install from a clone with `pip install -e .`"
+        )
+    return root
+
+
+@contextmanager
+def _only_one(root: Path) -> Iterator[None]:
+    """Let one workflow at a time write below ``outputs``; a killed one leaves no lock behind."""
+    (root / "outputs").mkdir(exist_ok=True)
+    with (root / "outputs" / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LeadminError(
+                f"{root / 'outputs'}: another workflow is running here; wait until it ends"
+            ) from error
+        yield
+
+
+def _snakemake(root: Path, study: Path, targets: list[str], cores: int, profile: str) -> int:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    }
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
+    # The lock above replaces Snakemake's, which a killed process would leave behind.
+    command += ["--nolock", "--rerun-incomplete", "--profile", f"workflow/profiles/{profile}"]
+    command += ["--cores", str(cores)] if cores else []
+    command += ["--config", f"study={study.as_posix()}", "--", *targets]
+    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
+
+
+def _relative(path: Path, root: Path) -> Path:
+    """Name ``path`` as seen from ``root``, so that a study is the same wherever it is called."""
+    candidate = path if path.exists() or path.is_absolute() else root / path
+    resolved = candidate.resolve()
+    return resolved.relative_to(root) if resolved.is_relative_to(root) else resolved
+
+
+@app.command()
+def run(
+    all_configurations: Annotated[
+        bool, typer.Option("--all", help="All configurations of the study, tables and the book.")
+    ] = False,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="One configuration, or leads separated by commas; may be repeated."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Three epochs and one seed, to see that everything works.")
+    ] = False,
+    epochs: Annotated[
+        int, typer.Option(help="Other number of epochs for every recipe; 0 keeps the recipe's.")
+    ] = 0,
+    study: StudyOption = SAMPLE_STUDY,
+    cores: Annotated[int, typer.Option(help="Processor cores; 0 for all.")] = 0,
+    profile: Annotated[
+        str, typer.Option(help="Where it runs: a folder of workflow/profiles.")
+    ] = "local",
+) -> None:
+    """Run the study through papermill, as far as it is not up to date.
+
+    ``--quick`` and ``--epochs`` make a study of their own, whose results stand beside those of
+    the study they come from and never replace them.
+    """
+    from leadmin.leads import resolve
+    from leadmin.study import derive_study, load_study
+
+    if all_configurations == bool(config):
+        raise LeadminError("give either --all or --config NAME")
+    root = source_tree()
+    if not (root / "workflow" / "profiles" / profile).is_dir():
+        valid = sorted(path.name for path in (root / "workflow" / "profiles").iterdir())
+        raise LeadminError(f"profile {profile!r} does not exist; valid: {', '.join(valid)}")
+    file = _relative(study, root)
+    wanted = load_study(root / file)
+    names = [resolve(name).name for name in config or []]
+    if quick or epochs:
+        changed = 3 if quick and not epochs else epochs
+        suffix = "quick" if quick else f"{epochs}-epochs"
+        wanted = replace(wanted, name=f"{wanted.name}-{suffix}", epochs=changed, overrides={})
+        if quick:
+            wanted = replace(wanted, seeds=1, compare_seeds=1)
+        file = derive_study(wanted, root)
+    out = f"outputs/{wanted.name}"
+    targets = [f"{out}/runs/{name}/metrics.json" for name in names]
+    with _only_one(root):
+        code = _snakemake(root, file, targets or ["all"], cores, profile)
+    if code:
+        raise LeadminError(
+            f"the workflow failed; notebooks with their tracebacks are in {root / out / 'logs'}"
+        )
+    results = [root / target for target in targets or [f"{out}/book/html/index.html"]]
+    typer.echo("\n".join(map(str, results)))
+
+
+@app.command()
+def book(study: StudyOption = SAMPLE_STUDY) -> None:
+    """Assemble the executed notebooks of a study and build the HTML book."""
+    from leadmin.book import build_book
+    from leadmin.study import load_study
+
+    root = source_tree()
+    index = build_book(load_study(root / _relative(study, root)), root)
+    typer.echo(str(index))
+
+
+@app.command()
+def publish(study: StudyOption = SAMPLE_STUDY) -> None:
+    """Copy a study's tables, figures and run summaries to book/published, to be committed."""
+    from leadmin.book import publish_study
+    from leadmin.study import load_study
+
+    root = source_tree()
+    folder = publish_study(load_study(root / _relative(study, root)), root)
+    typer.echo(str(folder))
+
+
+@app.command()
+def configs() -> None:
+    """List the lead configurations."""
+    from leadmin.leads import configurations
+
+    for configuration in configurations().values():
+        typer.echo(f"{configuration.name:16} {', '.join(configuration.leads)}")
+
+
+def main() -> None:
+    """Run the command line; an error that the user can act on is one message, exit code 2."""
+    from leadmin.cli_data import app as data
+
+    app.add_typer(data, name="data")
+    try:
+        app()
+    except LeadminError as error:
+        typer.echo(f"leadmin: {error}", err=True)
+        sys.exit(2)

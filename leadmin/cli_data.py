@@ -1,0 +1,96 @@
+"""The command line's data commands: fetch, verify, prepare, quality, card, cut-sample."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import typer
+
+from leadmin.errors import LeadminError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    help="Get PTB-XL, check it, and turn it into the file that every run reads.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Make a command print a `LeadminError` on stderr, without a traceback, and exit with 2."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except LeadminError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+    return wrapper
+
+
+Source = Annotated[
+    Path, typer.Option("--from", metavar="PATH", help="PTB-XL: the zip archive or its folder.")
+]
+Rate = Annotated[int, typer.Option("--rate", metavar="HZ", help="100 or 500.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
+@app.command()
+@reports_errors
+def prepare(
+    source: Source,
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The HDF5 file to write.")],
+    rate: Rate = 100,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Processes; default: one for each CPU.")
+    ] = None,
+    max_failures: Annotated[
+        int, typer.Option("--max-failures", min=0, help="How many records may be unusable.")
+    ] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Even if FILE is up to date.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert PTB-XL to one HDF5 file: int16 microvolts, labels, folds, demographics."""
+    from leadmin import dataset
+
+    report = dataset.prepare(
+        source, target, rate, jobs, max_failures, force, progress=False if quiet else None
+    )
+    counts = ", ".join(f"{name} {n}" for name, n in report.class_counts["any"].items())
+    if report.up_to_date:
+        print(f"{target} is up to date ({report.n_records} records: {counts}); nothing to do.")
+        return
+    print(f"{target}: {report.n_records} records in {report.seconds:.1f} s ({counts})")
+    print(f"content sha256 {report.content_sha256}")
+    if report.n_failed:
+        print(f"{report.n_failed} records left out: {dataset.failures_path(target)}")
+
+
+@app.command()
+@reports_errors
+def cut_sample(
+    source: Source,
+    target: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to write it.")],
+    normal_per_fold: Annotated[
+        int, typer.Option(min=0, help="Plainly normal records to take from each fold.")
+    ] = 50,
+) -> None:
+    """Cut the small sample of real records that ships with this repository."""
+    from leadmin import sample
+
+    report = sample.cut_sample(source, target, normal_per_fold)
+    print(
+        f"{report.archive}: {report.n_records} records of {report.n_patients} patients, "
+        f"{report.n_bytes} bytes, sha256 {report.sha256}"
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,909 @@
+"""What the runs of a study show: tidy tables with uncertainty, all comparisons paired.
+
+`gather` resamples the patients once and scores every configuration under every recipe with the same
+resamples; everything else reads tables off the result, an `Evidence`.
+
+**Point estimates.** A configuration's value is the mean over its seeds of the metric of each seed's
+predictions; thresholds for F1 come from the validation predictions of the same seed. The spread
+over seeds (``*_seed_sd``) is reported beside the interval, which carries the sampling of patients.
+
+**The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
+is relative to it is NaN.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import false_discovery_control
+
+from leadmin import metrics, resampling
+from leadmin.errors import LeadminError
+from leadmin.metrics import CLASSES
+
+REFERENCE = "12-lead"
+"""The configuration that every other one is compared with."""
+
+MARGIN = 0.01
+"""Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
+
+LEVEL = 0.95
+"""Coverage that every interval aims at."""
+
+Array = NDArray[np.float64]
+
+
+class PredictionsLike(Protocol):
+    """The part of `leadmin.study.Predictions` that the evidence rests on."""
+
+    @property
+    def record_id(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def patient_id(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def fold(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def labels(self) -> NDArray[Any]: ...  # noqa: D102
+    @property
+    def logits(self) -> Mapping[str, NDArray[Any]]: ...  # noqa: D102
+
+
+class RunLike(Protocol):
+    """The part of `leadmin.study.Run` that the evidence rests on."""
+
+    @property
+    def config(self) -> str: ...  # noqa: D102
+    @property
+    def leads(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def recipes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def validation(self) -> PredictionsLike: ...  # noqa: D102
+    @property
+    def test(self) -> PredictionsLike: ...  # noqa: D102
+
+
+Runs = Mapping[str, Any] | Iterable[Any]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic with what its interval is computed from.
+
+    Attributes
+    ----------
+    value : float
+        On the records at hand.
+    replicates : ndarray, shape (n_resamples,)
+    jackknife : ndarray, shape (n_groups,)
+    """
+
+    value: float
+    replicates: Array
+    jackknife: Array
+
+    def interval(self, level: float = LEVEL, method: str = "percentile") -> tuple[float, float]:
+        """Two-sided interval: ``percentile`` or ``bca``."""
+        if method == "percentile":
+            return resampling.percentile_interval(self.replicates, level)
+        if method == "bca":
+            return resampling.bca_interval(self.value, self.replicates, self.jackknife, level)
+        raise LeadminError(f"There is no interval method {method!r}; use 'percentile' or 'bca'.")
+
+    def p(self, null: float = 0.0) -> float:
+        """Two-sided bootstrap p value of "the statistic equals ``null``"."""
+        return resampling.bootstrap_p(self.replicates, null)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard deviation of the replicates."""
+        return float(np.nanstd(self.replicates, ddof=1))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One configuration under one recipe.
+
+    Attributes
+    ----------
+    config : str
+    recipe : str
+    leads : tuple of str
+    per_seed : dict of str to ndarray, shape (n_seeds, n_classes)
+        Metric to its value per seed and class on the records at hand.
+    replicates : dict of str to ndarray, shape (n_resamples, n_classes)
+        Mean over seeds, per bootstrap resample.
+    jackknife : dict of str to ndarray, shape (n_groups, n_classes)
+        Mean over seeds, per group of patients left out.
+    """
+
+    config: str
+    recipe: str
+    leads: tuple[str, ...]
+    per_seed: Mapping[str, Array]
+    replicates: Mapping[str, Array]
+    jackknife: Mapping[str, Array]
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of trainings behind each value."""
+        return len(self.per_seed["auroc"])
+
+    def macro(self, metric: str) -> Estimate:
+        """Macro average of ``metric``."""
+        return Estimate(
+            float(metrics.macro(self.per_seed[metric]).mean()),
+            metrics.macro(self.replicates[metric]),
+            metrics.macro(self.jackknife[metric]),
+        )
+
+    def of_class(self, metric: str, name: str) -> Estimate:
+        """``metric`` of one class."""
+        c = CLASSES.index(name)
+        return Estimate(
+            float(self.per_seed[metric][:, c].mean()),
+            self.replicates[metric][:, c],
+            self.jackknife[metric][:, c],
+        )
+
+    def seed_sd(self, metric: str) -> float:
+        """Give the standard deviation over seeds of the macro average; NaN with one seed."""
+        values = metrics.macro(self.per_seed[metric])
+        return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Every configuration of a study, scored under the same resamples of patients.
+
+    Attributes
+    ----------
+    scored : dict of (config, recipe) to Scored
+    configs, recipes : tuple of str
+        In the order of the runs.
+    labels : ndarray, shape (n_records, n_classes)
+    patient_id, record_id, fold : ndarray, shape (n_records,)
+        Of the test records.
+    n_resamples, seed : int
+        How the patients were resampled.
+    runs : dict of str to Run
+        What was scored.
+    """
+
+    scored: Mapping[tuple[str, str], Scored]
+    configs: tuple[str, ...]
+    recipes: tuple[str, ...]
+    labels: NDArray[np.uint8]
+    patient_id: NDArray[Any]
+    record_id: NDArray[Any]
+    fold: NDArray[Any]
+    n_resamples: int
+    seed: int
+    runs: Mapping[str, Any]
+
+    @property
+    def n_records(self) -> int:
+        """Number of test records."""
+        return len(self.labels)
+
+    @property
+    def n_patients(self) -> int:
+        """Number of test patients."""
+        return len(np.unique(self.patient_id))
+
+    def get(self, config: str, recipe: str) -> Scored:
+        """Give one configuration under one recipe.
+
+        Raises
+        ------
+        LeadminError
+            If the study has no such run; the message lists what it has.
+        """
+        try:
+            return self.scored[config, recipe]
+        except KeyError:
+            raise LeadminError(
+                f"The study has no run of {config!r} under the recipe {recipe!r}. "
+                f"Configurations: {', '.join(self.configs)}. Recipes: {', '.join(self.recipes)}."
+            ) from None
+
+
+def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
+    """Score all runs of a study under the same bootstrap resamples of patients.
+
+    Parameters
+    ----------
+    runs : mapping of config to Run, or iterable of Run
+        All with the same test records in the same order.
+    n_resamples : int
+        Bootstrap resamples.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    Evidence
+
+    Raises
+    ------
+    LeadminError
+        If there is no run, or two runs were tested on different records or labels.
+    """
+    by_config = _by_config(runs)
+    first = next(iter(by_config.values()))
+    for run in by_config.values():
+        _check_same_records(first, run)
+    patient_id = np.asarray(first.test.patient_id)
+    drawn = resampling.patient_weights(patient_id, n_resamples, np.random.default_rng(seed))
+    left_out = resampling.jackknife_weights(patient_id)
+    weights = np.hstack([drawn, left_out])
+    recipes = tuple(dict.fromkeys(r for run in by_config.values() for r in run.recipes))
+    scored = {
+        (config, recipe): _score(run, recipe, weights, n_resamples)
+        for config, run in by_config.items()
+        for recipe in run.recipes
+    }
+    return Evidence(
+        scored=scored,
+        configs=tuple(by_config),
+        recipes=recipes,
+        labels=np.asarray(first.test.labels, dtype=np.uint8),
+        patient_id=patient_id,
+        record_id=np.asarray(first.test.record_id),
+        fold=np.asarray(first.test.fold),
+        n_resamples=n_resamples,
+        seed=seed,
+        runs=by_config,
+    )
+
+
+def main_table(
+    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """One row per configuration: the study's main table.
+
+    Parameters
+    ----------
+    runs : runs of a study, or Evidence
+        From an `Evidence` nothing is resampled again, and the last two arguments are not used.
+    recipe : str
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, leads, n_leads``; for each of ``auroc, average_precision, f1,
+        f1_half, brier, ece, lrs, retention, retention_above_chance`` the value and ``_low``,
+        ``_high`` of its 95% interval; ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads,
+        paired) with ``difference_low``, ``difference_high``, ``difference_p`` and
+        ``difference_p_holm`` (Holm over the configurations other than the 12 leads), and
+        ``non_inferior`` (the interval of the difference lies above ``-MARGIN``); ``n_records,
+        n_patients, n_seeds``.
+    """
+    evidence = _gathered(runs, n_resamples, seed)
+    rows = []
+    for config in evidence.configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        scored = evidence.get(config, recipe)
+        row: dict[str, Any] = {
+            "recipe": recipe,
+            "config": config,
+            "leads": ", ".join(scored.leads),
+            "n_leads": len(scored.leads),
+        }
+        for metric in resampling.METRICS:
+            row |= _columns(metric, scored.macro(metric))
+        row["auroc_seed_sd"] = scored.seed_sd("auroc")
+        for name, estimate in relative_to_reference(evidence, config, recipe).items():
+            row |= _columns(name, estimate)
+            if name == "difference":
+                row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
+                row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
+        row |= {
+            "n_records": evidence.n_records,
+            "n_patients": evidence.n_patients,
+            "n_seeds": scored.n_seeds,
+        }
+        rows.append(row)
+    if not rows:
+        raise LeadminError(
+            f"No run of this study has the recipe {recipe!r}; it has {', '.join(evidence.recipes)}."
+        )
+    table = pd.DataFrame(rows)
+    place = int(table.columns.get_loc("difference_p")) + 1  # type: ignore[arg-type]
+    table.insert(place, "difference_p_holm", resampling.holm(table["difference_p"]))
+    return table
+
+
+def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
+    """Score a configuration against the 12 leads under the same recipe.
+
+    Returns
+    -------
+    dict of str to Estimate
+        ``lrs``, ``retention``, ``retention_above_chance`` and ``difference``, all of macro AUROC
+        (and for LRS of the Brier score); NaN throughout where the study has no 12-lead run.
+    """
+    scored = evidence.get(config, recipe)
+    auroc, brier = scored.macro("auroc"), scored.macro("brier")
+    if (REFERENCE, recipe) in evidence.scored:
+        reference = evidence.get(REFERENCE, recipe)
+        auroc_12, brier_12 = reference.macro("auroc"), reference.macro("brier")
+    else:
+        auroc_12 = brier_12 = Estimate(
+            float("nan"),
+            np.full_like(auroc.replicates, np.nan),
+            np.full_like(auroc.jackknife, np.nan),
+        )
+    return {
+        "lrs": _combine(metrics.lrs, auroc, brier, auroc_12, brier_12),
+        "retention": _combine(metrics.retention, auroc, auroc_12),
+        "retention_above_chance": _combine(metrics.chance_corrected_retention, auroc, auroc_12),
+        "difference": _combine(np.subtract, auroc, auroc_12),
+    }
+
+
+def per_class_table(
+    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """One row per configuration and class.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, n_leads, class, n_positive``; for each of ``auroc,
+        average_precision, f1, f1_half, brier, ece`` the value with ``_low`` and ``_high``; ``auroc_seed_sd``;
+        ``difference`` to the 12 leads in AUROC with ``_low``, ``_high``, ``difference_p``;
+        ``n_records, n_patients, n_seeds``.
+    """
+    evidence = _gathered(runs, n_resamples, seed)
+    rows = []
+    for config in evidence.configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        scored = evidence.get(config, recipe)
+        for c, name in enumerate(CLASSES):
+            row: dict[str, Any] = {
+                "recipe": recipe,
+                "config": config,
+                "n_leads": len(scored.leads),
+                "class": name,
+                "n_positive": int(evidence.labels[:, c].sum()),
+            }
+            for metric in resampling.METRICS:
+                row |= _columns(metric, scored.of_class(metric, name))
+            seeds = scored.per_seed["auroc"][:, c]
+            row["auroc_seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan")
+            if (REFERENCE, recipe) in evidence.scored:
+                reference = evidence.get(REFERENCE, recipe).of_class("auroc", name)
+                difference = _combine(np.subtract, scored.of_class("auroc", name), reference)
+                row |= _columns("difference", difference)
+                row["difference_p"] = difference.p() if config != REFERENCE else float("nan")
+            rows.append(
+                row
+                | {
+                    "n_records": evidence.n_records,
+                    "n_patients": evidence.n_patients,
+                    "n_seeds": scored.n_seeds,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def recipe_comparison(
+    runs: Runs | Evidence,
+    first: str = "default",
+    second: str = "seed",
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two recipes on the same records, configuration by configuration.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration and metric: ``config, n_leads, metric, first, second`` (values),
+        ``difference`` (first minus second, paired) with ``_low``, ``_high``, ``p``, and ``p_holm``
+        over the configurations within the metric; metrics are ``auroc, auroc_<class>, brier, ece,
+        f1``; ``first_recipe, second_recipe, n_records, n_patients, n_seeds``. Empty where no
+        configuration was trained under both.
+    """
+    evidence = _gathered(runs, n_resamples, seed)
+    names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
+    rows = []
+    for config in evidence.configs:
+        if any((config, recipe) not in evidence.scored for recipe in (first, second)):
+            continue
+        for name in names:
+            a, b = (_named(evidence.get(config, recipe), name) for recipe in (first, second))
+            difference = _combine(np.subtract, a, b)
+            rows.append(
+                {
+                    "config": config,
+                    "n_leads": len(evidence.get(config, first).leads),
+                    "metric": name,
+                    "first": a.value,
+                    "second": b.value,
+                    **_columns("difference", difference),
+                    "p": difference.p(),
+                    "first_recipe": first,
+                    "second_recipe": second,
+                    "n_records": evidence.n_records,
+                    "n_patients": evidence.n_patients,
+                    "n_seeds": evidence.get(config, first).n_seeds,
+                }
+            )
+    table = pd.DataFrame(rows)
+    if len(table):
+        adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
+        table.insert(int(table.columns.get_loc("p")) + 1, "p_holm", adjusted)  # type: ignore[arg-type]
+    return table
+
+
+def pairwise_matrix(
+    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Every pair of configurations, paired, in macro AUROC.
+
+    Returns
+    -------
+    DataFrame
+        One row per unordered pair: ``recipe, first, second, difference`` (first minus second) with
+        ``_low``, ``_high``, ``p``, ``p_bh`` (Benjamini-Hochberg over all pairs),
+        ``smallest_resolvable`` (see `smallest_resolvable_difference`).
+    """
+    evidence = _gathered(runs, n_resamples, seed)
+    present = [c for c in evidence.configs if (c, recipe) in evidence.scored]
+    rows = []
+    for i, a in enumerate(present):
+        for b in present[i + 1 :]:
+            difference = compare(evidence, a, b, recipe)
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "first": a,
+                    "second": b,
+                    **_columns("difference", difference),
+                    "p": difference.p(),
+                    "smallest_resolvable": smallest_resolvable_difference(difference),
+                }
+            )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(7, "p_bh", false_discovery_control(table["p"], method="bh"))
+    return table
+
+
+def compare(
+    evidence: Evidence, first: str, second: str, recipe: str, metric: str = "auroc"
+) -> Estimate:
+    """Paired difference of two configurations under one recipe, first minus second."""
+    a, b = (_named(evidence.get(config, recipe), metric) for config in (first, second))
+    return _combine(np.subtract, a, b)
+
+
+def smallest_resolvable_difference(
+    difference: Estimate, power: float = 0.8, alpha: float = 0.05
+) -> float:
+    """Smallest true difference that this comparison would have detected.
+
+    ``(z[1 - alpha/2] + z[power]) * standard error``: what a two-sided test at ``alpha`` finds with
+    probability ``power``. It stands beside each "no difference", since that verdict means little
+    where the smallest resolvable difference is large.
+    """
+    return float((ndtri(1 - alpha / 2) + ndtri(power)) * difference.standard_error)
+
+
+# --- the original study's key findings, as questions ------------------------------------------
+
+
+def key_findings(
+    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Ask the original study's four key findings again of these runs.
+
+    Each part of a finding is an effect and a threshold, fixed before any run was seen. With a
+    two-sided p value against the threshold, Holm-corrected over all parts under this recipe, it is
+    *supported* where p < 0.05 on the claimed side, *not supported* where p < 0.05 on the other
+    side, and *undecidable on these data* otherwise. A finding of several parts is supported when
+    all of them are, and not supported when one is not.
+
+    Returns
+    -------
+    DataFrame
+        One row per part: ``finding`` (1-4), ``part``, ``recipe, question, effect_name, effect, low,
+        high, threshold, p, p_holm, verdict, finding_verdict, statement, original`` (what the
+        original study reported), ``n_records, n_patients, n_seeds``. For an equivalence question
+        ``threshold`` is a pair of bounds as text.
+    """
+    evidence = _gathered(runs, n_resamples, seed)
+    parts = [_asked(evidence, question, recipe) for question in QUESTIONS]
+    table = pd.DataFrame(parts)
+    table["p_holm"] = resampling.holm(table["p"])
+    table["verdict"] = [
+        _verdict(inside, p) for inside, p in zip(table["inside"], table["p_holm"], strict=True)
+    ]
+    overall = {
+        finding: _overall(list(rows["verdict"])) for finding, rows in table.groupby("finding")
+    }
+    table["finding_verdict"] = table["finding"].map(overall)
+    table["statement"] = [
+        _sentence(question, row)
+        for question, (_, row) in zip(QUESTIONS, table.iterrows(), strict=True)
+    ]
+    scored = [s for (_, r), s in evidence.scored.items() if r == recipe]
+    table["n_records"] = evidence.n_records
+    table["n_patients"] = evidence.n_patients
+    table["n_seeds"] = min((s.n_seeds for s in scored), default=0)
+    return table[list(FINDING_COLUMNS)]
+
+
+FINDING_COLUMNS = (
+    "finding",
+    "part",
+    "recipe",
+    "question",
+    "effect_name",
+    "effect",
+    "low",
+    "high",
+    "threshold",
+    "p",
+    "p_holm",
+    "verdict",
+    "finding_verdict",
+    "statement",
+    "original",
+    "shown_as",
+    "smallest_resolvable",
+    "n_records",
+    "n_patients",
+    "n_seeds",
+)
+
+VERDICTS = ("supported", "not supported", "undecidable on these data")
+
+Effect = Callable[[Evidence, str], Estimate]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One part of a key finding: an effect, and where it must lie for the finding to hold.
+
+    Attributes
+    ----------
+    finding : int
+        1 to 4.
+    part : str
+        ``"1a"`` and so on.
+    question : str
+        What is asked, open to either answer.
+    effect_name : str
+        What the number is.
+    effect : callable
+        From an `Evidence` and a recipe to an `Estimate`.
+    bounds : (float, float)
+        The finding's claim is that the effect lies strictly between these (one may be infinite).
+    shown_as : str
+        ``"difference"`` (three decimals with a sign) or ``"share"`` (per cent).
+    original : str
+        What the original study reported, from its published sweep of one seed.
+    """
+
+    finding: int
+    part: str
+    question: str
+    effect_name: str
+    effect: Effect
+    bounds: tuple[float, float]
+    shown_as: str
+    original: str
+
+    def inside(self, value: Any) -> Any:
+        """How far the effect lies inside the bounds: positive where the claim holds."""
+        return np.minimum(np.subtract(value, self.bounds[0]), np.subtract(self.bounds[1], value))
+
+    @property
+    def threshold(self) -> str:
+        """The bounds in words."""
+        low, high = (shown(bound, self.shown_as) for bound in self.bounds)
+        if np.isinf(self.bounds[1]):
+            return f"above {low}"
+        return f"below {high}" if np.isinf(self.bounds[0]) else f"between {low} and {high}"
+
+
+def _beats_all(evidence: Evidence, recipe: str, config: str, others: Sequence[str]) -> Estimate:
+    """Macro AUROC of ``config`` minus that of the best of ``others``."""
+    own = _named(evidence.get(config, recipe), "auroc")
+    rest = [_named(evidence.get(other, recipe), "auroc") for other in others]
+    return _combine(lambda a, *b: a - np.max(b, axis=0), own, *rest)
+
+
+def _retention_of(evidence: Evidence, recipe: str, config: str) -> Estimate:
+    return _combine(
+        metrics.retention,
+        _named(evidence.get(config, recipe), "auroc"),
+        _named(evidence.get(REFERENCE, recipe), "auroc"),
+    )
+
+
+def _falls_below_all(
+    evidence: Evidence, recipe: str, config: str, others: Sequence[str]
+) -> Estimate:
+    """Macro AUROC of the worst of ``others`` minus that of ``config``."""
+    own = _named(evidence.get(config, recipe), "auroc")
+    rest = [_named(evidence.get(other, recipe), "auroc") for other in others]
+    return _combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
+
+
+def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
+    """Mean of a metric over the configurations with fewer than 12 leads."""
+    reduced = [
+        scored
+        for (_, of_recipe), scored in evidence.scored.items()
+        if of_recipe == recipe and len(scored.leads) < 12
+    ]
+    if not reduced:
+        raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
+    return _combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
+
+
+def _class_is_hardest(evidence: Evidence, recipe: str, name: str) -> Estimate:
+    """AUROC of the next hardest class minus that of ``name``, with fewer leads."""
+    own = _reduced_mean(evidence, recipe, f"auroc_{name}")
+    rest = [_reduced_mean(evidence, recipe, f"auroc_{c}") for c in CLASSES if c != name]
+    return _combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
+
+
+def _class_loses_most(evidence: Evidence, recipe: str, name: str) -> Estimate:
+    """AUROC that ``name`` loses with fewer leads minus the largest loss of another class."""
+
+    def loss(c: str) -> Estimate:
+        full = _named(evidence.get(REFERENCE, recipe), f"auroc_{c}")
+        return _combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
+
+    rest = [loss(c) for c in CLASSES if c != name]
+    return _combine(lambda a, *b: a - np.max(b, axis=0), loss(name), *rest)
+
+
+QUESTIONS: tuple[Question, ...] = (
+    Question(
+        1,
+        "1a",
+        "Do leads I, II and V2 keep the 12-lead AUROC, to within 0.01?",
+        "macro AUROC, I-II-V2 minus 12 leads",
+        lambda e, r: compare(e, "3-lead-I-II-V2", REFERENCE, r),
+        (-MARGIN, np.inf),
+        "difference",
+        "99.1% of the 12-lead macro AUROC kept (0.905 of 0.913)",
+    ),
+    Question(
+        2,
+        "2a",
+        "Is one chest lead beside I and II worth more than all six limb leads?",
+        "macro AUROC, I-II-V2 minus six limb leads",
+        lambda e, r: compare(e, "3-lead-I-II-V2", "6-lead-limb", r),
+        (0.0, np.inf),
+        "difference",
+        "0.905 with I-II-V2, 0.889 with six limb leads",
+    ),
+    Question(
+        2,
+        "2b",
+        "As the third lead beside I and II, is V2 worth more than III?",
+        "macro AUROC, I-II-V2 minus I-II-III",
+        lambda e, r: compare(e, "3-lead-I-II-V2", "3-lead-I-II-III", r),
+        (0.0, np.inf),
+        "difference",
+        "0.905 with I-II-V2, 0.888 with I-II-III",
+    ),
+    Question(
+        3,
+        "3a",
+        "Does lead II alone keep about 93% of the 12-lead AUROC?",
+        "macro AUROC of lead II as a share of 12 leads",
+        lambda e, r: _retention_of(e, r, "1-lead-II"),
+        (0.91, 0.95),
+        "share",
+        "93.7% with lead II, 93.2% with V5, 92.3% with I",
+    ),
+    Question(
+        3,
+        "3b",
+        "Is lead II the best single lead of I, II, V2 and V5?",
+        "macro AUROC, II minus the best other single lead",
+        lambda e, r: _beats_all(e, r, "1-lead-II", ("1-lead-V5", "1-lead-I", "1-lead-V2")),
+        (0.0, np.inf),
+        "difference",
+        "0.856 with II; 0.851 with V5 as the next",
+    ),
+    Question(
+        3,
+        "3c",
+        "Is V2 the worst single lead of I, II, V2 and V5?",
+        "macro AUROC, the worst other single lead minus V2",
+        lambda e, r: _falls_below_all(e, r, "1-lead-V2", ("1-lead-II", "1-lead-V5", "1-lead-I")),
+        (0.0, np.inf),
+        "difference",
+        "0.793 with V2; 0.842 with I as the next",
+    ),
+    Question(
+        4,
+        "4a",
+        "Is hypertrophy the hardest class when leads are few?",
+        "AUROC with fewer leads, next hardest class minus HYP",
+        lambda e, r: _class_is_hardest(e, r, "HYP"),
+        (0.0, np.inf),
+        "difference",
+        "HYP lowest of the five classes in nine of the ten reduced configurations",
+    ),
+    Question(
+        4,
+        "4b",
+        "Does hypertrophy lose more than any other class when leads are taken away?",
+        "AUROC lost with fewer leads, HYP minus the next largest loss",
+        lambda e, r: _class_loses_most(e, r, "HYP"),
+        (0.0, np.inf),
+        "difference",
+        "not in its own table: HYP lost 0.033 on average, MI 0.064",
+    ),
+)
+"""The four key findings of the original study, restated before any run of this study was seen."""
+
+
+def _asked(evidence: Evidence, question: Question, recipe: str) -> dict[str, Any]:
+    """Effect, interval and p value of one question; NaN where a run is missing."""
+    row: dict[str, Any] = {
+        "finding": question.finding,
+        "part": question.part,
+        "recipe": recipe,
+        "question": question.question,
+        "effect_name": question.effect_name,
+        "threshold": question.threshold,
+        "shown_as": question.shown_as,
+        "original": question.original,
+    }
+    try:
+        effect = question.effect(evidence, recipe)
+    except LeadminError:
+        nothing = float("nan")
+        return row | dict.fromkeys(
+            ("effect", "low", "high", "p", "smallest_resolvable", "inside"), nothing
+        )
+    low, high = effect.interval()
+    return row | {
+        "effect": effect.value,
+        "low": low,
+        "high": high,
+        "p": resampling.bootstrap_p(question.inside(effect.replicates)),
+        "smallest_resolvable": smallest_resolvable_difference(effect),
+        "inside": float(question.inside(effect.value)),
+    }
+
+
+def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
+    """Which way the data fall, if they do."""
+    if np.isnan(p) or p >= alpha:
+        return VERDICTS[2]
+    return VERDICTS[0] if inside > 0 else VERDICTS[1]
+
+
+def _overall(verdicts: Sequence[str]) -> str:
+    """Verdict on a finding from those on its parts."""
+    if VERDICTS[1] in verdicts:
+        return VERDICTS[1]
+    return VERDICTS[0] if set(verdicts) == {VERDICTS[0]} else VERDICTS[2]
+
+
+def _sentence(question: Question, row: pd.Series) -> str:
+    """One sentence that answers a question with its numbers."""
+    if np.isnan(row["effect"]):
+        return f"This study lacks a run that the question needs: {row['verdict']}."
+    effect, low, high = (shown(row[key], question.shown_as) for key in ("effect", "low", "high"))
+    p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+    name = question.effect_name[0].upper() + question.effect_name[1:]
+    return (
+        f"{name}: {effect} (95% interval {low} to {high}; the claim needs a value "
+        f"{question.threshold}, Holm-corrected {p}): {row['verdict']}."
+    )
+
+
+def shown(value: float, shown_as: str) -> str:
+    """Write an effect as its question shows it: a signed difference or a share in per cent."""
+    if np.isnan(value):
+        return "\N{EN DASH}"
+    if shown_as == "share":
+        return f"{100 * value:.1f}%"
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+# --- shared pieces ------------------------------------------------------------------------------
+
+
+def _columns(name: str, estimate: Estimate) -> dict[str, float]:
+    low, high = estimate.interval()
+    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _named(scored: Scored, name: str) -> Estimate:
+    """``auroc`` is the macro average, ``auroc_HYP`` that class."""
+    metric, _, of_class = name.rpartition("_")
+    if of_class in CLASSES:
+        return scored.of_class(metric, of_class)
+    return scored.macro(name)
+
+
+def _combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
+    """Apply a function to estimates from the same resamples: the result is paired."""
+    return Estimate(
+        float(function(*(e.value for e in estimates))),
+        np.asarray(function(*(e.replicates for e in estimates))),
+        np.asarray(function(*(e.jackknife for e in estimates))),
+    )
+
+
+def _gathered(runs: Runs | Evidence, n_resamples: int, seed: int) -> Evidence:
+    return runs if isinstance(runs, Evidence) else gather(runs, n_resamples, seed)
+
+
+def _by_config(runs: Runs) -> dict[str, Any]:
+    listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
+    if not listed:
+        raise LeadminError("There are no finished runs to report on; train at least one first.")
+    by_config = {run.config: run for run in listed}
+    if len(by_config) < len(listed):
+        names = [run.config for run in listed]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise LeadminError(f"Two runs of the same configuration: {', '.join(twice)}; keep one.")
+    return by_config
+
+
+def _check_same_records(first: Any, run: Any) -> None:
+    """Comparisons are paired, so all runs must have been tested on the same records."""
+    for field in ("record_id", "patient_id", "labels", "fold"):
+        a, b = np.asarray(getattr(first.test, field)), np.asarray(getattr(run.test, field))
+        if a.shape != b.shape or not np.array_equal(a, b):
+            raise LeadminError(
+                f"The runs {first.config!r} and {run.config!r} were tested on different records "
+                f"(their {field} differ), so they cannot be compared; run both again from the "
+                "same data and study file."
+            )
+    for recipe in run.recipes:
+        for name, split in (("validation", run.validation), ("test", run.test)):
+            found, expected = np.shape(split.logits.get(recipe)), np.shape(split.labels)
+            if len(found) != 3 or not found[0] or found[1:] != expected:
+                raise LeadminError(
+                    f"Run {run.config!r}, recipe {recipe!r}: {name} logits have the shape {found} "
+                    f"and the labels {expected}; expected (seeds, records, classes) and (records, "
+                    "classes). Run it again."
+                )
+
+
+def _score(run: Any, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
+    """Point values per seed, and resampled values averaged over seeds."""
+    labels = np.asarray(run.test.labels, dtype=np.uint8)
+    per_seed: dict[str, list[Array]] = {name: [] for name in resampling.METRICS}
+    totals: dict[str, Array] = {}
+    ones = np.ones((len(labels), 1), dtype=np.uint8)
+    n_seeds = len(run.test.logits[recipe])
+    for index in range(n_seeds):
+        p = metrics.probabilities(run.test.logits[recipe][index])
+        chosen = metrics.thresholds(
+            run.validation.labels, metrics.probabilities(run.validation.logits[recipe][index])
+        )
+        resampled = resampling.resampled_metrics(labels, p, chosen, np.hstack([ones, weights]))
+        for name, values in resampled.items():
+            per_seed[name].append(values[0])
+            totals[name] = totals.get(name, 0.0) + values[1:] / n_seeds
+    return Scored(
+        config=run.config,
+        recipe=recipe,
+        leads=tuple(run.leads),
+        per_seed={name: np.array(values) for name, values in per_seed.items()},
+        replicates={name: values[:n_resamples] for name, values in totals.items()},
+        jackknife={name: values[n_resamples:] for name, values in totals.items()},
+    )

@@ -1,0 +1,433 @@
+"""The twelve leads: their names, the lead configurations, and the linear algebra between them.
+
+A standard 12-lead ECG has nine electrodes that matter and eight independent signals: the six limb
+leads are linear combinations of any two of them, and each chest lead stands alone. Everything that
+follows from this (deriving leads, the span of a lead set, which sets carry the same information)
+is decided here and nowhere else.
+
+References
+----------
+.. [1] Malmivuo J, Plonsey R. Bioelectromagnetism, chapter 15: 12-lead ECG system. Oxford
+   University Press, 1995.
+"""
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from leadmin.errors import LeadminError
+
+LIMB_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF")
+CHEST_LEADS = ("V1", "V2", "V3", "V4", "V5", "V6")
+LEADS: tuple[str, ...] = LIMB_LEADS + CHEST_LEADS
+
+_HALF = Fraction(1, 2)
+
+LIMB_IDENTITIES: Mapping[str, tuple[Fraction, Fraction]] = {
+    "I": (Fraction(1), Fraction(0)),
+    "II": (Fraction(0), Fraction(1)),
+    "III": (Fraction(-1), Fraction(1)),
+    "aVR": (-_HALF, -_HALF),
+    "aVL": (Fraction(1), -_HALF),
+    "aVF": (-_HALF, Fraction(1)),
+}
+"""Each limb lead as ``a * I + b * II`` (Einthoven's law and Goldberger's definitions)."""
+
+_BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A named set of leads.
+
+    Attributes
+    ----------
+    name : str
+        The name in the registry, or the leads joined by commas for a set that has no name.
+    leads : tuple of str
+        The leads in the order of `LEADS`, each once.
+    why : str
+        One sentence on what the set stands for; empty for a set that has no name.
+    """
+
+    name: str
+    leads: tuple[str, ...]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SignalSpace:
+    """All lead sets that carry the same information, seen as one linear space.
+
+    Attributes
+    ----------
+    leads : tuple of str
+        Every lead that lies in the space, in the order of `LEADS`.
+    representative : tuple of str
+        The canonical smallest lead set that spans the space: I and II where the frontal plane is
+        complete, otherwise the single limb lead, then the chest leads.
+    n_subsets : int
+        How many of the 4,095 non-empty lead sets span exactly this space.
+    """
+
+    leads: tuple[str, ...]
+    representative: tuple[str, ...]
+    n_subsets: int
+
+    @property
+    def rank(self) -> int:
+        """Number of independent signals in the space."""
+        return len(self.representative)
+
+
+def canonical_lead(name: str) -> str:
+    """Give the lead's name as `LEADS` spells it, whatever the case of ``name``.
+
+    Parameters
+    ----------
+    name : str
+        For instance ``"AVR"``, ``"avr"`` or ``" aVR "``.
+
+    Returns
+    -------
+    str
+        A member of `LEADS`.
+
+    Raises
+    ------
+    LeadminError
+        If there is no such lead; the message lists all of them.
+    """
+    found = _BY_FOLDED_NAME.get(str(name).strip().casefold())
+    if found is None:
+        hint = _did_you_mean(str(name).strip(), LEADS)
+        raise LeadminError(
+            f"There is no lead called {str(name)[:40]!r}.{hint} Valid leads: {', '.join(LEADS)}."
+        )
+    return found
+
+
+def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:
+    """Give a lead set in canonical spelling and in the order of `LEADS`.
+
+    Raises
+    ------
+    LeadminError
+        If the set is empty, names an unknown lead, or names one lead twice.
+    """
+    leads = [canonical_lead(name) for name in names]
+    if not leads:
+        raise LeadminError(f"A lead set needs at least one lead out of {', '.join(LEADS)}.")
+    repeated = sorted({lead for lead in leads if leads.count(lead) > 1}, key=LEADS.index)
+    if repeated:
+        raise LeadminError(f"The lead set names {', '.join(repeated)} more than once; name it once.")
+    return tuple(sorted(leads, key=LEADS.index))
+
+
+def lead_indices(leads: Iterable[str]) -> tuple[int, ...]:
+    """Positions of ``leads`` on the lead axis of an array in the order of `LEADS`."""
+    return tuple(LEADS.index(canonical_lead(lead)) for lead in leads)
+
+
+def configurations() -> dict[str, Configuration]:
+    """Give the registry of named configurations, in the order in which tables list them.
+
+    Returns
+    -------
+    dict of str to Configuration
+        Read from ``configurations.yml`` in the package.
+    """
+    return dict(_registry())
+
+
+def resolve(config: str) -> Configuration:
+    """Find a configuration by its name in the registry or by a comma list of leads.
+
+    Parameters
+    ----------
+    config : str
+        A registry name such as ``"3-lead-I-II-V2"`` or leads such as ``"I,V2,V5"``. A comma list
+        that equals a named set gives the named configuration, so that one lead set has one name.
+
+    Returns
+    -------
+    Configuration
+
+    Raises
+    ------
+    LeadminError
+        If it is neither; the message lists the names and the leads that are valid.
+    """
+    registry = _registry()
+    text = str(config).strip()
+    by_folded_name = {name.casefold(): name for name in registry}
+    if text.casefold() in by_folded_name:
+        return registry[by_folded_name[text.casefold()]]
+    valid = (
+        f" Valid names: {', '.join(registry)}; or a comma list out of {', '.join(LEADS)}, "
+        'for instance "I,V2,V5".'
+    )
+    parts = text.split(",")
+    if len(parts) == 1 and text.casefold() not in _BY_FOLDED_NAME:
+        hint = _did_you_mean(text, registry)
+        raise LeadminError(f"There is no lead configuration called {text[:60]!r}.{hint}{valid}")
+    try:
+        leads = canonical_leads(parts)
+    except LeadminError as error:
+        raise LeadminError(f"The lead list {text[:60]!r} is no good: {error}{valid}") from error
+    for configuration in registry.values():
+        if configuration.leads == leads:
+            return configuration
+    return Configuration(name=",".join(leads), leads=leads)
+
+
+def read_registry(text: str, name: str) -> dict[str, Configuration]:
+    """Read and check a registry of configurations written in YAML.
+
+    Parameters
+    ----------
+    text : str
+        A YAML list of mappings with the keys ``name``, ``leads`` and ``why``.
+    name : str
+        What to call the text in error messages, usually its file name.
+
+    Returns
+    -------
+    dict of str to Configuration
+        In the order of the text.
+
+    Raises
+    ------
+    LeadminError
+        If the text is no such list, or an entry is incomplete, repeated or names unknown leads.
+    """
+    try:
+        entries = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise LeadminError(f"{name} is not valid YAML: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise LeadminError(f"{name} must be a list of configurations (name, leads, why).")
+    registry: dict[str, Configuration] = {}
+    for number, entry in enumerate(entries, start=1):
+        where = f"{name}, entry {number}"
+        configuration = _read_entry(entry, where)
+        if configuration.name in registry:
+            raise LeadminError(f"{where}: the name {configuration.name!r} is taken already.")
+        twin = next((c.name for c in registry.values() if c.leads == configuration.leads), None)
+        if twin is not None:
+            raise LeadminError(f"{where}: {configuration.name!r} has the same leads as {twin!r}.")
+        registry[configuration.name] = configuration
+    return registry
+
+
+def _read_entry(entry: Any, where: str) -> Configuration:
+    if not isinstance(entry, dict) or set(entry) != {"name", "leads", "why"}:
+        raise LeadminError(f"{where} must have exactly the keys name, leads and why.")
+    name, leads, why = entry["name"], entry["leads"], entry["why"]
+    if not isinstance(name, str) or not name.strip() or "," in name or "/" in name:
+        raise LeadminError(f"{where}: name must be text without commas or slashes.")
+    if name.casefold() in _BY_FOLDED_NAME:
+        raise LeadminError(f"{where}: {name!r} is the name of a lead; choose another name.")
+    if not isinstance(leads, list) or not all(isinstance(lead, str) for lead in leads):
+        raise LeadminError(f"{where}: leads must be a list of lead names.")
+    if not isinstance(why, str) or not why.strip():
+        raise LeadminError(f"{where}: why must be one sentence of text.")
+    try:
+        ordered = canonical_leads(leads)
+    except LeadminError as error:
+        raise LeadminError(f"{where}: {error}") from error
+    return Configuration(name=name, leads=ordered, why=why.strip())
+
+
+@cache
+def _registry() -> dict[str, Configuration]:
+    text = files("leadmin").joinpath("configurations.yml").read_text(encoding="utf-8")
+    return read_registry(text, "configurations.yml")
+
+
+def _did_you_mean(name: str, valid: Iterable[str]) -> str:
+    by_folded_name = {word.casefold(): word for word in valid}
+    close = difflib.get_close_matches(name[:60].casefold(), by_folded_name, n=1, cutoff=0.5)
+    return f" Did you mean {by_folded_name[close[0]]!r}?" if close else ""
+
+
+def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
+    """Express one lead as a linear combination of others.
+
+    Parameters
+    ----------
+    wanted : str
+        The lead to express.
+    available : sequence of str
+        The leads that were recorded.
+
+    Returns
+    -------
+    dict of str to Fraction
+        Exact weights: the lead itself with weight 1 where it was recorded, otherwise two limb
+        leads. Of several pairs the one with the smallest sum of absolute weights is taken, since
+        that sum bounds how far rounding errors of the inputs are amplified.
+
+    Raises
+    ------
+    LeadminError
+        If ``wanted`` does not lie in the span of ``available``.
+    """
+    wanted = canonical_lead(wanted)
+    recorded = canonical_leads(available)
+    if wanted in recorded:
+        return {wanted: Fraction(1)}
+    limb = [lead for lead in recorded if lead in LIMB_LEADS]
+    if wanted in CHEST_LEADS or len(limb) < 2:
+        need = "recorded" if wanted in CHEST_LEADS else "recorded, or any two other limb leads"
+        raise LeadminError(
+            f"Lead {wanted} cannot be derived from {', '.join(recorded)}: it has to be {need}."
+        )
+    candidates = [_solve(wanted, first, second) for first, second in itertools.combinations(limb, 2)]
+    return min(candidates, key=lambda weights: sum(abs(weight) for weight in weights.values()))
+
+
+def _solve(wanted: str, first: str, second: str) -> dict[str, Fraction]:
+    """Solve ``wanted = x * first + y * second`` by Cramer's rule in the basis (I, II)."""
+    (a, b), (c, d), (e, f) = (LIMB_IDENTITIES[lead] for lead in (first, second, wanted))
+    determinant = a * d - b * c  # never zero: no two of the six limb leads are parallel
+    return {first: (e * d - f * c) / determinant, second: (a * f - b * e) / determinant}
+
+
+def derive(
+    signals: NDArray[Any], available: Sequence[str], wanted: Sequence[str], axis: int = -2
+) -> NDArray[Any]:
+    """Compute leads from recorded ones by the limb-lead identities.
+
+    Parameters
+    ----------
+    signals : ndarray
+        Voltages in any unit with the recorded leads on ``axis``, for instance
+        ``(n_records, n_leads, n_samples)``; integers or floats.
+    available : sequence of str
+        Which leads ``axis`` holds, in its order.
+    wanted : sequence of str
+        Which leads to give, in the order in which to give them.
+    axis : int, optional
+        The lead axis, by default the second from the end.
+
+    Returns
+    -------
+    ndarray
+        ``signals`` with the wanted leads on ``axis``, same type and unit. Integers are rounded to
+        the nearest unit (ties to even).
+
+    Raises
+    ------
+    LeadminError
+        If a lead cannot be derived, if ``available`` does not fit ``signals``, or if a derived
+        value does not fit the integer type.
+    """
+    signals = np.asarray(signals)
+    recorded = [canonical_lead(lead) for lead in available]
+    canonical_leads(recorded)  # refuses an empty or repeating set
+    if signals.ndim == 0 or signals.shape[axis] != len(recorded):
+        raise LeadminError(
+            f"The lead axis of shape {signals.shape} does not hold the {len(recorded)} leads "
+            f"{', '.join(recorded)}."
+        )
+    if not np.issubdtype(signals.dtype, np.integer) and not np.issubdtype(
+        signals.dtype, np.floating
+    ):
+        raise LeadminError(f"Signals must be integers or floats, not {signals.dtype}.")
+    by_lead = np.moveaxis(signals, axis, 0)
+    result = np.empty((len(wanted), *by_lead.shape[1:]), dtype=signals.dtype)
+    for position, lead in enumerate(wanted):
+        weights = coefficients(lead, recorded)
+        if list(weights.values()) == [1]:
+            result[position] = by_lead[recorded.index(canonical_lead(lead))]
+            continue
+        total = np.zeros(by_lead.shape[1:], dtype=np.result_type(signals.dtype, np.float64))
+        for source, weight in weights.items():
+            # Multiply before dividing: 2/3 * 3 must be 2, not 1.9999999999999998.
+            total += by_lead[recorded.index(source)] * float(weight.numerator) / weight.denominator
+        if np.issubdtype(signals.dtype, np.integer):
+            total = np.rint(total)
+            limits = np.iinfo(signals.dtype)
+            if total.size and (total.min() < limits.min or total.max() > limits.max):
+                raise LeadminError(
+                    f"Lead {lead} derived from {', '.join(weights)} does not fit {signals.dtype}."
+                )
+        result[position] = total
+    return np.moveaxis(result, 0, axis)
+
+
+def identity_residuals(signals: NDArray[Any]) -> NDArray[np.float64]:
+    """How far the limb leads of a 12-lead record are from the identities that bind them.
+
+    Parameters
+    ----------
+    signals : ndarray
+        ``(..., 12, n_samples)`` in the order of `LEADS`, any unit.
+
+    Returns
+    -------
+    ndarray
+        ``(..., 4, n_samples)``, same unit: recorded minus computed from I and II, for III, aVR,
+        aVL and aVF. On error-free integer data rounding explains at most one unit and a half.
+    """
+    signals = np.asarray(signals)
+    if signals.ndim < 2 or signals.shape[-2] != len(LEADS):
+        raise LeadminError(f"Expected (..., 12, n_samples), got an array of shape {signals.shape}.")
+    one = signals[..., 0, :].astype(np.float64)
+    two = signals[..., 1, :].astype(np.float64)
+    residuals = np.empty((*signals.shape[:-2], 4, signals.shape[-1]))
+    for position, lead in enumerate(("III", "aVR", "aVL", "aVF")):
+        a, b = LIMB_IDENTITIES[lead]
+        recorded = signals[..., LEADS.index(lead), :]
+        residuals[..., position, :] = recorded - (float(a) * one + float(b) * two)
+    return residuals
+
+
+def span(leads: Iterable[str]) -> tuple[str, ...]:
+    """Give every lead that can be computed from ``leads``, in the order of `LEADS`.
+
+    Two lead sets carry the same information exactly when their spans are equal.
+    """
+    recorded = canonical_leads(leads)
+    limb = tuple(lead for lead in recorded if lead in LIMB_LEADS)
+    chest = tuple(lead for lead in recorded if lead in CHEST_LEADS)
+    return (LIMB_LEADS if len(limb) >= 2 else limb) + chest
+
+
+def representative(leads: Iterable[str]) -> tuple[str, ...]:
+    """Give the canonical smallest lead set with the same span as ``leads``."""
+    spanned = span(leads)
+    limb = tuple(lead for lead in spanned if lead in LIMB_LEADS)
+    chest = tuple(lead for lead in spanned if lead in CHEST_LEADS)
+    return (("I", "II") if len(limb) >= 2 else limb) + chest
+
+
+@cache
+def signal_spaces() -> tuple[SignalSpace, ...]:
+    """Enumerate the distinct signal spaces of the 4,095 non-empty lead sets.
+
+    Returns
+    -------
+    tuple of SignalSpace
+        511 spaces, ordered by rank, then by the order of `LEADS`.
+    """
+    counts: dict[tuple[str, ...], int] = {}
+    for size in range(1, len(LEADS) + 1):
+        for subset in itertools.combinations(LEADS, size):
+            key = span(subset)
+            counts[key] = counts.get(key, 0) + 1
+    spaces = [
+        SignalSpace(leads=leads, representative=representative(leads), n_subsets=count)
+        for leads, count in counts.items()
+    ]
+    return tuple(sorted(spaces, key=lambda s: (s.rank, lead_indices(s.representative))))

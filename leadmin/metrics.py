@@ -1,0 +1,354 @@
+"""Point metrics of multi-label predictions, and the scores that compare lead sets.
+
+Every function takes labels ``(n_records, n_classes)`` of zeros and ones and probabilities of the
+same shape; per-class results come back as ``(n_classes,)`` in the order of `CLASSES`.
+
+**What is undefined.** A class for which the records at hand hold only one label value has no AUROC,
+and one without a positive has no average precision; the value is NaN, never 0.5 or 0. The macro
+average is the mean over the classes that have a value (`macro`), and NaN when none has. Two
+configurations scored on the same records always average over the same classes. NaN among the scores
+is refused with a `LeadminError`: it is a failed training, not a bad prediction.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
+
+from leadmin.errors import LeadminError
+from leadmin.ptbxl import CLASSES
+
+ECE_BINS = 15
+"""Bins of `calibration_error`, each with the same number of records."""
+
+LRS_BRIER_SCALE = 0.25
+"""Brier score of a constant probability of one half: the unit of the calibration term of `lrs`."""
+
+
+def probabilities(logits: ArrayLike) -> NDArray[np.float64]:
+    """Turn logits into probabilities, in double precision so that ranks survive.
+
+    Parameters
+    ----------
+    logits : array_like
+        Any shape.
+
+    Returns
+    -------
+    ndarray of float64
+        The logistic function of ``logits``, same shape.
+    """
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64)), dtype=np.float64)
+
+
+def macro(per_class: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
+    """Average over the classes that have a value.
+
+    Parameters
+    ----------
+    per_class : array_like
+        Values with the classes on ``axis``; NaN where undefined.
+
+    Returns
+    -------
+    ndarray of float64
+        The mean of the defined values; NaN where there is none.
+    """
+    values = np.asarray(per_class, dtype=np.float64)
+    defined = ~np.isnan(values)
+    count = defined.sum(axis=axis)
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    r"""Area under the ROC curve of each class, by the rank formula.
+
+    With mean ranks :math:`r_i` of the scores among :math:`m` positives and :math:`n` negatives,
+    :math:`\mathrm{AUROC} = (\sum_{i \in +} r_i - m(m+1)/2) / (mn)`: the probability that a
+    positive record outscores a negative one, ties counting half [1]_.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (n_records, n_classes)
+    scores : array_like of float, shape (n_records, n_classes)
+        Probabilities or logits: only their order matters.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        NaN for a class with one label value.
+
+    References
+    ----------
+    .. [1] Hanley JA, McNeil BJ. The meaning and use of the area under a receiver operating
+       characteristic (ROC) curve. Radiology 143, 29-36 (1982).
+    """
+    y, s = _checked(labels, scores)
+    positives = y.sum(axis=0, dtype=np.int64)
+    negatives = len(y) - positives
+    ranks = rankdata(s, axis=0) if len(y) else np.zeros(s.shape)
+    above = np.where(y, ranks, 0.0).sum(axis=0) - positives * (positives + 1) / 2
+    return _ratio(above, positives * negatives)
+
+
+def average_precision(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
+    """Average precision of each class, as scikit-learn defines it.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        NaN for a class without a positive.
+    """
+    y, s = _checked(labels, scores)
+    return np.array(
+        [
+            average_precision_score(y[:, c], s[:, c]) if y[:, c].any() else np.nan
+            for c in range(y.shape[1])
+        ]
+    )
+
+
+def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Choose the threshold of each class that maximises F1, to be used on other records.
+
+    Give it validation records only. A record is called positive when its probability is at least
+    the threshold. The threshold lies halfway between two neighbouring probabilities; among equal
+    F1 values the higher threshold wins.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (n_records, n_classes)
+    probabilities : array_like of float, shape (n_records, n_classes)
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        0.5 for a class without a positive.
+    """
+    y, p = _checked(labels, probabilities)
+    chosen = np.full(y.shape[1], 0.5)
+    for c in range(y.shape[1]):
+        if not y[:, c].any():
+            continue
+        order = np.argsort(-p[:, c], kind="stable")
+        descending, hits = p[order, c], np.cumsum(y[order, c])
+        last_of_tie = np.flatnonzero(np.append(np.diff(descending) != 0, True))
+        f1_at = 2 * hits[last_of_tie] / (last_of_tie + 1 + hits[-1])
+        best = int(np.argmax(f1_at))
+        value = descending[last_of_tie[best]]
+        below = descending[last_of_tie[best + 1]] if best + 1 < len(last_of_tie) else value
+        middle = (value + below) / 2
+        chosen[c] = middle if middle > below else value
+    return chosen
+
+
+def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:
+    """F1 score of each class at given thresholds.
+
+    Parameters
+    ----------
+    labels, probabilities : array_like, shape (n_records, n_classes)
+    thresholds : array_like, shape (n_classes,) or scalar
+        A record is called positive when its probability is at least the threshold.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+        0 for a class that has positives or calls but no hit; NaN for one that has neither.
+    """
+    y, p = _checked(labels, probabilities)
+    called = p >= np.asarray(thresholds, dtype=np.float64)
+    hits = (called & (y == 1)).sum(axis=0)
+    return _ratio(2.0 * hits, called.sum(axis=0) + y.sum(axis=0, dtype=np.int64))
+
+
+def brier(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
+    """Brier score of each class: the mean squared distance of probability and label.
+
+    The study's Brier score is the mean of this over classes, which is the mean over all records
+    and classes since every record carries a label for every class.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+    """
+    y, p = _checked(labels, probabilities)
+    return _ratio(((p - y) ** 2).sum(axis=0), np.full(y.shape[1], len(y)))
+
+
+def calibration_error(
+    labels: ArrayLike, probabilities: ArrayLike, n_bins: int = ECE_BINS
+) -> NDArray[np.float64]:
+    """Compute the expected calibration error of each class over adaptive bins.
+
+    The bins hold equally many records each (their edges are quantiles of the class's own
+    probabilities; records with equal probability share a bin). The error is the mean over records
+    of the distance, in the record's bin, between mean probability and share of positives [1]_.
+
+    Returns
+    -------
+    ndarray, shape (n_classes,)
+
+    References
+    ----------
+    .. [1] Nixon J et al. Measuring calibration in deep learning. CVPR Workshops (2019).
+    """
+    y, p = _checked(labels, probabilities)
+    if not len(y):
+        return np.full(y.shape[1], np.nan)
+    errors = np.empty(y.shape[1])
+    for c in range(y.shape[1]):
+        gap = np.bincount(calibration_bins(p[:, c], n_bins), weights=p[:, c] - y[:, c])
+        errors[c] = np.abs(gap).sum() / len(y)
+    return errors
+
+
+def calibration_bins(values: NDArray[np.float64], n_bins: int = ECE_BINS) -> NDArray[np.intp]:
+    """Sort each probability into its equal-count bin, numbered from 0.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n_records,)
+
+    Returns
+    -------
+    ndarray of int, shape (n_records,)
+        Between 0 and ``n_bins - 1``; ties never span two bins, so a bin can be empty.
+    """
+    edges = np.quantile(values, np.arange(1, n_bins) / n_bins)
+    return np.searchsorted(edges, values, side="right")
+
+
+def lrs(auroc: ArrayLike, brier: ArrayLike, auroc_12: ArrayLike, brier_12: ArrayLike) -> Any:
+    """Lead robustness score of a lead set, as the original study defines it.
+
+    ``0.7 * auroc / auroc_12 + 0.3 * (1 - (brier - brier_12) / 0.25)``: 1 for the 12 leads
+    themselves. Read it with care: it divides the AUROC and not its excess over chance, so that a
+    coin-flip classifier whose Brier score were no worse would still score 0.68 or so. Hence
+    `chance_corrected_retention` stands beside it in every table.
+
+    Parameters
+    ----------
+    auroc, brier : array_like
+        Macro AUROC and mean Brier score of the lead set.
+    auroc_12, brier_12 : array_like
+        The same of the 12-lead configuration on the same records.
+
+    Returns
+    -------
+    float or ndarray
+    """
+    return weighted_lrs(auroc, brier, auroc_12, brier_12, weight=0.7)
+
+
+def weighted_lrs(
+    auroc: ArrayLike,
+    brier: ArrayLike,
+    auroc_12: ArrayLike,
+    brier_12: ArrayLike,
+    weight: float,
+) -> Any:
+    """Lead robustness score with another weight on discrimination than the original's 0.7.
+
+    Parameters
+    ----------
+    weight : float
+        Between 0 (calibration term alone) and 1 (AUROC ratio alone).
+    """
+    discrimination = np.divide(auroc, auroc_12)
+    calibration = 1 - np.subtract(brier, brier_12) / LRS_BRIER_SCALE
+    score = weight * discrimination + (1 - weight) * calibration
+    return float(score) if np.ndim(score) == 0 else score
+
+
+def retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
+    """Share of the 12-lead AUROC that a lead set keeps, ``auroc / auroc_12``."""
+    value = np.divide(auroc, auroc_12)
+    return float(value) if np.ndim(value) == 0 else value
+
+
+def chance_corrected_retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
+    """Share of the 12-lead *discrimination* kept, ``(auroc - 0.5) / (auroc_12 - 0.5)``.
+
+    0 for a coin flip and 1 for the 12 leads, which `retention` and `lrs` are not.
+    """
+    value = np.divide(np.subtract(auroc, 0.5), np.subtract(auroc_12, 0.5))
+    return float(value) if np.ndim(value) == 0 else value
+
+
+def summary(
+    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike | None = None
+) -> dict[str, Any]:
+    """Give every point metric of one set of predictions, ready for JSON.
+
+    Parameters
+    ----------
+    labels, probabilities : array_like, shape (n_records, 5)
+    thresholds : array_like, shape (5,), optional
+        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5.
+
+    Returns
+    -------
+    dict
+        ``n_records`` and the macro values ``auroc``, ``average_precision``, ``f1``, ``f1_half``
+        (at 0.5), ``brier``, ``ece``; and ``per_class``, a dict of class name to the same keys plus
+        ``threshold``, ``n_positive``. Undefined values are None.
+    """
+    y, p = _checked(labels, probabilities)
+    cut = np.broadcast_to(
+        np.asarray(0.5 if thresholds is None else thresholds, dtype=np.float64), (y.shape[1],)
+    )
+    per_metric = {
+        "auroc": auroc(y, p),
+        "average_precision": average_precision(y, p),
+        "f1": f1(y, p, cut),
+        "f1_half": f1(y, p, 0.5),
+        "brier": brier(y, p),
+        "ece": calibration_error(y, p),
+    }
+    result: dict[str, Any] = {"n_records": len(y)}
+    result |= {name: _plain(macro(values)) for name, values in per_metric.items()}
+    result["per_class"] = {
+        name: {metric: _plain(values[c]) for metric, values in per_metric.items()}
+        | {"threshold": float(cut[c]), "n_positive": int(y[:, c].sum())}
+        for c, name in enumerate(CLASSES)
+    }
+    return result
+
+
+def _plain(value: Any) -> float | None:
+    """JSON has no NaN: an undefined value becomes null."""
+    return None if np.isnan(value) else float(value)
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Divide, giving NaN where the denominator is zero."""
+    return np.divide(
+        numerator,
+        denominator,
+        out=np.full(np.shape(numerator), np.nan),
+        where=np.asarray(denominator) != 0,
+    )
+
+
+def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Check that labels are 0/1, scores are finite, and the shapes agree."""
+    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if y.ndim != 2 or y.shape != s.shape:
+        raise LeadminError(
+            f"Labels of shape {y.shape} and scores of shape {s.shape} do not belong together; "
+            "both must be (n_records, n_classes)."
+        )
+    if np.isnan(s).any():
+        rows = np.flatnonzero(np.isnan(s).any(axis=1))
+        raise LeadminError(
+            f"{len(rows)} of {len(s)} records have a score that is NaN (first at row {rows[0]}): "
+            "the training that wrote these predictions has failed; run it again."
+        )
+    if not np.isin(y, (0, 1)).all():
+        raise LeadminError(f"Labels must be 0 or 1; found {sorted(set(np.unique(y)) - {0, 1})}.")
+    return y.astype(np.uint8, copy=False), s

@@ -1,0 +1,790 @@
+"""A study, its runs, and what a run leaves on disk.
+
+One run trains one lead configuration under one or two recipes and writes a folder::
+
+    metrics.json         point metrics, provenance; written last: a folder without it is unfinished
+    predictions.npz      record ids, folds, labels and logits of validation and test records
+    history.csv          one row per recipe, seed, fold and epoch
+    checkpoints/         weights and description of every trained network
+    state/               the state of an unfinished fit; gone when the run is finished
+"""
+
+import ast
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from leadmin.atomic import atomic_path, write_json, write_text
+from leadmin.checkpoint import save_checkpoint, sha256
+from leadmin.dataset import EcgDataset, load_dataset, prepare
+from leadmin.errors import LeadminError
+from leadmin.leads import configurations, lead_indices, resolve
+from leadmin.metrics import summary, thresholds
+from leadmin.model import count_parameters
+from leadmin.ptbxl import CLASSES, LABEL_POLICIES
+from leadmin.training import (
+    RECIPES,
+    Recipe,
+    choose_device,
+    fit,
+    predict_logits,
+    recipe as find_recipe,
+    window_samples,
+)
+
+SCHEMA_VERSION = 1
+N_FOLDS = 10
+PROTOCOLS = ("holdout", "crossval")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the networks of one run say about one split.
+
+    Parameters
+    ----------
+    record_id, patient_id, fold : ndarray of int, shape (n_records,)
+        Which records these are.
+    labels : ndarray of uint8, shape (n_records, 5)
+        Labels under the study's policy.
+    logits : dict of str to ndarray of float32, shape (n_seeds, n_records, 5)
+        Per recipe.
+    """
+
+    record_id: NDArray[np.int32]
+    patient_id: NDArray[np.int32]
+    fold: NDArray[np.int8]
+    labels: NDArray[np.uint8]
+    logits: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as it was read from its folder.
+
+    Parameters
+    ----------
+    config : str
+        Name of the lead configuration.
+    leads : tuple of str
+        Its leads.
+    recipes : tuple of str
+        Trained recipes; the first is the primary one.
+    seeds : dict of str to tuple of int
+        Seeds per recipe.
+    validation, test : Predictions
+        Predictions of the two splits that were not trained on.
+    metrics : dict
+        The whole ``metrics.json``.
+    history : DataFrame
+        The whole ``history.csv``.
+    folder : Path
+        Where it was read.
+    """
+
+    config: str
+    leads: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: dict[str, tuple[int, ...]]
+    validation: Predictions
+    test: Predictions
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The parameters of the training notebook, checked.
+
+    Parameters
+    ----------
+    config : str
+        A configuration of the registry, or leads separated by commas.
+    data : str
+        The prepared HDF5 file.
+    out : str
+        The folder that the run writes.
+    recipe, compare_with : str
+        Primary recipe, and a second one trained on the same records; empty for none.
+    protocol : {"holdout", "crossval"}
+        See `splits`.
+    label_policy : {"any", "likelihood50"}
+        Which diagnostic statements count as labels in evaluation.
+    seeds, compare_seeds : int
+        Number of networks per recipe that differ in nothing but the seed.
+    epochs : int
+        Overrides the recipes' own number of epochs; 0 keeps it.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    LeadminError
+        If a value is of the wrong type or not valid; the message says what is.
+    """
+
+    config: str
+    data: str
+    out: str
+    recipe: str = "default"
+    compare_with: str = "seed"
+    protocol: str = "holdout"
+    label_policy: str = "any"
+    seeds: int = 1
+    compare_seeds: int = 1
+    epochs: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if type(value) is not item.type:
+                wanted = getattr(item.type, "__name__", item.type)
+                raise LeadminError(
+                    f"parameter {item.name} must be of type {wanted}, not {value!r}"
+                )
+        resolve(self.config)
+        valid: dict[str, Iterable[str]] = {
+            "recipe": RECIPES,
+            "compare_with": ["", *RECIPES],
+            "protocol": PROTOCOLS,
+            "label_policy": LABEL_POLICIES,
+        }
+        for name, choices in valid.items():
+            if getattr(self, name) not in choices:
+                listed = ", ".join(choice or "'' (none)" for choice in choices)
+                raise LeadminError(
+                    f"parameter {name} is {getattr(self, name)!r}; valid: {listed}"
+                )
+        for name, least in (("seeds", 1), ("compare_seeds", 1), ("epochs", 0)):
+            if getattr(self, name) < least:
+                raise LeadminError(
+                    f"parameter {name} must be at least {least}, not {getattr(self, name)}"
+                )
+        if self.compare_with == self.recipe:
+            raise LeadminError(
+                f"parameter compare_with is the same recipe as recipe, {self.recipe!r}; "
+                "give another one, or '' for none"
+            )
+        choose_device(self.device)
+
+    def recipes(self) -> list[tuple[Recipe, int]]:
+        """List each recipe to train with its number of seeds, the primary one first."""
+        pairs = [(self.recipe, self.seeds)]
+        if self.compare_with:
+            pairs.append((self.compare_with, self.compare_seeds))
+        return [(find_recipe(name, self.epochs or None), n) for name, n in pairs]
+
+
+def check_injected(cells: list[str]) -> None:
+    """Refuse parameters that papermill injected and the notebook does not have.
+
+    papermill puts the parameters into a cell of its own behind the cell tagged
+    ``parameters``; of an unknown name it only warns, and the notebook would run with its
+    defaults.
+
+    Parameters
+    ----------
+    cells : list of str
+        Source of the cells executed so far: IPython's ``In``.
+
+    Raises
+    ------
+    LeadminError
+        If the injected cell sets a name that the cell before it does not set.
+    """
+    for before, injected in zip(cells, cells[1:], strict=False):
+        if not injected.lstrip().startswith("# Parameters"):
+            continue
+        declared = _assigned_names(before)
+        unknown = [name for name in _assigned_names(injected) if name not in declared]
+        if unknown:
+            raise LeadminError(
+                f"unknown parameter {', '.join(unknown)}; valid: {', '.join(declared)}"
+            )
+
+
+def _assigned_names(source: str) -> list[str]:
+    names = []
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        names += [target.id for target in targets if isinstance(target, ast.Name)]
+    return names
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which records train, validate and test; indices into a dataset.
+
+    Parameters
+    ----------
+    test_fold : int
+        The fold under test, 1 to 10.
+    train, validation, test : ndarray of int
+        Indices.
+    """
+
+    test_fold: int
+    train: NDArray[np.intp]
+    validation: NDArray[np.intp]
+    test: NDArray[np.intp]
+
+
+def embedded_sample() -> Path:
+    """Find the archive with real records that comes with the source tree.
+
+    Raises
+    ------
+    LeadminError
+        If the package was installed without its source tree.
+    """
+    archive = Path(__file__).resolve().parent.parent / "data" / "sample" / "ptb-xl-sample.zip"
+    if not archive.is_file():
+        raise LeadminError(
+            f"{archive}: the embedded sample is not here; work in a clone of the repository, or "
+            "give the path of PTB-XL as parameter data"
+        )
+    return archive
+
+
+def prepared_path(source: Path, sampling_rate: int, folder: Path = Path("outputs/data")) -> Path:
+    """Name the HDF5 file that a source is prepared into."""
+    return folder / f"{source.name.removesuffix('.zip')}-{sampling_rate}hz.h5"
+
+
+def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:
+    """Open what the parameter ``data`` of a notebook names.
+
+    Parameters
+    ----------
+    data : str
+        A prepared HDF5 file; or an archive or folder of PTB-XL, which is prepared first, once,
+        into ``outputs/data``; or empty for the embedded sample.
+    sampling_rate : int
+        Hz, for what has to be prepared.
+
+    Raises
+    ------
+    LeadminError
+        If nothing is there or it cannot be used.
+    """
+    path = Path(data) if data else embedded_sample()
+    if path.suffix in {".h5", ".hdf5"}:
+        return load_dataset(path)
+    target = prepared_path(path, sampling_rate)
+    prepare(path, target, sampling_rate)
+    return load_dataset(target)
+
+
+def splits(dataset: EcgDataset, protocol: str, label_policy: str) -> list[Split]:
+    """Divide a dataset by its patient folds.
+
+    ``holdout``: folds 1-8 train, 9 validates, 10 tests, as the PTB-XL benchmark does
+    [Strodthoff2021]_. ``crossval``: each of the ten folds is tested once, the fold behind it
+    validates, the other eight train.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        With folds 1 to 10.
+    protocol : {"holdout", "crossval"}
+        Which of the two.
+    label_policy : str
+        Records without a label under this policy are left out.
+
+    Raises
+    ------
+    LeadminError
+        If a fold has no labelled record.
+
+    References
+    ----------
+    .. [Strodthoff2021] N. Strodthoff et al., Deep learning for ECG analysis: benchmarks and
+       insights from PTB-XL, IEEE JBHI 2021.
+    """
+    labelled = dataset.labels[label_policy].any(axis=1)
+    for fold in range(1, N_FOLDS + 1):
+        if not (labelled & (dataset.fold == fold)).any():
+            raise LeadminError(
+                f"{dataset.path}: fold {fold} has no labelled record under the label policy "
+                f"{label_policy}; the protocol {protocol} needs all of the folds 1 to {N_FOLDS}"
+            )
+    result = []
+    for test in [N_FOLDS] if protocol == "holdout" else range(1, N_FOLDS + 1):
+        validation = N_FOLDS - 1 if protocol == "holdout" else test % N_FOLDS + 1
+        trained = ~np.isin(dataset.fold, (test, validation))
+        parts = (trained, dataset.fold == validation, dataset.fold == test)
+        result.append(Split(test, *(np.flatnonzero(part & labelled) for part in parts)))
+    return result
+
+
+def train_run(
+    settings: RunSettings,
+    dataset: EcgDataset,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> Run:
+    """Train one configuration and write its run folder.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        What to train.
+    dataset : EcgDataset
+        The data that ``settings.data`` names.
+    on_epoch : callable, optional
+        Called with each new row of the history.
+
+    Returns
+    -------
+    Run
+        As read back from the folder.
+
+    Notes
+    -----
+    Killed at any moment and started again with the same settings, it goes on behind the last
+    complete epoch.
+    """
+    started = time.perf_counter()
+    configuration = resolve(settings.config)
+    folder = Path(settings.out)
+    (folder / "metrics.json").unlink(missing_ok=True)
+    device = choose_device(settings.device)
+    divisions = splits(dataset, settings.protocol, settings.label_policy)
+    provenance = describe_environment(device) | {"data": describe_data(dataset)}
+    stacked: dict[str, dict[str, NDArray[np.float32]]] = {"validation": {}, "test": {}}
+    rows: list[dict[str, Any]] = []
+    n_parameters = 0
+
+    def note(labels: dict[str, Any], entry: dict[str, float]) -> None:
+        rows.append(labels | entry)
+        if on_epoch:
+            on_epoch(rows[-1])
+
+    for recipe, n_seeds in settings.recipes():
+        window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
+        per_seed: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
+        for seed in range(n_seeds):
+            parts: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
+            for split in divisions:
+                stem = f"{recipe.name}-seed{seed}"
+                if settings.protocol == "crossval":
+                    stem += f"-fold{split.test_fold}"
+                state = folder / "state" / f"{stem}.safetensors"
+                trained = fit(
+                    dataset,
+                    configuration,
+                    recipe,
+                    split.train,
+                    split.validation,
+                    seed=seed,
+                    fold=split.test_fold,
+                    label_policy=settings.label_policy,
+                    device=device,
+                    state_path=state,
+                    on_epoch=partial(
+                        note, {"recipe": recipe.name, "seed": seed, "fold": split.test_fold}
+                    ),
+                )
+                save_checkpoint(
+                    folder / "checkpoints" / stem,
+                    trained.model,
+                    trained.scaling,
+                    recipe,
+                    config=configuration.name,
+                    leads=configuration.leads,
+                    classes=CLASSES,
+                    sampling_rate=dataset.sampling_rate,
+                    window=window,
+                    provenance=provenance | {"seed": seed, "test_fold": split.test_fold},
+                )
+                n_parameters = count_parameters(trained.model)
+                leads = lead_indices(configuration.leads)
+                for name, index in (("validation", split.validation), ("test", split.test)):
+                    signals = torch.from_numpy(dataset.signals[np.ix_(index, leads)]).to(device)
+                    logits = predict_logits(
+                        trained.model, trained.scaling, signals, window, recipe.test_windows
+                    )
+                    parts[name].append(logits.cpu().numpy())
+            for name, pieces in parts.items():
+                per_seed[name].append(np.concatenate(pieces))
+        for name, layers in per_seed.items():
+            stacked[name][recipe.name] = np.stack(layers)
+
+    predictions = {
+        name: _predictions(
+            dataset,
+            np.concatenate([getattr(split, name) for split in divisions]),
+            settings.label_policy,
+            stacked[name],
+        )
+        for name in ("validation", "test")
+    }
+    _write_predictions(folder / "predictions.npz", predictions)
+    with atomic_path(folder / "history.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+    metrics = {
+        "schema_version": SCHEMA_VERSION,
+        "config": configuration.name,
+        "leads": list(configuration.leads),
+        "settings": _portable(settings),
+        "recipes": {r.name: dataclasses.asdict(r) for r, _ in settings.recipes()},
+        "seeds": {r.name: list(range(n)) for r, n in settings.recipes()},
+        "n_parameters": n_parameters,
+        "n_records": {name: len(p.record_id) for name, p in predictions.items()},
+        "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
+        "test": point_metrics(predictions["validation"], predictions["test"]),
+        "seconds": time.perf_counter() - started,
+        "provenance": provenance,
+        "files": {
+            name: sha256(folder / name) for name in ("predictions.npz", "history.csv")
+        },
+    }
+    write_json(folder / "metrics.json", metrics)
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    return load_run(folder)
+
+
+def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[dict[str, Any]]]:
+    """Compute the metrics of each recipe and seed on the test records.
+
+    Thresholds are chosen on the validation predictions of the same network.
+    """
+    result: dict[str, list[dict[str, Any]]] = {}
+    for recipe, logits in test.logits.items():
+        result[recipe] = []
+        for seed in range(len(logits)):
+            probability = _sigmoid(logits[seed])
+            chosen = thresholds(validation.labels, _sigmoid(validation.logits[recipe][seed]))
+            result[recipe].append(_finite(summary(test.labels, probability, chosen)))
+    return result
+
+
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    return 1 / (1 + np.exp(-logits.astype(np.float64)))
+
+
+def _finite(value: Any) -> Any:
+    """Turn arrays into lists and NaN, which JSON lacks, into null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _portable(settings: RunSettings) -> dict[str, Any]:
+    """Keep the settings, without the folders of this machine."""
+    kept = dataclasses.asdict(settings)
+    kept["data"], kept["out"] = Path(settings.data).name, Path(settings.out).name
+    return kept
+
+
+def _predictions(
+    dataset: EcgDataset,
+    index: NDArray[np.intp],
+    label_policy: str,
+    logits: dict[str, NDArray[np.float32]],
+) -> Predictions:
+    return Predictions(
+        dataset.record_id[index],
+        dataset.patient_id[index],
+        dataset.fold[index],
+        dataset.labels[label_policy][index],
+        logits,
+    )
+
+
+def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
+    arrays: dict[str, NDArray[Any]] = {}
+    for split, p in predictions.items():
+        for name in ("record_id", "patient_id", "fold", "labels"):
+            arrays[f"{split}/{name}"] = getattr(p, name)
+        for recipe, logits in p.logits.items():
+            arrays[f"{split}/logits/{recipe}"] = logits
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    LeadminError
+        If the run is unfinished, damaged, or of another schema version.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise LeadminError(f"{folder}: no metrics.json, so this run is not finished; run it again")
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        if metrics["schema_version"] != SCHEMA_VERSION:
+            raise LeadminError(
+                f"{path}: schema_version is {metrics['schema_version']}, this software reads "
+                f"{SCHEMA_VERSION}; run the configuration again"
+            )
+        for name, expected in metrics["files"].items():
+            if not (folder / name).is_file() or sha256(folder / name) != expected:
+                raise LeadminError(
+                    f"{folder / name}: missing or not the file that metrics.json was written "
+                    "for; run the configuration again"
+                )
+        recipes = tuple(metrics["recipes"])
+        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+            validation, test = (
+                Predictions(
+                    *(arrays[f"{split}/{n}"] for n in ("record_id", "patient_id", "fold", "labels")),
+                    logits={r: arrays[f"{split}/logits/{r}"] for r in recipes},
+                )
+                for split in ("validation", "test")
+            )
+        return Run(
+            metrics["config"],
+            tuple(metrics["leads"]),
+            recipes,
+            {name: tuple(seeds) for name, seeds in metrics["seeds"].items()},
+            validation,
+            test,
+            metrics,
+            pd.read_csv(folder / "history.csv"),
+            folder,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise LeadminError(f"{path}: not a run's metrics ({error!r}); run it again") from error
+
+
+def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
+    """Read finished runs below ``folder``, in the order of the registry.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds one folder per configuration.
+    configs : iterable of str, optional
+        Which of them; all that are finished by default.
+
+    Returns
+    -------
+    dict of str to Run
+        Keyed by configuration.
+
+    Raises
+    ------
+    LeadminError
+        If there is none, one that was asked for is unfinished, or the runs do not stand on
+        the same records, labels and recipes, so that a paired comparison would be false.
+    """
+    folders = [folder / name for name in configs]
+    runs = [load_run(f) for f in folders or sorted(p.parent for p in folder.glob("*/metrics.json"))]
+    if not runs:
+        raise LeadminError(f"{folder}: no finished run; train at least one configuration first")
+    order = list(configurations())
+    runs.sort(key=lambda run: order.index(run.config) if run.config in order else len(order))
+    first = runs[0]
+    for run in runs[1:]:
+        same = all(
+            np.array_equal(getattr(getattr(run, split), name), getattr(getattr(first, split), name))
+            for split in ("validation", "test")
+            for name in ("record_id", "patient_id", "labels")
+        )
+        if not same or run.recipes != first.recipes:
+            raise LeadminError(
+                f"{run.folder}: made from other records, labels or recipes than {first.folder}; "
+                "run one of them again so that the comparison is paired"
+            )
+    return {run.config: run for run in runs}
+
+
+def describe_data(dataset: EcgDataset) -> dict[str, Any]:
+    """Say which data a result stands on: name, version, checksum, number of records."""
+    keys = ("source", "source_version", "source_sha256", "sampling_rate")
+    described = {key: dataset.attributes.get(key) for key in keys}
+    described["n_records"] = len(dataset.record_id)
+    described["n_patients"] = len(np.unique(dataset.patient_id))
+    return described
+
+
+def describe_environment(device: torch.device | None = None) -> dict[str, Any]:
+    """Say on what a result was made: machine, versions, state of the source code."""
+    packages = ("torch", "numpy", "h5py", "wfdb", "scikit-learn", "papermill", "snakemake")
+    on_gpu = device is not None and device.type == "cuda"
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "n_cores": os.cpu_count(),
+        "n_threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name(device) if on_gpu else None,
+        "versions": {"leadmin": version("leadmin")} | {name: version(name) for name in packages},
+        "git_commit": git_commit(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def git_commit() -> str | None:
+    """Give the commit of the source tree, with ``+`` behind it if files were changed since."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*"]
+    try:
+        commit = subprocess.run([*command, "--dirty=+"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() or None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One YAML file: which data, which configurations, how trained, how tested.
+
+    Parameters
+    ----------
+    name : str
+        Also the folder below ``outputs``.
+    title : str
+        One line for the book.
+    source : str
+        Archive or folder with the records, relative to where the workflow runs.
+    protocol, label_policy, recipe, compare_with, seeds, compare_seeds, epochs
+        See `RunSettings`.
+    sampling_rate : int
+        Hz, 100 or 500.
+    configurations : tuple of str
+        What to run.
+    overrides : dict
+        Per configuration, other values for ``seeds``, ``compare_seeds`` or ``epochs``.
+    n_resamples : int
+        Bootstrap resamples of the analysis.
+    """
+
+    name: str
+    title: str
+    source: str
+    configurations: tuple[str, ...]
+    protocol: str = "holdout"
+    label_policy: str = "any"
+    sampling_rate: int = 100
+    recipe: str = "default"
+    compare_with: str = "seed"
+    seeds: int = 1
+    compare_seeds: int = 1
+    epochs: int = 0
+    overrides: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
+    n_resamples: int = 2000
+
+    def run_parameters(self, config: str) -> dict[str, Any]:
+        """Give the training notebook's parameters for ``config``, without folders and device."""
+        names = ("recipe", "compare_with", "protocol", "label_policy")
+        numbers = ("seeds", "compare_seeds", "epochs")
+        chosen = {name: getattr(self, name) for name in (*names, *numbers)}
+        return {"config": config} | chosen | self.overrides.get(config, {})
+
+
+def load_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises
+    ------
+    LeadminError
+        If the file is missing or not YAML, a key is unknown or missing, or a value is not
+        valid; the message names the file and the key.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LeadminError(f"{path}: no such study file") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LeadminError(f"{path}: not a readable YAML file ({error})") from error
+    fields = {item.name: item for item in dataclasses.fields(Study)}
+    if not isinstance(raw, dict):
+        raise LeadminError(f"{path}: must hold a mapping with the keys {', '.join(fields)}")
+    unknown = [str(key) for key in raw if key not in fields]
+    needed = [name for name in ("name", "title", "source", "configurations") if name not in raw]
+    if unknown or needed:
+        raise LeadminError(
+            f"{path}: unknown keys: {', '.join(unknown) or 'none'}; missing keys: "
+            f"{', '.join(needed) or 'none'}; valid: {', '.join(fields)}"
+        )
+    configs = raw["configurations"]
+    if configs == "all":
+        configs = list(configurations())
+    overrides = raw.get("overrides") or {}
+    if not isinstance(configs, list) or not configs or not isinstance(overrides, dict):
+        raise LeadminError(
+            f"{path}: configurations must be 'all' or a list of names; overrides a mapping"
+        )
+    study = Study(**(raw | {"configurations": tuple(map(str, configs)), "overrides": overrides}))
+    if len(set(study.configurations)) < len(study.configurations):
+        raise LeadminError(f"{path}: configurations names one configuration twice")
+    if "12-lead" not in study.configurations:
+        raise LeadminError(f"{path}: configurations must hold 12-lead, the reference of the rest")
+    if study.sampling_rate not in (100, 500):
+        raise LeadminError(f"{path}: sampling_rate must be 100 or 500, not {study.sampling_rate}")
+    if not isinstance(study.name, str) or Path(study.name).name != study.name:
+        raise LeadminError(f"{path}: name must be usable as a folder name, not {study.name!r}")
+    if type(study.n_resamples) is not int or study.n_resamples < 100:
+        raise LeadminError(f"{path}: n_resamples must be a whole number from 100")
+    for config, changes in overrides.items():
+        allowed = ("seeds", "compare_seeds", "epochs")
+        if config not in study.configurations or not isinstance(changes, dict):
+            raise LeadminError(f"{path}: overrides: {config!r} is not one of the configurations")
+        wrong = [key for key in changes if key not in allowed]
+        if wrong:
+            raise LeadminError(
+                f"{path}: overrides of {config}: unknown {', '.join(map(str, wrong))}; valid: "
+                f"{', '.join(allowed)}"
+            )
+    for config in study.configurations:
+        try:
+            RunSettings(data="", out="", **study.run_parameters(config))
+        except LeadminError as error:
+            raise LeadminError(f"{path}: {config}: {error}") from error
+    return study
+
+
+def derive_study(study: Study, root: Path) -> Path:
+    """Write a study that was made from another one to ``outputs/<name>.yml`` below ``root``.
+
+    Returns
+    -------
+    Path
+        The file, relative to ``root``. It is left alone where it says the same already.
+    """
+    fields = dataclasses.asdict(study) | {"configurations": list(study.configurations)}
+    text = "# Made by `leadmin run`; edit the study that it comes from.\n"
+    text += yaml.safe_dump(fields, sort_keys=False)
+    path = Path("outputs") / f"{study.name}.yml"
+    if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text:
+        write_text(root / path, text)
+    return path

@@ -1,0 +1,530 @@
+"""What a paper or a page shows in numbers: LaTeX, Markdown, CSV and JSON from one `Evidence`.
+
+Every table states on which data, protocol, records, patients and seeds it stands. The same evidence
+gives the same bytes: nothing here reads a clock, a machine or a random number.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pandas as pd
+
+from leadmin import evidence as ev
+from leadmin.atomic import write_json, write_text
+from leadmin.errors import LeadminError
+from leadmin.evidence import Evidence
+from leadmin.ptbxl import CLASSES
+
+SCHEMA_VERSION = 1
+
+PROTOCOLS = {
+    "holdout": "holdout (folds 1-8 train, 9 validates, 10 tests)",
+    "crossval": "ten-fold cross-validation over patient folds, predictions pooled",
+}
+
+LABEL_POLICIES = {
+    "any": "diagnostic statements of any likelihood",
+    "likelihood50": "diagnostic statements of at least 50% likelihood",
+}
+
+
+SUMMARY_COLUMNS = (
+    "leads",
+    "n_leads",
+    "auroc",
+    "auroc_low",
+    "auroc_high",
+    "auroc_seed_sd",
+    "f1",
+    "brier",
+    "ece",
+    "lrs",
+    "retention",
+    "retention_above_chance",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "non_inferior",
+    "n_seeds",
+)
+"""What ``summary.json`` says of each configuration."""
+
+
+@dataclass(frozen=True)
+class StudyDescription:
+    """What a reader must know to place the numbers.
+
+    Attributes
+    ----------
+    name : str
+        Of the study file.
+    title : str
+        One line.
+    data : str
+        Which records these are, as a phrase: ``"PTB-XL 1.0.3, the 1,200 embedded records"``.
+    protocol : str
+        ``"holdout"`` or ``"crossval"``.
+    label_policy : str
+        ``"any"`` or ``"likelihood50"``.
+    """
+
+    name: str
+    title: str
+    data: str
+    protocol: str
+    label_policy: str = "any"
+
+    def __post_init__(self) -> None:
+        for field, choices in (("protocol", PROTOCOLS), ("label_policy", LABEL_POLICIES)):
+            if getattr(self, field) not in choices:
+                raise LeadminError(
+                    f"The study's {field} is {getattr(self, field)!r}; valid: {', '.join(choices)}."
+                )
+
+
+def study_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """Compute every table of a study.
+
+    Parameters
+    ----------
+    evidence : Evidence
+
+    Returns
+    -------
+    dict of str to DataFrame
+        ``main``, ``per_class``, ``pairwise`` and ``key_findings`` with the recipes one below the
+        other, and ``recipe_comparison`` (empty with a single recipe).
+    """
+
+    def each(table: Any) -> pd.DataFrame:
+        return pd.concat(
+            [table(evidence, recipe) for recipe in evidence.recipes], ignore_index=True
+        )
+
+    tables = {
+        "main": each(ev.main_table),
+        "per_class": each(ev.per_class_table),
+        "key_findings": each(ev.key_findings),
+        "pairwise": each(ev.pairwise_matrix),
+        "recipe_comparison": pd.DataFrame(),
+    }
+    if len(evidence.recipes) > 1:
+        tables["recipe_comparison"] = ev.recipe_comparison(
+            evidence, evidence.recipes[0], evidence.recipes[1]
+        )
+    return tables
+
+
+def write_publication_outputs(
+    evidence: Evidence,
+    folder: Path,
+    study: StudyDescription,
+    tables: Mapping[str, pd.DataFrame] | None = None,
+) -> list[Path]:
+    """Write the tables of a study as a paper, a page and a program want them.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    folder : Path
+        Made if it is missing; files in it are replaced one by one, each all or nothing.
+    study : StudyDescription
+    tables : mapping of str to DataFrame, optional
+        Of `study_tables`, where they are at hand already.
+
+    Returns
+    -------
+    list of Path
+        ``table_main.tex``, ``table_perclass.tex``, ``RESULTS.md``, ``summary.json``,
+        ``results_final.json`` and one CSV per table that has rows.
+
+    Raises
+    ------
+    LeadminError
+        If what would be written does not fit ``results_schema.json``.
+    """
+    made = dict(study_tables(evidence) if tables is None else tables)
+    results = results_document(evidence, study, made)
+    summary = summary_document(evidence, study, made)
+    _validate(results, "results")
+    _validate(summary, "summary")
+    texts = {
+        "table_main.tex": main_latex(evidence, study, made["main"]),
+        "table_perclass.tex": per_class_latex(evidence, study, made["per_class"]),
+        "RESULTS.md": results_markdown(evidence, study, made),
+    }
+    texts |= {
+        f"{name}.csv": table.to_csv(index=False, lineterminator="\n", float_format="%.10g")
+        for name, table in made.items()
+        if len(table)
+    }
+    written = []
+    for name, text in texts.items():
+        write_text(folder / name, text)
+        written.append(folder / name)
+    for name, document in (("summary.json", summary), ("results_final.json", results)):
+        write_json(folder / name, document)
+        written.append(folder / name)
+    return written
+
+
+def results_document(
+    evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """Give everything as one document, the content of ``results_final.json``."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": _study_document(evidence, study),
+        "tables": {name: _rows(table) for name, table in tables.items()},
+    }
+
+
+def summary_document(
+    evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """Give what most readers look for, the content of ``summary.json``."""
+    main, findings = tables["main"], tables["key_findings"]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": _study_document(evidence, study),
+        "recipes": {
+            recipe: {
+                row["config"]: {key: row[key] for key in SUMMARY_COLUMNS}
+                for row in _rows(main[main["recipe"] == recipe])
+            }
+            for recipe in evidence.recipes
+        },
+        "key_findings": [
+            {key: row[key] for key in ("finding", "part", "recipe", "verdict", "statement")}
+            for row in _rows(findings)
+        ],
+    }
+
+
+def main_latex(evidence: Evidence, study: StudyDescription, main: pd.DataFrame) -> str:
+    """Typeset the main table; the document needs booktabs and siunitx."""
+    several = len(evidence.recipes) > 1
+    lines: list[str] = []
+    for recipe in evidence.recipes:
+        block = main[main["recipe"] == recipe]
+        if several:
+            lines += [*([r"\midrule"] if lines else []), _recipe_heading(recipe, 10)]
+        for row in block.to_dict("records"):
+            difference = "{--}" if row["config"] == ev.REFERENCE else _number(row["difference"])
+            lines.append(
+                " & ".join(
+                    [
+                        latex_escape(row["config"]),
+                        str(row["n_leads"]),
+                        _number(row["auroc"]),
+                        _interval(row["auroc_low"], row["auroc_high"]),
+                        difference,
+                        "{--}"
+                        if row["config"] == ev.REFERENCE
+                        else _interval(row["difference_low"], row["difference_high"]),
+                        _number(row["f1"]),
+                        _number(row["brier"]),
+                        _number(row["lrs"]),
+                        _number(row["retention_above_chance"]),
+                    ]
+                )
+                + r" \\"
+            )
+    heading = [
+        "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
+        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept above chance} \\\\"
+    ]
+    caption = (
+        "Lead configurations in macro averages over five superclasses. "
+        "$\\Delta$: macro AUROC minus that of the 12 leads, paired over patients. "
+        "LRS: lead robustness score. Kept above chance: "
+        "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. "
+        + latex_escape(basis(evidence, study))
+    )
+    spec = (
+        "l S[table-format=2.0] S[table-format=1.3] c S[table-format=+1.3] c "
+        "*{4}{S[table-format=1.3]}"
+    )
+    return _table(spec, heading, lines, caption, "tab:main")
+
+
+def per_class_latex(evidence: Evidence, study: StudyDescription, per_class: pd.DataFrame) -> str:
+    """Typeset AUROC per class; the document needs booktabs."""
+    several = len(evidence.recipes) > 1
+    lines: list[str] = []
+    for recipe in evidence.recipes:
+        block = per_class[per_class["recipe"] == recipe]
+        if several:
+            lines += [
+                *([r"\midrule"] if lines else []),
+                _recipe_heading(recipe, 1 + len(CLASSES)),
+            ]
+        for config, rows in block.groupby("config", sort=False):
+            cells = [latex_escape(str(config))]
+            by_class = rows.set_index("class")
+            for name in CLASSES:
+                row: Any = by_class.loc[name]
+                cells.append(
+                    f"{_number(row['auroc'])} ({_interval(row['auroc_low'], row['auroc_high'])})"
+                )
+            lines.append(" & ".join(cells) + r" \\")
+    positives = per_class.drop_duplicates("class").set_index("class")["n_positive"]
+    heading = [
+        " & ".join(["Configuration", *(f"{name} ($n = {positives[name]}$)" for name in CLASSES)])
+        + r" \\"
+    ]
+    caption = (
+        "AUROC of each superclass with 95\\% interval; $n$: positive test records. "
+        + latex_escape(basis(evidence, study))
+    )
+    return _table("l *{5}{c}", heading, lines, caption, "tab:perclass")
+
+
+def results_markdown(
+    evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
+) -> str:
+    """Write the report that one reads in a terminal or on a code host."""
+    findings, main, per_class = tables["key_findings"], tables["main"], tables["per_class"]
+    parts = [f"# {study.title}", basis(evidence, study)]
+    parts.append("## The original study's key findings, asked again")
+    for recipe in evidence.recipes:
+        rows = findings[findings["recipe"] == recipe]
+        shown = pd.DataFrame(
+            {
+                "": rows["part"],
+                "Question": rows["question"],
+                "Effect": [
+                    "{} ({} to {})".format(
+                        *(ev.shown(r[key], r["shown_as"]) for key in ("effect", "low", "high"))
+                    )
+                    for r in rows.to_dict("records")
+                ],
+                "Claim needs": rows["threshold"],
+                "p (Holm)": [_p(value) for value in rows["p_holm"]],
+                "Verdict": rows["verdict"],
+                "Original": rows["original"],
+            }
+        )
+        parts += [f"### Recipe `{recipe}`", _markdown(shown)]
+    parts.append("## Configurations")
+    for recipe in evidence.recipes:
+        rows = main[main["recipe"] == recipe]
+        shown = pd.DataFrame(
+            {
+                "Configuration": rows["config"],
+                "Leads": rows["n_leads"],
+                "AUROC": _with_interval(rows, "auroc"),
+                "Seed SD": [_plain(value, 4) for value in rows["auroc_seed_sd"]],
+                "Minus 12 leads": _with_interval(
+                    rows.mask(rows["config"] == ev.REFERENCE), "difference", sign=True
+                ),
+                "p (Holm)": [_p(value) for value in rows["difference_p_holm"]],
+                "F1": _with_interval(rows, "f1"),
+                "Brier": _with_interval(rows, "brier"),
+                "ECE": [_plain(value) for value in rows["ece"]],
+                "LRS": _with_interval(rows, "lrs"),
+                "Retention": [_per_cent(value) for value in rows["retention"]],
+                "Kept above chance": [_per_cent(value) for value in rows["retention_above_chance"]],
+                "Seeds": rows["n_seeds"],
+            }
+        )
+        parts += [f"### Recipe `{recipe}`", _markdown(shown)]
+    parts.append("## AUROC per class")
+    for recipe in evidence.recipes:
+        rows = per_class[per_class["recipe"] == recipe].copy()
+        rows["shown"] = _with_interval(rows, "auroc")
+        wide = rows.pivot(index="config", columns="class", values="shown")
+        wide = wide.loc[list(dict.fromkeys(rows["config"])), list(CLASSES)]
+        parts += [f"### Recipe `{recipe}`", _markdown(wide.reset_index(names="Configuration"))]
+    compared = tables["recipe_comparison"]
+    if len(compared):
+        first, second = compared["first_recipe"].iloc[0], compared["second_recipe"].iloc[0]
+        rows = compared[compared["metric"] == "auroc"]
+        shown = pd.DataFrame(
+            {
+                "Configuration": rows["config"],
+                f"`{first}`": [_plain(value) for value in rows["first"]],
+                f"`{second}`": [_plain(value) for value in rows["second"]],
+                "Difference": _with_interval(rows, "difference", sign=True),
+                "p (Holm)": [_p(value) for value in rows["p_holm"]],
+            }
+        )
+        parts += [f"## Macro AUROC, `{first}` minus `{second}`", _markdown(shown)]
+    parts += [
+        "## How to read this",
+        "Intervals are 95% percentile intervals of a bootstrap over patients; the same resamples "
+        "serve every configuration, so differences are paired. They carry the sampling of "
+        "patients; the spread over seeds stands in a column of its own. The lead robustness score "
+        "(LRS) divides AUROC by AUROC, so that a coin flip at unchanged Brier score would still "
+        "score about 0.7; *kept above chance* is 0 for a coin flip. With "
+        f"{evidence.n_resamples:,} resamples no p value can fall below "
+        f"{2 / (evidence.n_resamples + 1):.1g} before it is corrected.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def basis(evidence: Evidence, study: StudyDescription) -> str:
+    """Say in plain text on what a table stands."""
+    seeds = sorted({scored.n_seeds for scored in evidence.scored.values()})
+    if len(seeds) == 1:
+        trained = f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''} per configuration and recipe"
+    else:
+        trained = f"{seeds[0]} to {seeds[-1]} seeds per configuration and recipe"
+    return (
+        f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy]}. "
+        f"Protocol: {PROTOCOLS[study.protocol]}. "
+        f"{evidence.n_records:,} test records of {evidence.n_patients:,} patients; {trained}; "
+        f"{evidence.n_resamples:,} bootstrap resamples of patients."
+    )
+
+
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\N{MINUS SIGN}": r"$-$",
+    "\N{EN DASH}": "--",
+}
+
+
+def latex_escape(text: str) -> str:
+    """Make plain text safe in LaTeX; line breaks become spaces, other control characters go."""
+    joined = re.sub(r"\s+", " ", text)
+    kept = "".join(c for c in joined if c.isprintable())
+    return "".join(LATEX_SPECIAL.get(character, character) for character in kept)
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON schema of ``results_final.json`` and ``summary.json``."""
+    text = files("leadmin").joinpath("results_schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def _validate(document: Mapping[str, Any], kind: str) -> None:
+    whole = schema()
+    validator = jsonschema.Draft202012Validator({**whole, "$ref": f"#/$defs/{kind}"})
+    problem = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    if problem is not None:
+        raise LeadminError(
+            f"The {kind} document does not fit results_schema.json at {problem.json_path}: "
+            f"{problem.message[:300]}"
+        )
+
+
+def _study_document(evidence: Evidence, study: StudyDescription) -> dict[str, Any]:
+    return asdict(study) | {
+        "n_records": evidence.n_records,
+        "n_patients": evidence.n_patients,
+        "n_resamples": evidence.n_resamples,
+        "resampling_seed": evidence.seed,
+        "configurations": list(evidence.configs),
+        "recipes": list(evidence.recipes),
+    }
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain Python values; NaN and infinity, which JSON lacks, become null."""
+    return [
+        {str(key): _json_value(value) for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _table(
+    spec: str, heading: Sequence[str], lines: Sequence[str], caption: str, label: str
+) -> str:
+    body = [
+        "% Needs \\usepackage{booktabs} and \\usepackage{siunitx}.",
+        "\\begin{table}[tbp]",
+        "\\centering",
+        "\\footnotesize",
+        "\\setlength{\\tabcolsep}{4pt}",
+        f"\\caption{{{caption}}}",
+        f"\\label{{{label}}}",
+        f"\\begin{{tabular}}{{{spec}}}",
+        "\\toprule",
+        *heading,
+        "\\midrule",
+        *lines,
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+    ]
+    return "\n".join(body) + "\n"
+
+
+def _recipe_heading(recipe: str, width: int) -> str:
+    return f"\\multicolumn{{{width}}}{{l}}{{\\emph{{Recipe: {latex_escape(recipe)}}}}} \\\\"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    """For an S column: a dash in braces where there is no value."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "{--}"
+
+
+def _interval(low: float, high: float, digits: int = 3) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "{--}"
+    if low < 0:
+        return f"${low:.{digits}f}$ to ${high:.{digits}f}$"
+    return f"{low:.{digits}f}--{high:.{digits}f}"
+
+
+def _plain(value: float, digits: int = 3, sign: bool = False) -> str:
+    if not math.isfinite(value):
+        return "\N{EN DASH}"
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _per_cent(value: float) -> str:
+    return f"{100 * value:.1f}%" if math.isfinite(value) else "\N{EN DASH}"
+
+
+def _p(value: float) -> str:
+    if not math.isfinite(value):
+        return "\N{EN DASH}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _with_interval(rows: pd.DataFrame, name: str, sign: bool = False) -> list[str]:
+    return [
+        f"{_plain(value, sign=sign)} ({_plain(low, sign=sign)} to {_plain(high, sign=sign)})"
+        if math.isfinite(low)
+        else _plain(value, sign=sign)
+        for value, low, high in zip(
+            rows[name], rows[f"{name}_low"], rows[f"{name}_high"], strict=True
+        )
+    ]
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    """Pipe table; bars in the text are escaped."""
+    cells = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
+    cells += [[str(value) for value in row] for row in table.itertuples(index=False)]
+    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells)

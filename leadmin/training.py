@@ -1,0 +1,588 @@
+"""A recipe, a fit, and the state that lets a killed fit go on where it was.
+
+The whole data set is one integer tensor on the device. A batch is an index into it; scaling,
+cropping, noise and mixup happen there too, so no data loader stands between the records and
+the arithmetic. All randomness of an epoch follows from ``(seed, fold, epoch)``: a fit that is
+resumed after any complete epoch draws the same numbers as one that was never stopped.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from leadmin.atomic import atomic_path
+from leadmin.dataset import EcgDataset
+from leadmin.errors import LeadminError
+from leadmin.leads import Configuration, lead_indices
+from leadmin.metrics import auroc
+from leadmin.model import Architecture, ResNet1d
+from leadmin.ptbxl import CLASSES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a network is trained, apart from the data and the seed.
+
+    Parameters
+    ----------
+    name : str
+        What reports call it.
+    scaling : {"record", "lead", "factor"}
+        ``record``: each lead of each record is z-scored, which removes the voltage.
+        ``lead``: each lead is z-scored with the mean and standard deviation of that lead in
+        the training records. ``factor``: every lead is divided by one number, the standard
+        deviation of the training records, which keeps voltages and the limb-lead identities.
+    train_labels : {"any", "likelihood50"}
+        Which diagnostic statements count as labels in training. Evaluation always uses the
+        study's policy, so that recipes are compared on the same records and labels.
+    epochs : int
+        Passes over the training records.
+    patience : int
+        Stop after this many epochs without a better validation AUROC and go back to the best
+        weights; 0 keeps the last weights.
+    batch_size : int
+        Records per step.
+    learning_rate, weight_decay : float
+        Of AdamW; with ``one_cycle`` the peak rate.
+    schedule : {"cosine", "one_cycle"}
+        How the learning rate moves.
+    label_smoothing : float
+        Targets become ``y * (1 - s) + s / 2``.
+    mixup : float
+        Parameter of the Beta distribution that mixes pairs of records; 0 for none.
+    crop_seconds : float
+        Length of the random crop that one step sees; 0 for the whole record.
+    test_windows : int
+        Evenly spaced crops whose logits are averaged at evaluation.
+    noise : float
+        Standard deviation of added white noise, in scaled units.
+    averaging : float
+        Decay per step of the exponential moving average of the weights; 0 for none.
+    architecture : Architecture
+        The network's own options.
+    """
+
+    name: str
+    scaling: Literal["record", "lead", "factor"] = "factor"
+    train_labels: Literal["any", "likelihood50"] = "any"
+    epochs: int = 60
+    patience: int = 0
+    batch_size: int = 128
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.01
+    schedule: Literal["cosine", "one_cycle"] = "one_cycle"
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    crop_seconds: float = 2.5
+    test_windows: int = 8
+    noise: float = 0.1
+    averaging: float = 0.995
+    architecture: Architecture = field(default_factory=Architecture)
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(name="default"),
+        Recipe(
+            name="seed",
+            scaling="record",
+            train_labels="likelihood50",
+            epochs=30,
+            patience=7,
+            learning_rate=1e-3,
+            schedule="cosine",
+            label_smoothing=0.1,
+            mixup=0.2,
+            crop_seconds=0.0,
+            test_windows=1,
+            noise=0.0,
+            averaging=0.0,
+        ),
+    )
+}
+
+
+def recipe(name: str, epochs: int | None = None) -> Recipe:
+    """Look up a recipe by name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+    epochs : int, optional
+        Overrides the recipe's own number of epochs.
+
+    Raises
+    ------
+    LeadminError
+        If there is no such recipe, or ``epochs`` is not positive.
+    """
+    if name not in RECIPES:
+        raise LeadminError(f"recipe {name!r} does not exist; valid: {', '.join(RECIPES)}")
+    if epochs is None:
+        return RECIPES[name]
+    if epochs < 1:
+        raise LeadminError(f"epochs must be at least 1, not {epochs}")
+    return replace(RECIPES[name], epochs=epochs)
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
+
+    Raises
+    ------
+    LeadminError
+        If the name is not known or the device is absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LeadminError(
+            f"device {name!r} cannot be used here; valid: auto, cpu, cuda, cuda:N ({error})"
+        ) from error
+    return device
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How microvolts become network input.
+
+    Parameters
+    ----------
+    kind : {"record", "lead", "factor"}
+        See `Recipe`.
+    mean, std : tuple of float
+        One number per lead in microvolts, from the training records; for ``factor`` the same
+        number in every place; for ``record`` empty, since each record brings its own.
+    """
+
+    kind: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __call__(self, microvolts: Tensor) -> Tensor:
+        """Scale ``(batch, n_leads, n_samples)`` microvolts of any number type to float32."""
+        x = microvolts.to(torch.float32)
+        if self.kind == "record":
+            mean = x.mean(-1, keepdim=True)
+            std = x.std(-1, keepdim=True, correction=0)
+            return (x - mean) / std.clamp_min(1.0)  # a flat lead stays flat: 1 microvolt floor
+        shape = (1, len(self.mean), 1)
+        mean = torch.tensor(self.mean, device=x.device).reshape(shape)
+        std = torch.tensor(self.std, device=x.device).reshape(shape)
+        return (x - mean) / std
+
+
+def fit_scaling(kind: str, signals: NDArray[np.int16]) -> Scaling:
+    """Find the scaling constants on training records.
+
+    Parameters
+    ----------
+    kind : {"record", "lead", "factor"}
+        See `Recipe`.
+    signals : ndarray of int16, shape (n_records, n_leads, n_samples)
+        Training records in microvolts, the leads that the network sees.
+    """
+    if kind == "record":
+        return Scaling("record")
+    n_leads = signals.shape[1]
+    count = signals.shape[0] * signals.shape[2]
+    total = signals.sum(axis=(0, 2), dtype=np.int64)
+    squares = np.zeros(n_leads, dtype=np.float64)
+    for start in range(0, len(signals), 512):  # in pieces: float64 of everything is 4x the data
+        piece = signals[start : start + 512].astype(np.float64)
+        squares += np.einsum("rls,rls->l", piece, piece)
+    mean = total / count
+    if kind == "lead":
+        std = np.sqrt(squares / count - mean**2)
+        std = np.maximum(std, 1.0)
+        return Scaling("lead", tuple(mean.tolist()), tuple(std.tolist()))
+    factor = math.sqrt(squares.sum() / (count * n_leads) - (total.sum() / (count * n_leads)) ** 2)
+    return Scaling("factor", (0.0,) * n_leads, (max(factor, 1.0),) * n_leads)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A trained network and how it came about.
+
+    Parameters
+    ----------
+    model : ResNet1d
+        In evaluation mode, on the training device.
+    scaling : Scaling
+        Constants from the training records.
+    history : list of dict
+        One entry per epoch: ``epoch``, ``learning_rate``, ``train_loss``,
+        ``validation_loss``, ``validation_auroc``, ``seconds``.
+    best_epoch : int
+        The epoch whose weights ``model`` holds, counted from 1.
+    """
+
+    model: ResNet1d
+    scaling: Scaling
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+@torch.no_grad()
+def predict_logits(
+    model: ResNet1d,
+    scaling: Scaling,
+    signals: Tensor,
+    window: int = 0,
+    n_windows: int = 1,
+    batch_size: int = 256,
+) -> Tensor:
+    """Run ``model`` over records and average the logits of several windows.
+
+    Parameters
+    ----------
+    model : ResNet1d
+        The network; left in evaluation mode.
+    scaling : Scaling
+        How to scale the input.
+    signals : Tensor, shape (n_records, n_leads, n_samples)
+        Microvolts, on the device of ``model``.
+    window : int
+        Length of a window in samples; 0 for the whole record.
+    n_windows : int
+        Number of evenly spaced windows.
+    batch_size : int
+        Records per forward pass; does not change the result beyond rounding.
+
+    Returns
+    -------
+    Tensor, shape (n_records, n_classes)
+        Mean logits in float32.
+    """
+    model.eval()
+    n_samples = signals.shape[-1]
+    window = window or n_samples
+    last = n_samples - window
+    starts = [round(i * last / max(n_windows - 1, 1)) for i in range(n_windows if last else 1)]
+    pieces = []
+    for first in range(0, len(signals), batch_size):
+        # Scaling comes before the cut: a z-score belongs to the record, not to the window.
+        x = scaling(signals[first : first + batch_size])
+        logits = [model(x[..., start : start + window]) for start in starts]
+        pieces.append(torch.stack(logits).mean(0).float())
+    return torch.cat(pieces)
+
+
+def _epoch_generator(seed: int, fold: int, epoch: int) -> np.random.Generator:
+    return np.random.default_rng([seed, fold, epoch])
+
+
+def _batches(
+    n_records: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.int64]]:
+    """Yield shuffled batches of nearly equal size, so that no batch is left with one record."""
+    order = rng.permutation(n_records)
+    yield from np.array_split(order, math.ceil(n_records / batch_size))
+
+
+def _crop(signals: Tensor, starts: Tensor, length: int) -> Tensor:
+    """Cut ``length`` samples at ``starts`` out of ``(batch, n_leads, n_samples)``."""
+    windows = signals.unfold(-1, length, 1)  # a view: (batch, n_leads, n_starts, length)
+    return windows[torch.arange(len(signals), device=signals.device), :, starts]
+
+
+def _state_tensors(
+    model: ResNet1d, average: ResNet1d, best: ResNet1d, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    tensors = {}
+    for role, network in (("model", model), ("average", average), ("best", best)):
+        tensors |= {f"{role}.{name}": value for name, value in network.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+class _Resume:
+    """The state of an unfinished fit in one file: tensors, and JSON in the file's metadata."""
+
+    def __init__(self, path: Path | None, identity: dict[str, Any]) -> None:
+        self.path = path
+        self.identity = json.dumps(identity, sort_keys=True)
+
+    def save(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+        if self.path is None:
+            return
+        metadata = {"identity": self.identity, "progress": json.dumps(progress)}
+        with atomic_path(self.path) as temporary:
+            save_file(tensors, temporary, metadata)
+
+    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the state, or nothing if there is none or it belongs to another fit."""
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("identity") != self.identity:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise LeadminError(
+                f"{self.path}: the saved training state cannot be read ({error}); "
+                "delete the file to train from the start"
+            ) from error
+        return tensors, json.loads(metadata["progress"])
+
+
+def _restore(
+    tensors: dict[str, Tensor],
+    networks: dict[str, ResNet1d],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    for role, network in networks.items():
+        prefix = f"{role}."
+        network.load_state_dict(
+            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        )
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _learning_rate(recipe: Recipe, step: int, n_steps: int, steps_per_epoch: int) -> float:
+    """Learning rate of one step: a pure function, so that a resumed fit needs no scheduler state.
+
+    ``cosine`` falls once per epoch from the full rate to zero; ``one_cycle`` climbs over the
+    first 30 % of the steps from 1/25 of the peak and falls to 1/250,000 of it [Smith2018]_.
+
+    .. [Smith2018] L. N. Smith, A disciplined approach to neural network hyper-parameters,
+       arXiv:1803.09820.
+    """
+    peak = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        epoch = step // steps_per_epoch
+        return peak * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+    top = max(0.3 * n_steps - 1, 1.0)
+    if step <= top:
+        low, high, share = peak / 25, peak, step / top
+    else:
+        low, high, share = peak, peak / 250_000, (step - top) / max(n_steps - 1 - top, 1.0)
+    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def fit(
+    dataset: EcgDataset,
+    configuration: Configuration,
+    recipe: Recipe,
+    train: NDArray[np.intp],
+    validation: NDArray[np.intp],
+    *,
+    seed: int = 0,
+    fold: int = 0,
+    label_policy: str = "any",
+    device: torch.device | None = None,
+    state_path: Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> Fit:
+    """Train one network.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        The prepared records.
+    configuration : Configuration
+        Which leads the network sees, in this order.
+    recipe : Recipe
+        How to train.
+    train, validation : ndarray of int, shape (n,)
+        Indices into ``dataset``. Records without a label under ``recipe.train_labels`` are
+        left out of training.
+    seed : int
+        Decides initial weights, order, crops, noise and dropout.
+    fold : int
+        Number of the test fold, so that the ten fits of a cross-validation differ.
+    label_policy : str
+        Policy of the validation labels.
+    device : torch.device, optional
+        Where to train; the CPU by default.
+    state_path : Path, optional
+        Where to keep the state after every epoch. A state of the same fit found there is
+        continued. It stays when the fit ends: whoever keeps the result removes it then.
+    on_epoch : callable, optional
+        Called with each new entry of the history.
+
+    Returns
+    -------
+    Fit
+        The network with its averaged, best or last weights, as the recipe says.
+
+    Raises
+    ------
+    LeadminError
+        If there is nothing to train or validate on, a class never occurs in the training
+        records, or the loss stops being a finite number.
+    """
+    device = device or torch.device("cpu")
+    policy = recipe.train_labels
+    train = train[dataset.labels[policy][train].any(axis=1)]
+    if len(train) == 0 or len(validation) == 0:
+        raise LeadminError(
+            f"{dataset.path}: {len(train)} training and {len(validation)} validation records; "
+            "both need at least one: check the folds of the data"
+        )
+    absent = [
+        name
+        for name, count in zip(CLASSES, dataset.labels[policy][train].sum(0), strict=True)
+        if not count
+    ]
+    if absent:
+        raise LeadminError(
+            f"{dataset.path}: no training record has the class {', '.join(absent)} "
+            f"(test fold {fold}, label policy {policy}); use more records or fewer classes"
+        )
+    leads = lead_indices(configuration.leads)
+    scaling = fit_scaling(recipe.scaling, dataset.signals[np.ix_(train, leads)])
+    signals = torch.from_numpy(dataset.signals[np.ix_(train, leads)]).to(device)
+    targets = torch.from_numpy(dataset.labels[policy][train]).to(device, torch.float32)
+    validation_signals = torch.from_numpy(dataset.signals[np.ix_(validation, leads)]).to(device)
+    validation_labels = dataset.labels[label_policy][validation]
+    validation_targets = torch.from_numpy(validation_labels).to(device, torch.float32)
+    crop = window_samples(recipe, dataset.sampling_rate, signals.shape[-1])
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed * 1000 + fold)
+        model = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
+    average = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
+    best = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
+    average.load_state_dict(model.state_dict())
+    optimizer = torch.optim.AdamW(
+        model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    steps_per_epoch = math.ceil(len(train) / recipe.batch_size)
+    n_steps = steps_per_epoch * recipe.epochs
+
+    history: list[dict[str, float]] = []
+    best_score, best_epoch, first_epoch = -math.inf, 0, 1
+    identity = {
+        "recipe": asdict(recipe),
+        "leads": configuration.leads,
+        "seed": seed,
+        "fold": fold,
+        "label_policy": label_policy,
+        "data": dataset.attributes.get("source_sha256"),
+        "train": dataset.record_id[train].tolist(),
+        "validation": dataset.record_id[validation].tolist(),
+        "device": device.type,
+    }
+    resume = _Resume(state_path, identity)
+    saved = resume.load()
+    if saved is not None:
+        tensors, progress = saved
+        _restore(tensors, {"model": model, "average": average, "best": best}, optimizer)
+        history = progress["history"]
+        best_score, best_epoch = progress["best_score"], progress["best_epoch"]
+        first_epoch = len(history) + 1
+        for entry in history:
+            if on_epoch:
+                on_epoch(entry)
+
+    parameters, buffers = list(model.parameters()), _float_buffers(model)
+    averaged, averaged_buffers = list(average.parameters()), _float_buffers(average)
+    for epoch in range(first_epoch, recipe.epochs + 1):
+        if recipe.patience and history and epoch - 1 - best_epoch >= recipe.patience:
+            break
+        started = time.perf_counter()
+        rng = _epoch_generator(seed, fold, epoch)
+        model.train()
+        losses = torch.zeros((), device=device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(rng.integers(2**62)))
+            for number, batch in enumerate(_batches(len(train), recipe.batch_size, rng)):
+                step = (epoch - 1) * steps_per_epoch + number
+                rate = _learning_rate(recipe, step, n_steps, steps_per_epoch)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                index = torch.from_numpy(batch).to(device)
+                x, y = scaling(signals[index]), targets[index]
+                if crop < x.shape[-1]:
+                    starts = rng.integers(0, x.shape[-1] - crop + 1, len(batch))
+                    x = _crop(x, torch.from_numpy(starts).to(device), crop)
+                if recipe.noise:
+                    x = x + recipe.noise * torch.randn_like(x)
+                if recipe.mixup:
+                    share = float(rng.beta(recipe.mixup, recipe.mixup))
+                    partner = torch.from_numpy(rng.permutation(len(batch))).to(device)
+                    x = share * x + (1 - share) * x[partner]
+                    y = share * y + (1 - share) * y[partner]
+                if recipe.label_smoothing:
+                    y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    logits = model(x)
+                loss = functional.binary_cross_entropy_with_logits(logits.float(), y)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                losses += loss.detach() * len(batch)
+                if recipe.averaging:
+                    # The average starts short-sighted, so that the random start is forgotten.
+                    weight = 1 - min(recipe.averaging, (step + 2) / (step + 11))
+                    with torch.no_grad():
+                        torch._foreach_lerp_(averaged, parameters, weight)
+                        torch._foreach_lerp_(averaged_buffers, buffers, weight)
+        train_loss = float(losses) / len(train)
+        if not math.isfinite(train_loss):
+            raise LeadminError(
+                f"{configuration.name}, recipe {recipe.name}, seed {seed}, test fold {fold}: the "
+                f"training loss became {train_loss} in epoch {epoch} at learning rate {rate:.2g}; "
+                "lower the learning rate or check the signals"
+            )
+        current = average if recipe.averaging else model
+        logits = predict_logits(current, scaling, validation_signals, crop, recipe.test_windows)
+        validation_loss = functional.binary_cross_entropy_with_logits(logits, validation_targets)
+        score = float(np.nanmean(auroc(validation_labels, logits.double().cpu().numpy())))
+        entry = {
+            "epoch": epoch,
+            "learning_rate": rate,
+            "train_loss": train_loss,
+            "validation_loss": float(validation_loss),
+            "validation_auroc": score,
+            "seconds": time.perf_counter() - started,
+        }
+        history.append(entry)
+        if not recipe.patience or score > best_score:
+            best_score, best_epoch = score, epoch
+            best.load_state_dict(current.state_dict())
+        progress = {"history": history, "best_score": best_score, "best_epoch": best_epoch}
+        resume.save(_state_tensors(model, average, best, optimizer), progress)
+        if on_epoch:
+            on_epoch(entry)
+    best.eval()
+    return Fit(best, scaling, history, best_epoch)
+
+
+def _float_buffers(model: ResNet1d) -> list[Tensor]:
+    """List the running means and variances of ``model``, without the step counters."""
+    return [b for b in model.buffers() if b.dtype.is_floating_point]
+
+
+def window_samples(recipe: Recipe, sampling_rate: int, n_samples: int) -> int:
+    """Length in samples of what one step sees: the recipe's crop, or the whole record."""
+    if not recipe.crop_seconds:
+        return n_samples
+    return min(round(recipe.crop_seconds * sampling_rate), n_samples)

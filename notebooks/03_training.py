@@ -1,0 +1,228 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # One lead configuration on trial
+#
+# How well can a small network read five diagnostic superclasses when it sees only some of the
+# leads? This notebook trains the network on **one** lead configuration and measures it on patients
+# it has never met. It is a template: papermill runs it once for each configuration, with the
+# parameters shown below, and each executed copy is a page of the book.
+#
+# ```{admonition} Audience and objectives
+# For readers who want to look behind one row of the main table, and for those who want to train a
+# configuration of their own. After this page you can
+#
+# * tell whether this network learned something, and when it stopped learning;
+# * say how well it separates each class, and how sure that figure is;
+# * judge whether its probabilities can be taken at their word;
+# * find everything that the run wrote, and load the trained network.
+# ```
+
+# %%
+import numpy as np
+from IPython.display import Markdown
+from myst_nb import glue
+
+from leadmin import evidence, figures, load
+from leadmin.leads import resolve
+from leadmin.metrics import probabilities
+from leadmin.pages import reading_table, value_with_interval
+from leadmin.study import RunSettings, check_injected, open_dataset, train_run
+from leadmin.training import RECIPES
+
+# %% [markdown]
+# ## Parameters
+#
+# `papermill notebooks/03_training.ipynb out.ipynb -p config "I,V2,V5" -p epochs 10` changes any of
+# them; a name or a value that is not valid ends the run with a message that lists what is.
+
+# %% tags=["parameters"]
+config: str = "3-lead-I-II-V2"  # lead configuration: a name of the registry, or leads with commas
+data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample
+out: str = ""  # folder that the run writes; empty: outputs/adhoc/runs/<config>
+recipe: str = "default"  # recipe to train: default or seed
+compare_with: str = "seed"  # second recipe, trained on the same records; empty for none
+protocol: str = "holdout"  # holdout (folds 1-8, 9, 10) or crossval (each fold is tested once)
+label_policy: str = "any"  # statements that count as labels: any likelihood, or likelihood50
+seeds: int = 1  # networks that differ in nothing but the seed
+compare_seeds: int = 1  # the same for the second recipe
+epochs: int = 0  # passes over the training records; 0: the recipe's own number
+device: str = "auto"  # auto, cpu, cuda or cuda:N
+
+# %%
+check_injected(In)  # noqa: F821
+settings = RunSettings(
+    config=config,
+    data=data,
+    out=out or f"outputs/adhoc/runs/{config}",
+    recipe=recipe,
+    compare_with=compare_with,
+    protocol=protocol,
+    label_policy=label_policy,
+    seeds=seeds,
+    compare_seeds=compare_seeds,
+    epochs=epochs,
+    device=device,
+)
+figures.use_style()
+
+# %% [markdown]
+# ## What the network gets to see
+#
+# The configuration decides which leads reach the network; records, labels and folds are the same
+# for every configuration, so that differences between two of these pages are differences between
+# leads.
+
+# %%
+dataset = open_dataset(settings.data)
+configuration = resolve(settings.config)
+Markdown(
+    f"**{configuration.name}** sees {len(configuration.leads)} of 12 leads: "
+    f"{', '.join(configuration.leads)}. {configuration.why}\n\n"
+    f"Data: {dataset.attributes['source']}, {len(dataset.record_id):,} records of "
+    f"{len(set(dataset.patient_id)):,} patients at {dataset.sampling_rate} Hz."
+)
+
+# %% [markdown]
+# The electrodes that this needs:
+
+# %%
+figures.plot_electrodes([configuration.name])
+
+# %% [markdown]
+# ## Training
+#
+# One row per epoch. The validation figures come from records that neither train nor test; the test
+# records are read once, after the last epoch.
+
+
+# %%
+def show(row: dict) -> None:
+    """Print one aligned row of the history."""
+    if row["epoch"] == 1:
+        print(f"{row['recipe']}, seed {row['seed']}, test fold {row['fold']}")
+        print("epoch  train loss  validation loss  validation AUROC  seconds")
+    print(
+        f"{row['epoch']:5d}  {row['train_loss']:10.4f}  {row['validation_loss']:15.4f}"
+        f"  {row['validation_auroc']:16.4f}  {row['seconds']:7.2f}"
+    )
+
+
+# %% tags=["hide-output"]
+run = train_run(settings, dataset, on_epoch=show)
+
+# %% [markdown]
+# The curves say the same at a glance: where training and validation loss part, the network begins to
+# learn its training records by heart. The marked epoch is the one whose weights are kept.
+
+# %%
+keeps_last = [name for name in run.recipes if not RECIPES[name].patience]
+figures.plot_learning_curves(run.history, keeps_last)
+
+# %% [markdown]
+# ## How well it separates
+#
+# The area under the ROC curve (AUROC) is the probability that a record with the diagnosis gets a
+# higher score than one without. Intervals are 95 % percentile intervals from a bootstrap over
+# patients: they show what another draw of as many test patients could have given.
+
+# %%
+result = evidence.gather({run.config: run})
+overall = evidence.main_table(result, settings.recipe).iloc[0].to_dict()
+glue("auroc", overall["auroc"], display=False)
+glue("auroc_text", value_with_interval(overall, "auroc"), display=False)
+glue("brier_text", value_with_interval(overall, "brier"), display=False)
+glue("n_records", result.n_records, display=False)
+glue("n_patients", result.n_patients, display=False)
+glue("n_seeds", overall["n_seeds"], display=False)
+glue("recipe", settings.recipe, display=False)
+
+# %% [markdown]
+# On {glue:text}`n_records` test records of {glue:text}`n_patients` patients the recipe
+# {glue:text}`recipe` reaches a macro AUROC of {glue:text}`auroc_text` and a Brier score of
+# {glue:text}`brier_text` (mean over {glue:text}`n_seeds` seeds). Class by class:
+
+# %%
+shown = {
+    "class": "class",
+    "n_positive": "records with it",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "brier": "Brier score",
+}
+reading_table(evidence.per_class_table(result, settings.recipe), shown)
+
+# %% [markdown]
+# F1 uses the threshold that was best on the validation records of the same network. Average
+# precision and F1 depend on how common a class is; AUROC does not.
+
+# %%
+figures.plot_roc(
+    run.test.labels, run.test.logits, run.test.patient_id, np.random.default_rng(0)
+)
+
+# %% [markdown]
+# ## Whether its probabilities can be believed
+#
+# A calibrated network that says 30 % is right in 30 % of such cases: its points lie on the diagonal.
+# Points above it mean that the network is too modest, points below that it claims too much.
+
+# %%
+figures.plot_calibration(
+    run.test.labels, {name: probabilities(logits) for name, logits in run.test.logits.items()}
+)
+
+# %% [markdown]
+# ## Against the original recipe
+#
+# Where a second recipe was trained, both are measured on the same test records, so that their
+# difference is paired: it is free of the luck of the draw that both share.
+
+# %%
+if len(run.recipes) == 2:
+    both = evidence.recipe_comparison(result, *run.recipes)
+    headings = {"metric": "metric", "first": run.recipes[0], "second": run.recipes[1]}
+    display(reading_table(both, headings | {"difference": "difference"}))  # noqa: F821
+
+# %% [markdown]
+# ## What the run wrote
+#
+# `metrics.json` holds the figures above and where they come from, `predictions.npz` every logit of
+# the validation and test records, `history.csv` the curves, and `checkpoints` the networks.
+
+# %%
+for path in sorted(run.folder.rglob("*")):
+    if path.is_file() and path.suffix != ".ipynb":
+        print(f"{path.relative_to(run.folder).as_posix():45} {path.stat().st_size:>9,} bytes")
+
+# %% [markdown]
+# A checkpoint carries all that inference needs. Loaded and shown the first test record, it gives the
+# probabilities that the run recorded:
+
+# %%
+classifier = load(run.folder)
+record = int(np.flatnonzero(dataset.record_id == run.test.record_id[0])[0])
+signal = dataset.signals[record] / 1000  # microvolts to millivolts
+again = classifier.predict(signal, leads=dataset.attributes["leads"], sampling_rate=100)[0]
+for name, probability in zip(classifier.classes, again, strict=True):
+    print(f"{name:5} {probability:.3f}")
+
+# %% [markdown]
+# ```{admonition} Summary
+# * This page is one run: one lead configuration, trained and measured on patients of its own.
+# * Intervals come from resampled test patients; the spread over seeds is a different, smaller thing.
+# * Whether fewer leads are enough is not answered here but in the analysis, where all runs are
+#   compared on the same records.
+# ```

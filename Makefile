@@ -52,9 +52,8 @@ $(READY): requirements.lock pyproject.toml
 lock:
 	@rm -rf $(VENV)-lock
 	@$(PYTHON) -m venv $(VENV)-lock
-	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "setuptools>=77" ".[dev,slurm]"
-	@$(VENV)-lock/bin/python workflow/write_lock.py > requirements.lock.new
-	@mv requirements.lock.new requirements.lock
+	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "setuptools>=77" wheel ".[dev,slurm]"
+	@$(VENV)-lock/bin/python workflow/write_lock.py
 	@rm -rf $(VENV)-lock
 
 clean:

@@ -1,4 +1,4 @@
-"""Lead-Minimal ECG: how few leads do you really need?
+"""Lead-Minimal ECG: the package that computes a study of how few ECG leads are needed.
 
 Examples
 --------

@@ -89,9 +89,7 @@ def gather(study: Study, root: Path, target: Path) -> None:
         destination.parent.mkdir(exist_ok=True)
         nbformat.write(notebook, destination)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    write_text(
-        target / "_toc.yml", yaml.safe_dump(_list_runs(contents, runs), sort_keys=False)
-    )
+    write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, runs), sort_keys=False))
     write_text(target / "provenance.md", provenance_page(study, runs, machine))
 
 
@@ -119,9 +117,7 @@ def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
     return contents
 
 
-def provenance_page(
-    study: Study, runs: dict[str, Run], executions: list[tuple[str, Any]]
-) -> str:
+def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[str, Any]]) -> str:
     """Write the page that says on which data, with what and in how long the book was made.
 
     Parameters

@@ -206,10 +206,9 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> EcgClassi
                 f"{description}: schema_version is {version}, this software reads "
                 f"{SCHEMA_VERSION}; train again or use the version that wrote it"
             )
-        options = dict(metadata["recipe"]["architecture"])
-        architecture = Architecture(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-        )
+        options: dict[str, Any] = metadata["recipe"]["architecture"]
+        lists = {name: tuple(options[name]) for name in ("channels", "strides")}
+        architecture = Architecture(**{**options, **lists})
         model = ResNet1d(len(metadata["leads"]), len(metadata["classes"]), architecture)
         scaling = Scaling(
             metadata["scaling"]["kind"],

@@ -75,6 +75,114 @@ def prepare(
 
 @app.command()
 @reports_errors
+def fetch(
+    target: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to unpack it.")],
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PATH|URL",
+            help="A zip file, an unpacked folder, the address of a zip file, or the address of a "
+            "folder of files, ending in /. Default: PhysioNet's archive.",
+        ),
+    ] = None,
+    rate: Rate = 100,
+    keep_archive: Annotated[
+        bool, typer.Option("--keep-archive", help="Keep the downloaded zip file.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Get PTB-XL 1.0.3 from PhysioNet (or PATH|URL), resuming, and check every file."""
+    from leadmin import fetch as fetching
+
+    report = fetching.fetch(
+        target, source, rate, keep_archive, progress=False if quiet else None
+    )
+    state = "is there already" if report.up_to_date else "unpacked and checked"
+    print(
+        f"{report.folder}: {report.n_records} records at {rate} Hz, {report.n_files} files, "
+        f"{report.n_bytes / 1e6:.0f} MB, {state}."
+    )
+
+
+@app.command()
+@reports_errors
+def verify(
+    source: Source,
+    rate: Rate = 100,
+    table: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write all problems as CSV.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check an archive or a folder: tables, checksums, and every record of one rate."""
+    from dataclasses import asdict
+
+    import pandas as pd
+
+    from leadmin import fetch as fetching
+    from leadmin.atomic import write_text
+
+    report = fetching.verify(source, rate, progress=False if quiet else None)
+    if table is not None:
+        columns = ["file", "reason", "detail"]
+        rows = pd.DataFrame([asdict(problem) for problem in report.problems], columns=columns)
+        write_text(table, rows.to_csv(index=False, lineterminator="\n"))
+    for policy, counts in report.class_counts.items():
+        listed = ", ".join(f"{name} {n}" for name, n in counts.items())
+        print(f"superclasses ({policy}): {listed}")
+    print(f"{report.n_records} records at {rate} Hz, {report.n_files} files compared")
+    if report.problems:
+        shown = "\n".join(f"  {problem.detail}" for problem in report.problems[:10])
+        more = len(report.problems) - 10
+        rest = f"\n  ... and {more} more (--report FILE lists them)" if more > 0 else ""
+        raise LeadminError(f"{source} has {len(report.problems)} problems:\n{shown}{rest}")
+    print("no problems found")
+
+
+Prepared = Annotated[
+    Path, typer.Option("--data", metavar="FILE", help="An HDF5 file made by `prepare`.")
+]
+
+
+@app.command()
+@reports_errors
+def quality(
+    prepared: Prepared,
+    target: Annotated[
+        Path, typer.Option("--to", metavar="FOLDER", help="Where to write the CSV tables.")
+    ],
+) -> None:
+    """Count flat, saturated, clipped, noisy, lead-swapped and duplicated records."""
+    from leadmin import quality as assessing
+    from leadmin.dataset import load_dataset
+
+    report = assessing.assess(load_dataset(prepared))
+    print(report.by_fold.to_string())
+    print(f"\nby superclass (any likelihood):\n{report.by_class.to_string()}\n")
+    print(f"patients in more than one fold: {len(report.crossing_patients)}")
+    for path in report.write(target):
+        print(path)
+
+
+@app.command()
+@reports_errors
+def card(
+    prepared: Prepared,
+    target: Annotated[
+        Path | None, typer.Option("--to", metavar="FOLDER", help="Default: beside FILE.")
+    ] = None,
+) -> None:
+    """Write a data card (Markdown) and Croissant metadata (JSON) for a prepared file."""
+    from leadmin.datacard import write_card
+
+    files = write_card(prepared, target)
+    for path in (files.card, files.croissant, files.table):
+        print(path)
+
+
+@app.command()
+@reports_errors
 def cut_sample(
     source: Source,
     target: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to write it.")],

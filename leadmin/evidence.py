@@ -7,8 +7,23 @@ resamples; everything else reads tables off the result, an `Evidence`.
 predictions; thresholds for F1 come from the validation predictions of the same seed. The spread
 over seeds (``*_seed_sd``) is reported beside the interval, which carries the sampling of patients.
 
+**Cross-validation.** Each test fold was scored by a network of its own, and the predictions of all
+folds are pooled. The AUROC over the pooled records is the primary one: it is what one number per
+record gives, and it is conservative, because a difference in scale between two folds' networks
+counts as error. ``auroc_within_fold``, the mean of the AUROCs within each fold, has no such
+penalty and stands beside it. Patients are resampled across the pooled folds, with all their
+records: the intervals are those of these trained networks on new patients. What they leave out is
+that the folds' networks share most of their training records, so that another draw of *training*
+patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
+`leadmin.comparisons.fold_table` gives the usual correction for it as a second opinion.
+
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.
+
+References
+----------
+.. [1] Bengio Y, Grandvalet Y. No unbiased estimator of the variance of k-fold cross-validation.
+   J. Mach. Learn. Res. 5, 1089-1105 (2004).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +34,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, t
 
 from leadmin import metrics, resampling
 from leadmin.errors import LeadminError
@@ -87,12 +102,24 @@ class Estimate:
     jackknife: Array
 
     def interval(self, level: float = LEVEL, method: str = "percentile") -> tuple[float, float]:
-        """Two-sided interval: ``percentile`` or ``bca``."""
+        """Two-sided interval.
+
+        Parameters
+        ----------
+        level : float
+        method : {"percentile", "bca", "reflected"}
+            The tables use percentile intervals throughout, and ``reflected`` for the calibration
+            error, which resampling inflates.
+        """
         if method == "percentile":
             return resampling.percentile_interval(self.replicates, level)
         if method == "bca":
             return resampling.bca_interval(self.value, self.replicates, self.jackknife, level)
-        raise LeadminError(f"There is no interval method {method!r}; use 'percentile' or 'bca'.")
+        if method == "reflected":
+            return resampling.reflected_interval(self.value, self.replicates, level)
+        raise LeadminError(
+            f"There is no interval method {method!r}; use 'percentile', 'bca' or 'reflected'."
+        )
 
     def p(self, null: float = 0.0) -> float:
         """Two-sided bootstrap p value of "the statistic equals ``null``"."""
@@ -155,6 +182,13 @@ class Scored:
         values = metrics.macro(self.per_seed[metric])
         return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
+    def seed_variance(self, metric: str) -> tuple[float, int]:
+        """Give the variance of the mean over seeds and its degrees of freedom."""
+        values = metrics.macro(self.per_seed[metric])
+        if len(values) < 2:
+            return float("nan"), 0
+        return float(values.var(ddof=1)) / len(values), len(values) - 1
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -194,6 +228,11 @@ class Evidence:
     def n_patients(self) -> int:
         """Number of test patients."""
         return len(np.unique(self.patient_id))
+
+    def weights(self) -> resampling.Weights:
+        """Draw the bootstrap weights again, (n_records, n_resamples), the same as in `gather`."""
+        generator = np.random.default_rng(self.seed)
+        return resampling.patient_weights(self.patient_id, self.n_resamples, generator)
 
     def get(self, config: str, recipe: str) -> Scored:
         """Give one configuration under one recipe.
@@ -276,12 +315,14 @@ def main_table(
     -------
     DataFrame
         Columns ``recipe, config, leads, n_leads``; for each of ``auroc, average_precision, f1,
-        f1_half, brier, ece, lrs, retention, retention_above_chance`` the value and ``_low``,
-        ``_high`` of its 95% interval; ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads,
-        paired) with ``difference_low``, ``difference_high``, ``difference_p`` and
-        ``difference_p_holm`` (Holm over the configurations other than the 12 leads), and
-        ``non_inferior`` (the interval of the difference lies above ``-MARGIN``); ``n_records,
-        n_patients, n_seeds``.
+        f1_half, brier, ece``, the operating points (such as ``sensitivity_at_90_specificity``),
+        ``auroc_within_fold`` (only where several folds are pooled), ``lrs, retention,
+        retention_above_chance``: the value and ``_low``, ``_high`` of its 95% interval;
+        ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads, paired) with
+        ``_low``, ``_high``, ``difference_p`` and ``difference_p_holm`` (Holm over the
+        configurations other than the 12 leads), and ``non_inferior`` (the interval of the
+        difference lies above ``-MARGIN``); for ``auroc`` and ``difference`` also
+        ``_low_with_seeds``, ``_high_with_seeds``; ``n_records, n_patients, n_seeds``.
     """
     evidence = _gathered(runs, n_resamples, seed)
     rows = []
@@ -295,13 +336,15 @@ def main_table(
             "leads": ", ".join(scored.leads),
             "n_leads": len(scored.leads),
         }
-        for metric in resampling.METRICS:
+        for metric in scored.per_seed:
             row |= _columns(metric, scored.macro(metric))
+        row |= _with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
         row["auroc_seed_sd"] = scored.seed_sd("auroc")
         for name, estimate in relative_to_reference(evidence, config, recipe).items():
             row |= _columns(name, estimate)
             if name == "difference":
                 row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
+                row |= _with_seeds(name, estimate, _seed_variances(evidence, config, recipe))
                 row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
         row |= {
             "n_records": evidence.n_records,
@@ -314,7 +357,7 @@ def main_table(
             f"No run of this study has the recipe {recipe!r}; it has {', '.join(evidence.recipes)}."
         )
     table = pd.DataFrame(rows)
-    place = int(table.columns.get_loc("difference_p")) + 1  # type: ignore[arg-type]
+    place = table.columns.tolist().index("difference_p") + 1
     table.insert(place, "difference_p_holm", resampling.holm(table["difference_p"]))
     return table
 
@@ -355,10 +398,10 @@ def per_class_table(
     Returns
     -------
     DataFrame
-        Columns ``recipe, config, n_leads, class, n_positive``; for each of ``auroc,
-        average_precision, f1, f1_half, brier, ece`` the value with ``_low`` and ``_high``; ``auroc_seed_sd``;
-        ``difference`` to the 12 leads in AUROC with ``_low``, ``_high``, ``difference_p``;
-        ``n_records, n_patients, n_seeds``.
+        Columns ``recipe, config, n_leads, class, n_positive``; for each metric of `main_table`
+        that a class has, the value with ``_low`` and ``_high``; ``auroc_seed_sd``; ``difference``
+        to the 12 leads in AUROC with ``_low``, ``_high``, ``difference_p``; ``n_records,
+        n_patients, n_seeds``.
     """
     evidence = _gathered(runs, n_resamples, seed)
     rows = []
@@ -374,7 +417,7 @@ def per_class_table(
                 "class": name,
                 "n_positive": int(evidence.labels[:, c].sum()),
             }
-            for metric in resampling.METRICS:
+            for metric in scored.per_seed:
                 row |= _columns(metric, scored.of_class(metric, name))
             seeds = scored.per_seed["auroc"][:, c]
             row["auroc_seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan")
@@ -440,7 +483,7 @@ def recipe_comparison(
     table = pd.DataFrame(rows)
     if len(table):
         adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
-        table.insert(int(table.columns.get_loc("p")) + 1, "p_holm", adjusted)  # type: ignore[arg-type]
+        table.insert(table.columns.tolist().index("p") + 1, "p_holm", adjusted)
     return table
 
 
@@ -825,8 +868,42 @@ def shown(value: float, shown_as: str) -> str:
 
 
 def _columns(name: str, estimate: Estimate) -> dict[str, float]:
-    low, high = estimate.interval()
+    low, high = estimate.interval(method="reflected" if name == "ece" else "percentile")
     return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
+    """Seed variance of both sides of a difference to the 12 leads."""
+    sides = [] if config == REFERENCE else [config, REFERENCE]
+    return [
+        evidence.get(side, recipe).seed_variance("auroc")
+        for side in sides
+        if (side, recipe) in evidence.scored
+    ]
+
+
+def _with_seeds(
+    name: str, estimate: Estimate, seeds: Sequence[tuple[float, int]]
+) -> dict[str, float]:
+    """Interval that carries the choice of seeds besides the sampling of patients.
+
+    A value is a mean over few trainings. The variance of such a mean adds to the bootstrap
+    variance, with Satterthwaite's degrees of freedom because it is itself estimated from few
+    trainings. NaN where a side has a single seed.
+
+    Parameters
+    ----------
+    seeds : sequence of (variance of the mean over seeds, degrees of freedom)
+        One entry per configuration that the estimate rests on.
+    """
+    low = high = float("nan")
+    total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
+    if np.isfinite(total) and total > 0:
+        uncertain = sum(variance**2 / freedom for variance, freedom in seeds)
+        freedom = total**2 / uncertain if uncertain > 0 else np.inf
+        reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * float(np.sqrt(total))
+        low, high = estimate.value - reach, estimate.value + reach
+    return {f"{name}_low_with_seeds": low, f"{name}_high_with_seeds": high}
 
 
 def _named(scored: Scored, name: str) -> Estimate:
@@ -886,18 +963,28 @@ def _check_same_records(first: Any, run: Any) -> None:
 def _score(run: Any, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
     """Point values per seed, and resampled values averaged over seeds."""
     labels = np.asarray(run.test.labels, dtype=np.uint8)
-    per_seed: dict[str, list[Array]] = {name: [] for name in resampling.METRICS}
+    fold = np.asarray(run.test.fold)
+    pooled = len(np.unique(fold)) > 1
+    per_seed: dict[str, list[Array]] = {}
     totals: dict[str, Array] = {}
-    ones = np.ones((len(labels), 1), dtype=np.uint8)
+    all_weights = np.hstack([np.ones((len(labels), 1), dtype=np.uint8), weights])
     n_seeds = len(run.test.logits[recipe])
     for index in range(n_seeds):
         p = metrics.probabilities(run.test.logits[recipe][index])
         chosen = metrics.thresholds(
             run.validation.labels, metrics.probabilities(run.validation.logits[recipe][index])
         )
-        resampled = resampling.resampled_metrics(labels, p, chosen, np.hstack([ones, weights]))
+        resampled = resampling.resampled_metrics(labels, p, chosen, all_weights)
+        if pooled:
+            resampled["auroc_within_fold"] = np.stack(
+                [
+                    resampling.within_fold_auroc(labels[:, c], p[:, c], fold, all_weights)
+                    for c in range(labels.shape[1])
+                ],
+                axis=1,
+            )
         for name, values in resampled.items():
-            per_seed[name].append(values[0])
+            per_seed.setdefault(name, []).append(values[0])
             totals[name] = totals.get(name, 0.0) + values[1:] / n_seeds
     return Scored(
         config=run.config,

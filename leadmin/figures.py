@@ -226,8 +226,9 @@ def _recipe_order(recipes: Iterable[str]) -> list[str]:
 
 def _recipe_look(recipes: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
     """Give each recipe its colour, marker and line; unknown names take what is left."""
-    spare = iter(zip(("green", "purple", "vermillion", "sky"), "s^vP", (":", "-.", "--", "-"),
-                     strict=True))
+    spare = iter(
+        zip(("green", "purple", "vermillion", "sky"), "s^vP", (":", "-.", "--", "-"), strict=True)
+    )
     look: dict[str, tuple[str, str, Any]] = {}
     for recipe in recipes:
         if recipe in RECIPE_COLOURS:
@@ -399,8 +400,9 @@ def plot_ecg(
             bbox={"facecolor": ECG_PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
         )
         if start > 0:
-            paper.plot([label_x] * 2, [baseline - 3, baseline + 3], color=ECG_KEPT, linewidth=0.8,
-                       zorder=2)
+            paper.plot(
+                [label_x] * 2, [baseline - 3, baseline + 3], color=ECG_KEPT, linewidth=0.8, zorder=2
+            )
     for row in range(len(ECG_LAYOUT) + 1):
         baseline = height - head - (row + 0.5) * row_height
         pulse_width, pulse_height = 0.2 * MM_PER_SECOND, 1.0 * MM_PER_MILLIVOLT
@@ -417,11 +419,26 @@ def plot_ecg(
     caption = "25 mm/s    10 mm/mV"
     if dropped:
         caption += "    black: leads kept, grey: leads dropped"
-    paper.text(left, 3.2, caption, fontsize=12, color=INK, va="bottom", zorder=5,
-               bbox={"facecolor": ECG_PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.5})
+    paper.text(
+        left,
+        3.2,
+        caption,
+        fontsize=12,
+        color=INK,
+        va="bottom",
+        zorder=5,
+        bbox={"facecolor": ECG_PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
+    )
     if title:
-        figure.text(left / width, 1 - 0.5 * title_height / (height + title_height), title,
-                    fontsize=14, fontweight="bold", va="center", color=INK)
+        figure.text(
+            left / width,
+            1 - 0.5 * title_height / (height + title_height),
+            title,
+            fontsize=14,
+            fontweight="bold",
+            va="center",
+            color=INK,
+        )
     return figure
 
 
@@ -442,9 +459,9 @@ _ELECTRODES: dict[str, tuple[float, float]] = {
     "V1": (0.445, 0.58),
     "V2": (0.555, 0.58),
     "V3": (0.597, 0.517),
-    "V4": (0.64, 0.453),
-    "V5": (0.72, 0.443),
-    "V6": (0.795, 0.443),
+    "V4": (0.638, 0.455),
+    "V5": (0.708, 0.443),
+    "V6": (0.775, 0.443),
 }
 _LABEL_OFFSETS: dict[str, tuple[float, float]] = {
     "RL": (0.0, -0.068),
@@ -513,8 +530,15 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
         for outline in (_TORSO, _FLANK):
             for mirrored in (False, True):
                 points = np.array([(1 - x if mirrored else x, y) for x, y in outline])
-                axis.add_patch(PathPatch(_smooth(points), facecolor="none", edgecolor=MUTED,
-                                         linewidth=1.1, capstyle="round"))
+                axis.add_patch(
+                    PathPatch(
+                        _smooth(points),
+                        facecolor="none",
+                        edgecolor=MUTED,
+                        linewidth=1.1,
+                        capstyle="round",
+                    )
+                )
         axis.plot([0.5, 0.5], [0.45, 0.88], color=FAINT, linewidth=1.0, linestyle=(0, (1, 2)))
         ends = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
         for lead, (minus, plus) in ends.items():
@@ -527,15 +551,31 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
             used = electrode in needed
             neutral = electrode == "RL"
             colour = MUTED if neutral else OKABE_ITO["blue"]
-            axis.add_patch(Circle((x, y), 0.026 if electrode.startswith("V") else 0.034,
-                                  facecolor=colour if used else "white",
-                                  edgecolor=colour if used else FAINT, linewidth=1.1, zorder=3))
+            axis.add_patch(
+                Circle(
+                    (x, y),
+                    0.026 if electrode.startswith("V") else 0.034,
+                    facecolor=colour if used else "white",
+                    edgecolor=colour if used else FAINT,
+                    linewidth=1.1,
+                    zorder=3,
+                )
+            )
             dx, dy = _LABEL_OFFSETS.get(electrode, (0.0, 0.062))
-            axis.text(x + dx, y + dy, electrode, fontsize=6.5, ha="center", va="center",
-                      color=INK if used else "#8a9096", zorder=4)
+            axis.text(
+                x + dx,
+                y + dy,
+                electrode,
+                fontsize=6.5,
+                ha="center",
+                va="center",
+                color=INK if used else "#8a9096",
+                zorder=4,
+            )
         count = len(needed)
-        axis.set_title(f"{config}\n{count} electrodes", fontsize=8.5, loc="center",
-                       fontweight="normal")
+        axis.set_title(
+            f"{config}\n{count} electrodes", fontsize=8.5, loc="center", fontweight="normal"
+        )
     return figure
 
 
@@ -579,10 +619,22 @@ def plot_prevalence(labels: Mapping[str, ArrayLike]) -> Figure:
         counts = array.sum(axis=0)
         colour, hatch = look[place % len(look)]
         positions = np.arange(len(CLASSES)) + (place - (len(policies) - 1) / 2) * thickness
-        bars = axis.barh(positions, counts, thickness * 0.92, color=colour, hatch=hatch,
-                         edgecolor="white", linewidth=0.6, label=policy)
-        axis.bar_label(bars, [f"{count:,} ({count / n_records:.0%})" for count in counts],
-                       padding=4, fontsize=8)
+        bars = axis.barh(
+            positions,
+            counts,
+            thickness * 0.92,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.6,
+            label=policy,
+        )
+        axis.bar_label(
+            bars,
+            [f"{count:,} ({count / n_records:.0%})" for count in counts],
+            padding=4,
+            fontsize=8,
+        )
     axis.set_yticks(range(len(CLASSES)), [f"{name}  {CLASS_NAMES[name]}" for name in CLASSES])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -654,8 +706,15 @@ def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
         mine = sexes == code
         counts, _ = np.histogram(binned[mine & np.isfinite(years)], edges)
         limit = max(limit, counts.max())
-        axis.barh(centres, direction * counts, 4.5, color=colour, hatch=hatch, edgecolor="white",
-                  linewidth=0.5)
+        axis.barh(
+            centres,
+            direction * counts,
+            4.5,
+            color=colour,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.5,
+        )
         exact = years[mine & (years <= 89)]
         axis.text(0.02 if direction < 0 else 0.98, 0.97,
                   f"{name}: {mine.sum():,}\nmedian {np.median(years[mine & (years > 0)]):.0f} years"
@@ -671,8 +730,11 @@ def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
     axis.set(xlabel="records", ylabel="age (years)")
     unknown = int((~np.isfinite(years) | (sexes < 0)).sum())
     if unknown:
-        axis.set_title(f"{unknown:,} records without age or sex are not drawn", fontsize=8.5,
-                       fontweight="normal")
+        axis.set_title(
+            f"{unknown:,} records without age or sex are not drawn",
+            fontsize=8.5,
+            fontweight="normal",
+        )
     return figure
 
 
@@ -701,17 +763,31 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
     figure = _figure(4.3)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
     upper.bar(numbers - 0.2, records, 0.38, color=OKABE_ITO["blue"], label="records")
-    upper.bar(numbers + 0.2, persons, 0.38, color=OKABE_ITO["sky"], hatch="////",
-              edgecolor="white", linewidth=0.5, label="patients")
+    upper.bar(
+        numbers + 0.2,
+        persons,
+        0.38,
+        color=OKABE_ITO["sky"],
+        hatch="////",
+        edgecolor="white",
+        linewidth=0.5,
+        label="patients",
+    )
     upper.set_ylabel("count")
     upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
     for column, (name, marker) in enumerate(zip(CLASSES, "osD^v", strict=True)):
         share = [binary[folds == number, column].mean() for number in numbers]
-        lower.plot(numbers, share, color=CLASS_COLOURS[name], marker=marker, markersize=4.5,
-                   linewidth=1.3)
-    _label_line_ends(lower, numbers[-1] + 0.15,
-                     [(binary[folds == numbers[-1], column].mean(), name, CLASS_COLOURS[name])
-                      for column, name in enumerate(CLASSES)])
+        lower.plot(
+            numbers, share, color=CLASS_COLOURS[name], marker=marker, markersize=4.5, linewidth=1.3
+        )
+    _label_line_ends(
+        lower,
+        numbers[-1] + 0.15,
+        [
+            (binary[folds == numbers[-1], column].mean(), name, CLASS_COLOURS[name])
+            for column, name in enumerate(CLASSES)
+        ],
+    )
     lower.set(xlabel="fold", ylabel="prevalence", xticks=numbers)
     lower.set_ylim(bottom=0)
     lower.set_xlim(numbers[0] - 0.6, numbers[-1] + 1.0)
@@ -721,8 +797,16 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
             axis.axvspan(8.5, 9.5, color="#f3f4f6", zorder=0)
             axis.axvspan(9.5, 10.5, color="#e7e9ed", zorder=0)
         for x, part in ((4.5, "train"), (9, "validate"), (10, "test")):
-            upper.text(x, 1.02, part, transform=upper.get_xaxis_transform(), ha="center",
-                       va="bottom", fontsize=8.5, color=MUTED)
+            upper.text(
+                x,
+                1.02,
+                part,
+                transform=upper.get_xaxis_transform(),
+                ha="center",
+                va="bottom",
+                fontsize=8.5,
+                color=MUTED,
+            )
     return figure
 
 
@@ -735,14 +819,75 @@ def _label_line_ends(
     placed = -np.inf
     for value, name, colour in sorted(ends):
         placed = max(value, placed + least)
-        axis.text(x, placed, name, color=_darker(colour), fontsize=8.5, va="center",
-                  fontweight="bold", clip_on=False)
+        axis.text(
+            x,
+            placed,
+            name,
+            color=_darker(colour),
+            fontsize=8.5,
+            va="center",
+            fontweight="bold",
+            clip_on=False,
+        )
 
 
 def _darker(colour: str) -> tuple[float, float, float]:
     """Darken a fill colour until it is legible as text on white."""
     red, green, blue = mpl.colors.to_rgb(colour)
     return (0.68 * red, 0.68 * green, 0.68 * blue)
+
+
+def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
+    """Draw how many records each quality rule or note marks, over all and in each superclass.
+
+    Parameters
+    ----------
+    flags : DataFrame of bool, shape (n_records, n_rules)
+        Column: the rule as it should be written; True: the record is marked.
+    labels : array_like, shape (n_records, 5)
+        0/1 labels under one policy.
+
+    Returns
+    -------
+    Figure
+        A heat map of shares with the counts written in, rules by all records and superclasses.
+
+    Raises
+    ------
+    LeadminError
+        If there is no rule, or the numbers of records differ.
+    """
+    binary = _checked_labels(labels, "plot_quality").astype(bool)
+    if flags.shape[1] == 0 or len(flags) != len(binary):
+        raise LeadminError(
+            f"plot_quality: flags have the shape {flags.shape}; expected ({len(binary)}, n_rules), "
+            "a row for each record of the labels."
+        )
+    groups = {"all": np.ones(len(binary), dtype=bool)} | dict(zip(CLASSES, binary.T, strict=True))
+    marked = flags.to_numpy(dtype=bool)
+    counts = np.array([marked[members].sum(axis=0) for members in groups.values()]).T
+    sizes = np.array([members.sum() for members in groups.values()])
+    shares = pd.DataFrame(
+        counts / np.maximum(sizes, 1),
+        index=[str(name).replace("_", " ") for name in flags.columns],
+        columns=[f"{name}\n({size:,})" for name, size in zip(groups, sizes, strict=True)],
+    )
+    texts = [
+        [f"{count:,} ({share:.0%})" if count else "0" for count, share in zip(*row, strict=True)]
+        for row in zip(counts, shares.to_numpy(), strict=True)
+    ]
+    figure = _figure(0.34 * len(shares) + 1.0)
+    axis = figure.subplots()
+    _heatmap(
+        axis,
+        shares,
+        cmap=GAIN_MAP,
+        vmin=0,
+        annot=texts,
+        cbar_kws={"label": "share of records", "format": PercentFormatter(1, decimals=0)},
+    )
+    axis.set(xlabel="superclass (records)", ylabel="")
+    return figure
 
 
 def plot_einthoven_residuals(residuals: Mapping[str, ArrayLike]) -> Figure:
@@ -771,11 +916,73 @@ def plot_einthoven_residuals(residuals: Mapping[str, ArrayLike]) -> Figure:
         axis.set_yscale("log")
         axis.set_title(name, fontsize=9, loc="center")
         largest = np.abs(values).max()
-        axis.text(0.97, 0.96, f"largest\n{largest:.1f} µV", transform=axis.transAxes, ha="right",
-                  va="top", fontsize=8, color=MUTED)
+        axis.text(
+            0.97,
+            0.96,
+            f"largest\n{largest:.1f} µV",
+            transform=axis.transAxes,
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=MUTED,
+        )
         axis.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes[0].set_ylabel("share of samples")
     figure.supxlabel("residual (µV)", fontsize=9)
+    return figure
+
+
+def plot_principal_spread(spread: ArrayLike) -> Figure:
+    """Draw how far the samples of all leads extend in each principal direction.
+
+    Parameters
+    ----------
+    spread : array_like, shape (n_leads,), microvolts
+        Standard deviation along each direction, in falling order.
+
+    Returns
+    -------
+    Figure
+        Bars on a logarithmic axis, with the level that rounding to whole microvolts leaves: the
+        standard deviation of a uniform distribution of width one, 1/sqrt(12).
+    """
+    values = np.asarray(spread, dtype=float)
+    figure = _figure(2.8)
+    axis = figure.subplots()
+    numbers = np.arange(1, values.size + 1)
+    signal = values > 2
+    axis.bar(numbers[signal], values[signal], 0.72, color=OKABE_ITO["blue"], label="signal")
+    axis.bar(
+        numbers[~signal],
+        values[~signal],
+        0.72,
+        color=OKABE_ITO["sky"],
+        hatch="////",
+        edgecolor="white",
+        linewidth=0.5,
+        label="rounding",
+    )
+    axis.axhline(1 / np.sqrt(12), color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
+    axis.annotate(
+        "rounding to 1 µV",
+        (0.4, 1 / np.sqrt(12)),
+        (2, 3),
+        textcoords="offset points",
+        fontsize=8.5,
+        color="white",
+        fontweight="bold",
+    )
+    axis.set_yscale("log")
+    for number, value in zip(numbers, values, strict=True):
+        text = f"{value:.0f}" if value > 2 else f"{value:.2f}"
+        axis.annotate(
+            text, (number, value), (0, 2), textcoords="offset points", ha="center", fontsize=8.5
+        )
+    axis.set(xlabel="principal direction", ylabel="standard deviation (µV)", xticks=numbers)
+    axis.set_xlim(0.4, values.size + 0.6)
+    axis.set_ylim(0.1, values.max() * 2)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.legend(loc="upper right")
     return figure
 
 
@@ -834,18 +1041,35 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
     for name, line in (("NORM", "-"), ("HYP", (0, (4, 1.5)))):
         mine = values[binary[:, CLASSES.index(name)]]
         density, _ = np.histogram(mine, edges)
-        axis.stairs(density / max(mine.size, 1), edges, fill=True, alpha=0.22,
-                    color=CLASS_COLOURS[name])
-        axis.stairs(density / max(mine.size, 1), edges, color=CLASS_COLOURS[name], linewidth=1.7,
-                    linestyle=line,
-                    label=f"{name}: {mine.size:,} records, "
-                          f"{np.mean(mine >= threshold):.0%} at or beyond {threshold} mV")
+        axis.stairs(
+            density / max(mine.size, 1), edges, fill=True, alpha=0.22, color=CLASS_COLOURS[name]
+        )
+        axis.stairs(
+            density / max(mine.size, 1),
+            edges,
+            color=CLASS_COLOURS[name],
+            linewidth=1.7,
+            linestyle=line,
+            label=f"{name}: {mine.size:,} records, "
+            f"{np.mean(mine >= threshold):.0%} at or beyond {threshold} mV",
+        )
     axis.axvline(threshold, color=INK, linewidth=1.0, linestyle=(0, (1, 1.5)))
-    axis.annotate("criterion", (threshold, 0.97), (5, 0), xycoords=axis.get_xaxis_transform(),
-                  textcoords="offset points", va="top", fontsize=8.5, color=MUTED)
+    axis.annotate(
+        "criterion",
+        (threshold, 0.97),
+        (5, 0),
+        xycoords=axis.get_xaxis_transform(),
+        textcoords="offset points",
+        va="top",
+        fontsize=8.5,
+        color=MUTED,
+    )
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.set(xlabel="S in V1 + R in V5 (mV)", ylabel="share of the class per 0.25 mV",
-             xlim=(0, edges[-1]))
+    axis.set(
+        xlabel="S in V1 + R in V5 (mV)",
+        ylabel="share of the class per 0.25 mV",
+        xlim=(0, edges[-1]),
+    )
     axis.margins(y=0.12)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
@@ -921,18 +1145,33 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
         thin = 1.4 if len(fits) <= 3 else 0.9
         best = []
         for fit in fits:
-            losses.plot(fit["epoch"], fit["train_loss"], color=MUTED, linewidth=thin,
-                        linestyle=(0, (3, 1.5)), alpha=strong)
-            losses.plot(fit["epoch"], fit["validation_loss"], color=colour, linewidth=thin,
-                        alpha=strong)
-            scores.plot(fit["epoch"], fit["validation_auroc"], color=colour, linewidth=thin,
-                        alpha=strong)
+            losses.plot(
+                fit["epoch"],
+                fit["train_loss"],
+                color=MUTED,
+                linewidth=thin,
+                linestyle=(0, (3, 1.5)),
+                alpha=strong,
+            )
+            losses.plot(
+                fit["epoch"], fit["validation_loss"], color=colour, linewidth=thin, alpha=strong
+            )
+            scores.plot(
+                fit["epoch"], fit["validation_auroc"], color=colour, linewidth=thin, alpha=strong
+            )
             reached = fit["validation_auroc"].to_numpy(dtype=float)
             if np.isfinite(reached).any():
                 kept = len(fit) - 1 if recipe in keeps_last else int(np.nanargmax(reached))
                 best.append((float(fit["epoch"].iloc[kept]), float(reached[kept])))
-                scores.plot(*best[-1], marker=marker, markersize=6, color=colour,
-                            markeredgecolor="white", markeredgewidth=0.8, zorder=4)
+                scores.plot(
+                    *best[-1],
+                    marker=marker,
+                    markersize=6,
+                    color=colour,
+                    markeredgecolor="white",
+                    markeredgewidth=0.8,
+                    zorder=4,
+                )
         for axis in (losses, scores):
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         count = f"{len(fits)} fit" + ("s" if len(fits) > 1 else "")
@@ -1010,21 +1249,37 @@ def plot_roc(
         axis.set_yticks([0, 0.5, 1])
         axis.grid(axis="both", visible=True)
         if truth.all() or not truth.any():
-            axis.text(0.5, 0.5, "only one class\nin these records", ha="center", va="center",
-                      fontsize=8.5, color=MUTED)
+            axis.text(
+                0.5,
+                0.5,
+                "only one class\nin these records",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color=MUTED,
+            )
             continue
         for place, recipe in enumerate(recipes):
             colour, _, line = look[recipe]
             plain = np.ones((1, truth.size))
             curve, resampled = (
-                np.mean([_roc(truth, seed[:, column], drawn, rates) for seed in stacks[recipe]], axis=0)
+                np.mean(
+                    [_roc(truth, seed[:, column], drawn, rates) for seed in stacks[recipe]], axis=0
+                )
                 for drawn in (plain, weights)
             )
             low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
             axis.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)
             axis.plot(rates, curve[0], color=colour, linestyle=line, linewidth=1.6)
-            axis.text(0.97, 0.05 + 0.11 * (len(recipes) - 1 - place), f"{recipe} {areas[recipe][column]:.3f}",
-                      ha="right", fontsize=8.5, color=_darker(colour), fontweight="bold")
+            axis.text(
+                0.97,
+                0.05 + 0.11 * (len(recipes) - 1 - place),
+                f"{recipe} {areas[recipe][column]:.3f}",
+                ha="right",
+                fontsize=8.5,
+                color=_darker(colour),
+                fontweight="bold",
+            )
     for axis in grid[[0, 3]]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
@@ -1124,7 +1379,9 @@ def plot_calibration(
     look = _recipe_look(recipes)
     figure = _figure(6.2)
     panels = figure.subplots(4, 3, height_ratios=(3, 0.9, 3, 0.9), sharex=True)
-    pairs = [(panels[row, column], panels[row + 1, column]) for row in (0, 2) for column in range(3)]
+    pairs = [
+        (panels[row, column], panels[row + 1, column]) for row in (0, 2) for column in range(3)
+    ]
     edges = np.linspace(0, 1, 21)
     for column, ((axis, strip), name) in enumerate(zip(pairs, CLASSES, strict=False)):
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1.0)
@@ -1135,10 +1392,19 @@ def plot_calibration(
             predicted = stack[:, :, column].ravel()
             observed = np.tile(binary[:, column], len(stack))
             table = _reliability(predicted, observed, len(stack), n_bins)
-            axis.errorbar(table["predicted"], table["observed"],
-                          [table["observed"] - table["low"], table["high"] - table["observed"]],
-                          color=colour, marker=marker, markersize=4, linestyle=line, linewidth=1.1,
-                          elinewidth=0.9, markeredgecolor="white", markeredgewidth=0.5)
+            axis.errorbar(
+                table["predicted"],
+                table["observed"],
+                [table["observed"] - table["low"], table["high"] - table["observed"]],
+                color=colour,
+                marker=marker,
+                markersize=4,
+                linestyle=line,
+                linewidth=1.1,
+                elinewidth=0.9,
+                markeredgecolor="white",
+                markeredgewidth=0.5,
+            )
             counts, _ = np.histogram(predicted, edges)
             counts = counts / len(stack)
             tallest = max(tallest, counts.max())
@@ -1198,16 +1464,27 @@ def _reliability(
 class _LineOverBand(HandlerBase):
     """Legend key of a band that hangs beneath its line."""
 
-    def create_artists(  # noqa: D102
+    def create_artists(
         self, legend: Any, orig_handle: Any, xdescent: float, ydescent: float, width: float,
         height: float, fontsize: float, trans: Any,
     ) -> list[Any]:  # fmt: skip
         band, line = orig_handle
         top = height - ydescent
-        patch = Rectangle((-xdescent, top - 0.8 * height), width, 0.8 * height,
-                          facecolor=band.get_facecolor(), linewidth=0, transform=trans)
-        edge = Line2D([-xdescent, width - xdescent], [top, top], color=line.get_color(),
-                      linewidth=line.get_linewidth(), transform=trans)
+        patch = Rectangle(
+            (-xdescent, top - 0.8 * height),
+            width,
+            0.8 * height,
+            facecolor=band.get_facecolor(),
+            linewidth=0,
+            transform=trans,
+        )
+        edge = Line2D(
+            [-xdescent, width - xdescent],
+            [top, top],
+            color=line.get_color(),
+            linewidth=line.get_linewidth(),
+            transform=trans,
+        )
         return [patch, edge]
 
 
@@ -1289,47 +1566,89 @@ def plot_answer(
         if level.empty:
             continue
         colour, _, line = look[recipe]
-        axis.axhline(float(level.iloc[0]), color=colour, linewidth=1.0, linestyle=line, alpha=0.9,
-                     zorder=1)
+        axis.axhline(
+            float(level.iloc[0]), color=colour, linewidth=1.0, linestyle=line, alpha=0.9, zorder=1
+        )
         if recipe == recipes[0]:
-            axis.axhspan(float(level.iloc[0]) - margin, float(level.iloc[0]), color=colour,
-                         alpha=0.13, linewidth=0, zorder=1)
+            axis.axhspan(
+                float(level.iloc[0]) - margin,
+                float(level.iloc[0]),
+                color=colour,
+                alpha=0.13,
+                linewidth=0,
+                zorder=1,
+            )
     dodge = 0.0 if len(recipes) == 1 else 0.36 / (len(recipes) - 1)
     for number, recipe in enumerate(recipes):
         mine = frame[frame["recipe"] == recipe].set_index("config")
         colour, marker, line = look[recipe]
         shift = (number - (len(recipes) - 1) / 2) * dodge
         leaders = mine.groupby("n_leads")["auroc"].idxmax()
-        axis.plot([place[config] + shift for config in leaders], mine.loc[leaders, "auroc"],
-                  color=colour, linewidth=1.3, alpha=0.45, linestyle=line, zorder=2)
+        axis.plot(
+            [place[config] + shift for config in leaders],
+            mine.loc[leaders, "auroc"],
+            color=colour,
+            linewidth=1.3,
+            alpha=0.45,
+            linestyle=line,
+            zorder=2,
+        )
         for config, row in mine.to_dict("index").items():
             position = place[str(config)] + shift
             filled = not tested or config == reference or row["difference_low"] > -margin
-            axis.plot([position] * 2, [row["auroc_low"], row["auroc_high"]], color=colour,
-                      linewidth=1.5, solid_capstyle="butt", zorder=3)
-            axis.plot(position, row["auroc"], marker=marker, color=colour,
-                      markersize=6.5 if marker == "o" else 5.5, markeredgewidth=1.4,
-                      markeredgecolor=colour, markerfacecolor=colour if filled else "white",
-                      zorder=4)
+            axis.plot(
+                [position] * 2,
+                [row["auroc_low"], row["auroc_high"]],
+                color=colour,
+                linewidth=1.5,
+                solid_capstyle="butt",
+                zorder=3,
+            )
+            axis.plot(
+                position,
+                row["auroc"],
+                marker=marker,
+                color=colour,
+                markersize=6.5 if marker == "o" else 5.5,
+                markeredgewidth=1.4,
+                markeredgecolor=colour,
+                markerfacecolor=colour if filled else "white",
+                zorder=4,
+            )
     for config in order:
         rows = frame[frame["config"] == config]
         shown = rows[rows["recipe"] == recipes[0]]
         if shown.empty:
             continue
-        axis.annotate(f"{float(shown['auroc'].iloc[0]):.3f}",
-                      (place[config] - (len(recipes) - 1) / 2 * dodge,
-                       float(rows["auroc_high"].max())), (0, 3),
-                      textcoords="offset points", ha="center", va="bottom", fontsize=8,
-                      color=_darker(look[recipes[0]][0]), fontweight="bold", zorder=5,
-                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6})
+        axis.annotate(
+            f"{float(shown['auroc'].iloc[0]):.3f}",
+            (place[config] - (len(recipes) - 1) / 2 * dodge, float(rows["auroc_high"].max())),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=_darker(look[recipes[0]][0]),
+            fontweight="bold",
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6},
+        )
     axis.set_xticks(list(place.values()), [_stacked_leads(config) for config in place])
     axis.tick_params(axis="x", length=0, labelsize=8.5, pad=3, rotation=0)
     deepest = max(_stacked_leads(config).count("\n") + 1 for config in place)
     for count, members in groups.items():
-        axis.annotate(f"{count} lead" + ("s" if count > 1 else ""),
-                      (float(np.mean(members)), 0), (0, -(8 + 11.5 * deepest)),
-                      xycoords=axis.get_xaxis_transform(), textcoords="offset points",
-                      ha="center", va="top", fontsize=9.5, fontweight="bold", annotation_clip=False)
+        axis.annotate(
+            f"{count} lead" + ("s" if count > 1 else ""),
+            (float(np.mean(members)), 0),
+            (0, -(8 + 11.5 * deepest)),
+            xycoords=axis.get_xaxis_transform(),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=9.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )
     axis.set_ylabel("macro AUROC (axis cut)")
     handles: list[Any] = [
         Line2D([], [], color=look[recipe][0], marker=look[recipe][1], linestyle="none",
@@ -1344,9 +1663,17 @@ def plot_answer(
         handles.append((Patch(facecolor=look[recipes[0]][0], alpha=0.13),
                         Line2D([], [], color=look[recipes[0]][0], linewidth=1.0)))  # fmt: skip
         names.append(f"{reference}, margin {margin:g} beneath")
-    axis.legend(handles, names, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(handles),
-                columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3,
-                handler_map={tuple: _LineOverBand()})
+    axis.legend(
+        handles,
+        names,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=len(handles),
+        columnspacing=1.3,
+        handletextpad=0.4,
+        borderaxespad=0.3,
+        handler_map={tuple: _LineOverBand()},
+    )
     if title:
         axis.set_title(title, fontsize=11.5, pad=24)
     if note:
@@ -1443,9 +1770,7 @@ def plot_differences(
         If a column is missing, the table is empty or holds several recipes.
     """
     what = "plot_differences"
-    _require(
-        comparisons, ("config", "difference", "difference_low", "difference_high"), what
-    )
+    _require(comparisons, ("config", "difference", "difference_low", "difference_high"), what)
     _one_recipe(comparisons, what)
     rows = comparisons[comparisons["config"] != reference].reset_index(drop=True)
     if rows.empty:
@@ -1464,22 +1789,48 @@ def plot_differences(
     bounds = rows[["difference", "difference_low", "difference_high"]].to_numpy(dtype=float)
     for position, ((value, low, high), verdict) in enumerate(zip(bounds, verdicts, strict=True)):
         colour = VERDICT_COLOURS.get(verdict, MUTED)
-        axis.plot([low, high], [position] * 2, color=colour, linewidth=1.7, solid_capstyle="butt",
-                  zorder=2)
-        axis.plot(value, position, marker=VERDICT_MARKERS.get(verdict, "s"), color=colour,
-                  markersize=6.5, markeredgewidth=1.4, zorder=3,
-                  markerfacecolor="white" if verdict == "undecided" else colour)
+        axis.plot(
+            [low, high],
+            [position] * 2,
+            color=colour,
+            linewidth=1.7,
+            solid_capstyle="butt",
+            zorder=2,
+        )
+        axis.plot(
+            value,
+            position,
+            marker=VERDICT_MARKERS.get(verdict, "s"),
+            color=colour,
+            markersize=6.5,
+            markeredgewidth=1.4,
+            zorder=3,
+            markerfacecolor="white" if verdict == "undecided" else colour,
+        )
         figures = f"{value:+.3f}  ({low:+.3f} to {high:+.3f})"
-        axis.text(1.02, position, figures.replace("-", "−"), va="center", fontsize=8.5,
-                  transform=axis.get_yaxis_transform())
+        axis.text(
+            1.02,
+            position,
+            figures.replace("-", "−"),
+            va="center",
+            fontsize=8.5,
+            transform=axis.get_yaxis_transform(),
+        )
     axis.set_yticks(range(len(rows)), rows["config"])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
     axis.grid(axis="x", visible=True)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel(f"macro AUROC minus that of {reference}")
-    axis.text(1.02, 1.02, "difference (95% interval)", transform=axis.transAxes, fontsize=8.5,
-              fontweight="bold", va="bottom")
+    axis.text(
+        1.02,
+        1.02,
+        "difference (95% interval)",
+        transform=axis.transAxes,
+        fontsize=8.5,
+        fontweight="bold",
+        va="bottom",
+    )
     shown = [verdict for verdict in VERDICT_COLOURS if (verdicts == verdict).any()]
     axis.legend(
         [Line2D([], [], color=VERDICT_COLOURS[verdict], marker=VERDICT_MARKERS[verdict],
@@ -1533,26 +1884,59 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     # Gains stack to the left of zero and losses to the right, so that neither hides the other.
     starts = np.where(np.sign(lost_auroc) == np.sign(lost_brier), lost_auroc, 0.0)
-    left.barh(positions, lost_auroc, 0.62, color=OKABE_ITO["blue"], label="AUROC term",
-              edgecolor="white", linewidth=0.5)
-    left.barh(positions, lost_brier, 0.62, left=starts, color=OKABE_ITO["orange"], hatch="////",
-              label="Brier term", edgecolor="white", linewidth=0.5)
+    left.barh(
+        positions,
+        lost_auroc,
+        0.62,
+        color=OKABE_ITO["blue"],
+        label="AUROC term",
+        edgecolor="white",
+        linewidth=0.5,
+    )
+    left.barh(
+        positions,
+        lost_brier,
+        0.62,
+        left=starts,
+        color=OKABE_ITO["orange"],
+        hatch="////",
+        label="Brier term",
+        edgecolor="white",
+        linewidth=0.5,
+    )
     left.axvline(0, color=INK, linewidth=0.9)
     left.set_yticks(positions, values.index)
     left.set_xlabel("LRS points lost to all leads")
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2,
-                columnspacing=1.2)
+    left.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
+    )
     right.hlines(positions, retention, score, color=FAINT, linewidth=2.2)
     right.plot(score, positions, "o", color=OKABE_ITO["blue"], markersize=6, label="LRS")
-    right.plot(retention, positions, "D", color=OKABE_ITO["vermillion"], markersize=5.5,
-               label="chance-corrected retention")
+    right.plot(
+        retention,
+        positions,
+        "D",
+        color=OKABE_ITO["vermillion"],
+        markersize=5.5,
+        label="chance-corrected retention",
+    )
     right.axvline(coin, color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
-    right.text(coin, 0.5, f" a coin flip's LRS: {coin:.2f}", fontsize=8, color=MUTED, rotation=90,
-               ha="right", va="center", transform=right.get_xaxis_transform())
+    right.text(
+        coin,
+        0.5,
+        f" a coin flip's LRS: {coin:.2f}",
+        fontsize=8,
+        color=MUTED,
+        rotation=90,
+        ha="right",
+        va="center",
+        transform=right.get_xaxis_transform(),
+    )
     right.set_xlim(left=min(coin - 0.05, float(retention.min()) - 0.03))
     right.set_xlabel("share of all leads' score kept")
-    right.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2,
-                 columnspacing=1.2)
+    right.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
+    )
     for axis in (left, right):
         axis.grid(axis="y", visible=False)
         axis.grid(axis="x", visible=True)

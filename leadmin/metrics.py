@@ -16,13 +16,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_curve
 
 from leadmin.errors import LeadminError
 from leadmin.ptbxl import CLASSES
 
 ECE_BINS = 15
 """Bins of `calibration_error`, each with the same number of records."""
+
+OPERATING_POINTS = {
+    f"{measured}_at_{level:.0f}_{fixed}": (fixed, level / 100)
+    for measured, fixed in (("sensitivity", "specificity"), ("specificity", "sensitivity"))
+    for level in (90, 95)
+}
+"""Name of each operating point: which side is fixed, and at what value at least."""
 
 LRS_BRIER_SCALE = 0.25
 """Brier score of a constant probability of one half: the unit of the calibration term of `lrs`."""
@@ -110,6 +117,36 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float6
             for c in range(y.shape[1])
         ]
     )
+
+
+def operating_points(labels: ArrayLike, scores: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Sensitivity at 90% and 95% specificity, and the reverse, of each class.
+
+    The best value among all thresholds that reach the fixed side, read off the ROC curve without
+    interpolation.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (n_records, n_classes)
+    scores : array_like of float, shape (n_records, n_classes)
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n_classes,)
+        The keys are those of `OPERATING_POINTS`; NaN for a class with one label value.
+    """
+    y, s = _checked(labels, scores)
+    result = {name: np.full(y.shape[1], np.nan) for name in OPERATING_POINTS}
+    for c in range(y.shape[1]):
+        if len(np.unique(y[:, c])) < 2:
+            continue
+        false_rate, sensitivity, _ = roc_curve(y[:, c], s[:, c], drop_intermediate=False)
+        rates = {"sensitivity": sensitivity, "specificity": 1 - false_rate}
+        for name, (fixed, level) in OPERATING_POINTS.items():
+            # 1 - rate rounds, and 0.9 must count as 90%
+            reached = rates[fixed] >= level - 1e-9
+            result[name][c] = rates[name.partition("_")[0]][reached].max()
+    return result
 
 
 def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
@@ -295,8 +332,8 @@ def summary(
     -------
     dict
         ``n_records`` and the macro values ``auroc``, ``average_precision``, ``f1``, ``f1_half``
-        (at 0.5), ``brier``, ``ece``; and ``per_class``, a dict of class name to the same keys plus
-        ``threshold``, ``n_positive``. Undefined values are None.
+        (at 0.5), ``brier``, ``ece`` and those of `OPERATING_POINTS`; and ``per_class``, a dict of
+        class name to the same keys plus ``threshold``, ``n_positive``. Undefined values are None.
     """
     y, p = _checked(labels, probabilities)
     cut = np.broadcast_to(
@@ -309,6 +346,7 @@ def summary(
         "f1_half": f1(y, p, 0.5),
         "brier": brier(y, p),
         "ece": calibration_error(y, p),
+        **operating_points(y, p),
     }
     result: dict[str, Any] = {"n_records": len(y)}
     result |= {name: _plain(macro(values)) for name, values in per_metric.items()}

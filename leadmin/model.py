@@ -8,7 +8,7 @@ correction :math:`F(x)` to its input,
 
 where :math:`S` is the identity, or a pooled 1x1 convolution where length or width change.
 Only the stem depends on the number of leads, so the parameter count moves by 480 per lead:
-from about 114 thousand for one lead to 120 thousand for twelve.
+from about 112 thousand for one lead to 117 thousand for twelve.
 
 References
 ----------
@@ -48,8 +48,8 @@ class Architecture:
 
     stem_channels: int = 32
     stem_kernel: int = 15
-    kernel: int = 7
-    channels: tuple[int, ...] = (32, 32, 48, 64)
+    kernel: int = 5
+    channels: tuple[int, ...] = (32, 48, 60, 64)
     strides: tuple[int, ...] = (1, 2, 2, 2)
     dropout: float = 0.3
     spatial_dropout: float = 0.1
@@ -212,19 +212,23 @@ def describe(model: ResNet1d, n_samples: int) -> list[LayerView]:
         x = model.stem(torch.zeros(1, model.n_leads, n_samples))
         field = 1 + (a.stem_kernel - 1) + 2  # the stem's pool looks at two strided outputs
         step = 4
-        views.append(LayerView("stem", tuple(x.shape[1:]), count_parameters(model.stem), field, step))
-        for number, (block, stride) in enumerate(zip(model.blocks, a.strides, strict=True), start=1):
+        views.append(
+            LayerView("stem", tuple(x.shape[1:]), count_parameters(model.stem), field, step)
+        )
+        for number, (block, stride) in enumerate(
+            zip(model.blocks, a.strides, strict=True), start=1
+        ):
             x = block(x)
             field += (a.kernel - 1) * step
             step *= stride
             field += (a.kernel - 1) * step
             stage = f"block {number}"
-            views.append(
-                LayerView(stage, tuple(x.shape[1:]), count_parameters(block), field, step)
-            )
+            views.append(LayerView(stage, tuple(x.shape[1:]), count_parameters(block), field, step))
         x = model.head(x)
         views.append(
-            LayerView("head", tuple(x.shape[1:]), count_parameters(model.head), n_samples, n_samples)
+            LayerView(
+                "head", tuple(x.shape[1:]), count_parameters(model.head), n_samples, n_samples
+            )
         )
     model.train(was_training)
     return views

@@ -8,9 +8,10 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
+from leadmin.evidence import shown
 
 
-def value_with_interval(row: Mapping[str, Any], name: str, digits: int = 3) -> str:
+def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
     """Write a value with its 95 % interval, as in ``0.912 [0.880, 0.941]``.
 
     Parameters
@@ -67,15 +68,90 @@ def reading_table(table: pd.DataFrame, columns: Mapping[str, str], digits: int =
             f"the table has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
         )
     rows = table.to_dict("records")
-    shown = {}
+    cells = {}
     for name, heading in columns.items():
         kind = table[name].dtype.kind
         if kind == "f":
-            shown[heading] = [value_with_interval(row, name, digits) for row in rows]
+            cells[heading] = [value_with_interval(row, name, digits) for row in rows]
         elif kind == "i":
-            shown[heading] = [f"{row[name]:,}" for row in rows]
+            cells[heading] = [f"{row[name]:,}" for row in rows]
         elif kind == "b":
-            shown[heading] = ["yes" if row[name] else "no" for row in rows]
+            cells[heading] = ["yes" if row[name] else "no" for row in rows]
         else:
-            shown[heading] = [str(row[name]) for row in rows]
-    return pd.DataFrame(shown).style.hide(axis="index")
+            cells[heading] = [str(row[name]) for row in rows]
+    return pd.DataFrame(cells).style.hide(axis="index")
+
+
+def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "12-lead") -> str:
+    """Answer the title's question from the main table, in words.
+
+    The rule was fixed before any run was seen: the answer is the configuration with the fewest
+    leads whose whole paired 95 % interval of the difference in macro AUROC lies above the
+    negative margin; among equals the one with the higher AUROC.
+
+    Parameters
+    ----------
+    main : DataFrame
+        `leadmin.evidence.main_table` of one recipe.
+    margin : float
+        Non-inferiority margin in macro AUROC.
+    reference : str
+        The configuration that the others are compared with.
+
+    Returns
+    -------
+    str
+        One or two sentences of Markdown.
+    """
+    reduced = main[main["config"] != reference]
+    if reduced.empty or reference not in set(main["config"]):
+        return "These runs hold no comparison with twelve leads, so they answer nothing."
+    ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
+    proven = ranked[ranked["difference_low"] > -margin]
+    if len(proven):
+        best = proven.iloc[0].to_dict()
+        return (
+            f"**{_leads(best)}**: {best['leads']} read the five superclasses within "
+            f"{margin} of the twelve leads' macro AUROC (difference "
+            f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
+            "shown to."
+        )
+    worse = int((reduced["difference_high"] < -margin).sum())
+    best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
+    return (
+        f"**These records cannot decide it.** No set with fewer than twelve leads could be shown "
+        f"stay within {margin} of their macro AUROC; {worse} of {len(reduced)} are certainly worse "
+        f"than that. The closest is {best['leads']}, at a difference of "
+        f"{value_with_interval(best, 'difference')}."
+    )
+
+
+def _leads(row: Mapping[Any, Any]) -> str:
+    n = row["n_leads"]
+    return "One lead" if n == 1 else f"{n} leads"
+
+
+def findings_table(findings: pd.DataFrame) -> Styler:
+    """Show the original study's key findings with what these runs say of them.
+
+    Parameters
+    ----------
+    findings : DataFrame
+        `leadmin.evidence.key_findings`.
+    """
+    rows = findings.to_dict("records")
+
+    def effect(row: Mapping[Any, Any]) -> str:
+        value, low, high = (shown(row[key], row["shown_as"]) for key in ("effect", "low", "high"))
+        return f"{value} [{low}, {high}]"
+
+    table = {
+        "": [row["part"] for row in rows],
+        "question": [row["question"] for row in rows],
+        "the original": [row["original"] for row in rows],
+        "here": [f"{row['effect_name']}: {effect(row)}" for row in rows],
+        "claim": [row["threshold"] for row in rows],
+        "p (Holm)": ["<0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}" for row in rows],
+        "verdict": [row["verdict"] for row in rows],
+    }
+    return pd.DataFrame(table).style.hide(axis="index")

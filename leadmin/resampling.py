@@ -16,17 +16,22 @@ References
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
 
 Weights = NDArray[np.uint8]
 
-METRICS = ("auroc", "average_precision", "f1", "f1_half", "brier", "ece")
+RANK_METRICS = ("auroc", "average_precision", *metrics.OPERATING_POINTS)
+"""What depends on the order of the scores alone."""
+
+METRICS = (*RANK_METRICS[:2], "f1", "f1_half", "brier", "ece", *RANK_METRICS[2:])
 """What `resampled_metrics` computes for every class."""
 
 _COLUMNS_AT_ONCE = 64
@@ -81,22 +86,27 @@ def jackknife_weights(patient_id: ArrayLike, max_groups: int = 500) -> Weights:
     return (group[:, None] != np.arange(n_groups)).astype(np.uint8)
 
 
-def rank_metrics(
-    labels: NDArray[np.uint8], scores: NDArray[np.float64], weights: Weights
-) -> dict[str, NDArray[np.float64]]:
-    """AUROC and average precision of one class under many record weights.
+@dataclass(frozen=True)
+class _RankedBlock:
+    """Some weight columns of one class, its records in ascending order of their scores.
 
-    Parameters
-    ----------
-    labels : ndarray of 0 and 1, shape (n_records,)
-    scores : ndarray, shape (n_records,)
-    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_resamples,)
-        ``auroc`` and ``average_precision``; NaN in a resample that lacks a class value.
+    All arrays but the totals have one row per positive record. *Below* counts the weight of the
+    records with a lower score; *beaten* adds half of that of the negatives with an equal one.
     """
+
+    columns: slice
+    own: NDArray[np.float32]
+    negatives_below: NDArray[np.float32]
+    negatives_beaten: NDArray[np.float32]
+    positives_below: NDArray[np.float32]
+    n_positive: NDArray[np.float32]
+    n_negative: NDArray[np.float32]
+
+
+def _ranked_blocks(
+    labels: NDArray[np.uint8], scores: NDArray[np.float64], weights: Weights
+) -> Iterator[_RankedBlock]:
+    """Accumulate weights along the sorted scores, block of columns by block of columns."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     positive = labels[order] == 1
@@ -105,31 +115,125 @@ def rank_metrics(
     past = np.searchsorted(ordered, ordered[positive], side="right")
     tied = bool((past - first > 1).any())
     sign = positive[:, None].astype(np.float32)
-
-    n_resamples = weights.shape[1]
-    area = np.empty(n_resamples)
-    precision = np.empty(n_resamples)
     for columns, block in _blocks(weights):
         w = block[order].astype(np.float32)
         # counts stay below 2**24, so float32 holds them exactly, and its sums are twice as fast
         positives_to = np.zeros((len(w) + 1, w.shape[1]), dtype=np.float32)
-        all_to = np.zeros_like(positives_to)
-        np.cumsum(w * sign, axis=0, out=positives_to[1:])
-        np.cumsum(w, axis=0, out=all_to[1:])
-        n_all, n_positive = all_to[-1], positives_to[-1]
-        own = w[positive]
-        all_below, positives_below = all_to[first], positives_to[first]
-        negatives_beaten = all_below - positives_below
-        if tied:
-            negatives_beaten = (negatives_beaten + all_to[past] - positives_to[past]) / 2
-        won = np.multiply(own, negatives_beaten).sum(axis=0, dtype=np.float64)
-        pairs = n_positive.astype(np.float64) * (n_all - n_positive)
+        negatives_to = np.zeros_like(positives_to)
+        of_positives = w * sign
+        np.cumsum(of_positives, axis=0, out=positives_to[1:])
+        np.cumsum(w - of_positives, axis=0, out=negatives_to[1:])
+        below = negatives_to[first]
+        yield _RankedBlock(
+            columns=columns,
+            own=w[positive],
+            negatives_below=below,
+            negatives_beaten=(below + negatives_to[past]) / 2 if tied else below,
+            positives_below=positives_to[first],
+            n_positive=positives_to[-1],
+            n_negative=negatives_to[-1],
+        )
+
+
+def _area(block: _RankedBlock) -> NDArray[np.float64]:
+    won = np.multiply(block.own, block.negatives_beaten).sum(axis=0, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(won / (block.n_positive.astype(np.float64) * block.n_negative))
+
+
+def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: Weights) -> NDArray[np.float64]:
+    """AUROC of one class under many record weights; `rank_metrics` without the rest.
+
+    Parameters
+    ----------
+    labels, scores : array_like, shape (n_records,)
+    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
+
+    Returns
+    -------
+    ndarray, shape (n_resamples,)
+        NaN in a resample with one label value.
+    """
+    y, s = np.asarray(labels, dtype=np.uint8), np.asarray(scores, dtype=np.float64)
+    area = np.empty(weights.shape[1])
+    for block in _ranked_blocks(y, s, weights):
+        area[block.columns] = _area(block)
+    return area
+
+
+def rank_metrics(
+    labels: ArrayLike, scores: ArrayLike, weights: Weights
+) -> dict[str, NDArray[np.float64]]:
+    """Metrics that depend on the order of the scores, of one class under many record weights.
+
+    Parameters
+    ----------
+    labels : array_like of 0 and 1, shape (n_records,)
+    scores : array_like, shape (n_records,)
+    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n_resamples,)
+        The keys are `RANK_METRICS`; NaN in a resample that lacks a label value.
+    """
+    y, s = np.asarray(labels, dtype=np.uint8), np.asarray(scores, dtype=np.float64)
+    result = {name: np.full(weights.shape[1], np.nan) for name in RANK_METRICS}
+    for block in _ranked_blocks(y, s, weights):
+        n_positive, n_negative = block.n_positive, block.n_negative
+        result["auroc"][block.columns] = _area(block)
         with np.errstate(invalid="ignore", divide="ignore"):
-            area[columns] = won / pairs
-            called = n_all - all_below
-            share = np.where(called > 0, (n_positive - positives_below) / called, 0)
-            precision[columns] = (own * share).sum(axis=0, dtype=np.float64) / n_positive
-    return {"auroc": area, "average_precision": precision}
+            true_calls = n_positive - block.positives_below
+            calls = true_calls + (n_negative - block.negatives_below)
+            share = np.where(calls > 0, true_calls / calls, 0)
+            precision = (block.own * share).sum(axis=0, dtype=np.float64) / n_positive
+            result["average_precision"][block.columns] = precision
+            for name, (fixed, level) in metrics.OPERATING_POINTS.items():
+                # each positive record's score is tried as the threshold
+                if fixed == "specificity":
+                    allowed = block.negatives_below >= _at_least(level, n_negative)
+                    value = (block.own * allowed).sum(axis=0, dtype=np.float64) / n_positive
+                else:
+                    allowed = true_calls >= _at_least(level, n_positive)
+                    best = np.max(np.where(allowed, block.negatives_below, 0), axis=0, initial=0)
+                    value = best.astype(np.float64) / n_negative
+                undefined = (n_positive == 0) | (n_negative == 0)
+                result[name][block.columns] = np.where(undefined, np.nan, value)
+    return result
+
+
+def _at_least(level: float, count: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Smallest whole number of records that is ``level`` of ``count``, safe from rounding."""
+    return np.ceil(level * count.astype(np.float64) - 1e-9).astype(np.float32)
+
+
+def within_fold_auroc(
+    labels: ArrayLike, scores: ArrayLike, fold: ArrayLike, weights: Weights
+) -> NDArray[np.float64]:
+    """Mean over folds of the AUROC within each fold, under many record weights.
+
+    In cross-validation each fold was scored by a network of its own. Pooling the folds ranks a
+    positive of one network against a negative of another, and what differs between the networks'
+    scales counts as error; this mean compares only records that the same network scored [1]_.
+
+    Parameters
+    ----------
+    labels, scores, fold : array_like, shape (n_records,)
+    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
+
+    Returns
+    -------
+    ndarray, shape (n_resamples,)
+        Mean over the folds that have both label values.
+
+    References
+    ----------
+    .. [1] Forman G, Scholz M. Apples-to-apples in cross-validation studies. SIGKDD Explorations
+       12, 49-57 (2010).
+    """
+    y, s, f = np.asarray(labels), np.asarray(scores), np.asarray(fold)
+    per_fold = [weighted_auroc(y[f == k], s[f == k], weights[f == k]) for k in np.unique(f)]
+    return metrics.macro(np.stack(per_fold), axis=0)
 
 
 def resampled_metrics(
@@ -211,6 +315,19 @@ def percentile_interval(
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def reflected_interval(
+    estimate: float, replicates: NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float]:
+    """Two-sided basic bootstrap interval: the percentile interval mirrored at the estimate.
+
+    For a statistic that resampling pushes to one side, such as a mean absolute gap, which noise can
+    only enlarge: the replicates then lie above the estimate by as much as the estimate lies above
+    the truth, and mirroring takes that out. Bounds below zero are set to zero.
+    """
+    low, high = percentile_interval(replicates, level)
+    return max(0.0, 2 * estimate - high), max(0.0, 2 * estimate - low)
 
 
 def bca_interval(
@@ -297,6 +414,102 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted
+
+
+@dataclass(frozen=True)
+class DeLong:
+    """AUROCs of several scores on the same records, with their covariance.
+
+    Attributes
+    ----------
+    auroc : ndarray, shape (n_scores,)
+    covariance : ndarray, shape (n_scores, n_scores)
+    """
+
+    auroc: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def contrast(self, coefficients: ArrayLike, level: float = 0.95) -> dict[str, float]:
+        """Estimate and test a linear combination of the AUROCs.
+
+        Parameters
+        ----------
+        coefficients : array_like, shape (n_scores,)
+            ``[1, -1]`` for a difference; several seeds of one configuration share ``1 / n_seeds``.
+
+        Returns
+        -------
+        dict of str to float
+            ``estimate, standard_error, low, high, z, p`` (two-sided, by the normal distribution).
+        """
+        c = np.asarray(coefficients, dtype=np.float64)
+        estimate = float(c @ self.auroc)
+        error = float(np.sqrt(max(c @ self.covariance @ c, 0.0)))
+        z: float = estimate / error if error > 0 else float("nan")
+        reach = float(ndtri((1 + level) / 2)) * error
+        return {
+            "estimate": estimate,
+            "standard_error": error,
+            "low": estimate - reach,
+            "high": estimate + reach,
+            "z": z,
+            "p": float(2 * ndtr(-abs(z))),
+        }
+
+
+def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = None) -> DeLong:
+    """AUROC of one class and its covariance over several scores, without resampling.
+
+    DeLong's covariance of placement values [1]_, by mid-ranks [2]_, so that the cost is that of a
+    sort. With patients who have several records it is Obuchowski's extension [3]_: placement values
+    are summed over each patient first. With one record a patient both are the same.
+
+    Parameters
+    ----------
+    labels : array_like of 0 and 1, shape (n_records,)
+        Both values must occur.
+    scores : array_like, shape (n_scores, n_records)
+    patient_id : array_like of int, shape (n_records,), optional
+        Without it every record counts as a patient.
+
+    Returns
+    -------
+    DeLong
+
+    References
+    ----------
+    .. [1] DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more
+       correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988).
+    .. [2] Sun X, Xu W. Fast implementation of DeLong's algorithm. IEEE Signal Process. Lett. 21,
+       1389-1393 (2014).
+    .. [3] Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 53,
+       567-578 (1997).
+    """
+    y = np.asarray(labels) == 1
+    s = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    m, n = int(y.sum()), int((~y).sum())
+    if not m or not n:
+        raise LeadminError(f"An AUROC needs positive and negative records; these are {m} and {n}.")
+    ranks = rankdata(s, axis=1)
+    of_positives = (ranks[:, y] - rankdata(s[:, y], axis=1)) / n
+    of_negatives = 1 - (ranks[:, ~y] - rankdata(s[:, ~y], axis=1)) / m
+    area = of_positives.mean(axis=1)
+
+    patients = np.arange(len(y)) if patient_id is None else np.asarray(patient_id)
+    _, patient = np.unique(patients, return_inverse=True)
+    n_patients = int(patient.max()) + 1
+    sums = np.zeros((2, len(s), n_patients))
+    for k in range(len(s)):
+        sums[0, k] = np.bincount(patient[y], of_positives[k] - area[k], n_patients)
+        sums[1, k] = np.bincount(patient[~y], of_negatives[k] - area[k], n_patients)
+    with_positive = len(np.unique(patient[y]))
+    with_negative = len(np.unique(patient[~y]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        s10 = sums[0] @ sums[0].T * with_positive / (with_positive - 1) / m
+        s01 = sums[1] @ sums[1].T * with_negative / (with_negative - 1) / n
+        s11 = sums[0] @ sums[1].T * n_patients / (n_patients - 1)
+    covariance = s10 / m + s01 / n + (s11 + s11.T) / (m * n)
+    return DeLong(area, covariance)
 
 
 def _blocks(weights: Weights, size: int = _COLUMNS_AT_ONCE) -> Iterator[tuple[slice, Weights]]:

@@ -11,13 +11,14 @@ One run trains one lead configuration under one or two recipes and writes a fold
 
 import ast
 import dataclasses
+import itertools
 import json
 import os
 import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -35,7 +36,7 @@ from leadmin.checkpoint import save_checkpoint, sha256
 from leadmin.dataset import EcgDataset, load_dataset, prepare
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations, lead_indices, resolve
-from leadmin.metrics import summary, thresholds
+from leadmin.metrics import probabilities, summary, thresholds
 from leadmin.model import count_parameters
 from leadmin.ptbxl import CLASSES, LABEL_POLICIES
 from leadmin.training import (
@@ -44,8 +45,10 @@ from leadmin.training import (
     choose_device,
     fit,
     predict_logits,
-    recipe as find_recipe,
     window_samples,
+)
+from leadmin.training import (
+    recipe as find_recipe,
 )
 
 SCHEMA_VERSION = 1
@@ -157,9 +160,7 @@ class RunSettings:
             value = getattr(self, item.name)
             if type(value) is not item.type:
                 wanted = getattr(item.type, "__name__", item.type)
-                raise LeadminError(
-                    f"parameter {item.name} must be of type {wanted}, not {value!r}"
-                )
+                raise LeadminError(f"parameter {item.name} must be of type {wanted}, not {value!r}")
         resolve(self.config)
         valid: dict[str, Iterable[str]] = {
             "recipe": RECIPES,
@@ -170,9 +171,7 @@ class RunSettings:
         for name, choices in valid.items():
             if getattr(self, name) not in choices:
                 listed = ", ".join(choice or "'' (none)" for choice in choices)
-                raise LeadminError(
-                    f"parameter {name} is {getattr(self, name)!r}; valid: {listed}"
-                )
+                raise LeadminError(f"parameter {name} is {getattr(self, name)!r}; valid: {listed}")
         for name, least in (("seeds", 1), ("compare_seeds", 1), ("epochs", 0)):
             if getattr(self, name) < least:
                 raise LeadminError(
@@ -210,7 +209,7 @@ def check_injected(cells: list[str]) -> None:
     LeadminError
         If the injected cell sets a name that the cell before it does not set.
     """
-    for before, injected in zip(cells, cells[1:], strict=False):
+    for before, injected in itertools.pairwise(cells):
         if not injected.lstrip().startswith("# Parameters"):
             continue
         declared = _assigned_names(before)
@@ -417,7 +416,7 @@ def train_run(
                     provenance=provenance | {"seed": seed, "test_fold": split.test_fold},
                 )
                 n_parameters = count_parameters(trained.model)
-                leads = lead_indices(configuration.leads)
+                leads = np.array(lead_indices(configuration.leads))
                 for name, index in (("validation", split.validation), ("test", split.test)):
                     signals = torch.from_numpy(dataset.signals[np.ix_(index, leads)]).to(device)
                     logits = predict_logits(
@@ -454,9 +453,7 @@ def train_run(
         "test": point_metrics(predictions["validation"], predictions["test"]),
         "seconds": time.perf_counter() - started,
         "provenance": provenance,
-        "files": {
-            name: sha256(folder / name) for name in ("predictions.npz", "history.csv")
-        },
+        "files": {name: sha256(folder / name) for name in ("predictions.npz", "history.csv")},
     }
     write_json(folder / "metrics.json", metrics)
     shutil.rmtree(folder / "state", ignore_errors=True)
@@ -472,25 +469,10 @@ def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[
     for recipe, logits in test.logits.items():
         result[recipe] = []
         for seed in range(len(logits)):
-            probability = _sigmoid(logits[seed])
-            chosen = thresholds(validation.labels, _sigmoid(validation.logits[recipe][seed]))
-            result[recipe].append(_finite(summary(test.labels, probability, chosen)))
+            chosen = thresholds(validation.labels, probabilities(validation.logits[recipe][seed]))
+            probability = probabilities(logits[seed])
+            result[recipe].append(summary(test.labels, probability, chosen))
     return result
-
-
-def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-logits.astype(np.float64)))
-
-
-def _finite(value: Any) -> Any:
-    """Turn arrays into lists and NaN, which JSON lacks, into null."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_finite(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _portable(settings: RunSettings) -> dict[str, Any]:
@@ -523,7 +505,7 @@ def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
         for recipe, logits in p.logits.items():
             arrays[f"{split}/logits/{recipe}"] = logits
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def load_run(folder: Path) -> Run:
@@ -554,8 +536,11 @@ def load_run(folder: Path) -> Run:
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
             validation, test = (
                 Predictions(
-                    *(arrays[f"{split}/{n}"] for n in ("record_id", "patient_id", "fold", "labels")),
-                    logits={r: arrays[f"{split}/logits/{r}"] for r in recipes},
+                    record_id=arrays[f"{split}/record_id"],
+                    patient_id=arrays[f"{split}/patient_id"],
+                    fold=arrays[f"{split}/fold"],
+                    labels=arrays[f"{split}/labels"],
+                    logits={name: arrays[f"{split}/logits/{name}"] for name in recipes},
                 )
                 for split in ("validation", "test")
             )

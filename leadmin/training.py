@@ -77,7 +77,7 @@ class Recipe:
     name: str
     scaling: Literal["record", "lead", "factor"] = "factor"
     train_labels: Literal["any", "likelihood50"] = "any"
-    epochs: int = 60
+    epochs: int = 40
     patience: int = 0
     batch_size: int = 128
     learning_rate: float = 5e-3
@@ -306,7 +306,7 @@ def _crop(signals: Tensor, starts: Tensor, length: int) -> Tensor:
 def _state_tensors(
     model: ResNet1d, average: ResNet1d, best: ResNet1d, optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for role, network in (("model", model), ("average", average), ("best", best)):
         tensors |= {f"{role}.{name}": value for name, value in network.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
@@ -456,7 +456,7 @@ def fit(
             f"{dataset.path}: no training record has the class {', '.join(absent)} "
             f"(test fold {fold}, label policy {policy}); use more records or fewer classes"
         )
-    leads = lead_indices(configuration.leads)
+    leads = np.array(lead_indices(configuration.leads))
     scaling = fit_scaling(recipe.scaling, dataset.signals[np.ix_(train, leads)])
     signals = torch.from_numpy(dataset.signals[np.ix_(train, leads)]).to(device)
     targets = torch.from_numpy(dataset.labels[policy][train]).to(device, torch.float32)
@@ -502,8 +502,10 @@ def fit(
             if on_epoch:
                 on_epoch(entry)
 
-    parameters, buffers = list(model.parameters()), _float_buffers(model)
-    averaged, averaged_buffers = list(average.parameters()), _float_buffers(average)
+    parameters: list[Tensor] = list(model.parameters())
+    buffers = _float_buffers(model)
+    averaged: list[Tensor] = list(average.parameters())
+    averaged_buffers = _float_buffers(average)
     for epoch in range(first_epoch, recipe.epochs + 1):
         if recipe.patience and history and epoch - 1 - best_epoch >= recipe.patience:
             break

@@ -85,7 +85,10 @@ Code(inspect.getsource(ResidualBlock.forward), language="python")
 # ## The whole network
 
 # %%
-Code(inspect.getsource(ResNet1d.__init__) + "\n" + inspect.getsource(ResNet1d.forward), language="python")
+Code(
+    inspect.getsource(ResNet1d.__init__) + "\n" + inspect.getsource(ResNet1d.forward),
+    language="python",
+)
 
 # %% [markdown]
 # ## Shapes and receptive fields
@@ -101,7 +104,9 @@ stages = pd.DataFrame(
         "stage": [view.stage for view in views],
         "output shape": [" x ".join(map(str, view.shape)) for view in views],
         "parameters": [f"{view.parameters:,}" for view in views],
-        "receptive field": [f"{view.receptive_field / dataset.sampling_rate:.2f} s" for view in views],
+        "receptive field": [
+            f"{view.receptive_field / dataset.sampling_rate:.2f} s" for view in views
+        ],
         "step": [f"{view.step / dataset.sampling_rate:.2f} s" for view in views],
     }
 )
@@ -116,8 +121,8 @@ glue("n_1", count_parameters(ResNet1d(1)), display=False)
 
 # %% [markdown]
 # A feature in front of the pooling sees {glue:text}`receptive_field:.1f` seconds, which is
-# {glue:text}`beats:.1f` heartbeats at 70 beats a minute: enough for one beat and its neighbours, not
-# for a rhythm over ten seconds. What the rhythm has to say must come through the average.
+# {glue:text}`beats:.1f` heartbeats at 70 beats a minute: a beat and its neighbours, not a rhythm over
+# ten seconds. What the rhythm has to say must come through the average.
 #
 # Measured rather than derived: the gradient of one central feature with respect to the input is zero
 # outside the receptive field.
@@ -187,7 +192,7 @@ Code(inspect.getsource(Architecture), language="python")
 # ```{admonition} Summary
 # * One network for all lead configurations; only the stem's first convolution differs.
 # * It stays between 80,000 and 120,000 parameters at every lead count.
-# * A feature sees about one to two heartbeats; the rest is averaging.
+# * A feature sees a few heartbeats; the rest is averaging.
 # * Five independent sigmoid outputs, since diagnoses do not exclude each other.
 # ```
 #

@@ -169,9 +169,7 @@ reading_table(evidence.per_class_table(result, settings.recipe), shown)
 # precision and F1 depend on how common a class is; AUROC does not.
 
 # %%
-figures.plot_roc(
-    run.test.labels, run.test.logits, run.test.patient_id, np.random.default_rng(0)
-)
+figures.plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.random.default_rng(0))
 
 # %% [markdown]
 # ## Whether its probabilities can be believed

@@ -1,0 +1,471 @@
+"""Calibration: do the probabilities mean what they say, and what would recalibrating them do?
+
+The point measures take one class at a time; `calibration_table` and `decision_curves` bring them
+together for a study.
+
+References
+----------
+.. [1] Van Calster B et al. Calibration: the Achilles heel of predictive analytics. BMC Medicine 17,
+   230 (2019).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+
+from leadmin import metrics, resampling
+from leadmin.errors import LeadminError
+from leadmin.evidence import LEVEL, Evidence
+from leadmin.ptbxl import CLASSES
+from leadmin.resampling import Weights
+
+LOGIT_LIMIT = 30.0
+"""Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""
+
+STEEPEST = 100.0
+"""A calibration slope beyond this means that the classes are separated; it is reported as NaN."""
+
+NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
+"""Threshold probabilities of `decision_curves`."""
+
+
+@dataclass(frozen=True)
+class CalibrationLine:
+    """Logistic regression of a label on the network's logit.
+
+    Attributes
+    ----------
+    slope : float
+        1 where the logits have the right spread; below 1 they are too extreme.
+    intercept : float
+        Of the same regression.
+    offset : float
+        Intercept when the slope is held at 1, "calibration in the large": above 0 where the
+        probabilities are too low on the whole.
+    """
+
+    slope: float
+    intercept: float
+    offset: float
+
+
+def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
+    """Fit calibration slope, intercept and calibration in the large of one class [1]_.
+
+    Parameters
+    ----------
+    labels : array_like of 0 and 1, shape (n_records,)
+    logits : array_like, shape (n_records,)
+
+    Returns
+    -------
+    CalibrationLine
+        NaN where the labels have one value, the logits are constant, or the logits separate the
+        labels, since the regression has no finite solution then.
+
+    References
+    ----------
+    .. [1] Cox DR. Two further applications of a model for binary regression. Biometrika 45,
+       562-565 (1958).
+    """
+    y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
+    nothing = float("nan")
+    if len(np.unique(y)) < 2:
+        return CalibrationLine(nothing, nothing, nothing)
+    offset = _newton(y, np.ones((len(y), 1)), np.array([0.0]), x)[0]
+    if np.ptp(x) == 0:
+        return CalibrationLine(nothing, nothing, float(offset))
+    design = np.column_stack([np.ones(len(x)), x])
+    intercept, slope = _newton(y, design, np.array([0.0, 1.0]), np.zeros(len(x)))
+    if not np.isfinite(slope) or abs(slope) > STEEPEST:
+        intercept = slope = nothing
+    return CalibrationLine(float(slope), float(intercept), float(offset))
+
+
+def resampled_calibration(
+    labels: ArrayLike, logits: ArrayLike, line: CalibrationLine, weights: Weights
+) -> dict[str, NDArray[np.float64]]:
+    """Calibration slope and offset under many record weights, one Newton step from the estimate.
+
+    The step solves the weighted score equations linearised at the estimate for all resamples by two
+    matrix products, where refitting would take as many regressions as there are resamples. The
+    error of the shortcut is an order smaller than the sampling error that the replicates measure.
+
+    Parameters
+    ----------
+    labels, logits : array_like, shape (n_records,)
+    line : CalibrationLine
+        Of the records at hand.
+    weights : ndarray, shape (n_records, n_resamples)
+
+    Returns
+    -------
+    dict of str to ndarray, shape (n_resamples,)
+        ``slope`` and ``offset``.
+    """
+    y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
+    p = expit(line.intercept + line.slope * x)
+    residual, spread = y - p, p * (1 - p)
+    shifted = expit(line.offset + x)
+    terms = np.column_stack(
+        [
+            residual,
+            residual * x,
+            spread,
+            spread * x,
+            spread * x * x,
+            y - shifted,
+            shifted * (1 - shifted),
+        ]
+    )
+    g0, g1, h00, h01, h11, g, h = (weights.T.astype(np.float64) @ terms).T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = line.slope + (h00 * g1 - h01 * g0) / (h00 * h11 - h01**2)
+        offset = line.offset + g / h
+    return {"slope": slope, "offset": offset}
+
+
+def brier_decomposition(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
+    """Split the Brier score of one class into what calibration and what ranking contribute.
+
+    ``brier = miscalibration - discrimination + uncertainty``, exactly and without bins: the
+    recalibrated forecast is the isotonic regression of the labels on the probabilities [1]_.
+
+    Parameters
+    ----------
+    labels, probabilities : array_like, shape (n_records,)
+
+    Returns
+    -------
+    dict of str to float
+        ``miscalibration`` (what recalibration would gain, at least 0), ``discrimination`` (what
+        the ranking gains over the prevalence, at least 0) and ``uncertainty`` (the Brier score of
+        the prevalence).
+
+    References
+    ----------
+    .. [1] Dimitriadis T, Gneiting T, Jordan AI. Stable reliability diagrams for probabilistic
+       classifiers. PNAS 118, e2016191118 (2021).
+    """
+    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    recalibrated = IsotonicRegression(y_min=0, y_max=1).fit_transform(p, y)
+    at_best = float(np.mean((recalibrated - y) ** 2))
+    uncertainty = float(np.mean((y.mean() - y) ** 2))
+    return {
+        "miscalibration": float(np.mean((p - y) ** 2)) - at_best,
+        "discrimination": uncertainty - at_best,
+        "uncertainty": uncertainty,
+    }
+
+
+def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Smooth calibration error of one class, by the package relplot [1]_.
+
+    Unlike the binned error it does not jump with the bins, and it chooses its own bandwidth.
+
+    Parameters
+    ----------
+    labels, probabilities : array_like, shape (n_records,)
+
+    References
+    ----------
+    .. [1] Blasiok J, Nakkiran P. Smooth ECE: principled reliability diagrams via kernel smoothing.
+       ICLR (2024).
+    """
+    from relplot import smECE  # here because it takes seconds to import and one table needs it
+
+    return float(
+        smECE(np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64))
+    )
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """Platt scaling of each class, fitted on other records than those it is applied to.
+
+    Attributes
+    ----------
+    slope, intercept : ndarray, shape (n_classes,)
+        Of the recalibrated logit; 1 and 0 where the class could not be fitted or its slope was not
+        positive, because a recalibration must not turn the ranking round.
+    """
+
+    slope: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+
+    def __call__(self, logits: ArrayLike) -> NDArray[np.float64]:
+        """Recalibrate logits of shape (n_records, n_classes); the order within a class stays."""
+        return self.intercept + self.slope * np.asarray(logits, dtype=np.float64)
+
+
+def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
+    """Fit Platt scaling [1]_ per class. Give it validation records only.
+
+    Parameters
+    ----------
+    labels, logits : array_like, shape (n_records, n_classes)
+
+    References
+    ----------
+    .. [1] Platt J. Probabilistic outputs for support vector machines. Advances in Large Margin
+       Classifiers, 61-74 (1999).
+    """
+    y, x = np.asarray(labels), np.asarray(logits, dtype=np.float64)
+    slope, intercept = np.ones(y.shape[1]), np.zeros(y.shape[1])
+    for c in range(y.shape[1]):
+        line = calibration_line(y[:, c], x[:, c])
+        if np.isfinite(line.slope) and line.slope > 0:
+            slope[c], intercept[c] = line.slope, line.intercept
+    return Recalibration(slope, intercept)
+
+
+def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Calibration of each configuration and class, before and after recalibration.
+
+    Recalibration is fitted on the validation predictions of the same seed. Values are means over
+    seeds.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated``
+        (bool), ``brier, miscalibration, discrimination, uncertainty, slope, offset, ece,
+        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% percentile
+        interval (none for ``macro``); ``n_positive, n_records, n_patients, n_seeds``.
+    """
+    weights = evidence.weights()
+    rows = []
+    for config in evidence.configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        run = evidence.runs[config]
+        n_seeds = evidence.get(config, recipe).n_seeds
+        for recalibrated in (False, True):
+            of_config = []
+            logits = [
+                _maybe_recalibrated(run, recipe, index, recalibrated) for index in range(n_seeds)
+            ]
+            for c, name in enumerate(CLASSES):
+                y = evidence.labels[:, c]
+                of_config.append(
+                    {
+                        "recipe": recipe,
+                        "config": config,
+                        "n_leads": len(run.leads),
+                        "class": name,
+                        "recalibrated": recalibrated,
+                        **_class_calibration(y, [one[:, c] for one in logits], weights),
+                        "n_positive": int(y.sum()),
+                    }
+                )
+            together = pd.DataFrame(of_config)
+            means = together[list(_POINT_COLUMNS)].mean().to_dict()
+            rows += of_config
+            rows.append({**of_config[0], **dict.fromkeys(_INTERVAL_COLUMNS, float("nan")), **means})
+            rows[-1] |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
+            for row in rows[-1 - len(CLASSES) :]:
+                row |= {
+                    "n_records": evidence.n_records,
+                    "n_patients": evidence.n_patients,
+                    "n_seeds": n_seeds,
+                }
+    return pd.DataFrame(rows)
+
+
+_POINT_COLUMNS = (
+    "brier",
+    "miscalibration",
+    "discrimination",
+    "uncertainty",
+    "slope",
+    "offset",
+    "ece",
+    "smooth_ece",
+)
+_INTERVAL_COLUMNS = ("slope_low", "slope_high", "offset_low", "offset_high")
+
+
+def _class_calibration(
+    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: Weights
+) -> dict[str, float]:
+    """Mean over seeds of every calibration measure of one class."""
+    points, replicates = [], []
+    for x in logits:
+        p = expit(x)
+        line = calibration_line(y, x)
+        points.append(
+            {
+                "brier": float(np.mean((p - y) ** 2)),
+                **brier_decomposition(y, p),
+                "slope": line.slope,
+                "offset": line.offset,
+                "ece": float(metrics.calibration_error(y[:, None], p[:, None])[0]),
+                "smooth_ece": smooth_calibration_error(y, p),
+            }
+        )
+        replicates.append(resampled_calibration(y, x, line, weights))
+    result: dict[str, float] = pd.DataFrame(points).mean(skipna=False).to_dict()
+    for name in ("slope", "offset"):
+        mean = np.mean([one[name] for one in replicates], axis=0)
+        result[f"{name}_low"], result[f"{name}_high"] = resampling.percentile_interval(mean, LEVEL)
+    return result
+
+
+def net_benefit(
+    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike
+) -> NDArray[np.float64]:
+    """Net benefit of acting on every record whose probability reaches a threshold [1]_.
+
+    ``TP / n - FP / n * t / (1 - t)``: true positives per record, less the false ones at the
+    exchange rate that the threshold implies.
+
+    Parameters
+    ----------
+    labels, probabilities : array_like, shape (n_records,)
+    thresholds : array_like, shape (n_thresholds,)
+        Each in (0, 1).
+
+    Returns
+    -------
+    ndarray, shape (n_thresholds,)
+
+    References
+    ----------
+    .. [1] Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction
+       models. Med. Decis. Making 26, 565-574 (2006).
+    """
+    y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    t = np.asarray(thresholds, dtype=np.float64)
+    return np.asarray(_benefit_of_records(y, p, t).mean(axis=0))
+
+
+def decision_curves(
+    evidence: Evidence,
+    recipe: str = "default",
+    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
+    thresholds: Sequence[float] = NET_BENEFIT_THRESHOLDS,
+    recalibrated: bool = True,
+) -> pd.DataFrame:
+    """Net benefit of each class over threshold probabilities, as decision curves show it.
+
+    Parameters
+    ----------
+    configs : sequence of str
+        Those that the study has are shown.
+    thresholds : sequence of float
+        Each in (0, 1).
+    recalibrated : bool
+        Recalibrate on validation records first: a decision threshold is a statement about
+        probabilities, so without it the curve mixes poor ranking with poor calibration.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile
+        interval), ``treat_all`` (net benefit of calling every record positive; calling none has 0),
+        ``gain`` over the better of the two with ``gain_low``, ``gain_high``, ``recalibrated,
+        n_positive, n_records, n_patients, n_seeds``.
+    """
+    t = np.asarray(thresholds, dtype=np.float64)
+    if not ((t > 0) & (t < 1)).all():
+        raise LeadminError(f"Decision thresholds must lie between 0 and 1; got {list(thresholds)}.")
+    weights = evidence.weights().T.astype(np.float32)
+    total = weights.sum(axis=1, dtype=np.float64)[:, None]
+    rows = []
+    for config in configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        run = evidence.runs[config]
+        n_seeds = evidence.get(config, recipe).n_seeds
+        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(n_seeds)]
+        for c, name in enumerate(CLASSES):
+            y = evidence.labels[:, c].astype(np.float64)
+            per_record = np.mean(
+                [_benefit_of_records(y, expit(one[:, c]), t) for one in logits], axis=0
+            )
+            treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
+            value, everyone = per_record.mean(axis=0), treated.mean(axis=0)
+            resampled = (weights @ per_record.astype(np.float32)) / total
+            default = np.maximum((weights @ treated.astype(np.float32)) / total, 0)
+            low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+            gain_low, gain_high = np.quantile(
+                resampled - default, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
+            )
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "recipe": recipe,
+                        "config": config,
+                        "class": name,
+                        "threshold": t,
+                        "net_benefit": value,
+                        "low": low,
+                        "high": high,
+                        "treat_all": everyone,
+                        "gain": value - np.maximum(everyone, 0),
+                        "gain_low": gain_low,
+                        "gain_high": gain_high,
+                        "recalibrated": recalibrated,
+                        "n_positive": int(y.sum()),
+                        "n_records": evidence.n_records,
+                        "n_patients": evidence.n_patients,
+                        "n_seeds": n_seeds,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
+
+def _benefit_of_records(
+    y: NDArray[np.float64], p: NDArray[np.float64], t: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Net benefit of each record, so that a resample's is a weighted mean of them."""
+    return np.asarray((p[:, None] >= t) * (y[:, None] - (1 - y[:, None]) * t / (1 - t)))
+
+
+def _maybe_recalibrated(
+    run: Any, recipe: str, index: int, recalibrated: bool
+) -> NDArray[np.float64]:
+    """Test logits of one seed, recalibrated on the validation records of that seed or not."""
+    logits = np.asarray(run.test.logits[recipe][index], dtype=np.float64)
+    if not recalibrated:
+        return logits
+    return fit_recalibration(run.validation.labels, run.validation.logits[recipe][index])(logits)
+
+
+def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
+    return np.clip(np.asarray(logits, dtype=np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+
+
+def _newton(
+    y: NDArray[np.float64],
+    design: NDArray[np.float64],
+    start: NDArray[np.float64],
+    offset: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Maximise a logistic likelihood with an offset; NaN where it has no finite maximum.
+
+    scikit-learn's logistic regression has no offset term, which calibration in the large needs.
+    """
+    beta = start.copy()
+    for _ in range(100):
+        p = expit(design @ beta + offset)
+        curvature = design.T @ (design * (p * (1 - p))[:, None])
+        try:
+            step = np.linalg.solve(curvature, design.T @ (y - p))
+        except np.linalg.LinAlgError:
+            return np.full_like(beta, np.nan)
+        # long steps are cut, since plain Newton can run away from a poor start
+        step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
+        beta += step
+        if not np.isfinite(beta).all() or np.abs(beta).max() > 10 * STEEPEST:
+            return np.full_like(beta, np.nan)
+        if np.abs(step).max() < 1e-10:
+            return beta
+    return np.full_like(beta, np.nan)

@@ -1,0 +1,294 @@
+"""Which records are technically poor, by rules that are stated, counted and can be checked.
+
+No record is dropped here. The rules describe; a study may use them to ask whether its answer
+depends on poor records.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
+
+from leadmin.atomic import write_text
+from leadmin.dataset import EcgDataset
+from leadmin.leads import LEADS, identity_residuals, lead_indices
+from leadmin.ptbxl import CLASSES
+
+_BLOCK = 256
+_ANALYSIS_RATE = 100
+"""Hz. Faster signals are averaged down first, so that the rules mean the same at every rate."""
+
+
+@dataclass(frozen=True)
+class QualityRules:
+    """The thresholds. Voltages in microvolts, times in seconds.
+
+    Attributes
+    ----------
+    flat_seconds : float
+        ``flat``: some lead keeps exactly one value for at least this long. The recorders of
+        PTB-XL resolve about 5 microvolts, and ordinary records hold a value for up to 0.35 s.
+    saturated_microvolts : float
+        ``saturated``: some lead goes beyond this, which no heart does at the skin.
+    clipped_seconds, clipped_microvolts : float
+        ``clipped``: some lead stays at its own largest or smallest value for at least this long,
+        and that value lies at least this far from its median.
+    noisy_microvolts : float
+        ``noisy``: in some lead the median absolute second difference at 100 Hz exceeds this. The
+        median skips the QRS complexes, which take up less than half of the time.
+    drift_microvolts : float
+        ``drifting``: in some lead the baseline, a moving average over 1 s taken twice, moves by
+        more than this from its lowest to its highest point.
+    reversed_correlation : float
+        ``arms_reversed``: lead I is the mirror image of V6 (their correlation without the baseline
+        is below this) while aVR goes along with V6; so it is when the arm electrodes are swapped.
+        ``arm_leg_reversed``: the same for lead II; so it is when right arm and left leg are.
+    silent_ratio : float
+        ``right_leg_misplaced``: without the baseline, the range of lead II is below this fraction
+        of that of lead III: both of its electrodes sit on the legs.
+    identity_microvolts : float
+        ``identities_broken``: some limb lead is further than this from what I and II say.
+    """
+
+    flat_seconds: float = 0.5
+    saturated_microvolts: float = 10_000.0
+    clipped_seconds: float = 0.08
+    clipped_microvolts: float = 500.0
+    noisy_microvolts: float = 40.0
+    drift_microvolts: float = 1_500.0
+    reversed_correlation: float = -0.5
+    silent_ratio: float = 0.1
+    identity_microvolts: float = 5.0
+
+
+RULES: Mapping[str, str] = MappingProxyType(
+    {
+        "flat": "a lead keeps one value for half a second or more",
+        "saturated": "a lead goes beyond 10 mV",
+        "clipped": "a lead rests at its extreme value",
+        "noisy": "a lead carries strong high-frequency noise",
+        "drifting": "the baseline of a lead wanders by more than 1.5 mV",
+        "arms_reversed": "left and right arm electrodes look swapped",
+        "arm_leg_reversed": "right arm and left leg electrodes look swapped",
+        "right_leg_misplaced": "lead II is nearly silent: a leg electrode is on an arm",
+        "identities_broken": "limb leads contradict Einthoven's law",
+        "duplicated": "another record has exactly the same signals",
+        "copied_lead": "two leads of the record are exactly the same",
+    }
+)
+"""Rule to what it says, with the default thresholds."""
+
+
+@dataclass(frozen=True)
+class QualityReport:
+    """What the rules found.
+
+    Attributes
+    ----------
+    records : pandas.DataFrame
+        One row per record: ``record_id``, ``patient_id``, ``fold``, a Boolean column per rule of
+        `RULES`, ``any_rule``, and the measures behind them.
+    by_fold : pandas.DataFrame
+        Rules by fold: number of records; the first row holds all records.
+    by_class : pandas.DataFrame
+        Rules by superclass (label policy ``any``), likewise.
+    duplicates : tuple of tuple of int
+        Groups of record ids with the same signals.
+    crossing_patients : tuple of int
+        Patients with records in more than one fold. Must be empty.
+    rules : QualityRules
+        The thresholds used.
+    """
+
+    records: pd.DataFrame
+    by_fold: pd.DataFrame
+    by_class: pd.DataFrame
+    duplicates: tuple[tuple[int, ...], ...]
+    crossing_patients: tuple[int, ...]
+    rules: QualityRules = field(default_factory=QualityRules)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``quality_records.csv``, ``quality_by_fold.csv`` and ``quality_by_class.csv``."""
+        tables = {
+            "quality_records.csv": self.records.to_csv(
+                index=False, float_format="%.4g", lineterminator="\n"
+            ),
+            "quality_by_fold.csv": self.by_fold.to_csv(lineterminator="\n"),
+            "quality_by_class.csv": self.by_class.to_csv(lineterminator="\n"),
+        }
+        for name, text in tables.items():
+            write_text(folder / name, text)
+        return [folder / name for name in tables]
+
+
+def assess(dataset: EcgDataset, rules: QualityRules | None = None) -> QualityReport:
+    """Apply the rules to every record.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        Prepared ECGs, microvolts.
+    rules : QualityRules, optional
+        Other thresholds.
+
+    Returns
+    -------
+    QualityReport
+    """
+    rules = rules or QualityRules()
+    measures = pd.concat(
+        [
+            _measure(dataset.signals[first : first + _BLOCK], dataset.sampling_rate, rules)
+            for first in range(0, len(dataset), _BLOCK)
+        ],
+        ignore_index=True,
+    )
+    groups = _duplicates(dataset)
+    repeated = {number for group in groups for number in group}
+    flags = pd.DataFrame(
+        {
+            "flat": measures["longest_constant_s"] >= rules.flat_seconds,
+            "saturated": measures["largest_uv"] > rules.saturated_microvolts,
+            "clipped": measures["longest_at_extreme_s"] >= rules.clipped_seconds,
+            "noisy": measures["noise_uv"] > rules.noisy_microvolts,
+            "drifting": measures["drift_uv"] > rules.drift_microvolts,
+            "arms_reversed": (measures["corr_I_V6"] < rules.reversed_correlation)
+            & (measures["corr_aVR_V6"] > 0),
+            "arm_leg_reversed": (measures["corr_II_V6"] < rules.reversed_correlation)
+            & (measures["corr_aVR_V6"] > 0),
+            "right_leg_misplaced": measures["range_II_by_III"] < rules.silent_ratio,
+            "identities_broken": measures["identity_uv"] > rules.identity_microvolts,
+            "duplicated": np.isin(dataset.record_id, sorted(repeated)),
+            "copied_lead": measures.pop("copied_lead"),
+        }
+    )
+    flags["any_rule"] = flags.any(axis=1)
+    ids = pd.DataFrame(
+        {
+            "record_id": dataset.record_id,
+            "patient_id": dataset.patient_id,
+            "fold": dataset.fold,
+        }
+    )
+    folds = np.unique(dataset.fold)
+    labels = dataset.labels["any"].astype(bool)
+    return QualityReport(
+        records=pd.concat([ids, flags, measures], axis=1),
+        by_fold=_count(flags, {f"fold {fold}": dataset.fold == fold for fold in folds}),
+        by_class=_count(
+            flags,
+            {
+                **{name: labels[:, column] for column, name in enumerate(CLASSES)},
+                "none": ~labels.any(axis=1),
+            },
+        ),
+        duplicates=groups,
+        crossing_patients=crossing_patients(dataset.patient_id, dataset.fold),
+        rules=rules,
+    )
+
+
+def crossing_patients(
+    patient_id: NDArray[np.integer], fold: NDArray[np.integer]
+) -> tuple[int, ...]:
+    """Find the patients who have records in more than one fold.
+
+    Parameters
+    ----------
+    patient_id, fold : ndarray of int
+        ``(n_records,)``.
+
+    Returns
+    -------
+    tuple of int
+        Ascending; empty where every patient is in one fold.
+    """
+    folds = pd.Series(np.asarray(fold)).groupby(np.asarray(patient_id)).nunique()
+    return tuple(int(patient) for patient in folds[folds > 1].index)
+
+
+def _count(flags: pd.DataFrame, groups: Mapping[str, NDArray[np.bool_]]) -> pd.DataFrame:
+    columns = {"all": np.ones(len(flags), dtype=bool), **groups}
+    table = pd.DataFrame(
+        {name: [int(mask.sum()), *flags[mask].sum().astype(int)] for name, mask in columns.items()},
+        index=["records", *flags.columns],
+    )
+    table.index.name = "rule"
+    return table
+
+
+def _duplicates(dataset: EcgDataset) -> tuple[tuple[int, ...], ...]:
+    by_digest: dict[bytes, list[int]] = {}
+    for number, signal in zip(dataset.record_id.tolist(), dataset.signals, strict=True):
+        by_digest.setdefault(hashlib.sha256(signal.tobytes()).digest(), []).append(number)
+    return tuple(tuple(group) for group in by_digest.values() if len(group) > 1)
+
+
+def _measure(signals: NDArray[np.int16], rate: int, rules: QualityRules) -> pd.DataFrame:
+    """Compute what the rules compare: one row for each record of ``(n, 12, n_samples)``."""
+    raw = signals.astype(np.float32)
+    slow = raw
+    if rate > _ANALYSIS_RATE and rate % _ANALYSIS_RATE == 0:
+        factor = rate // _ANALYSIS_RATE
+        slow = raw.reshape(*raw.shape[:-1], -1, factor).mean(axis=-1)
+    median = np.median(raw, axis=-1, keepdims=True)
+    low, high = raw.min(axis=-1, keepdims=True), raw.max(axis=-1, keepdims=True)
+    at_extreme = np.maximum(
+        _longest_run(raw == high) * (high - median >= rules.clipped_microvolts)[..., 0],
+        _longest_run(raw == low) * (median - low >= rules.clipped_microvolts)[..., 0],
+    )
+    baseline = uniform_filter1d(slow, _ANALYSIS_RATE, axis=-1, mode="nearest")
+    beats = slow - baseline
+    baseline = uniform_filter1d(baseline, _ANALYSIS_RATE, axis=-1, mode="nearest")
+    # The filter sees only half of its window at the ends; leave half a second out.
+    inner = baseline[..., _ANALYSIS_RATE // 2 : -_ANALYSIS_RATE // 2]
+    span = np.ptp(beats, axis=-1)
+    one, two, three, avr, v6 = lead_indices(["I", "II", "III", "aVR", "V6"])
+    return pd.DataFrame(
+        {
+            "longest_constant_s": (_longest_run(np.diff(raw, axis=-1) == 0) + 1).max(axis=1) / rate,
+            "largest_uv": np.abs(raw).max(axis=(1, 2)),
+            "longest_at_extreme_s": at_extreme.max(axis=1) / rate,
+            "noise_uv": np.median(np.abs(np.diff(slow, 2, axis=-1)), axis=-1).max(axis=1),
+            "drift_uv": np.ptp(inner, axis=-1).max(axis=1),
+            "corr_I_V6": _correlation(beats[:, one], beats[:, v6]),
+            "corr_II_V6": _correlation(beats[:, two], beats[:, v6]),
+            "corr_aVR_V6": _correlation(beats[:, avr], beats[:, v6]),
+            "range_II_by_III": span[:, two] / np.maximum(span[:, three], 1.0),
+            "identity_uv": np.abs(identity_residuals(signals)).max(axis=(1, 2)),
+            "copied_lead": _has_copied_lead(signals),
+        }
+    )
+
+
+def _longest_run(marks: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Length of the longest run of True along the last axis."""
+    positions = np.arange(1, marks.shape[-1] + 1)
+    last_false = np.maximum.accumulate(np.where(marks, 0, positions), axis=-1)
+    longest: NDArray[np.intp] = (positions - last_false).max(axis=-1)
+    return longest
+
+
+def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Pearson correlation along the last axis; 0 where a signal is constant."""
+    a = first.astype(np.float64) - first.mean(axis=-1, keepdims=True, dtype=np.float64)
+    b = second.astype(np.float64) - second.mean(axis=-1, keepdims=True, dtype=np.float64)
+    norm = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
+    product = (a * b).sum(axis=-1)
+    return np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
+
+
+def _has_copied_lead(signals: NDArray[np.int16]) -> NDArray[np.bool_]:
+    copied = np.zeros(len(signals), dtype=bool)
+    for first in range(len(LEADS)):
+        for second in range(first + 1, len(LEADS)):
+            # The first sample rules out nearly every pair before whole leads are compared.
+            rows = np.flatnonzero(signals[:, first, 0] == signals[:, second, 0])
+            copied[rows] |= (signals[rows, first] == signals[rows, second]).all(axis=-1)
+    return copied

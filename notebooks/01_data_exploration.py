@@ -1,0 +1,467 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What twelve leads see
+#
+# Before any network is trained, the data themselves say a good deal about how many leads are
+# needed: which leads repeat each other, what each chest lead adds, and why the height of a wave
+# must not be thrown away. This chapter looks at the records, checks that they are what they claim
+# to be, and ends with a first, linear answer to the book's question.
+#
+# ```{admonition} Audience and objectives
+# For readers who have seen an ECG but have not worked with PTB-XL. After this page you can
+#
+# * read a record on ECG paper, and see what is lost when leads are dropped;
+# * say why twelve leads are only eight signals, and what that means for lead reduction;
+# * name the five superclasses, the two label policies, and how records are split;
+# * explain why voltage must survive preprocessing if hypertrophy is to be found.
+# ```
+
+# %%
+import json
+
+import numpy as np
+import pandas as pd
+from myst_nb import glue
+from scipy.signal import butter, sosfiltfilt
+from sklearn.metrics import roc_auc_score
+
+from leadmin import figures
+from leadmin.leads import LEADS, configurations, identity_residuals, resolve
+from leadmin.ptbxl import CLASSES
+from leadmin.study import check_injected, open_dataset
+
+# %% [markdown]
+# ## Parameters
+#
+# The notebook runs in any working directory; `papermill notebooks/01_data_exploration.ipynb
+# out.ipynb -p data PATH` points it at other records.
+
+# %% tags=["parameters"]
+data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample
+config: str = "3-lead-I-II-V2"  # lead configuration that is drawn in black where leads are dropped
+label_policy: str = "any"  # statements that count as labels: any likelihood, or likelihood50
+
+# %%
+check_injected(In)  # noqa: F821
+figures.use_style()
+dataset = open_dataset(data)
+configuration = resolve(config)
+labels = {policy: array.astype(bool) for policy, array in dataset.labels.items()}
+has = dict(zip(CLASSES, labels[label_policy].T, strict=True))
+for name in ("source", "source_version", "source_doi", "license"):
+    glue(name, dataset.attributes[name], display=False)
+glue("n_records", len(dataset), display=False)
+glue("n_patients", len(np.unique(dataset.patient_id)), display=False)
+glue("rate", dataset.sampling_rate, display=False)
+glue("checksum", dataset.attributes["content_sha256"][:12], display=False)
+
+# %% [markdown]
+# ```{admonition} The data behind this page
+# :class: note
+# {glue:text}`n_records:,d` records of {glue:text}`n_patients:,d` patients, at {glue:text}`rate` Hz,
+# from {glue:text}`source`, version {glue:text}`source_version`, doi {glue:text}`source_doi`
+# ({glue:text}`license`); the checksum of the prepared file begins with {glue:text}`checksum`. The
+# sample that comes with this book is no random draw from PTB-XL: abnormal records are
+# over-represented in it, and so are the earliest ones.
+# ```
+
+# %% [markdown]
+# ## A record, as a cardiologist reads it
+#
+# A record is ten seconds of twelve simultaneous voltages. On paper a second takes 25 mm and a
+# millivolt 10 mm, so that one small square is 0.04 s by 0.1 mV; the pulse before each row is a
+# calibration of 1 mV for 0.2 s. To show one record of each superclass without choosing by hand, we
+# take the lowest record number that carries this superclass and no other under both label
+# policies, was checked by a human, and has no note about signal quality.
+
+# %%
+notes = dataset.metadata[["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]]
+presentable = (notes == 0).all(axis=1).to_numpy() & (dataset.metadata["validated_by_human"] == 1)
+for array in labels.values():
+    presentable &= array.sum(axis=1) == 1
+examples = {}
+for name, members in has.items():
+    candidates = np.flatnonzero(members & presentable)
+    examples[name] = candidates[np.argmin(dataset.record_id[candidates])]
+
+# %% [markdown]
+# Each is drawn on its own sheet. The statements in a title are those of the physicians who read the
+# record, with the likelihood that they gave.
+
+# %%
+for name, row in examples.items():
+    statements = json.loads(dataset.metadata["scp_codes"][row])
+    read = ", ".join(f"{code} ({likelihood:.0f})" for code, likelihood in statements.items())
+    title = f"{name} - record {dataset.record_id[row]}: {read}"
+    signal = dataset.signals[row] / 1000  # microvolts to millivolts
+    sheet = figures.plot_ecg(signal, dataset.sampling_rate, title=title)
+    glue(f"ecg_{name}", sheet, display=False)
+
+# %% [markdown]
+# ```{glue:figure} ecg_NORM
+# :name: fig-ecg-norm
+# A normal record (NORM). Three rows show four leads each for 2.5 s, one after the other; the
+# lowest row is lead II for all ten seconds, from which the rhythm is read.
+# ```
+#
+# {numref}`fig-ecg-norm` is the standard that the other four superclasses depart from.
+#
+# ```{glue:figure} ecg_MI
+# :name: fig-ecg-mi
+# Myocardial infarction (MI): tissue that died no longer takes part in the depolarisation, which
+# shows in the leads that face it, as a deep first downstroke (Q wave) or as a lost upstroke (R).
+# ```
+#
+# ```{glue:figure} ecg_STTC
+# :name: fig-ecg-sttc
+# ST/T change (STTC): the heart relaxes electrically in another way, and the segment and wave
+# after each large deflection are shifted, flattened or turned over.
+# ```
+#
+# ```{glue:figure} ecg_CD
+# :name: fig-ecg-cd
+# Conduction disturbance (CD): a detour of the excitation changes the width or the axis of the
+# large deflection (QRS), or the pause before it.
+# ```
+#
+# ```{glue:figure} ecg_HYP
+# :name: fig-ecg-hyp
+# Hypertrophy (HYP): more muscle makes more voltage, or a longer way for it. On paper it is seen by
+# height, which is why the same scale for all records matters.
+# ```
+
+# %% [markdown]
+# ## What is left when leads are dropped
+#
+# The infarction of {numref}`fig-ecg-mi` again, on the same paper. What a network of this
+# configuration reads is black; the rest, grey here, it never sees.
+
+# %%
+row = examples["MI"]
+reduced = figures.plot_ecg(
+    dataset.signals[row] / 1000,
+    dataset.sampling_rate,
+    configuration.leads,
+    title=f"Record {dataset.record_id[row]}, seen through {configuration.name}",
+)
+glue("ecg_reduced", reduced, display=False)
+glue("config", configuration.name, display=False)
+
+# %% [markdown]
+# ```{glue:figure} ecg_reduced
+# :name: fig-ecg-reduced
+# The record of {numref}`fig-ecg-mi` under the configuration {glue:text}`config`: kept leads in
+# black, dropped leads in grey.
+# ```
+#
+# Fewer leads are worth having because they need fewer electrodes, and the two do not go in step: any
+# chest lead is measured against the mean of three limb electrodes, so that a single chest lead needs
+# more wires than two limb leads.
+
+# %%
+shown = ["12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-I"]
+glue("electrodes", figures.plot_electrodes(shown), display=False)
+
+# %% [markdown]
+# ```{glue:figure} electrodes
+# :name: fig-electrodes
+# Electrodes that four configurations need (filled), with the limb leads I, II and III as arrows
+# from their negative to their positive pole. RL is the neutral electrode, which every recorder
+# with wires has.
+# ```
+
+# %% [markdown]
+# ## Twelve leads, eight signals
+#
+# Six of the twelve leads come from three limb electrodes, hence from two independent voltages.
+# Einthoven's law says III = II - I, and Goldberger's augmented leads are aVR = -(I + II)/2,
+# aVL = I - II/2 and aVF = II - I/2. If the data are what they claim to be, the recorded leads obey
+# this to within the rounding to whole microvolts.
+
+# %%
+residuals = identity_residuals(dataset.signals)
+identities = ("III − (II − I)", "aVR + (I + II)/2", "aVL − (I − II/2)", "aVF − (II − I/2)")
+by_identity = dict(zip(identities, np.moveaxis(residuals, 1, 0), strict=True))
+glue("residuals", figures.plot_einthoven_residuals(by_identity), display=False)
+size = np.abs(residuals)
+glue("residual_max", float(size.max()), display=False)
+glue("residual_999", float(np.percentile(size, 99.9)), display=False)
+glue("n_off", int((size.max(axis=(1, 2)) > 2).sum()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} residuals
+# :name: fig-residuals
+# Residuals of the four identities over all samples of all records. The axis of shares is
+# logarithmic: the outer bars are rare.
+# ```
+#
+# They do: 99.9% of all residuals are at most {glue:text}`residual_999:.1f` µV, the largest of all is
+# {glue:text}`residual_max:.1f` µV, and records with any residual beyond 2 µV number
+# {glue:text}`n_off` ({numref}`fig-residuals`). One small square of the paper is 100 µV.
+#
+# The same can be asked without knowing the law: how many directions does the cloud of all samples
+# extend in? Slow wander of the baseline, below 0.5 Hz, is filtered out first, here and further down.
+
+# %%
+band = butter(2, 0.5, "highpass", fs=dataset.sampling_rate, output="sos")
+steady = sosfiltfilt(band, dataset.signals.astype(np.float32), axis=-1)  # microvolts
+covariance = np.einsum("nit,njt->nij", steady, steady) / steady.shape[-1]
+spread = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance.mean(axis=0)), 0))[::-1]
+glue("spread", figures.plot_principal_spread(spread), display=False)
+glue("n_signals", int((spread > 2).sum()), display=False)
+glue("least_signal", float(spread[spread > 2].min()), display=False)
+glue("most_rounding", float(spread[spread <= 2].max()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} spread
+# :name: fig-spread
+# Standard deviation along the twelve principal directions of all samples. Rounding to whole
+# microvolts alone leaves 0.29 µV, the standard deviation of a uniform distribution of width one.
+# ```
+#
+# {glue:text}`n_signals` directions carry signal, the least of them {glue:text}`least_signal:.0f` µV;
+# the others, at most {glue:text}`most_rounding:.1f` µV, are rounding. It follows that six limb leads
+# hold exactly what I and II hold: `6-lead-limb` against `2-lead-I-II` is a comparison whose true
+# answer is known, and any difference that the analysis finds there comes from training, not from
+# leads.
+
+# %% [markdown]
+# ## Five superclasses, two label policies
+#
+# Physicians described each record by SCP-ECG statements, each with a likelihood. The benchmark on
+# PTB-XL counts a statement whatever its likelihood (`any`); the study that this one carries further
+# counted it from 50% on (`likelihood50`). The statements then group into five superclasses.
+
+# %%
+glue("prevalence", figures.plot_prevalence(labels), display=False)
+loose, strict = labels["any"], labels["likelihood50"]
+glue("n_lost_mi", int((loose & ~strict)[:, CLASSES.index("MI")].sum()), display=False)
+glue("n_unlabelled_any", int((~loose.any(axis=1)).sum()), display=False)
+glue("n_unlabelled_strict", int((~strict.any(axis=1)).sum()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} prevalence
+# :name: fig-prevalence
+# Records of each superclass under both label policies.
+# ```
+#
+# The policies part company over infarction ({numref}`fig-prevalence`): {glue:text}`n_lost_mi`
+# records lose that label when uncertain statements are left out. Without any superclass are
+# {glue:text}`n_unlabelled_any` records under `any` and {glue:text}`n_unlabelled_strict` under
+# `likelihood50`.
+
+# %%
+glue("cooccurrence", figures.plot_cooccurrence(labels), display=False)
+several = labels[label_policy].sum(axis=1) > 1
+glue("share_several", float(several.mean()), display=False)
+abnormal = labels[label_policy][:, 1:].any(axis=1)
+glue("share_several_abnormal", float(several[abnormal].mean()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} cooccurrence
+# :name: fig-cooccurrence
+# Records that carry two superclasses; on the diagonal those with one alone. Shades give the
+# share of the row's class.
+# ```
+#
+# Diagnoses come together: {glue:text}`share_several:.0%` of all records, and
+# {glue:text}`share_several_abnormal:.0%` of the abnormal ones, carry more than one
+# ({numref}`fig-cooccurrence`). So the task is five yes-or-no questions, not one choice among five,
+# and a network may learn one class by another's signs.
+
+# %% [markdown]
+# ## Who the patients are
+
+# %%
+glue("age_sex", figures.plot_age_sex(dataset.age, dataset.sex), display=False)
+glue("n_over_89", int((dataset.age > 89).sum()), display=False)
+old = (dataset.age >= 60) & np.isfinite(dataset.age)
+glue("share_old", float(old.mean()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} age_sex
+# :name: fig-age-sex
+# Age of the patient at each record, men to the left, women to the right.
+# ```
+#
+# The patients are those of a cardiological department, not of a street: {glue:text}`share_old:.0%`
+# of the records are of people of 60 or older ({numref}`fig-age-sex`). For privacy PTB-XL writes 300
+# for every age over 89 ({glue:text}`n_over_89` records), which a mean would not survive.
+
+# %% [markdown]
+# ## Folds, and why patients must not cross them
+#
+# PTB-XL comes in ten folds. Folds 1-8 train, fold 9 chooses, fold 10 is read once for the report. A
+# patient whose records stood on both sides could be recognised rather than diagnosed.
+
+# %%
+folds_of_patient = pd.Series(dataset.fold).groupby(dataset.patient_id).nunique()
+glue("n_crossing", int((folds_of_patient > 1).sum()), display=False)
+glue("n_repeated", int((pd.Series(dataset.patient_id).value_counts() > 1).sum()), display=False)
+glue("n_test", int((dataset.fold == 10).sum()), display=False)
+glue("n_test_hyp", int((has["HYP"] & (dataset.fold == 10)).sum()), display=False)
+sheet = figures.plot_folds(dataset.fold, dataset.patient_id, labels[label_policy])
+glue("folds", sheet, display=False)
+
+# %% [markdown]
+# ```{glue:figure} folds
+# :name: fig-folds
+# Records, patients and prevalence of each superclass in each fold.
+# ```
+#
+# Of {glue:text}`n_patients:,d` patients {glue:text}`n_repeated` have more than one record, and
+# {glue:text}`n_crossing` have records in more than one fold. The folds resemble each other
+# ({numref}`fig-folds`), but fold 10 holds only {glue:text}`n_test` records,
+# {glue:text}`n_test_hyp` of them with hypertrophy: every figure from it needs its interval.
+
+# %% [markdown]
+# ## Signal quality
+#
+# PTB-XL's annotators left notes on the quality of a recording. Bad records were not removed: a
+# network that is to be used will meet them.
+
+# %%
+noted = (notes != 0).assign(any_note=(notes != 0).any(axis=1))
+glue("quality", figures.plot_quality(noted, labels[label_policy]), display=False)
+glue("n_noted", int(noted["any_note"].sum()), display=False)
+glue("share_noted", float(noted["any_note"].mean()), display=False)
+glue("n_pacemaker", int((dataset.metadata["pacemaker"] != 0).sum()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} quality
+# :name: fig-quality
+# Records with a note on quality, in number and as a share of all records and of each superclass.
+# ```
+#
+# A note of some kind stands on {glue:text}`n_noted` records ({glue:text}`share_noted:.0%`), in all
+# superclasses alike ({numref}`fig-quality`); {glue:text}`n_pacemaker` records show a pacemaker.
+
+# %% [markdown]
+# ## Voltage is information
+#
+# Many pipelines scale each lead of each record to mean 0 and standard deviation 1 before they train.
+# That makes records alike in height, and height is what hypertrophy is read by. We measure, on
+# each lead, the distance from the lowest to the highest point of a 2.5 s window, and take the median
+# over the four windows, so that no single artefact decides.
+
+# %%
+centred = dataset.signals / np.float32(1000)
+centred -= np.median(centred, axis=-1, keepdims=True)  # millivolts from the baseline
+quarters = np.array_split(centred, 4, axis=-1)
+height = np.median([part.max(axis=-1) for part in quarters], axis=0)
+depth = np.median([part.min(axis=-1) for part in quarters], axis=0)
+sheet = figures.plot_amplitudes(height - depth, labels[label_policy])
+glue("amplitudes", sheet, display=False)
+
+# %% [markdown]
+# ```{glue:figure} amplitudes
+# :name: fig-amplitudes
+# Median peak-to-peak voltage of each lead in the records of each superclass.
+# ```
+#
+# Hypertrophy stands out in every lead, and most in the chest leads ({numref}`fig-amplitudes`). The
+# oldest criterion for it, that of Sokolow and Lyon (1949, doi 10.1016/0002-8703(49)90562-1), adds
+# the depth of S in V1 to the height of R in V5 and asks for 3.5 mV. We compute it as a cardiologist
+# would, and once more after each lead of each record is brought to standard deviation 1.
+
+# %%
+v1, v5 = LEADS.index("V1"), LEADS.index("V5")
+sokolow_lyon = height[:, v5] - depth[:, v1]
+deviation = centred.std(axis=-1)
+scaled = height[:, v5] / deviation[:, v5] - depth[:, v1] / deviation[:, v1]
+sheet = figures.plot_sokolow_lyon(sokolow_lyon, labels[label_policy])
+glue("sokolow_lyon", sheet, display=False)
+either = has["NORM"] ^ has["HYP"]
+for name, index in (("voltage", sokolow_lyon), ("scaled", scaled)):
+    auroc = roc_auc_score(has["HYP"][either], index[either])
+    glue(f"auroc_{name}", float(auroc), display=False)
+glue("n_either", int(either.sum()), display=False)
+glue("sensitivity", float((sokolow_lyon[has["HYP"]] >= 3.5).mean()), display=False)
+glue("false_alarms", float((sokolow_lyon[has["NORM"]] >= 3.5).mean()), display=False)
+
+# %% [markdown]
+# ```{glue:figure} sokolow_lyon
+# :name: fig-sokolow-lyon
+# The Sokolow-Lyon voltage in normal records and in records with hypertrophy.
+# ```
+#
+# At 3.5 mV the rule finds {glue:text}`sensitivity:.0%` of the records with hypertrophy and calls
+# {glue:text}`false_alarms:.0%` of the normal ones ({numref}`fig-sokolow-lyon`). As a score, it tells
+# the two apart with an AUROC of {glue:text}`auroc_voltage:.2f`; after scaling each lead of each
+# record, with {glue:text}`auroc_scaled:.2f` (on {glue:text}`n_either:,d` records with one of the two
+# labels). A network is not this rule and finds other signs, but it cannot find what was divided out
+# of its input. That is why the `default` recipe divides all leads of all records by one number and
+# the `seed` recipe, which scales each lead of each record, is kept beside it.
+
+# %% [markdown]
+# ## What three leads see of the other nine
+#
+# How much of a lead that was dropped can be computed from those that were kept? The simplest answer
+# is a linear one: for each configuration, regress every lead on the kept ones over folds 1-8, one
+# set of coefficients for all patients, and see what it explains of fold 10.
+
+# %%
+learn = covariance[dataset.fold <= 8].mean(axis=0)
+check = covariance[dataset.fold == 10].mean(axis=0)
+explained = {}
+for name, member in list(configurations().items())[1:]:
+    kept = [LEADS.index(lead) for lead in member.leads]
+    weights = np.linalg.pinv(learn[np.ix_(kept, kept)], rcond=1e-5, hermitian=True) @ learn[kept]
+    fitted = 2 * np.sum(weights * check[kept], axis=0)
+    fitted -= np.sum(weights * (check[np.ix_(kept, kept)] @ weights), axis=0)
+    explained[name] = fitted / np.diag(check)
+explained = pd.DataFrame.from_dict(explained, orient="index", columns=LEADS)
+
+# %% [markdown]
+# {numref}`fig-explained` gives the share of each lead's variance that is explained on records of
+# patients whom the regression has not met.
+
+# %%
+glue("explained", figures.plot_variance_explained(explained), display=False)
+limb, three = explained.loc["2-lead-I-II"], explained.loc["3-lead-I-II-V2"]
+chest = list(LEADS[6:])
+glue("limb_v2", float(limb["V2"]), display=False)
+glue("limb_chest", float(limb[chest].mean()), display=False)
+glue("three_chest", float(three[chest].mean()), display=False)
+others = [lead for lead in chest if lead != "V2"]
+glue("three_least", float(three[others].min()), display=False)
+glue("three_least_lead", three[others].idxmin(), display=False)
+
+# %% [markdown]
+# ```{glue:figure} explained
+# :name: fig-explained
+# Variance of each lead in fold 10 that a linear regression on the kept leads explains; a dot marks
+# a kept lead.
+# ```
+#
+# I and II explain all limb leads, as they must, and {glue:text}`limb_chest:.0%` of the six chest
+# leads on average, but only {glue:text}`limb_v2:.0%` of V2: the frontal plane is nearly blind to what
+# points forward. One chest lead more, V2, lifts the chest leads to {glue:text}`three_chest:.0%`. The
+# least explained is then {glue:text}`three_least_lead`, with {glue:text}`three_least:.0%`.
+#
+# Variance is not diagnosis: most of it is the height of QRS, and what matters may be small. But it
+# says where to expect losses, and the trained networks will have to confirm it.
+
+# %% [markdown]
+# ```{admonition} Summary
+# * The records are drawn as they are read, and their limb leads obey Einthoven's and Goldberger's
+#   identities to within rounding: twelve leads are {glue:text}`n_signals` signals.
+# * Six limb leads hold what I and II hold. Their comparison is a negative control.
+# * Diagnoses overlap, and the label policy decides over uncertain infarctions.
+# * No patient crosses a fold: {glue:text}`n_crossing` of {glue:text}`n_patients:,d`.
+# * Voltage tells hypertrophy from normal; scaling each lead of each record throws part of it away.
+# * I, II and V2 together explain {glue:text}`three_chest:.0%` of the chest leads' variance on average,
+#   I and II alone {glue:text}`limb_chest:.0%`.
+# ```

@@ -131,7 +131,9 @@ class FolderArchive:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise MemberError(f"{file} is missing.", "missing") from error
         except OSError as error:
-            raise MemberError(f"{file} cannot be read: {error.strerror or error}.", "damaged") from error
+            raise MemberError(
+                f"{file} cannot be read: {error.strerror or error}.", "damaged"
+            ) from error
         if len(content) > limit:
             raise MemberError(f"{file} is larger than the {limit} bytes allowed.", "oversized")
         return content

@@ -1,4 +1,4 @@
-"""Calibration: do the probabilities mean what they say, and what would recalibrating them do?
+"""Calibration: whether the probabilities mean what they say, and what recalibration does to them.
 
 The point measures take one class at a time; `calibration_table` and `decision_curves` bring them
 together for a study.
@@ -178,7 +178,8 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
     .. [1] Blasiok J, Nakkiran P. Smooth ECE: principled reliability diagrams via kernel smoothing.
        ICLR (2024).
     """
-    from relplot import smECE  # here because it takes seconds to import and one table needs it
+    # imported here because it takes seconds and only one table needs it
+    from relplot import smECE  # type: ignore[import-untyped]
 
     return float(
         smECE(np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64))
@@ -265,7 +266,7 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
                     }
                 )
             together = pd.DataFrame(of_config)
-            means = together[list(_POINT_COLUMNS)].mean().to_dict()
+            means = {name: float(together[name].mean()) for name in _POINT_COLUMNS}
             rows += of_config
             rows.append({**of_config[0], **dict.fromkeys(_INTERVAL_COLUMNS, float("nan")), **means})
             rows[-1] |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
@@ -310,7 +311,7 @@ def _class_calibration(
             }
         )
         replicates.append(resampled_calibration(y, x, line, weights))
-    result: dict[str, float] = pd.DataFrame(points).mean(skipna=False).to_dict()
+    result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
     for name in ("slope", "offset"):
         mean = np.mean([one[name] for one in replicates], axis=0)
         result[f"{name}_low"], result[f"{name}_high"] = resampling.percentile_interval(mean, LEVEL)

@@ -95,9 +95,7 @@ def fetch(
     """Get PTB-XL 1.0.3 from PhysioNet (or PATH|URL), resuming, and check every file."""
     from leadmin import fetch as fetching
 
-    report = fetching.fetch(
-        target, source, rate, keep_archive, progress=False if quiet else None
-    )
+    report = fetching.fetch(target, source, rate, keep_archive, progress=False if quiet else None)
     state = "is there already" if report.up_to_date else "unpacked and checked"
     print(
         f"{report.folder}: {report.n_records} records at {rate} Hz, {report.n_files} files, "

@@ -60,6 +60,7 @@ _CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -80,6 +81,7 @@ _CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -221,7 +223,7 @@ def _columns() -> dict[str, tuple[str, str]]:
                 "sc:Integer",
                 f"1 where a statement of {ptbxl.CLASS_NAMES[name]} has {said}",
             )
-    for name, description in ptbxl.metadata_columns.items():
+    for name, description in ptbxl.METADATA_COLUMNS.items():
         kind = "sc:Integer"
         kind = "sc:Text" if name in _TEXT_COLUMNS else kind
         kind = "sc:Float" if name in _FLOAT_COLUMNS else kind
@@ -349,8 +351,8 @@ microvolts, as recorded |
 ## What it is for
 
 Research on which leads a classifier of resting 12-lead ECGs needs. It is no basis for a medical
-device: the labels come from reports, part of which no human validated, and the recordings from a
-few devices and sites in one country between 1989 and 1996.
+device: the labels come from reports, part of which no human validated, and the recordings from
+devices of one maker between 1989 and 1996 (Wagner et al. 2020).
 
 ## Labels
 
@@ -374,7 +376,7 @@ The benchmark trains on 1 to 8, validates on 9 and tests on 10.
 ## Technical quality
 
 Found by rule; no record is left out for it. A rule is no diagnosis of the recording: noise and
-drift agree only in part with the notes that PTB-XL's technicians made.
+drift agree only in part with the notes that PTB-XL's annotators made.
 
 {rules}
 

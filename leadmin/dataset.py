@@ -6,7 +6,6 @@ belong to the recipe of a run and are never baked in.
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -148,7 +147,7 @@ class EcgDataset:
         ``inputs_sha256``, ``content_sha256``, ``schema_version``, ``created_by``, ``n_failed``
         and more.
     metadata : pandas.DataFrame
-        One row per record; columns as in `leadmin.ptbxl.metadata_columns`.
+        One row per record; columns as in `leadmin.ptbxl.METADATA_COLUMNS`.
     path : Path
         The file it was read from.
     """
@@ -189,7 +188,9 @@ class EcgDataset:
         rows = np.asarray(mask_or_index)
         if rows.dtype == bool:
             if rows.shape != (len(self),):
-                raise LeadminError(f"A mask of shape {rows.shape} does not fit {len(self)} records.")
+                raise LeadminError(
+                    f"A mask of shape {rows.shape} does not fit {len(self)} records."
+                )
             rows = np.flatnonzero(rows)
         elif rows.size == 0:
             rows = rows.astype(np.intp)
@@ -209,7 +210,8 @@ class EcgDataset:
 
     def has_superclass(self, policy: str) -> NDArray[np.bool_]:
         """Mark the records that belong to at least one superclass under a label policy."""
-        return self._labels(policy).any(axis=1)
+        marked: NDArray[np.bool_] = self._labels(policy).max(axis=1).astype(bool)
+        return marked
 
     def for_policy(self, policy: str, unlabelled: str = "drop") -> "EcgDataset":
         """Keep or drop the records that have no superclass under a label policy.
@@ -296,6 +298,8 @@ def prepare(
     if max_failures < 0:
         raise LeadminError(f"max_failures is {max_failures}; it should be 0 or more.")
     archive = ptbxl.open_ptbxl(source)
+    checksums = ptbxl.read_checksums(archive)
+    tables = ptbxl.check_tables(archive, checksums)
     table = ptbxl.read_table(archive)
     superclasses = ptbxl.read_superclasses(archive)
     if sampling_rate not in table.files:
@@ -318,7 +322,13 @@ def prepare(
     }
     try:
         report = _write(
-            archive, table, files, labels, target, sampling_rate, n_jobs, max_failures, progress
+            _Source(archive, checksums, tables, table, files),
+            labels,
+            target,
+            sampling_rate,
+            n_jobs,
+            max_failures,
+            progress,
         )
         report = replace(report, seconds=time.perf_counter() - start)
         _write_receipt(report, receipt)
@@ -403,10 +413,19 @@ def _write_receipt(report: PrepareReport, receipt: Mapping[str, Any]) -> None:
     write_json(_receipt_path(report.target), content)
 
 
+@dataclass(frozen=True)
+class _Source:
+    """An opened source and what its tables say."""
+
+    archive: Archive
+    checksums: dict[str, str] | None
+    table_digests: list[tuple[str, str]]
+    table: RecordTable
+    files: tuple[str, ...]
+
+
 def _write(
-    archive: Archive,
-    table: RecordTable,
-    files: tuple[str, ...],
+    source: _Source,
     labels: Mapping[str, NDArray[np.uint8]],
     target: Path,
     sampling_rate: int,
@@ -414,69 +433,71 @@ def _write(
     max_failures: int,
     progress: bool | None,
 ) -> PrepareReport:
+    table = source.table
     n_samples = ptbxl.DURATION * sampling_rate
     row_bytes = len(LEADS) * n_samples * 2
     rows_per_block = max(1, _BLOCK_BYTES // row_bytes)
     failures: list[Failure] = []
     good: list[NDArray[np.intp]] = []
     inputs = hashlib.sha256()
-    for member in (ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, ptbxl.PROVENANCE_FILE):
-        if member in archive:
-            digest = hashlib.sha256(archive.read(member, 2**30)).hexdigest()
-            inputs.update(f"{digest} {member}\n".encode())
+    for member, digest in source.table_digests:
+        inputs.update(f"{digest} {member}\n".encode())
     signal_hash = hashlib.sha256()
-    with atomic_path(target) as temporary:
-        with h5py.File(temporary, "w", rdcc_nbytes=4 * _BLOCK_BYTES) as file:
-            stored = file.create_dataset(
-                "signals",
-                shape=(len(table), len(LEADS), n_samples),
-                maxshape=(None, len(LEADS), n_samples),
-                chunks=(max(1, rows_per_block // 2), len(LEADS), n_samples),
-                dtype="<i2",
-            )
-            written = 0
-            with tqdm(
-                total=len(table),
-                desc=f"preparing {sampling_rate} Hz",
-                unit="record",
-                disable=None if progress is None else not progress,
-            ) as bar:
-                for block in _read_blocks(
-                    archive, table.record_id, files, sampling_rate, rows_per_block, n_jobs
-                ):
-                    count = len(block.rows)
-                    if count:
-                        stored[written : written + count] = block.signals
-                        signal_hash.update(block.signals)
-                    written += count
-                    good.append(block.rows)
-                    failures.extend(block.failures)
-                    for member, digest in block.digests:
-                        inputs.update(f"{digest} {member}\n".encode())
-                    bar.update(count + len(block.failures))
-            _report_failures(target, failures, max_failures, len(table))
-            stored.resize(written, axis=0)
-            rows = np.concatenate(good)
-            content_sha256 = _write_tables(file, table, labels, rows, signal_hash.hexdigest())
-            file.attrs.update(
-                {
-                    "format": FORMAT,
-                    "schema_version": SCHEMA_VERSION,
-                    "created_by": software(),
-                    "source": ptbxl.TITLE,
-                    "source_version": _source_version(archive.name),
-                    "source_doi": ptbxl.DOI,
-                    "license": ptbxl.LICENSE_NAME,
-                    "sampling_rate": sampling_rate,
-                    "unit": UNIT,
-                    "leads": list(LEADS),
-                    "classes": list(CLASSES),
-                    "n_records": written,
-                    "n_failed": len(failures),
-                    "inputs_sha256": inputs.hexdigest(),
-                    "content_sha256": content_sha256,
-                }
-            )
+    with (
+        atomic_path(target) as temporary,
+        # From format 1.10 on HDF5 protects its own structure by checksums.
+        h5py.File(temporary, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
+    ):
+        stored = file.create_dataset(
+            "signals",
+            shape=(len(table), len(LEADS), n_samples),
+            maxshape=(None, len(LEADS), n_samples),
+            chunks=(max(1, rows_per_block // 2), len(LEADS), n_samples),
+            dtype="<i2",
+        )
+        written = 0
+        with tqdm(
+            total=len(table),
+            desc=f"preparing {sampling_rate} Hz",
+            unit="record",
+            disable=None if progress is None else not progress,
+        ) as bar:
+            for block in _read_blocks(source, sampling_rate, rows_per_block, n_jobs):
+                count = len(block.rows)
+                if count:
+                    stored[written : written + count] = block.signals
+                    signal_hash.update(block.signals.data)
+                written += count
+                good.append(block.rows)
+                failures.extend(block.failures)
+                for member, digest in block.digests:
+                    inputs.update(f"{digest} {member}\n".encode())
+                bar.update(count + len(block.failures))
+        _report_failures(target, failures, max_failures, len(table))
+        stored.resize(written, axis=0)
+        rows = np.concatenate(good)
+        content_sha256 = _write_tables(file, table, labels, rows, signal_hash.hexdigest())
+        attributes = {
+            "format": FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "created_by": software(),
+            "source": ptbxl.TITLE,
+            "source_version": _source_version(source.archive.name),
+            "source_doi": ptbxl.DOI,
+            "license": ptbxl.LICENSE_NAME,
+            "sampling_rate": sampling_rate,
+            "unit": UNIT,
+            "leads": list(LEADS),
+            "classes": list(CLASSES),
+            "n_records": written,
+            "n_failed": len(failures),
+            "inputs_sha256": inputs.hexdigest(),
+            "content_sha256": content_sha256,
+        }
+        for name, value in attributes.items():
+            # Text of fixed length, since the heap of the other kind has no checksum.
+            is_text = isinstance(value, str | list)
+            file.attrs[name] = np.array(value, dtype=np.bytes_) if is_text else value
     return PrepareReport(
         target=target,
         sampling_rate=sampling_rate,
@@ -564,23 +585,18 @@ class _Block:
 
 
 def _read_blocks(
-    archive: Archive,
-    record_id: NDArray[np.int32],
-    files: tuple[str, ...],
-    sampling_rate: int,
-    rows_per_block: int,
-    n_jobs: int | None,
+    source: _Source, sampling_rate: int, rows_per_block: int, n_jobs: int | None
 ) -> Iterator[_Block]:
     """Read all records in order, in parallel where that pays, a bounded number of blocks ahead."""
+    archive, record_id, files = source.archive, source.table.record_id, source.files
     blocks = [
         (first, record_id[first : first + rows_per_block], files[first : first + rows_per_block])
         for first in range(0, len(files), rows_per_block)
     ]
     n_jobs = joblib.cpu_count() if n_jobs is None else max(1, n_jobs)
     if n_jobs == 1 or len(files) * sampling_rate < _SMALL * 100:
-        checksums = ptbxl.read_checksums(archive)
         for first, ids, names in blocks:
-            yield _read_block(archive, checksums, first, ids, names, sampling_rate)
+            yield _read_block(archive, source.checksums, first, ids, names, sampling_rate)
         return
     stamp = archive.path.stat().st_mtime_ns
     workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
@@ -656,7 +672,7 @@ def load_dataset(path: Path) -> EcgDataset:
     if not path.is_file():
         raise LeadminError(f"{path} does not exist or is no file. {remedy}")
     try:
-        size = os.path.getsize(path)
+        size = path.stat().st_size
         with h5py.File(path, "r") as file:
             return _read_file(file, path, size, remedy)
     except LeadminError:
@@ -664,14 +680,17 @@ def load_dataset(path: Path) -> EcgDataset:
     except Exception as error:  # h5py raises whatever a damaged file leads it to
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LeadminError(
-            f"{path} cannot be read as HDF5 ({text[:200]}): it is damaged or something else. {remedy}"
+            f"{path} cannot be read as HDF5 ({text[:200]}): it is damaged or something else. "
+            f"{remedy}"
         ) from error
 
 
 def _read_file(file: h5py.File, path: Path, size: int, remedy: str) -> EcgDataset:
     attributes = {name: _plain(value) for name, value in file.attrs.items()}
     if attributes.get("format") != FORMAT:
-        raise LeadminError(f"{path} is HDF5, but was not written by `leadmin data prepare`. {remedy}")
+        raise LeadminError(
+            f"{path} is HDF5, but was not written by `leadmin data prepare`. {remedy}"
+        )
     if attributes.get("schema_version") != SCHEMA_VERSION:
         raise LeadminError(
             f"{path}: schema_version is {attributes.get('schema_version')!r}; this version of "
@@ -680,8 +699,8 @@ def _read_file(file: h5py.File, path: Path, size: int, remedy: str) -> EcgDatase
     for name, expected in (("leads", list(LEADS)), ("classes", list(CLASSES)), ("unit", UNIT)):
         if attributes.get(name) != expected:
             raise LeadminError(
-                f"{path}: the attribute {name} is {str(attributes.get(name))[:80]}, not {expected}. "
-                f"{remedy}"
+                f"{path}: the attribute {name} is {str(attributes.get(name))[:80]}, not "
+                f"{expected}. {remedy}"
             )
     rate = attributes.get("sampling_rate")
     n_records = attributes.get("n_records")
@@ -718,7 +737,7 @@ def _read_file(file: h5py.File, path: Path, size: int, remedy: str) -> EcgDatase
         arrays[f"labels/{policy}"] = read(f"labels/{policy}", np.uint8, (n_records, len(CLASSES)))
     for name, kind in _METADATA_TYPES.items():
         arrays[f"metadata/{name}"] = read(f"metadata/{name}", kind, (n_records,))
-    found = _content_sha256(signals.shape, hashlib.sha256(signals).hexdigest(), arrays)
+    found = _content_sha256(signals.shape, hashlib.sha256(signals.data).hexdigest(), arrays)
     if found != attributes.get("content_sha256"):
         raise LeadminError(
             f"{path}: the content does not agree with its checksum content_sha256; the file is "
@@ -746,8 +765,8 @@ def _read_file(file: h5py.File, path: Path, size: int, remedy: str) -> EcgDatase
 
 def _plain(value: Any) -> Any:
     """Turn an HDF5 attribute into a plain Python value."""
+    if isinstance(value, bytes):  # before np.generic, which np.bytes_ is as well
+        return value.decode("utf-8")
     if isinstance(value, np.ndarray):
         return [_plain(item) for item in value.tolist()]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value.decode("utf-8") if isinstance(value, bytes) else value
+    return value.item() if isinstance(value, np.generic) else value

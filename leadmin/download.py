@@ -186,9 +186,9 @@ def download(
                 if part.total is None or part.offset == part.total:
                     break
                 last = f"the connection ended after {part.offset} of {part.total} bytes"
-            except _Refused as refusal:
+            except _RefusalError as refusal:
                 raise LeadminError(f"{url} cannot be downloaded: {refusal}.") from refusal
-            except (_Again, requests.RequestException, ConnectionError) as error:
+            except (_TransientError, requests.RequestException, ConnectionError) as error:
                 last = str(error) or type(error).__name__
             failures = 0 if part.offset > before and restarts < patience.attempts else failures + 1
             if failures >= patience.attempts:
@@ -202,17 +202,15 @@ def download(
     return target
 
 
-class _Refused(Exception):
+class _RefusalError(Exception):
     """The server will not give the file; trying again is no use."""
 
 
-class _Again(Exception):
-    """This answer was no use, the next may be."""
+class _TransientError(Exception):
+    """One answer was no use; the next may be."""
 
 
-def _request(
-    session: requests.Session, part: _Partial, patience: Patience
-) -> requests.Response:
+def _request(session: requests.Session, part: _Partial, patience: Patience) -> requests.Response:
     headers = {"Accept-Encoding": "identity"}
     if part.offset:
         headers["Range"] = f"bytes={part.offset}-"
@@ -221,28 +219,30 @@ def _request(
     try:
         return session.get(part.url, headers=headers, stream=True, timeout=patience.timeout)
     except (requests.TooManyRedirects, requests.exceptions.InvalidURL) as error:
-        raise _Refused(str(error)) from error
+        raise _RefusalError(str(error)) from error
 
 
 def _start_of_body(response: requests.Response, part: _Partial) -> int | None:
     """Decide at which byte of the file the body of ``response`` starts; None: nothing is missing.
 
-    Updates what is known of the file. Raises `_Again` when the part had to be discarded.
+    Updates what is known of the file. Raises `_TransientError` when the part had to be discarded.
     """
     status = response.status_code
     if status in _TRANSIENT:
-        raise _Again(f"the server answered {status} {response.reason}")
+        raise _TransientError(f"the server answered {status} {response.reason}")
     if status == 416:
         total = _total_of(response.headers.get("Content-Range", ""))
         if total is not None and total == part.offset == (part.total or total):
             return None
         part.discard()
-        raise _Again("the server holds another file than the part here; starting again")
+        raise _TransientError("the server holds another file than the part here; starting again")
     if status not in (200, 206):
-        raise _Refused(f"the server answered {status} {response.reason}")
+        raise _RefusalError(f"the server answered {status} {response.reason}")
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":
-        raise _Refused(f"the server sends it encoded as {encoding}, where lengths mean nothing")
+        raise _RefusalError(
+            f"the server sends it encoded as {encoding}, where lengths mean nothing"
+        )
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
     if status == 206 and part.offset:
         start, total = _range_of(response.headers.get("Content-Range", ""))
@@ -250,7 +250,7 @@ def _start_of_body(response: requests.Response, part: _Partial) -> int | None:
         known = part.total is None or total is None or total == part.total
         if start != part.offset or changed or not known:
             part.discard()
-            raise _Again("the server's range does not fit the part here; starting again")
+            raise _TransientError("the server's range does not fit the part here; starting again")
         part.total = part.total if total is None else total
         return start
     length = response.headers.get("Content-Length", "")
@@ -352,15 +352,14 @@ class HttpTree:
                     if response.status_code in (404, 410):
                         raise MemberError(f"{url} is missing.", "missing")
                     if response.status_code in _TRANSIENT:
-                        raise _Again(f"the server answered {response.status_code}")
+                        raise _TransientError(f"the server answered {response.status_code}")
                     if response.status_code != 200:
                         raise MemberError(
-                            f"{url}: the server answered {response.status_code} "
-                            f"{response.reason}.",
+                            f"{url}: the server answered {response.status_code} {response.reason}.",
                             "damaged",
                         )
                     return self._body(response, url, limit)
-            except (_Again, requests.RequestException, ConnectionError) as error:
+            except (_TransientError, requests.RequestException, ConnectionError) as error:
                 last = str(error) or type(error).__name__
             if failure < self.patience.attempts:
                 self.patience.pause(failure, response)

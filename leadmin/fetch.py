@@ -217,7 +217,7 @@ def _receipt_path(target: Path, sampling_rate: int) -> Path:
 
 
 def _needed(folder: Path, sampling_rate: int) -> tuple[list[str], list[str]]:
-    """The tables of an unpacked data set and the folders that hold its records."""
+    """Name the tables of an unpacked data set and the folders that hold its records."""
     table = ptbxl.read_table(FolderArchive(folder))
     folders = {name.rpartition("/")[0] for name in table.files[sampling_rate] if name}
     return [*_TABLES_NEEDED, *_TABLES_WELCOME], sorted(folders)
@@ -232,10 +232,15 @@ def _already_fetched(target: Path, source: str, sampling_rate: int) -> FetchRepo
         found = FolderArchive(folder).fingerprint(*_needed(folder, sampling_rate))
         if found != receipt["fingerprint"]:
             return None
-        numbers = [int(receipt[key]) for key in ("n_records", "n_files", "n_bytes")]
+        return FetchReport(
+            folder=folder,
+            n_records=int(receipt["n_records"]),
+            n_files=int(receipt["n_files"]),
+            n_bytes=int(receipt["n_bytes"]),
+            up_to_date=True,
+        )
     except (OSError, ValueError, KeyError, TypeError, LeadminError):
         return None
-    return FetchReport(folder, *numbers, up_to_date=True)
 
 
 def _unpack(
@@ -371,9 +376,7 @@ def _move(staging: Path, final: Path, members: Iterable[str]) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def verify(
-    source: Path, sampling_rate: int = 100, progress: bool | None = None
-) -> VerifyReport:
+def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None) -> VerifyReport:
     """Check an archive or an unpacked folder: tables, checksums, and every record.
 
     Parameters

@@ -466,9 +466,10 @@ _ELECTRODES: dict[str, tuple[float, float]] = {
 _LABEL_OFFSETS: dict[str, tuple[float, float]] = {
     "RL": (0.0, -0.068),
     "LL": (0.0, -0.068),
-    "V3": (0.055, 0.03),
-    "V4": (0.0, -0.062),
-    "V6": (0.0, -0.062),
+    "V3": (-0.055, -0.022),
+    "V4": (-0.055, -0.03),
+    "V5": (-0.008, -0.062),
+    "V6": (0.012, -0.062),
 }
 
 
@@ -518,7 +519,7 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
     """
     columns = min(4, len(configs))
     rows = -(-len(configs) // columns)
-    figure = _figure(2.4 * rows)
+    figure = _figure(2.3 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis in axes:
         axis.set_axis_off()
@@ -561,17 +562,9 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
                     zorder=3,
                 )
             )
-            dx, dy = _LABEL_OFFSETS.get(electrode, (0.0, 0.062))
-            axis.text(
-                x + dx,
-                y + dy,
-                electrode,
-                fontsize=6.5,
-                ha="center",
-                va="center",
-                color=INK if used else "#8a9096",
-                zorder=4,
-            )
+            if used:
+                dx, dy = _LABEL_OFFSETS.get(electrode, (0.0, 0.062))
+                axis.text(x + dx, y + dy, electrode, fontsize=7, ha="center", va="center", zorder=4)
         count = len(needed)
         axis.set_title(
             f"{config}\n{count} electrodes", fontsize=8.5, loc="center", fontweight="normal"
@@ -962,15 +955,12 @@ def plot_principal_spread(spread: ArrayLike) -> Figure:
         linewidth=0.5,
         label="rounding",
     )
-    axis.axhline(1 / np.sqrt(12), color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
-    axis.annotate(
-        "rounding to 1 µV",
-        (0.4, 1 / np.sqrt(12)),
-        (2, 3),
-        textcoords="offset points",
-        fontsize=8.5,
-        color="white",
-        fontweight="bold",
+    axis.axhline(
+        1 / np.sqrt(12),
+        color=INK,
+        linewidth=1.0,
+        linestyle=(0, (3, 2)),
+        label="what rounding to 1 µV leaves",
     )
     axis.set_yscale("log")
     for number, value in zip(numbers, values, strict=True):
@@ -1037,7 +1027,11 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
     binary = _checked_labels(labels, "plot_sokolow_lyon").astype(bool)
     figure = _figure(3.1)
     axis = figure.subplots()
-    edges = np.arange(0, np.nanpercentile(values, 99.8) + 0.25, 0.25)
+    # the last bar gathers the few records beyond, which are mostly artefacts
+    top = np.ceil(4 * max(np.nanpercentile(values, 99.5), threshold)) / 4 + 0.25
+    edges = np.arange(0, top + 0.25, 0.25)
+    beyond = bool(np.nanmax(values) > top)
+    values = np.clip(values, 0, top - 1e-6)
     for name, line in (("NORM", "-"), ("HYP", (0, (4, 1.5)))):
         mine = values[binary[:, CLASSES.index(name)]]
         density, _ = np.histogram(mine, edges)
@@ -1064,9 +1058,11 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
         fontsize=8.5,
         color=MUTED,
     )
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axis.set(
-        xlabel="S in V1 + R in V5 (mV)",
+        xlabel="S in V1 + R in V5 (mV)"
+        + (f"; last bar: {top - 0.25:g} and more" if beyond else ""),
         ylabel="share of the class per 0.25 mV",
         xlim=(0, edges[-1]),
     )
@@ -1594,10 +1590,10 @@ def plot_answer(
             zorder=2,
         )
         for config, row in mine.to_dict("index").items():
-            position = place[str(config)] + shift
+            column = place[str(config)] + shift
             filled = not tested or config == reference or row["difference_low"] > -margin
             axis.plot(
-                [position] * 2,
+                [column] * 2,
                 [row["auroc_low"], row["auroc_high"]],
                 color=colour,
                 linewidth=1.5,
@@ -1605,7 +1601,7 @@ def plot_answer(
                 zorder=3,
             )
             axis.plot(
-                position,
+                column,
                 row["auroc"],
                 marker=marker,
                 color=colour,

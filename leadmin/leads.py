@@ -129,7 +129,9 @@ def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:
         raise LeadminError(f"A lead set needs at least one lead out of {', '.join(LEADS)}.")
     repeated = sorted({lead for lead in leads if leads.count(lead) > 1}, key=LEADS.index)
     if repeated:
-        raise LeadminError(f"The lead set names {', '.join(repeated)} more than once; name it once.")
+        raise LeadminError(
+            f"The lead set names {', '.join(repeated)} more than once; name it once."
+        )
     return tuple(sorted(leads, key=LEADS.index))
 
 
@@ -292,7 +294,9 @@ def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
         raise LeadminError(
             f"Lead {wanted} cannot be derived from {', '.join(recorded)}: it has to be {need}."
         )
-    candidates = [_solve(wanted, first, second) for first, second in itertools.combinations(limb, 2)]
+    candidates = [
+        _solve(wanted, first, second) for first, second in itertools.combinations(limb, 2)
+    ]
     return min(candidates, key=lambda weights: sum(abs(weight) for weight in weights.values()))
 
 

@@ -108,7 +108,7 @@ class RecordTable:
     files : dict of int to tuple of str
         Sampling rate in Hz to the record path of each record, without extension.
     metadata : pandas.DataFrame
-        What describes subgroups; see `metadata_columns`.
+        What describes subgroups; see `METADATA_COLUMNS`.
     """
 
     record_id: NDArray[np.int32]
@@ -124,7 +124,7 @@ class RecordTable:
         return len(self.record_id)
 
 
-metadata_columns: Mapping[str, str] = MappingProxyType(
+METADATA_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
         "site": "recording site as PTB-XL numbers it, -1 unknown",
         "device": "recording device as PTB-XL names it, empty if unknown",
@@ -138,7 +138,7 @@ metadata_columns: Mapping[str, str] = MappingProxyType(
         "extra_beats": "1 where a note on extra beats was made",
         "pacemaker": "1 where a note on a pacemaker was made",
         "validated_by_human": "1 where a human validated the statements, -1 unknown",
-        "resampled_from_500_hz": "1 where the 100 Hz record was resampled here, -1 not said",
+        "resampled_from_500_hz": "1 where the 100 Hz record is no file of PTB-XL's, -1 unknown",
         "scp_codes": "JSON object: SCP-ECG code to likelihood in per cent",
     }
 )
@@ -309,7 +309,9 @@ def parse_statements(text: str, where: str) -> dict[str, float]:
         If it is anything but a dictionary of codes with likelihoods from 0 to 100.
     """
     if len(text) > _TEXT_LIMIT:
-        raise LeadminError(f"{where}: scp_codes has {len(text)} characters; that is no list of codes.")
+        raise LeadminError(
+            f"{where}: scp_codes has {len(text)} characters; that is no list of codes."
+        )
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
@@ -348,6 +350,40 @@ def read_checksums(archive: Archive) -> dict[str, str] | None:
     where = archive.where(CHECKSUM_FILE)
     text = _decode(archive.read(CHECKSUM_FILE, _TABLE_LIMIT), where)
     return parse_checksums(text, where)
+
+
+def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[tuple[str, str]]:
+    """Hash the tables of an archive and compare them with the archive's own list.
+
+    Parameters
+    ----------
+    archive : Archive
+        The opened source.
+    checksums : mapping of str to str or None
+        From `read_checksums`; tables that it does not list are not compared.
+
+    Returns
+    -------
+    list of (str, str)
+        Name and SHA-256 of each table that the archive holds.
+
+    Raises
+    ------
+    LeadminError
+        If a table differs from its checksum.
+    """
+    digests = []
+    for member in (DATABASE_FILE, STATEMENTS_FILE, PROVENANCE_FILE):
+        if member not in archive:
+            continue
+        digest = hashlib.sha256(archive.read(member, _TABLE_LIMIT)).hexdigest()
+        if checksums is not None and checksums.get(member, digest) != digest:
+            raise LeadminError(
+                f"{archive.where(member)} differs from its checksum in {CHECKSUM_FILE}; the file "
+                "is damaged or was edited. Get the archive again."
+            )
+        digests.append((member, digest))
+    return digests
 
 
 def parse_checksums(text: str, where: str) -> dict[str, str]:
@@ -516,9 +552,11 @@ def _booleans(frame: pd.DataFrame, name: str, where: str, rows: list[str]) -> ND
     if values.isna().any():
         first = int(np.flatnonzero(values.isna())[0])
         raise LeadminError(
-            f"{where}, {rows[first]}: {name} is {frame[name].iloc[first][:40]!r}, not True or False."
+            f"{where}, {rows[first]}: {name} is {frame[name].iloc[first][:40]!r}, not True or "
+            "False."
         )
-    return values.to_numpy(np.int8)
+    flags: NDArray[np.int8] = values.to_numpy().astype(np.int8)
+    return flags
 
 
 def _record_path(frame: pd.DataFrame, name: str, row: int, where: str, rows: list[str]) -> str:

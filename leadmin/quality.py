@@ -185,7 +185,7 @@ def assess(dataset: EcgDataset, rules: QualityRules | None = None) -> QualityRep
             flags,
             {
                 **{name: labels[:, column] for column, name in enumerate(CLASSES)},
-                "none": ~labels.any(axis=1),
+                "none": labels.sum(axis=1) == 0,
             },
         ),
         duplicates=groups,

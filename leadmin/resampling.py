@@ -15,6 +15,7 @@ References
 .. [2] Field CA, Welsh AH. Bootstrapping clustered data. J. R. Statist. Soc. B 69, 369-390 (2007).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -444,8 +445,8 @@ class DeLong:
         """
         c = np.asarray(coefficients, dtype=np.float64)
         estimate = float(c @ self.auroc)
-        error = float(np.sqrt(max(c @ self.covariance @ c, 0.0)))
-        z: float = estimate / error if error > 0 else float("nan")
+        error = math.sqrt(max(float(c @ self.covariance @ c), 0.0))
+        z = estimate / error if error > 0 else float("nan")
         reach = float(ndtri((1 + level) / 2)) * error
         return {
             "estimate": estimate,
@@ -453,7 +454,7 @@ class DeLong:
             "low": estimate - reach,
             "high": estimate + reach,
             "z": z,
-            "p": float(2 * ndtr(-abs(z))),
+            "p": 2 * float(ndtr(-math.fabs(z))),
         }
 
 

@@ -93,8 +93,7 @@ def choose_records(
     -------
     Sample
     """
-    resampled = table.metadata["resampled_from_500_hz"].to_numpy() == 1
-    rows = np.flatnonzero(~resampled)
+    rows = candidate_rows(table)
     plain = labels[:, CLASSES.index("NORM")] == 1
     plain &= labels.sum(axis=1) == 1
     by_patient: dict[int, list[int]] = {}
@@ -125,9 +124,7 @@ def _shuffled(patient: int) -> str:
     return hashlib.sha256(f"leadmin sample, patient {patient}".encode()).hexdigest()
 
 
-def cut_sample(
-    source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOLD
-) -> CutReport:
+def cut_sample(source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOLD) -> CutReport:
     """Cut the sample out of a PTB-XL source and write it with its list of ids and a README.
 
     Parameters
@@ -183,12 +180,12 @@ def cut_sample(
     write_text(folder / "records.csv", listing.to_csv(index=False, lineterminator="\n"))
     write_text(
         folder / "README.md",
-        _readme(report, table, labels, sample, normal_per_fold, len(source_archive_rows(table))),
+        _readme(report, table, labels, sample, normal_per_fold, len(candidate_rows(table))),
     )
     return report
 
 
-def source_archive_rows(table: RecordTable) -> NDArray[np.intp]:
+def candidate_rows(table: RecordTable) -> NDArray[np.intp]:
     """Positions of the records that are PTB-XL's own 100 Hz files."""
     return np.flatnonzero(table.metadata["resampled_from_500_hz"].to_numpy() != 1)
 
@@ -282,7 +279,7 @@ def _flac(leads: NDArray[np.int16]) -> bytes:
     return stream.getvalue()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _MemoryArchive:
     """Some files in memory, as an archive."""
 
@@ -380,8 +377,8 @@ The data are under the Creative Commons Attribution 4.0 International licence (C
 
     leadmin data cut-sample --from ARCHIVE --to data/sample
 
-out of {n_candidates:,} candidate records, all of them PTB-XL's own 100 Hz files. Patients are kept \
-whole:
+out of {n_candidates:,} candidate records, all of them PTB-XL's own 100 Hz files. Of a chosen \
+patient all candidate records are in:
 
 - every patient with at least one record that is not plainly normal (label policy `any`):
   {(kinds != "normal").sum():,} records;

@@ -7,7 +7,7 @@ gives the same bytes: nothing here reads a clock, a machine or a random number.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,9 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from leadmin import calibration, comparisons
 from leadmin import evidence as ev
 from leadmin.atomic import write_json, write_text
 from leadmin.errors import LeadminError
@@ -35,6 +37,9 @@ LABEL_POLICIES = {
     "likelihood50": "diagnostic statements of at least 50% likelihood",
 }
 
+
+CURVES = ("decision_curves", "lrs_weights")
+"""Tables with many rows that exist to be drawn: they are written as CSV only."""
 
 SUMMARY_COLUMNS = (
     "leads",
@@ -90,24 +95,30 @@ class StudyDescription:
                 )
 
 
-def study_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
+def study_tables(
+    evidence: Evidence, groups: Mapping[str, ArrayLike] | None = None
+) -> dict[str, pd.DataFrame]:
     """Compute every table of a study.
 
     Parameters
     ----------
     evidence : Evidence
+    groups : mapping of str to array_like of str, optional
+        Subgroups of the test records, see `leadmin.comparisons.subgroup_table`.
 
     Returns
     -------
     dict of str to DataFrame
-        ``main``, ``per_class``, ``pairwise`` and ``key_findings`` with the recipes one below the
-        other, and ``recipe_comparison`` (empty with a single recipe).
+        ``main, per_class, key_findings, pairwise, non_inferiority, negative_controls, ranks,
+        delong, calibration, decision_curves, lrs_weights, folds, subgroups``, each with the recipes
+        one below the other, and ``recipe_comparison`` of the first two recipes. A table without
+        rows (``folds`` with a single fold, ``subgroups`` without groups, ...) is empty.
     """
 
-    def each(table: Any) -> pd.DataFrame:
-        return pd.concat(
-            [table(evidence, recipe) for recipe in evidence.recipes], ignore_index=True
-        )
+    def each(table: Callable[[Evidence, str], pd.DataFrame]) -> pd.DataFrame:
+        made = [table(evidence, recipe) for recipe in evidence.recipes]
+        with_rows = [one for one in made if len(one)]
+        return pd.concat(with_rows, ignore_index=True) if with_rows else pd.DataFrame()
 
     tables = {
         "main": each(ev.main_table),
@@ -115,6 +126,15 @@ def study_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
         "key_findings": each(ev.key_findings),
         "pairwise": each(ev.pairwise_matrix),
         "recipe_comparison": pd.DataFrame(),
+        "non_inferiority": each(comparisons.non_inferiority_table),
+        "negative_controls": each(comparisons.negative_controls),
+        "ranks": each(comparisons.rank_table),
+        "delong": each(comparisons.delong_table),
+        "folds": each(comparisons.fold_table),
+        "calibration": each(calibration.calibration_table),
+        "decision_curves": each(calibration.decision_curves),
+        "lrs_weights": each(comparisons.lrs_weights),
+        "subgroups": each(lambda e, recipe: comparisons.subgroup_table(e, groups or {}, recipe)),
     }
     if len(evidence.recipes) > 1:
         tables["recipe_comparison"] = ev.recipe_comparison(
@@ -144,7 +164,8 @@ def write_publication_outputs(
     -------
     list of Path
         ``table_main.tex``, ``table_perclass.tex``, ``RESULTS.md``, ``summary.json``,
-        ``results_final.json`` and one CSV per table that has rows.
+        ``results_final.json`` (every table but those of `CURVES`) and one CSV per table that has
+        rows.
 
     Raises
     ------
@@ -183,7 +204,7 @@ def results_document(
     return {
         "schema_version": SCHEMA_VERSION,
         "study": _study_document(evidence, study),
-        "tables": {name: _rows(table) for name, table in tables.items()},
+        "tables": {name: _rows(table) for name, table in tables.items() if name not in CURVES},
     }
 
 
@@ -358,6 +379,10 @@ def results_markdown(
             }
         )
         parts += [f"## Macro AUROC, `{first}` minus `{second}`", _markdown(shown)]
+    parts += _markdown_non_inferiority(evidence, tables["non_inferiority"])
+    parts += _markdown_controls(tables["negative_controls"])
+    parts += _markdown_calibration(evidence, tables["calibration"])
+    parts += _markdown_subgroups(evidence, tables["subgroups"])
     parts += [
         "## How to read this",
         "Intervals are 95% percentile intervals of a bootstrap over patients; the same resamples "
@@ -369,6 +394,93 @@ def results_markdown(
         f"{2 / (evidence.n_resamples + 1):.1g} before it is corrected.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[str]:
+    parts = ["## Non-inferiority to the 12 leads in macro AUROC"] if len(table) else []
+    for recipe in evidence.recipes if len(table) else ():
+        rows = table[table["recipe"] == recipe]
+        primary = rows[rows["primary"]]
+        shown = {
+            "Configuration": primary["config"].tolist(),
+            "Difference": [
+                f"{_plain(r['difference'], sign=True)} ({_plain(r['low'], sign=True)} to "
+                f"{_plain(r['high'], sign=True)})"
+                for r in primary.to_dict("records")
+            ],
+        }
+        for margin, of_margin in rows.groupby("margin", sort=False):
+            shown[f"margin {margin:g}"] = of_margin["verdict"].tolist()
+        shown["Holds after Holm"] = [
+            "yes" if holds else "no" for holds in primary["holds_corrected"]
+        ]
+        shown["Smallest resolvable"] = [_plain(v) for v in primary["smallest_resolvable"]]
+        parts += [f"### Recipe `{recipe}`", _markdown(pd.DataFrame(shown))]
+    if parts:
+        parts.append(
+            f"The primary margin is {ev.MARGIN:g}, the others test how much hangs on it. A verdict "
+            "reads the 95% interval, whose lower end is a one-sided 97.5% bound. *Smallest "
+            "resolvable*: the true difference that would have been found four times in five."
+        )
+    return parts
+
+
+def _markdown_controls(table: pd.DataFrame) -> list[str]:
+    if not len(table):
+        return []
+    lines = [f"- Recipe `{r['recipe']}`: {r['statement']}" for r in table.to_dict("records")]
+    return ["## Negative controls: lead sets that carry the same information", "\n".join(lines)]
+
+
+def _markdown_calibration(evidence: Evidence, table: pd.DataFrame) -> list[str]:
+    parts = ["## Calibration, mean over classes, before and after recalibration"]
+    for recipe in evidence.recipes:
+        rows = table[(table["recipe"] == recipe) & (table["class"] == "macro")]
+        before, after = (rows[rows["recalibrated"] == state] for state in (False, True))
+        shown = {"Configuration": before["config"].tolist()}
+        for name, heading in (
+            ("brier", "Brier"),
+            ("miscalibration", "Miscalibration"),
+            ("discrimination", "Discrimination"),
+            ("slope", "Slope"),
+            ("ece", "ECE"),
+            ("smooth_ece", "Smooth ECE"),
+        ):
+            shown[heading] = [
+                _plain(a) if name == "discrimination" else f"{_plain(a)} → {_plain(b)}"
+                for a, b in zip(before[name], after[name], strict=True)
+            ]
+        parts += [f"### Recipe `{recipe}`", _markdown(pd.DataFrame(shown))]
+    parts.append(
+        "Recalibration is Platt scaling per class, fitted on validation records. Brier = "
+        "miscalibration − discrimination + uncertainty of the labels."
+    )
+    return parts
+
+
+def _markdown_subgroups(evidence: Evidence, table: pd.DataFrame) -> list[str]:
+    parts = ["## Subgroups, macro AUROC"] if len(table) else []
+    for recipe in evidence.recipes if len(table) else ():
+        rows = table[table["recipe"] == recipe]
+        shown = pd.DataFrame(
+            {
+                "Subgroup": rows["grouping"] + ": " + rows["subgroup"],
+                "Configuration": rows["config"],
+                "Records": rows["n_records"],
+                "Patients": rows["n_patients"],
+                "Fewest positives": rows["fewest_positives"],
+                "AUROC": _with_interval(rows, "auroc"),
+                "Minus 12 leads": _with_interval(rows, "difference", sign=True),
+                "Interaction, p (Holm)": [_p(value) for value in rows["interaction_p_holm"]],
+            }
+        )
+        parts += [f"### Recipe `{recipe}`", _markdown(shown)]
+    if parts:
+        parts.append(
+            f"A subgroup in which a class has fewer than {comparisons.MIN_POSITIVES} positive or "
+            "negative records is listed with its counts and without a value."
+        )
+    return parts
 
 
 def basis(evidence: Evidence, study: StudyDescription) -> str:
@@ -524,7 +636,7 @@ def _with_interval(rows: pd.DataFrame, name: str, sign: bool = False) -> list[st
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    """Pipe table; bars in the text are escaped."""
+    """Write a pipe table; bars in the text are escaped."""
     cells = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
     cells += [[str(value) for value in row] for row in table.itertuples(index=False)]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells)

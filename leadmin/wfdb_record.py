@@ -238,7 +238,8 @@ def decode(
         )
     if header.sampling_rate != sampling_rate:
         raise RecordError(
-            f"{where} was sampled at {header.sampling_rate:g} Hz, not at {sampling_rate} Hz.", "rate"
+            f"{where} was sampled at {header.sampling_rate:g} Hz, not at {sampling_rate} Hz.",
+            "rate",
         )
     if header.n_samples != n_samples:
         raise RecordError(
@@ -254,7 +255,9 @@ def decode(
                 "checksum",
             )
     if (digital == INVALID_SAMPLE).any():
-        leads = [s.lead for s, row in zip(header.signals, digital, strict=True) if INVALID_SAMPLE in row]
+        leads = [
+            s.lead for s, row in zip(header.signals, digital, strict=True) if INVALID_SAMPLE in row
+        ]
         raise RecordError(f"{where} has samples marked invalid in {', '.join(leads)}.", "invalid")
     if not digital.any():
         raise RecordError(f"{where} is zero everywhere.", "empty")
@@ -333,9 +336,7 @@ def _by_wfdb_library(
     return digital.astype(np.int16)
 
 
-def _to_microvolts(
-    header: Header, digital: NDArray[np.int16], where: str
-) -> NDArray[np.int16]:
+def _to_microvolts(header: Header, digital: NDArray[np.int16], where: str) -> NDArray[np.int16]:
     rows = [[signal.lead for signal in header.signals].index(lead) for lead in LEADS]
     ordered = digital if rows == list(range(len(LEADS))) else digital[rows]
     specs = [header.signals[row] for row in rows]

@@ -1,0 +1,623 @@
+"""Is one lead set as good as another? Margins, ranks, controls, subgroups and second opinions.
+
+Everything here reads the paired resamples of an `Evidence`. A verdict is one of three: what was
+claimed holds, its opposite holds, or these data cannot tell; and beside each difference stands the
+smallest one that the data could have shown.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import false_discovery_control, t
+
+from leadmin import metrics, resampling
+from leadmin.errors import LeadminError
+from leadmin.evidence import (
+    LEVEL,
+    MARGIN,
+    REFERENCE,
+    Estimate,
+    Evidence,
+    Scored,
+    compare,
+    relative_to_reference,
+    smallest_resolvable_difference,
+)
+from leadmin.ptbxl import CLASSES
+
+MARGINS = (MARGIN, 0.005, 0.02)
+"""Non-inferiority margins in macro AUROC: the primary one, then two for sensitivity."""
+
+NEGATIVE_CONTROLS = (("6-lead-limb", "2-lead-I-II"), ("3-lead-I-II-III", "2-lead-I-II"))
+"""Pairs that carry the same information, since every limb lead is a combination of I and II."""
+
+MIN_POSITIVES = 20
+"""Fewer positive or negative test records of a class than this in a subgroup: no claim is made."""
+
+TRAIN_FOLDS = 8
+"""Of ten patient folds one tests, one validates and these train."""
+
+AGE_BANDS = ((0, 40), (40, 60), (60, 75), (75, 400))
+"""Years, lower bound included. PTB-XL codes ages above 89 as 300."""
+
+
+def non_inferiority_table(
+    evidence: Evidence, recipe: str = "default", margins: Sequence[float] = MARGINS
+) -> pd.DataFrame:
+    """Test each configuration for non-inferiority to the 12 leads in macro AUROC.
+
+    Non-inferior at a margin means: the lower end of the two-sided 95% interval of the paired
+    difference, which is a one-sided 97.5% bound, lies above minus the margin. It is inferior where
+    the whole interval lies below minus the margin, and undecided otherwise.
+
+    Returns
+    -------
+    DataFrame
+        One row per margin and configuration: ``recipe, config, n_leads, margin, primary`` (bool),
+        ``difference, low, high, p`` (one-sided, of "inferior by the margin or more"; compare with
+        0.025), ``p_holm`` (over the configurations, within the margin), ``verdict`` (by the
+        interval: ``non-inferior``, ``inferior`` or ``undecided``), ``holds_corrected`` (bool:
+        non-inferior after Holm's correction too), ``smallest_resolvable, n_records, n_patients,
+        n_seeds``. Empty without a 12-lead run.
+    """
+    rows = []
+    for margin in margins:
+        of_margin: list[dict[str, Any]] = []
+        for scored in _others(evidence, recipe):
+            difference = compare(evidence, scored.config, REFERENCE, recipe)
+            low, high = difference.interval()
+            reached = np.sum(difference.replicates <= -margin)
+            of_margin.append(
+                {
+                    "recipe": recipe,
+                    "config": scored.config,
+                    "n_leads": len(scored.leads),
+                    "margin": margin,
+                    "primary": margin == margins[0],
+                    "difference": difference.value,
+                    "low": low,
+                    "high": high,
+                    "p": float((reached + 1) / (len(difference.replicates) + 1)),
+                    "verdict": _margin_verdict(low, high, margin),
+                    "smallest_resolvable": smallest_resolvable_difference(difference),
+                    **_counts(evidence, scored),
+                }
+            )
+        if of_margin:
+            adjusted = resampling.holm([row["p"] for row in of_margin])
+            for row, p in zip(of_margin, adjusted, strict=True):
+                row["p_holm"] = float(p)
+                row["holds_corrected"] = bool(p < (1 - LEVEL) / 2)
+        rows += of_margin
+    order = [
+        "recipe",
+        "config",
+        "n_leads",
+        "margin",
+        "primary",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "verdict",
+        "holds_corrected",
+        "smallest_resolvable",
+        "n_records",
+        "n_patients",
+        "n_seeds",
+    ]
+    return pd.DataFrame(rows, columns=order)
+
+
+def _margin_verdict(low: float, high: float, margin: float) -> str:
+    if low > -margin:
+        return "non-inferior"
+    return "inferior" if high < -margin else "undecided"
+
+
+def negative_controls(
+    evidence: Evidence, recipe: str = "default", margin: float = MARGIN
+) -> pd.DataFrame:
+    """Compare lead sets that carry the same information: they must come out equivalent.
+
+    Two one-sided tests at the margin: equivalent where the 95% interval of the difference lies
+    within it on both sides, not equivalent where it lies outside, undecided otherwise.
+
+    Returns
+    -------
+    DataFrame
+        One row per pair of `NEGATIVE_CONTROLS` that the study has: ``recipe, first, second,
+        difference`` (first minus second), ``low, high, margin, p`` (of "they differ by the margin
+        or more", the larger of the two one-sided ones), ``verdict, smallest_resolvable, statement,
+        n_records, n_patients, n_seeds``.
+    """
+    rows = []
+    for first, second in NEGATIVE_CONTROLS:
+        if any((config, recipe) not in evidence.scored for config in (first, second)):
+            continue
+        difference = compare(evidence, first, second, recipe)
+        low, high = difference.interval()
+        replicates = difference.replicates
+        outside = max(np.sum(replicates <= -margin), np.sum(replicates >= margin))
+        if -margin < low and high < margin:
+            verdict = "equivalent"
+        elif high < -margin or low > margin:
+            verdict = "not equivalent"
+        else:
+            verdict = "undecided"
+        rows.append(
+            {
+                "recipe": recipe,
+                "first": first,
+                "second": second,
+                "difference": difference.value,
+                "low": low,
+                "high": high,
+                "margin": margin,
+                "p": float((outside + 1) / (len(replicates) + 1)),
+                "verdict": verdict,
+                "smallest_resolvable": smallest_resolvable_difference(difference),
+                "statement": _control_sentence(first, second, verdict, low, high, margin),
+                **_counts(evidence, evidence.get(first, recipe)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _control_sentence(
+    first: str, second: str, verdict: str, low: float, high: float, margin: float
+) -> str:
+    minus = "\N{MINUS SIGN}"
+    interval = f"{low:+.3f} to {high:+.3f}".replace("-", minus)
+    meaning = {
+        "equivalent": "as they must, since the one set is computed from the other",
+        "not equivalent": (
+            "which no difference in information can explain: the training or the scaling favours "
+            "one of them, and differences of this size between other lead sets mean nothing either"
+        ),
+        "undecided": (
+            "too wide to tell; differences of this size between other lead sets are not to be "
+            "trusted on these data"
+        ),
+    }[verdict]
+    return (
+        f"{first} minus {second}, 95% interval {interval} against a margin of {margin:g}: "
+        f"{verdict}, {meaning}."
+    )
+
+
+def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Rank the configurations by macro AUROC in each resample.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration: ``recipe, config, n_leads, auroc, rank`` (1 is best), ``rank_low,
+        rank_high`` (95% interval over resamples), ``share_best`` (of resamples in which it is the
+        best of all), ``share_best_of_size`` (the best of those with as many leads),
+        ``share_best_reduced`` (the best of those with fewer than 12; NaN for the 12 leads),
+        ``n_records, n_patients, n_seeds``.
+    """
+    present = [evidence.get(c, recipe) for c in _present(evidence, recipe)]
+    values = np.array([scored.macro("auroc").value for scored in present])
+    replicates = np.array([scored.macro("auroc").replicates for scored in present])
+    sizes = np.array([len(scored.leads) for scored in present])
+    ranks = 1 + (replicates[None] > replicates[:, None]).sum(axis=1)
+    rows = []
+    for i, scored in enumerate(present):
+        low, high = np.quantile(ranks[i], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+        reduced = sizes < 12
+        rows.append(
+            {
+                "recipe": recipe,
+                "config": scored.config,
+                "n_leads": int(sizes[i]),
+                "auroc": float(values[i]),
+                "rank": int(1 + (values > values[i]).sum()),
+                "rank_low": int(low),
+                "rank_high": int(high),
+                "share_best": _share_best(replicates, i, np.ones(len(present), dtype=bool)),
+                "share_best_of_size": _share_best(replicates, i, sizes == sizes[i]),
+                "share_best_reduced": _share_best(replicates, i, reduced)
+                if reduced[i]
+                else float("nan"),
+                **_counts(evidence, scored),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _share_best(replicates: NDArray[Any], i: int, among: NDArray[np.bool_]) -> float:
+    return float(np.mean(replicates[i] >= replicates[among].max(axis=0)))
+
+
+def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """AUROC per class and its difference to the 12 leads without resampling, a second opinion.
+
+    DeLong's method, with the records of a patient taken together (see `resampling.delong`). A
+    configuration's AUROC is the mean over its seeds, as everywhere.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration and class: ``recipe, config, n_leads, class, n_positive, auroc,
+        auroc_low, auroc_high, difference, difference_low, difference_high, p, p_bh``
+        (Benjamini-Hochberg over all rows); NaN where the class has one label value or the study no
+        12-lead run; ``n_records, n_patients, n_seeds``.
+    """
+    rows = []
+    for config in _present(evidence, recipe):
+        scored = evidence.get(config, recipe)
+        with_reference = config != REFERENCE and (REFERENCE, recipe) in evidence.scored
+        sides = [config, REFERENCE] if with_reference else [config]
+        stacks = [np.asarray(evidence.runs[side].test.logits[recipe]) for side in sides]
+        own = np.concatenate([np.full(len(s), 1 - i) / len(s) for i, s in enumerate(stacks)])
+        against = np.concatenate(
+            [np.full(len(s), 1 - 2 * i) / len(s) for i, s in enumerate(stacks)]
+        )
+        for c, name in enumerate(CLASSES):
+            y = evidence.labels[:, c]
+            row: dict[str, Any] = {
+                "recipe": recipe,
+                "config": config,
+                "n_leads": len(scored.leads),
+                "class": name,
+                "n_positive": int(y.sum()),
+            }
+            row |= dict.fromkeys(_DELONG_COLUMNS, float("nan"))
+            if 0 < y.sum() < len(y):
+                scores = np.concatenate([stack[:, :, c] for stack in stacks])
+                found = resampling.delong(y, scores, evidence.patient_id)
+                alone = found.contrast(own)
+                row |= {
+                    "auroc": alone["estimate"],
+                    "auroc_low": alone["low"],
+                    "auroc_high": alone["high"],
+                }
+                if with_reference:
+                    difference = found.contrast(against)
+                    row |= {
+                        "difference": difference["estimate"],
+                        "difference_low": difference["low"],
+                        "difference_high": difference["high"],
+                        "p": difference["p"],
+                    }
+            rows.append(row | _counts(evidence, scored))
+    table = pd.DataFrame(rows)
+    table.insert(table.columns.tolist().index("p") + 1, "p_bh", benjamini_hochberg(table["p"]))
+    return table
+
+
+_DELONG_COLUMNS = (
+    "auroc",
+    "auroc_low",
+    "auroc_high",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "p",
+)
+
+
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p values for the false discovery rate; NaN stays NaN and does not count."""
+    p = np.asarray(p_values, dtype=np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    defined = ~np.isnan(p)
+    if defined.any():
+        adjusted[defined] = false_discovery_control(p[defined], method="bh")
+    return adjusted
+
+
+def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) -> pd.DataFrame:
+    """Score the lead sets under other LRS weights, to see whether the ranking hangs on them.
+
+    Three terms share the weight, on a regular grid over the simplex: the AUROC ratio and the
+    calibration term, which are the original's, and retention above chance, which it lacks.
+
+    Parameters
+    ----------
+    steps : int
+        Steps from 0 to 1 on each edge.
+
+    Returns
+    -------
+    DataFrame
+        One row per weighting and configuration with fewer than 12 leads: ``recipe, config, n_leads,
+        weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1), ``score, rank``
+        (1 is best), ``original`` (bool: the original's weights, 0.7 and 0.3, which are added to
+        the grid where it misses them). Empty without a 12-lead run.
+    """
+    reduced = [s for s in _others(evidence, recipe) if len(s.leads) < 12]
+    if not reduced:
+        return pd.DataFrame()
+    terms = []
+    for scored in reduced:
+        relative = relative_to_reference(evidence, scored.config, recipe)
+        full = evidence.get(REFERENCE, recipe).macro("brier").value
+        calibration = 1 - (scored.macro("brier").value - full) / metrics.LRS_BRIER_SCALE
+        terms.append(
+            [relative["retention"].value, calibration, relative["retention_above_chance"].value]
+        )
+    grid = [
+        (i / steps, j / steps, (steps - i - j) / steps)
+        for i, j in itertools.product(range(steps + 1), repeat=2)
+        if i + j <= steps
+    ]
+    original = (0.7, 0.3, 0.0)
+    if not any(np.allclose(point, original) for point in grid):
+        grid.append(original)
+    rows = []
+    for weights in grid:
+        scores = np.array(terms) @ np.array(weights)
+        for scored, score in zip(reduced, scores, strict=True):
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "config": scored.config,
+                    "n_leads": len(scored.leads),
+                    "weight_ratio": weights[0],
+                    "weight_calibration": weights[1],
+                    "weight_above_chance": weights[2],
+                    "score": float(score),
+                    "rank": int(1 + (scores > score).sum()),
+                    "original": bool(np.allclose(weights, original)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Compare each configuration with the 12 leads fold by fold, allowing for shared training data.
+
+    The networks of ten folds are no ten independent experiments: any two of them share most of
+    their training records. The corrected resampled t test [1]_ widens the variance of the mean
+    difference from ``1/k`` to ``1/k + n_test/n_train`` of the variance between folds. It is a
+    coarser instrument than the bootstrap over patients, but it also sees another draw of training
+    patients.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration but the 12 leads: ``recipe, config, n_leads, difference`` (mean
+        over folds of the difference in macro AUROC within the fold), ``fold_sd, low, high, p,
+        n_folds, n_folds_better`` (in how many folds it beat the 12 leads). Empty with one fold or
+        without a 12-lead run.
+
+    References
+    ----------
+    .. [1] Nadeau C, Bengio Y. Inference for the generalization error. Mach. Learn. 52, 239-281
+       (2003).
+    """
+    folds = np.unique(evidence.fold)
+    if len(folds) < 2 or (REFERENCE, recipe) not in evidence.scored:
+        return pd.DataFrame()
+    per_fold = {
+        config: np.array([_fold_auroc(evidence, config, recipe, fold) for fold in folds])
+        for config in _present(evidence, recipe)
+    }
+    rows = []
+    for scored in _others(evidence, recipe):
+        difference = per_fold[scored.config] - per_fold[REFERENCE]
+        k, sd = len(folds), float(difference.std(ddof=1))
+        error = sd * float(np.sqrt(1 / k + 1 / TRAIN_FOLDS))
+        mean = float(difference.mean())
+        reach = float(t.ppf((1 + LEVEL) / 2, k - 1)) * error
+        rows.append(
+            {
+                "recipe": recipe,
+                "config": scored.config,
+                "n_leads": len(scored.leads),
+                "difference": mean,
+                "fold_sd": sd,
+                "low": mean - reach,
+                "high": mean + reach,
+                "p": float(2 * t.sf(abs(mean) / error, k - 1)) if error > 0 else float("nan"),
+                "n_folds": k,
+                "n_folds_better": int((difference > 0).sum()),
+                **_counts(evidence, scored),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _fold_auroc(evidence: Evidence, config: str, recipe: str, fold: int) -> float:
+    rows = evidence.fold == fold
+    return float(
+        np.mean(
+            [
+                metrics.macro(metrics.auroc(evidence.labels[rows], logits[rows]))
+                for logits in evidence.runs[config].test.logits[recipe]
+            ]
+        )
+    )
+
+
+# --- subgroups ----------------------------------------------------------------------------------
+
+
+def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.str_]]:
+    """Sort records into the subgroups that age and sex give.
+
+    Parameters
+    ----------
+    age : array_like of float, shape (n_records,)
+        Years; NaN where unknown.
+    sex : array_like of int, shape (n_records,)
+        0 male, 1 female, -1 unknown, as in `leadmin.dataset.EcgDataset`.
+
+    Returns
+    -------
+    dict of str to ndarray of str, shape (n_records,)
+        ``sex`` and ``age``; the empty string where unknown.
+    """
+    years, code = np.asarray(age, dtype=np.float64), np.asarray(sex)
+    bands = np.full(len(years), "", dtype="<U16")
+    for low, high in AGE_BANDS:
+        name = f"under {high}" if low == 0 else f"{low} and over" if high > 120 else f"{low}-{high}"
+        bands[(years >= low) & (years < high)] = name
+    return {"sex": np.select([code == 0, code == 1], ["male", "female"], ""), "age": bands}
+
+
+def subgroup_table(
+    evidence: Evidence,
+    groups: Mapping[str, ArrayLike],
+    recipe: str = "default",
+    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
+) -> pd.DataFrame:
+    """Macro AUROC within subgroups, and whether the loss of leads differs between them.
+
+    A subgroup with fewer than `MIN_POSITIVES` positive or negative records of any class is listed
+    with its counts and no value. The test of interaction asks whether the difference to the 12
+    leads in the subgroup is another than in all other records of known subgroup; of two subgroups
+    only the first has that test, since the second's would be the same.
+
+    Parameters
+    ----------
+    groups : mapping of str to array_like of str, shape (n_records,)
+        Name of the grouping (``"sex"``, ``"age"``, ``"site"``, ``"quality"``) to each test record's
+        subgroup, in the order of ``evidence.record_id``; an empty string is left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, grouping, subgroup, config, n_leads, n_records, n_patients,
+        fewest_positives, enough`` (bool), ``auroc, auroc_low, auroc_high, difference,
+        difference_low, difference_high, interaction, interaction_low, interaction_high,
+        interaction_p, interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
+    """
+    weights = evidence.weights()
+    rows = []
+    for grouping, values in groups.items():
+        subgroup = np.asarray(values).astype(str)
+        if subgroup.shape != evidence.record_id.shape:
+            raise LeadminError(
+                f"Subgroups {grouping!r}: {subgroup.shape[0]} entries for {evidence.n_records} "
+                "test records; give one for each, in the order of the records."
+            )
+        levels = sorted(set(subgroup) - {""})
+        for level in levels:
+            inside = subgroup == level
+            rest = (subgroup != "") & ~inside
+            if len(levels) == 2 and level == levels[1]:
+                rest = np.zeros_like(inside)  # the test against the other level is made already
+            rows += [
+                {"recipe": recipe, "grouping": grouping, "subgroup": level, **row}
+                for row in _subgroup_rows(evidence, recipe, configs, inside, rest, weights)
+            ]
+    table = pd.DataFrame(rows)
+    if len(table):
+        place = table.columns.tolist().index("interaction_p") + 1
+        table.insert(place, "interaction_p_holm", resampling.holm(table["interaction_p"]))
+    return table
+
+
+def _subgroup_rows(
+    evidence: Evidence,
+    recipe: str,
+    configs: Sequence[str],
+    inside: NDArray[np.bool_],
+    rest: NDArray[np.bool_],
+    weights: resampling.Weights,
+) -> list[dict[str, Any]]:
+    """One row per configuration for one subgroup."""
+    nan = float("nan")
+    present = [config for config in configs if (config, recipe) in evidence.scored]
+    enough, enough_rest = (_fewest(evidence, part) >= MIN_POSITIVES for part in (inside, rest))
+    scores = {
+        (config, part): _subset_auroc(evidence, config, recipe, mask, weights)
+        for config in present
+        for part, mask, use in (("in", inside, enough), ("rest", rest, enough and enough_rest))
+        if use
+    }
+    rows = []
+    for config in present:
+        scored = evidence.get(config, recipe)
+        row: dict[str, Any] = {
+            "config": config,
+            "n_leads": len(scored.leads),
+            "n_records": int(inside.sum()),
+            "n_patients": len(np.unique(evidence.patient_id[inside])),
+            "fewest_positives": _fewest(evidence, inside),
+            "enough": enough,
+        }
+        for name in ("auroc", "difference", "interaction"):
+            row |= {name: nan, f"{name}_low": nan, f"{name}_high": nan}
+        row["interaction_p"] = nan
+        if enough:
+            row |= _interval_columns("auroc", scores[config, "in"])
+        if enough and config != REFERENCE and REFERENCE in present:
+            loss = _minus(scores[config, "in"], scores[REFERENCE, "in"])
+            row |= _interval_columns("difference", loss)
+            if enough_rest:
+                other = _minus(scores[config, "rest"], scores[REFERENCE, "rest"])
+                interaction = _minus(loss, other)
+                row |= _interval_columns("interaction", interaction)
+                row["interaction_p"] = interaction.p()
+        rows.append(row | {"n_seeds": scored.n_seeds})
+    return rows
+
+
+def _fewest(evidence: Evidence, mask: NDArray[np.bool_]) -> int:
+    """Fewest records of either label value over all classes."""
+    positives = evidence.labels[mask].sum(axis=0, dtype=np.int64)
+    return int(np.minimum(positives, mask.sum() - positives).min())
+
+
+def _subset_auroc(
+    evidence: Evidence,
+    config: str,
+    recipe: str,
+    mask: NDArray[np.bool_],
+    weights: resampling.Weights,
+) -> Estimate:
+    """Macro AUROC of some of the records, mean over seeds."""
+    chosen = np.hstack([np.ones((int(mask.sum()), 1), dtype=np.uint8), weights[mask]])
+    labels = evidence.labels[mask]
+    values = np.mean(
+        [
+            metrics.macro(
+                [
+                    resampling.weighted_auroc(labels[:, c], logits[mask, c], chosen)
+                    for c in range(len(CLASSES))
+                ],
+                axis=0,
+            )
+            for logits in evidence.runs[config].test.logits[recipe]
+        ],
+        axis=0,
+    )
+    return Estimate(float(values[0]), values[1:], np.empty(0))
+
+
+def _minus(a: Estimate, b: Estimate) -> Estimate:
+    return Estimate(a.value - b.value, a.replicates - b.replicates, np.empty(0))
+
+
+def _interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
+    low, high = estimate.interval()
+    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _present(evidence: Evidence, recipe: str) -> list[str]:
+    return [config for config in evidence.configs if (config, recipe) in evidence.scored]
+
+
+def _others(evidence: Evidence, recipe: str) -> list[Scored]:
+    """All but the 12 leads; none where there is no 12-lead run to compare with."""
+    if (REFERENCE, recipe) not in evidence.scored:
+        return []
+    return [evidence.get(c, recipe) for c in _present(evidence, recipe) if c != REFERENCE]
+
+
+def _counts(evidence: Evidence, scored: Scored) -> dict[str, int]:
+    return {
+        "n_records": evidence.n_records,
+        "n_patients": evidence.n_patients,
+        "n_seeds": scored.n_seeds,
+    }

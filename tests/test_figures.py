@@ -1,0 +1,580 @@
+"""What the figures promise: true scale, the right leads in black, clear errors, no side effects."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from leadmin import figures
+from leadmin.errors import LeadminError
+from leadmin.leads import LEADS, configurations, resolve
+from leadmin.ptbxl import CLASSES
+
+RATE = 100
+INCH = 25.4
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with mpl.rc_context():
+        figures.use_style()
+        yield
+
+
+def waves(n_samples: int = 1000) -> np.ndarray:
+    """Twelve leads that differ in amplitude: lead k is a square wave of 0.1 (k + 1) mV."""
+    square = np.where(np.arange(n_samples) // 20 % 5 == 0, 1.0, 0.0)
+    return 0.1 * np.arange(1, 13)[:, None] * square
+
+
+def traces(figure: Figure) -> dict[str, object]:
+    return {line.get_gid(): line for line in figure.axes[0].lines if line.get_gid()}
+
+
+def millimetres(figure: Figure, points: np.ndarray) -> np.ndarray:
+    """Where points of the paper come to lie on the printed figure."""
+    return figure.axes[0].transData.transform(points) / figure.dpi * INCH
+
+
+# --- no side effects ------------------------------------------------------------------------
+
+
+def test_import_changes_nothing_and_opens_no_window():
+    code = (
+        "import matplotlib as m; before = dict(m.rcParams); "
+        "import leadmin.figures, sys; after = dict(m.rcParams); "
+        "print(sorted(k for k in before if before[k] != after[k])); "
+        "import matplotlib.pyplot as p; print(p.get_fignums())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_use_style_is_what_sets_the_style():
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        assert mpl.rcParams["axes.spines.top"]
+        figures.use_style()
+        assert not mpl.rcParams["axes.spines.top"]
+        assert mpl.rcParams["savefig.facecolor"] == "white"
+
+
+# --- ECG paper ------------------------------------------------------------------------------
+
+
+def test_one_second_is_25_mm_and_one_millivolt_10_mm_on_paper():
+    signal = np.zeros((12, 1000))
+    signal[LEADS.index("II"), 300] = 1.0  # at 3.00 s, 1 mV over the baseline
+    figure = figures.plot_ecg(signal, RATE)
+    rhythm = millimetres(figure, traces(figure)["rhythm-II"].get_xydata())
+    assert rhythm[300, 0] - rhythm[100, 0] == pytest.approx(2 * 25.0)
+    assert rhythm[300, 1] - rhythm[100, 1] == pytest.approx(10.0)
+    assert rhythm[-1, 0] - rhythm[0, 0] == pytest.approx(250.0, abs=0.5)
+
+
+def test_scale_survives_the_way_to_the_file(tmp_path):
+    figures.save_figure(figures.plot_ecg(waves(), RATE), tmp_path / "ecg.png")
+    with Image.open(tmp_path / "ecg.png") as image:
+        assert image.width / image.info["dpi"][0] * INCH == pytest.approx(270, abs=0.2)
+    assert (tmp_path / "ecg.png").stat().st_size < 300_000
+
+
+def test_calibration_pulse_is_1_mv_for_0_2_s_before_every_row():
+    figure = figures.plot_ecg(waves(), RATE)
+    pulses = [line for gid, line in traces(figure).items() if gid.startswith("calibration")]
+    assert len(pulses) == 4
+    for pulse in pulses:
+        points = millimetres(figure, pulse.get_xydata())
+        top = points[points[:, 1] > points[:, 1].min() + 5]
+        assert np.ptp(points[:, 1]) == pytest.approx(10.0)
+        assert np.ptp(top[:, 0]) == pytest.approx(5.0)
+        assert points[:, 0].max() <= millimetres(figure, np.array([[15.0, 0.0]]))[0, 0] + 1e-6
+
+
+def test_grid_lines_lie_1_mm_and_5_mm_apart():
+    figure = figures.plot_ecg(waves(), RATE)
+    steps = []
+    for grid in figure.axes[0].collections:
+        segments = np.array(grid.get_segments())
+        upright = segments[segments[:, 0, 0] == segments[:, 1, 0]]
+        x = np.sort(millimetres(figure, upright[:, 0])[:, 0])
+        steps.append(np.unique(np.diff(x).round(6)).tolist())
+    assert steps == [[1.0], [5.0]]
+
+
+def test_three_by_four_layout_runs_on_in_time():
+    figure = figures.plot_ecg(waves(), RATE)
+    lines = traces(figure)
+    starts = {lead: millimetres(figure, lines[f"lead-{lead}"].get_xydata())[0, 0] for lead in LEADS}
+    for row in (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")):
+        assert np.diff([starts[lead] for lead in row]) == pytest.approx([62.5] * 3)
+    heights = {
+        lead: np.ptp(millimetres(figure, lines[f"lead-{lead}"].get_xydata())[:, 1])
+        for lead in LEADS
+    }
+    for number, lead in enumerate(LEADS, start=1):
+        assert heights[lead] == pytest.approx(number, abs=1e-6)  # 0.1 mV a lead is 1 mm
+
+
+def test_kept_leads_are_black_and_dropped_leads_grey():
+    figure = figures.plot_ecg(waves(), RATE, leads_kept=["i", "V2"])
+    colours = {gid: to_hex(line.get_color()) for gid, line in traces(figure).items()}
+    for lead in LEADS:
+        expected = "#000000" if lead in ("I", "V2") else figures.ECG_DROPPED
+        assert colours[f"lead-{lead}"] == expected
+    assert colours["rhythm-II"] == figures.ECG_DROPPED
+    caption = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "25 mm/s" in caption
+    assert "10 mm/mV" in caption
+    assert "grey: leads dropped" in caption
+
+
+def test_grey_differs_from_black_and_from_the_grid_without_colour():
+    grey = figures._luminance(mpl.colors.to_rgb(figures.ECG_DROPPED))
+    minor = figures._luminance(mpl.colors.to_rgb(figures.ECG_MINOR))
+    assert (grey + 0.05) / 0.05 > 3
+    assert (minor + 0.05) / (grey + 0.05) > 2
+
+
+@pytest.mark.parametrize(
+    ("signal", "leads", "message"),
+    [
+        (np.zeros((3, 1000)), LEADS, r"\(3, 1000\)"),
+        (np.zeros((12, 900)), LEADS, "900 samples"),
+        (np.full((12, 1000), 500.0), LEADS, "microvolts"),
+        (np.zeros((12, 1000)), ["V7"], "V7"),
+    ],
+)
+def test_ecg_that_cannot_be_drawn_is_refused(signal, leads, message):
+    with pytest.raises(LeadminError, match=message):
+        figures.plot_ecg(signal, RATE, leads)
+
+
+def test_electrodes_follow_from_the_definition_of_the_leads():
+    assert figures.electrodes_needed(["I"]) == ("RA", "LA", "RL")
+    assert figures.electrodes_needed(["ii"]) == ("RA", "LL", "RL")
+    assert figures.electrodes_needed(["V2"]) == ("RA", "LA", "LL", "V2", "RL")
+    assert len(figures.electrodes_needed(LEADS)) == 10
+    assert len(figures.plot_electrodes(["12-lead", "I,V5"]).axes) == 2
+
+
+# --- figures of a study ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def main_table() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    rows = []
+    for recipe, level in (("seed", 0.85), ("default", 0.88)):
+        for config, configuration in configurations().items():
+            n_leads = len(configuration.leads)
+            score = level - 0.1 / n_leads + rng.normal(0, 0.005)
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "config": config,
+                    "n_leads": n_leads,
+                    "auroc": score,
+                    "auroc_low": score - 0.02,
+                    "auroc_high": score + 0.02,
+                    "brier": 0.1 + 0.02 / n_leads,
+                    "difference": score - level,
+                    "difference_low": score - level - 0.01,
+                    "difference_high": score - level + 0.01,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def per_class(main_table) -> pd.DataFrame:
+    one = main_table[main_table["recipe"] == "default"]
+    return pd.concat(
+        [one.assign(class_name=name, auroc=one["auroc"] - 0.01 * k)
+         for k, name in enumerate(CLASSES)]
+    )  # fmt: skip
+
+
+def default_rows(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["recipe"] == "default"]
+
+
+def drawn_texts(figure: Figure):
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    found = []
+    for axis in figure.axes:
+        for text in (*axis.texts, *axis.get_xticklabels(), *axis.get_yticklabels()):
+            if text.get_visible() and text.get_text().strip():
+                found.append((text.get_text(), text.get_window_extent(renderer)))
+    return found
+
+
+def test_no_two_labels_of_the_answer_figure_overlap(main_table):
+    figure = figures.plot_answer(main_table, title="t", note="n")
+    labels = drawn_texts(figure)
+    assert len(labels) > 11 * 2
+    for position, (first, box) in enumerate(labels):
+        for second, other in labels[position + 1 :]:
+            assert not (
+                min(box.x1, other.x1) - max(box.x0, other.x0) > 0.5
+                and min(box.y1, other.y1) - max(box.y0, other.y0) > 0.5
+            ), f"{first!r} meets {second!r}"
+
+
+def test_answer_figure_marks_what_the_paired_bound_shows(main_table):
+    table = default_rows(main_table).copy()
+    table["difference_low"] = np.where(table["config"] == "3-lead-I-II-V2", -0.005, -0.05)
+    axis = figures.plot_answer(table).axes[0]
+    scores = table.set_index("config")["auroc"]
+    filled = {}
+    for line in axis.lines:
+        if len(line.get_xdata()) == 1:
+            config = (scores - line.get_ydata()[0]).abs().idxmin()
+            filled[config] = to_hex(line.get_markerfacecolor()) != "#ffffff"
+    assert len(filled) == 11
+    assert {config for config, full in filled.items() if full} == {"12-lead", "3-lead-I-II-V2"}
+
+
+def test_answer_figure_takes_any_lead_set_and_one_recipe_without_reference():
+    table = pd.DataFrame(
+        {"config": ["I,V2,V5", "I,II,V1,V5"], "n_leads": [3, 4], "auroc": [0.8, 0.82],
+         "auroc_low": [0.78, 0.8], "auroc_high": [0.82, 0.84]}
+    )  # fmt: skip
+    ticks = [label.get_text() for label in figures.plot_answer(table).axes[0].get_xticklabels()]
+    assert ticks == ["I\nV2\nV5", "I II\nV1 V5"]
+
+
+def test_forest_verdicts_follow_interval_and_margin():
+    table = pd.DataFrame(
+        {
+            "config": ["12-lead", "a", "b", "c"],
+            "difference": [0.0, -0.002, -0.01, -0.05],
+            "difference_low": [0.0, -0.008, -0.02, -0.06],
+            "difference_high": [0.0, 0.004, 0.0, -0.04],
+        }
+    )
+    axis = figures.plot_differences(table).axes[0]
+    drawn = [label.get_text() for label in axis.get_yticklabels()]
+    points = [
+        to_hex(line.get_color()) for line in axis.lines if line.get_marker() not in ("None", "")
+    ]
+    assert drawn == ["a", "b", "c"]
+    assert points == [
+        to_hex(figures.VERDICT_COLOURS[verdict])
+        for verdict in ("non-inferior", "undecided", "inferior")
+    ]
+
+
+def test_class_heatmap_shows_values_and_losses(per_class):
+    left, right = figures.plot_class_heatmap(per_class).axes[:2]
+    values = {text.get_text() for text in left.texts}
+    reference = per_class.query("config == '12-lead' and class_name == 'MI'")["auroc"].iloc[0]
+    reduced = per_class.query("config == '1-lead-I' and class_name == 'MI'")["auroc"].iloc[0]
+    assert f"{reduced:.3f}" in values
+    assert f"{reduced - reference:+.3f}".replace("-", "−") in {t.get_text() for t in right.texts}
+
+
+def test_text_in_heat_maps_has_the_better_contrast(per_class):
+    axis = figures.plot_class_heatmap(per_class).axes[0]
+    shades = axis.collections[0].get_facecolor()
+    for text, shade in zip(axis.texts, shades, strict=True):
+        light = figures._luminance(shade) + 0.05
+        ink = figures._luminance(mpl.colors.to_rgb(figures.INK)) + 0.05
+        best = "white" if 1.05 / light > light / ink else figures.INK
+        assert text.get_color() == best
+        assert max(1.05 / light, light / ink) > 3.5
+
+
+def test_lrs_bars_add_up_to_what_the_score_lost(main_table):
+    table = default_rows(main_table)
+    left, right = figures.plot_lrs(table).axes
+    reference = table.set_index("config").loc["12-lead"]
+    lost = np.sum([[bar.get_width() for bar in bars] for bars in left.containers], axis=0)
+    expected = (
+        0.7 * (1 - table["auroc"] / reference["auroc"])
+        + 0.3 * (table["brier"] - reference["brier"]) / 0.25
+    )
+    np.testing.assert_allclose(lost, expected, atol=1e-12)
+    score = next(line for line in right.lines if line.get_label() == "LRS").get_xdata()
+    np.testing.assert_allclose(score, 1 - expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("plot", "column"),
+    [
+        (figures.plot_answer, "auroc_low"),
+        (figures.plot_differences, "difference_high"),
+        (figures.plot_class_heatmap, "class_name"),
+        (figures.plot_lrs, "brier"),
+        (figures.plot_learning_curves, "validation_auroc"),
+    ],
+)
+def test_a_missing_column_is_named(plot, column, main_table, per_class):
+    table = default_rows(main_table).assign(
+        class_name="MI", seed=0, epoch=1, train_loss=1.0, validation_loss=1.0, validation_auroc=0.5
+    )
+    with pytest.raises(LeadminError, match=f"'{column}'"):
+        plot(table.drop(columns=column))
+    with pytest.raises(LeadminError, match="no rows"):
+        plot(table.iloc[:0])
+
+
+@pytest.mark.parametrize("plot", [figures.plot_lrs, figures.plot_differences])
+def test_two_recipes_at_once_are_refused_where_one_is_shown(plot, main_table):
+    with pytest.raises(LeadminError, match="select one of seed, default"):
+        plot(main_table)
+
+
+# --- figures of a run -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    rng = np.random.default_rng(2)
+    labels = (rng.random((120, 5)) < [0.45, 0.3, 0.3, 0.3, 0.2]).astype(np.uint8)
+    logits = {name: rng.normal(2 * labels, 1.5, (2, 120, 5)) for name in ("seed", "default")}
+    return labels, logits, rng.integers(0, 90, 120)
+
+
+def history() -> pd.DataFrame:
+    rows = []
+    for recipe in ("default", "seed"):
+        for seed in range(2):
+            for epoch in range(1, 6):
+                rows.append(
+                    {
+                        "recipe": recipe, "seed": seed, "fold": 10, "epoch": epoch,
+                        "train_loss": 1 / epoch, "validation_loss": 1.1 / epoch,
+                        "validation_auroc": 0.8 - 0.01 * (epoch - 3 - seed) ** 2,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_learning_curves_mark_the_epoch_whose_weights_are_kept():
+    axes = figures.plot_learning_curves(history(), keeps_last=["default"]).axes
+    marked = [
+        [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 1] for axis in axes
+    ]
+    assert marked == [[], [5, 5], [], [3, 4]]
+
+
+def test_learning_curves_of_many_folds_draw_every_fit():
+    many = pd.concat([history().assign(fold=fold) for fold in range(1, 4)])
+    losses = figures.plot_learning_curves(many).axes[0]
+    assert len(losses.lines) == 2 * 2 * 3  # training and validation, two seeds, three folds
+
+
+def test_roc_curves_carry_the_area_of_the_library(predictions):
+    from sklearn.metrics import roc_auc_score
+
+    labels, logits, patients = predictions
+    figure = figures.plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=20)
+    for column, axis in enumerate(figure.axes[:5]):
+        texts = {text.get_text() for text in axis.texts}
+        for recipe, stack in logits.items():
+            area = np.mean([roc_auc_score(labels[:, column], seed[:, column]) for seed in stack])
+            assert f"{recipe} {area:.3f}" in texts
+
+
+def test_weighted_roc_agrees_with_the_library_on_ties():
+    from sklearn.metrics import roc_curve
+
+    rng = np.random.default_rng(3)
+    truth = rng.random(80) < 0.4
+    score = rng.integers(0, 6, 80).astype(float)
+    weights = rng.integers(0, 3, (4, 80)).astype(float)
+    rates = np.linspace(0, 1, 31)
+    curves = figures._roc(truth, score, weights, rates)
+    for row, drawn in zip(curves, weights, strict=True):
+        false_rate, sensitivity, _ = roc_curve(
+            truth, score, sample_weight=drawn, drop_intermediate=False
+        )
+        np.testing.assert_allclose(row, np.interp(rates, false_rate, sensitivity), atol=1e-12)
+
+
+def test_a_class_that_never_occurs_is_said_and_not_drawn(predictions):
+    labels, logits, patients = predictions
+    labels = labels.copy()
+    labels[:, CLASSES.index("HYP")] = 0
+    figure = figures.plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=5)
+    axis = figure.axes[CLASSES.index("HYP")]
+    assert any("only one class" in text.get_text() for text in axis.texts)
+
+
+def test_reliability_points_are_means_of_equally_filled_bins():
+    rng = np.random.default_rng(4)
+    p = rng.random(800)
+    y = (rng.random(800) < p).astype(float)
+    table = figures._reliability(p, y, n_seeds=2, n_bins=8)
+    np.testing.assert_allclose(table["observed"].mean(), y.mean())
+    np.testing.assert_allclose(table["predicted"].mean(), p.mean())
+    assert (np.diff(table["predicted"]) > 0).all()
+    from scipy.stats import binomtest
+
+    # Wilson's interval at the number of records, half the number of predictions of two seeds
+    hits = round(table["observed"][3] * 50)
+    exact = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
+    half = np.repeat([1.0, 0.0], [2 * hits, 100 - 2 * hits])
+    even = figures._reliability(np.full(100, 0.3), half, n_seeds=2, n_bins=1)
+    assert (even["low"][0], even["high"][0]) == pytest.approx((exact.low, exact.high), abs=1e-6)
+
+
+def test_calibration_takes_probabilities_only(predictions):
+    labels, logits, _ = predictions
+    with pytest.raises(LeadminError, match="probabilities"):
+        figures.plot_calibration(labels, logits)
+    probabilities = {name: 1 / (1 + np.exp(-values)) for name, values in logits.items()}
+    assert len(figures.plot_calibration(labels, probabilities).axes) == 12
+
+
+def test_scores_of_another_shape_are_refused(predictions):
+    labels, logits, patients = predictions
+    with pytest.raises(LeadminError, match="shape"):
+        figures.plot_roc(labels[:50], logits, patients[:50], np.random.default_rng(0))
+
+
+# --- figures of the data --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def records():
+    rng = np.random.default_rng(5)
+    labels = (rng.random((400, 5)) < [0.4, 0.2, 0.2, 0.2, 0.1]).astype(np.uint8)
+    fold = rng.integers(1, 11, 400).astype(np.int8)
+    age = rng.uniform(18, 95, 400).astype(np.float32)
+    age[age > 89], age[:5] = 300, np.nan
+    sex = rng.integers(-1, 2, 400).astype(np.int8)
+    return labels, fold, age, sex
+
+
+def test_prevalence_bars_are_the_counts(records):
+    labels = records[0]
+    axis = figures.plot_prevalence({"any": labels, "likelihood50": labels * 0}).axes[0]
+    widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
+    assert widths == [labels.sum(axis=0).tolist(), [0] * 5]
+
+
+def test_cooccurrence_writes_pairs_and_on_the_diagonal_those_alone(records):
+    labels = records[0].astype(int)
+    axis = figures.plot_cooccurrence({"any": labels}).axes[0]
+    written = np.array([text.get_text() for text in axis.texts]).reshape(5, 5)
+    assert written[1, 2] == str((labels[:, 1] & labels[:, 2]).sum())
+    assert written[4, 4] == str(((labels.sum(axis=1) == 1) & (labels[:, 4] == 1)).sum())
+
+
+def test_age_pyramid_counts_every_known_record_once(records):
+    _, _, age, sex = records
+    axis = figures.plot_age_sex(age, sex).axes[0]
+    total = sum(abs(bar.get_width()) for bars in axis.containers for bar in bars)
+    known = np.isfinite(age) & (sex >= 0)
+    assert total == known.sum()
+    over = [abs(bars[-1].get_width()) for bars in axis.containers]
+    assert over == [((age > 89) & (sex == code)).sum() for code in (0, 1)]
+    assert f"{(~known).sum()} records" in axis.get_title(loc="left")
+
+
+def test_folds_count_patients_apart_from_records(records):
+    labels, fold, _, _ = records
+    patients = np.arange(400) // 2
+    axis = figures.plot_folds(fold, patients, labels).axes[0]
+    shown = [[bar.get_height() for bar in bars] for bars in axis.containers]
+    assert shown[0] == [(fold == number).sum() for number in range(1, 11)]
+    assert shown[1] == [np.unique(patients[fold == number]).size for number in range(1, 11)]
+
+
+def test_quality_cells_count_marked_records(records):
+    labels = records[0]
+    flags = pd.DataFrame({"a_rule": np.arange(400) < 100, "never": np.zeros(400, dtype=bool)})
+    axis = figures.plot_quality(flags, labels).axes[0]
+    written = [text.get_text() for text in axis.texts]
+    assert written[0] == "100 (25%)"
+    assert written[6:] == ["0"] * 6
+    with pytest.raises(LeadminError, match="n_rules"):
+        figures.plot_quality(flags.iloc[:-1], labels)
+
+
+def test_every_data_figure_draws(records):
+    labels = records[0]
+    rng = np.random.default_rng(6)
+    shares = pd.DataFrame(
+        rng.uniform(-0.1, 1, (2, 12)), index=["2-lead-I-II", "I,V2"], columns=LEADS
+    )
+    for figure in (
+        figures.plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
+        figures.plot_principal_spread(np.geomspace(500, 0.3, 12)),
+        figures.plot_amplitudes(rng.random((400, 12)), labels),
+        figures.plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
+        figures.plot_variance_explained(shares),
+    ):
+        figure.draw_without_rendering()
+        assert to_hex(figure.get_facecolor()) == "#ffffff"
+    with pytest.raises(LeadminError, match="V6"):
+        figures.plot_variance_explained(shares.drop(columns="V6"))
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+def test_a_figure_written_twice_is_the_same_file(tmp_path, ending, main_table):
+    paths = [tmp_path / f"{name}.{ending}" for name in "ab"]
+    for path in paths:
+        figures.save_figure(figures.plot_answer(main_table), path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in paths]
+
+
+def test_an_unknown_ending_is_refused(tmp_path):
+    with pytest.raises(LeadminError, match=r"\.png, \.pdf or \.svg"):
+        figures.save_figure(Figure(), tmp_path / "figure.bmp")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
+    """Recipes by lightness; classes in the three simulated kinds of colour blindness.
+
+    Matrices: Machado, Oliveira and Fernandes 2009 (doi 10.1109/TVCG.2009.113), severity 1.0, on
+    linear RGB.
+    """
+    kinds = {
+        "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                   [-0.003882, -0.048116, 1.051998]],
+        "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                   [-0.011820, 0.042940, 0.968881]],
+        "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                   [0.004733, 0.691367, 0.303900]],
+    }  # fmt: skip
+
+    def linear(colour: str) -> np.ndarray:
+        channel = np.array(mpl.colors.to_rgb(colour))
+        return np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
+
+    light = [figures._luminance(mpl.colors.to_rgb(c)) for c in figures.RECIPE_COLOURS.values()]
+    assert (max(light) + 0.05) / (min(light) + 0.05) > 2
+    for matrix in kinds.values():
+        seen = [np.clip(np.array(matrix) @ linear(c), 0, 1) ** (1 / 2.2)
+                for c in figures.CLASS_COLOURS.values()]  # fmt: skip
+        for first in range(5):
+            for second in range(first):
+                assert np.linalg.norm(seen[first] - seen[second]) > 0.1
+
+
+def test_every_configuration_has_a_short_label():
+    for name in configurations():
+        label = figures._stacked_leads(name)
+        assert max(map(len, label.split("\n"))) <= 6
+        assert len(resolve(name).leads) == 12 or label.count("\n") <= 2
+
+
+def test_no_figure_needs_a_display_or_a_font_of_the_system(tmp_path: Path):
+    figures.save_figure(figures.plot_electrodes(["1-lead-V2"]), tmp_path / "a.svg")
+    assert "<text" not in (tmp_path / "a.svg").read_text(encoding="utf-8")

@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Make a command print a `LeadminError` on stderr, without a traceback, and exit with 2."""
+    """Make a command print a user's error on stderr, without a traceback, and exit with 2."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -30,6 +30,9 @@ def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except LeadminError as error:
             print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except OSError as error:  # no rights, no space, no such folder
+            print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
             raise typer.Exit(2) from None
 
     return wrapper

@@ -5,6 +5,7 @@ belong to the recipe of a run and are never baked in.
 """
 
 import hashlib
+import io
 import json
 import re
 import time
@@ -413,6 +414,71 @@ def _write_receipt(report: PrepareReport, receipt: Mapping[str, Any]) -> None:
     write_json(_receipt_path(report.target), content)
 
 
+class _SteadyFile(io.RawIOBase):
+    """A file under HDF5 that keeps a failure to itself until it is asked.
+
+    The HDF5 library may crash the whole process when a write fails, for instance on a full disk,
+    and it still tries to write while it cleans up. So the first failure is kept here, the library
+    is told that all is well, and the failure is raised once it has let go of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._failure: OSError | None = None
+
+    def raise_failure(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+        if exception[0] is None:
+            self.raise_failure()
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while len(left) and self._failure is None:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))  # what could not be written reads as zero
+        self._file.readinto(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return size or 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 @dataclass(frozen=True)
 class _Source:
     """An opened source and what its tables say."""
@@ -445,14 +511,15 @@ def _write(
     signal_hash = hashlib.sha256()
     with (
         atomic_path(target) as temporary,
+        _SteadyFile(temporary) as stream,
         # From format 1.10 on HDF5 protects its own structure by checksums.
-        h5py.File(temporary, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
+        h5py.File(stream, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
     ):
         stored = file.create_dataset(
             "signals",
             shape=(len(table), len(LEADS), n_samples),
             maxshape=(None, len(LEADS), n_samples),
-            chunks=(max(1, rows_per_block // 2), len(LEADS), n_samples),
+            chunks=(max(1, min(rows_per_block // 2, len(table))), len(LEADS), n_samples),
             dtype="<i2",
         )
         written = 0
@@ -473,6 +540,7 @@ def _write(
                 for member, digest in block.digests:
                     inputs.update(f"{digest} {member}\n".encode())
                 bar.update(count + len(block.failures))
+                stream.raise_failure()
         _report_failures(target, failures, max_failures, len(table))
         stored.resize(written, axis=0)
         rows = np.concatenate(good)

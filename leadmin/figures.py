@@ -266,6 +266,7 @@ def _heatmap(axis: Axes, values: pd.DataFrame | NDArray[Any], **options: Any) ->
         light = _luminance(shade) + 0.05
         on_ink = light / (_luminance(mpl.colors.to_rgb(INK)) + 0.05)
         text.set_color("white" if 1.05 / light > on_ink else INK)
+    axis.grid(visible=False)
     axis.tick_params(length=0)
     axis.tick_params(axis="y", rotation=0)
 
@@ -1837,6 +1838,138 @@ def plot_differences(
         borderaxespad=0.2, columnspacing=1.2, handletextpad=0.5)  # fmt: skip
     if note:
         figure.supxlabel(note, fontsize=8, color=MUTED)
+    return figure
+
+
+def plot_recipe_comparison(
+    comparison: pd.DataFrame, metrics: Sequence[str] = ("auroc", "auroc_HYP", "brier")
+) -> Figure:
+    """Draw what one recipe gains over another under each configuration, metric by metric.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        Columns ``config``, ``metric``, ``difference``, ``difference_low``, ``difference_high``, as
+        :func:`leadmin.evidence.recipe_comparison` gives; optionally ``first_recipe`` and
+        ``second_recipe``, which then stand in the axis label.
+    metrics : sequence of str, default ("auroc", "auroc_HYP", "brier")
+        One panel each. For ``brier`` and ``ece`` less is better, so their axis runs the other way:
+        the better side is always on the right.
+
+    Returns
+    -------
+    Figure
+        Filled where the interval is clear of zero.
+
+    Raises
+    ------
+    LeadminError
+        If a column or a metric is missing.
+    """
+    what = "plot_recipe_comparison"
+    columns = ("config", "metric", "difference", "difference_low", "difference_high")
+    _require(comparison, columns, what)
+    absent = [metric for metric in metrics if metric not in set(comparison["metric"])]
+    if absent:
+        found = ", ".join(map(str, comparison["metric"].unique()))
+        raise LeadminError(f"{what}: no rows of the metric {', '.join(absent)}; there is {found}.")
+    configs = list(dict.fromkeys(comparison["config"]))
+    figure = _figure(0.29 * len(configs) + 1.2)
+    panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
+    for axis, metric in zip(panels, metrics, strict=True):
+        mine = comparison[comparison["metric"] == metric].set_index("config")
+        axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
+        for place, config in enumerate(configs):
+            if config not in mine.index:
+                continue
+            value, low, high = mine.loc[config, list(columns[2:])].to_numpy(dtype=float)
+            clear = low > 0 or high < 0
+            axis.plot(
+                [low, high],
+                [place] * 2,
+                color=OKABE_ITO["blue"],
+                linewidth=1.6,
+                solid_capstyle="butt",
+                zorder=2,
+            )
+            axis.plot(
+                value,
+                place,
+                "o",
+                color=OKABE_ITO["blue"],
+                markersize=6,
+                zorder=3,
+                markeredgewidth=1.4,
+                markerfacecolor=OKABE_ITO["blue"] if clear else "white",
+            )
+        if metric.split("_")[0] in ("brier", "ece"):
+            axis.invert_xaxis()
+        axis.grid(axis="y", visible=False)
+        axis.grid(axis="x", visible=True)
+        axis.tick_params(axis="y", length=0)
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+        axis.set_title(_metric_name(metric))
+    panels[0].set_yticks(range(len(configs)), configs)
+    panels[0].set_ylim(len(configs) - 0.4, -0.6)
+    label = "difference (95% interval)"
+    if {"first_recipe", "second_recipe"} <= set(comparison.columns):
+        label = (
+            "{first_recipe} minus {second_recipe}".format(**comparison.iloc[0]) + " (95% interval)"
+        )
+    figure.supxlabel(f"{label}; better to the right, filled: interval clear of 0", fontsize=9)
+    return figure
+
+
+def _metric_name(metric: str) -> str:
+    """Write a metric's name as prose does: ``auroc_HYP`` becomes "AUROC, HYP"."""
+    name, _, of_class = metric.partition("_")
+    known = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE", "f1": "F1"}
+    return f"{known.get(name, name)}, {of_class or 'macro'}"
+
+
+def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
+    """Draw every pair of configurations: the difference in macro AUROC, and whether it is clear.
+
+    Parameters
+    ----------
+    matrix : DataFrame
+        Columns ``first``, ``second``, ``difference`` (first minus second), ``p_bh``: one row an
+        unordered pair, as :func:`leadmin.evidence.pairwise_matrix` gives.
+    level : float, default 0.05
+        A pair whose corrected p lies below it is written in bold.
+
+    Returns
+    -------
+    Figure
+        A lower triangle: row minus column.
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing or the table is empty.
+    """
+    _require(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
+    configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
+    values = pd.DataFrame(np.nan, index=configs[1:], columns=configs[:-1])
+    clear = pd.DataFrame(False, index=values.index, columns=values.columns)
+    for row in matrix.to_dict("records"):
+        first, second = configs.index(row["first"]), configs.index(row["second"])
+        later, earlier = configs[max(first, second)], configs[min(first, second)]
+        sign = 1.0 if first > second else -1.0
+        values.loc[later, earlier] = sign * float(row["difference"])
+        clear.loc[later, earlier] = bool(row["p_bh"] < level)
+    texts = values.map(lambda value: f"{value:+.3f}".replace("-", "−")).to_numpy()
+    reach = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
+    figure = _figure(0.33 * len(values) + 1.5)
+    axis = figure.subplots()
+    missing = values.isna().to_numpy()
+    _heatmap(axis, values, mask=missing, cmap=LOSS_MAP.reversed(), vmin=-reach, vmax=reach,
+             annot=texts, cbar_kws={"label": "macro AUROC, row minus column"})  # fmt: skip
+    for text, marked in zip(axis.texts, clear.to_numpy()[~missing], strict=True):
+        text.set_fontweight("bold" if marked else "normal")
+    axis.set(xlabel=f"bold: corrected p < {level:g}", ylabel="")
+    axis.set_xticks(axis.get_xticks(), values.columns, rotation=35, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
     return figure
 
 

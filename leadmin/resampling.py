@@ -318,19 +318,6 @@ def percentile_interval(
     return float(low), float(high)
 
 
-def reflected_interval(
-    estimate: float, replicates: NDArray[np.float64], level: float = 0.95
-) -> tuple[float, float]:
-    """Two-sided basic bootstrap interval: the percentile interval mirrored at the estimate.
-
-    For a statistic that resampling pushes to one side, such as a mean absolute gap, which noise can
-    only enlarge: the replicates then lie above the estimate by as much as the estimate lies above
-    the truth, and mirroring takes that out. Bounds below zero are set to zero.
-    """
-    low, high = percentile_interval(replicates, level)
-    return max(0.0, 2 * estimate - high), max(0.0, 2 * estimate - low)
-
-
 def bca_interval(
     estimate: float,
     replicates: NDArray[np.float64],

@@ -462,10 +462,13 @@ def _markdown_subgroups(evidence: Evidence, table: pd.DataFrame) -> list[str]:
     parts = ["## Subgroups, macro AUROC"] if len(table) else []
     for recipe in evidence.recipes if len(table) else ():
         rows = table[table["recipe"] == recipe]
+        # one line says that a subgroup is too small, whatever the leads
+        first_of_subgroup = ~rows.duplicated(["grouping", "subgroup"])
+        rows = rows[rows["enough"] | first_of_subgroup]
         shown = pd.DataFrame(
             {
                 "Subgroup": rows["grouping"] + ": " + rows["subgroup"],
-                "Configuration": rows["config"],
+                "Configuration": rows["config"].where(rows["enough"], "any (too few)"),
                 "Records": rows["n_records"],
                 "Patients": rows["n_patients"],
                 "Fewest positives": rows["fewest_positives"],

@@ -1,42 +1,13 @@
 """Synthetic runs with known properties, for the tests of the evidence layer."""
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from leadmin.leads import configurations
+from leadmin.study import Predictions, Run
 
-@dataclass(frozen=True)
-class Predictions:
-    record_id: np.ndarray
-    patient_id: np.ndarray
-    fold: np.ndarray
-    labels: np.ndarray
-    logits: dict
-
-
-@dataclass(frozen=True)
-class Run:
-    config: str
-    leads: tuple
-    recipes: tuple
-    seeds: tuple
-    validation: Predictions
-    test: Predictions
-
-
-CONFIGURATIONS = {
-    "12-lead": ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"),
-    "6-lead-limb": ("I", "II", "III", "aVR", "aVL", "aVF"),
-    "3-lead-I-II-V2": ("I", "II", "V2"),
-    "3-lead-I-II-III": ("I", "II", "III"),
-    "3-lead-II-V2-V5": ("II", "V2", "V5"),
-    "2-lead-I-II": ("I", "II"),
-    "2-lead-II-V2": ("II", "V2"),
-    "1-lead-II": ("II",),
-    "1-lead-V5": ("V5",),
-    "1-lead-I": ("I",),
-    "1-lead-V2": ("V2",),
-}
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
 STRENGTH = {
     "12-lead": 2.0,
@@ -101,6 +72,33 @@ def synthetic_runs(
                 ).astype(np.float32)
             both.append(Predictions(record_id, patient, fold, labels, logits))
         runs[config] = Run(
-            config, CONFIGURATIONS[config], recipes, tuple(range(n_seeds)), both[0], both[1]
+            config=config,
+            leads=configurations()[config].leads,
+            recipes=tuple(recipes),
+            seeds={recipe: tuple(range(n_seeds)) for recipe in recipes},
+            validation=both[0],
+            test=both[1],
+            metrics={},
+            history=pd.DataFrame(),
+            folder=Path(config),
         )
     return runs
+
+
+# Ovarian cancer data of DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845: albumin,
+# total protein, K-G score (lower is better) and the outcome of surgery, for the 43 patients with all
+# three tests, as the SAS/STAT documentation of PROC LOGISTIC reprints them.
+_DELONG_ROWS = """
+3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
+1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
+4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
+3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
+3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
+3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
+3.6 6.6 5 1
+"""
+_table = np.array(_DELONG_ROWS.split(), dtype=float).reshape(-1, 4)
+DELONG_1988 = (
+    _table[:, 3].astype(int),
+    np.stack([_table[:, 0], 10 - _table[:, 2], _table[:, 1]]),
+)

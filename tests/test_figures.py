@@ -307,6 +307,38 @@ def test_lrs_bars_add_up_to_what_the_score_lost(main_table):
     np.testing.assert_allclose(score, 1 - expected, atol=1e-12)
 
 
+@pytest.fixture(scope="module")
+def comparison() -> pd.DataFrame:
+    rows = [
+        {"config": config, "metric": metric, "difference": gain, "difference_low": gain - 0.02,
+         "difference_high": gain + 0.02, "first_recipe": "default", "second_recipe": "seed"}
+        for config, gain in (("12-lead", 0.03), ("1-lead-I", 0.01))
+        for metric in ("auroc", "brier")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_recipe_comparison_fills_what_is_clear_of_zero(comparison):
+    figure = figures.plot_recipe_comparison(comparison, ["auroc", "brier"])
+    auroc, brier = figure.axes
+    points = [line for line in auroc.lines if line.get_marker() == "o"]
+    assert [to_hex(line.get_markerfacecolor()) != "#ffffff" for line in points] == [True, False]
+    assert auroc.get_xlim()[0] < auroc.get_xlim()[1]
+    assert brier.get_xlim()[0] > brier.get_xlim()[1]  # less is better, better is right
+    with pytest.raises(LeadminError, match="auroc_HYP"):
+        figures.plot_recipe_comparison(comparison)
+
+
+def test_pairs_are_row_minus_column_and_bold_where_clear():
+    matrix = pd.DataFrame(
+        {"first": ["a", "a", "b"], "second": ["b", "c", "c"], "difference": [0.01, 0.03, 0.02],
+         "p_bh": [0.2, 0.001, 0.2]}
+    )  # fmt: skip
+    axis = figures.plot_pairwise(matrix).axes[0]
+    written = [(text.get_text(), text.get_fontweight()) for text in axis.texts]
+    assert written == [("−0.010", "normal"), ("−0.030", "bold"), ("−0.020", "normal")]
+
+
 @pytest.mark.parametrize(
     ("plot", "column"),
     [
@@ -315,11 +347,22 @@ def test_lrs_bars_add_up_to_what_the_score_lost(main_table):
         (figures.plot_class_heatmap, "class_name"),
         (figures.plot_lrs, "brier"),
         (figures.plot_learning_curves, "validation_auroc"),
+        (figures.plot_recipe_comparison, "metric"),
+        (figures.plot_pairwise, "p_bh"),
     ],
 )
 def test_a_missing_column_is_named(plot, column, main_table, per_class):
     table = default_rows(main_table).assign(
-        class_name="MI", seed=0, epoch=1, train_loss=1.0, validation_loss=1.0, validation_auroc=0.5
+        class_name="MI",
+        seed=0,
+        epoch=1,
+        train_loss=1.0,
+        validation_loss=1.0,
+        validation_auroc=0.5,
+        metric="auroc",
+        first="a",
+        second="b",
+        p_bh=1.0,
     )
     with pytest.raises(LeadminError, match=f"'{column}'"):
         plot(table.drop(columns=column))

@@ -1,0 +1,337 @@
+"""The study's tables: right values, paired, and verdicts that can fall either way."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from evidence_fixtures import STRENGTH, synthetic_runs
+
+from leadmin import evidence as ev
+from leadmin import metrics
+from leadmin.errors import LeadminError
+from leadmin.leads import configurations
+from leadmin.ptbxl import CLASSES
+
+GOLDEN = Path(__file__).parent / "golden" / "seed_sweep_single_seed.csv"
+
+
+@pytest.fixture(scope="module")
+def runs():
+    return synthetic_runs(500)
+
+
+@pytest.fixture(scope="module")
+def evidence(runs):
+    return ev.gather(runs, n_resamples=400, seed=0)
+
+
+def subset(runs, *configs):
+    return {config: runs[config] for config in configs}
+
+
+def test_main_table_holds_the_mean_over_seeds_of_the_metrics(runs, evidence):
+    table = ev.main_table(evidence).set_index("config")
+    assert list(table.index) == list(configurations())
+    for config in ("12-lead", "1-lead-V2"):
+        run, row = runs[config], table.loc[config]
+        per_seed = []
+        for k in range(2):
+            cut = metrics.thresholds(
+                run.validation.labels, metrics.probabilities(run.validation.logits["default"][k])
+            )
+            p = metrics.probabilities(run.test.logits["default"][k])
+            per_seed.append(metrics.summary(run.test.labels, p, cut))
+        for name in ("auroc", "f1", "f1_half", "brier", "ece", "specificity_at_95_sensitivity"):
+            expected = np.mean([one[name] for one in per_seed])
+            assert row[name] == pytest.approx(expected, abs=1e-9), (config, name)
+        seeds = [one["auroc"] for one in per_seed]
+        assert row["auroc_seed_sd"] == pytest.approx(np.std(seeds, ddof=1))
+        assert (row["n_records"], row["n_seeds"]) == (500, 2)
+        assert row["n_patients"] == len(np.unique(run.test.patient_id)) < 500
+        assert row["n_leads"] == len(run.leads)
+
+
+def test_every_interval_holds_its_value(evidence):
+    table = ev.main_table(evidence)
+    names = [c.removesuffix("_low") for c in table.columns if c.endswith("_low")]
+    assert {"auroc", "f1", "brier", "lrs", "retention", "difference"} <= set(names)
+    for name in names:
+        shown = table[table[f"{name}_low"].notna()]
+        assert len(shown) >= 10
+        assert (shown[f"{name}_low"] <= shown[name] + 1e-12).all(), name
+        assert (shown[name] <= shown[f"{name}_high"] + 1e-12).all(), name
+        reduced = table[table["config"] != "12-lead"]
+        assert (reduced[f"{name}_low"] < reduced[f"{name}_high"]).all(), name
+
+
+def test_what_is_relative_to_twelve_leads(evidence):
+    table = ev.main_table(evidence).set_index("config")
+    full = table.loc["12-lead"]
+    assert (full["lrs"], full["retention"], full["difference"]) == (1, 1, 0)
+    assert full["lrs_low"] == full["lrs_high"] == 1
+    assert math.isnan(full["difference_p"])
+    for config in table.index[1:]:
+        row = table.loc[config]
+        assert row["difference"] == pytest.approx(row["auroc"] - full["auroc"], abs=1e-12)
+        assert row["lrs"] == pytest.approx(
+            metrics.lrs(row["auroc"], row["brier"], full["auroc"], full["brier"])
+        )
+        assert row["difference_p_holm"] >= row["difference_p"]
+        assert row["non_inferior"] == (row["difference_low"] > -0.01)
+
+
+def test_differences_are_paired(evidence):
+    """Errors that both sides share cancel, so the paired interval is the narrower one."""
+    table = ev.main_table(evidence).set_index("config")
+    row, full = table.loc["3-lead-I-II-V2"], table.loc["12-lead"]
+    unpaired = math.hypot(
+        row["auroc_high"] - row["auroc_low"], full["auroc_high"] - full["auroc_low"]
+    )
+    assert row["difference_high"] - row["difference_low"] < 0.6 * unpaired
+
+
+def test_same_seed_same_tables_other_seed_other_intervals(runs):
+    few = subset(runs, "12-lead", "1-lead-II")
+    first, again, other = (ev.main_table(few, n_resamples=100, seed=s) for s in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, again)
+    assert (first["auroc"] == other["auroc"]).all()
+    assert (first["auroc_low"] != other["auroc_low"]).all()
+
+
+def test_a_configuration_does_not_depend_on_its_company(runs, evidence):
+    alone = ev.main_table(subset(runs, "1-lead-II"), n_resamples=400, seed=0).iloc[0]
+    among = ev.main_table(evidence).set_index("config").loc["1-lead-II"]
+    assert alone["auroc_low"] == among["auroc_low"]
+    assert math.isnan(alone["lrs"])
+    assert math.isnan(alone["difference_p_holm"])
+
+
+def test_mapping_and_list_of_runs_are_the_same(runs):
+    few = subset(runs, "12-lead", "1-lead-I")
+    pd.testing.assert_frame_equal(
+        ev.main_table(few, n_resamples=50), ev.main_table(list(few.values()), n_resamples=50)
+    )
+
+
+def test_per_class_table(runs, evidence):
+    table = ev.per_class_table(evidence, "seed")
+    assert len(table) == 55
+    assert set(table["recipe"]) == {"seed"}
+    run = runs["2-lead-I-II"]
+    rows = table[table["config"] == "2-lead-I-II"].set_index("class")
+    assert list(rows.index) == list(CLASSES)
+    expected = np.mean([metrics.auroc(run.test.labels, x) for x in run.test.logits["seed"]], axis=0)
+    np.testing.assert_allclose(rows["auroc"], expected, atol=1e-12)
+    np.testing.assert_array_equal(rows["n_positive"], run.test.labels.sum(axis=0))
+    macro = ev.main_table(evidence, "seed").set_index("config").loc["2-lead-I-II", "auroc"]
+    assert rows["auroc"].mean() == pytest.approx(macro, abs=1e-12)
+
+
+def test_recipe_comparison_is_paired_and_signed(evidence):
+    table = ev.recipe_comparison(evidence)
+    assert len(table) == 11 * 9
+    rows = table[table["metric"] == "auroc"].set_index("config")
+    default, seed = (
+        ev.main_table(evidence, recipe).set_index("config")["auroc"]
+        for recipe in ("default", "seed")
+    )
+    np.testing.assert_allclose(rows["difference"], default - seed, atol=1e-12)
+    # the fixture makes the second recipe weaker throughout
+    assert (rows["difference"] > 0).all()
+    swapped = ev.recipe_comparison(evidence, "seed", "default")
+    rows_swapped = swapped[swapped["metric"] == "auroc"].set_index("config")
+    np.testing.assert_allclose(rows_swapped["difference"], -rows["difference"], atol=1e-12)
+    np.testing.assert_allclose(rows_swapped["difference_low"], -rows["difference_high"], atol=1e-12)
+    hyp = table[(table["metric"] == "auroc_HYP") & (table["config"] == "12-lead")].iloc[0]
+    per_class = ev.per_class_table(evidence).set_index(["config", "class"])
+    assert hyp["first"] == per_class.loc[("12-lead", "HYP"), "auroc"]
+
+
+def test_pairwise_matrix_has_every_pair_once(evidence):
+    table = ev.pairwise_matrix(evidence)
+    assert len(table) == 55
+    assert (
+        len({frozenset(pair) for pair in zip(table["first"], table["second"], strict=True)}) == 55
+    )
+    assert (table["p_bh"] >= table["p"] - 1e-12).all()
+    assert (table["smallest_resolvable"] > 0).all()
+    row = table[(table["first"] == "6-lead-limb") & (table["second"] == "1-lead-V2")].iloc[0]
+    assert row["difference"] > 0
+    assert row["p"] < 0.01
+
+
+def test_intervals_with_seeds_are_wider_and_cover():
+    """Estimate and seeds drawn from a known world: 95% must mean 95%, also with three seeds."""
+    rng = np.random.default_rng(0)
+    covered = covered_without = 0
+    n, n_seeds, sampling, between = 1500, 3, 0.006, 0.009
+    for _ in range(n):
+        centre = rng.normal(0, sampling)
+        seeds = centre + rng.normal(0, between, n_seeds)
+        estimate = ev.Estimate(
+            seeds.mean(), seeds.mean() + rng.normal(0, sampling, 200), np.empty(0)
+        )
+        variance = (seeds.var(ddof=1) / n_seeds, n_seeds - 1)
+        found = ev._with_seeds("x", estimate, [variance])
+        covered += found["x_low_with_seeds"] <= 0 <= found["x_high_with_seeds"]
+        low, high = estimate.interval()
+        covered_without += low <= 0 <= high
+    assert 0.93 <= covered / n <= 0.98
+    assert covered_without / n < 0.90
+
+
+def test_pooled_folds_bring_the_within_fold_auroc():
+    pooled = synthetic_runs(400, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))
+    for run in pooled.values():
+        # networks of different folds on different scales
+        run.test.logits["default"] += (run.test.fold[:, None] % 2 * 3).astype(np.float32)
+    row = ev.main_table(pooled, n_resamples=200).iloc[0]
+    assert row["auroc_within_fold"] > row["auroc"] + 0.02
+    assert row["auroc_within_fold_low"] < row["auroc_within_fold"] < row["auroc_within_fold_high"]
+    holdout = synthetic_runs(400, 1, ("default",), {"12-lead": 2.0})
+    assert "auroc_within_fold" not in ev.main_table(holdout, n_resamples=50)
+
+
+# --- key findings -------------------------------------------------------------------------------
+
+
+def findings(strength, n_records=900, hyp_factor=0.6, recipe="default"):
+    made = synthetic_runs(n_records, 1, (recipe,), STRENGTH | strength, 4, hyp_factor=hyp_factor)
+    return ev.key_findings(made, recipe, n_resamples=500).set_index("part")
+
+
+def test_key_findings_can_all_be_supported():
+    table = findings(
+        {"3-lead-I-II-V2": 2.05, "1-lead-II": 1.5, "1-lead-V2": 0.8},
+        n_records=3000,
+        hyp_factor=0.45,
+    )
+    for part in ("1a", "2a", "2b", "3a", "3b", "3c", "4a"):
+        assert table.loc[part, "verdict"] == "supported", table.loc[part, "statement"]
+    assert (table.loc[["2a", "2b"], "finding_verdict"] == "supported").all()
+
+
+def test_key_findings_can_all_be_refuted():
+    table = findings(
+        {
+            "3-lead-I-II-V2": 1.4,
+            "1-lead-II": 0.6,
+            "1-lead-V2": 1.6,
+        },
+        hyp_factor=1.4,
+    )
+    for part in ("1a", "2a", "2b", "3a", "3b", "3c", "4a"):
+        assert table.loc[part, "verdict"] == "not supported", table.loc[part, "statement"]
+
+
+def test_key_findings_can_stay_open():
+    table = findings({"3-lead-I-II-V2": 1.93}, n_records=90)
+    assert table.loc["1a", "verdict"] == "undecidable on these data"
+    assert table.loc["1a", "smallest_resolvable"] > 0.01
+    assert "undecidable" in table.loc["1a", "statement"]
+
+
+def test_statement_carries_the_numbers_of_its_row():
+    table = findings({})
+    for _, row in table.iterrows():
+        assert ev.shown(row["effect"], row["shown_as"]) in row["statement"]
+        assert ev.shown(row["low"], row["shown_as"]) in row["statement"]
+        assert row["statement"].endswith(f"{row['verdict']}.")
+
+
+def test_missing_runs_leave_a_finding_open(runs):
+    table = ev.key_findings(subset(runs, "12-lead", "6-lead-limb"), n_resamples=60)
+    table = table.set_index("part")
+    assert math.isnan(table.loc["1a", "effect"])
+    assert table.loc["1a", "verdict"] == "undecidable on these data"
+    assert "lacks a run" in table.loc["1a", "statement"]
+    assert not math.isnan(table.loc["4a", "effect"])
+    # only two questions could be asked, so Holm corrects for two
+    assert table.loc["4a", "p_holm"] <= 2 * table.loc["4a", "p"] + 1e-12
+
+
+def test_retention_close_to_93_percent_is_an_equivalence_question():
+    question = next(q for q in ev.QUESTIONS if q.part == "3a")
+    np.testing.assert_allclose(question.inside([0.90, 0.91, 0.93, 0.96]), [-0.01, 0, 0.02, -0.01])
+    assert question.threshold == "between 91.0% and 95.0%"
+
+
+def test_what_the_original_reported_is_what_its_table_says():
+    """The figures quoted beside each question, recomputed from the published sweep."""
+    sweep = pd.read_csv(GOLDEN, comment="#").set_index("Config")
+    quoted = {q.part: q.original for q in ev.QUESTIONS}
+    auroc, kept = sweep["AUROC"], sweep["Retention"]
+
+    def quotes(part, *values):
+        return all(value in quoted[part] for value in values)
+
+    assert quotes("1a", f"{kept['3-lead-I-II-V2']}%", f"{auroc['3-lead-I-II-V2']:.3f}")
+    assert quotes("1a", f"{auroc['12-lead']:.3f}")
+    assert quotes("2a", f"{auroc['3-lead-I-II-V2']:.3f}", f"{auroc['6-lead-limb']:.3f}")
+    assert quotes("2b", f"{auroc['3-lead-I-II-III']:.3f}")
+    assert quotes("3a", *(f"{kept[c]}%" for c in ("1-lead-II", "1-lead-V5", "1-lead-I")))
+    assert quotes("3b", f"{auroc['1-lead-II']:.3f}", f"{auroc['1-lead-V5']:.3f}")
+    assert quotes("3c", f"{auroc['1-lead-V2']:.3f}", f"{auroc['1-lead-I']:.3f}")
+    reduced = sweep.drop("12-lead")[list(CLASSES)]
+    assert (reduced.idxmin(axis=1) == "HYP").sum() == 9
+    assert quotes("4a", "nine of the ten")
+    loss = (sweep.loc["12-lead", list(CLASSES)].astype(float) - reduced).mean()
+    assert loss.idxmax() == "MI"
+    assert quotes("4b", f"HYP lost {loss['HYP']:.3f}", f"MI {loss['MI']:.3f}")
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+def test_no_runs_two_runs_of_one_name_and_unknown_recipe_are_refused(runs):
+    with pytest.raises(LeadminError, match="no finished runs"):
+        ev.gather([])
+    with pytest.raises(LeadminError, match="1-lead-II"):
+        ev.gather([runs["1-lead-II"], runs["1-lead-II"]])
+    with pytest.raises(LeadminError, match="it has default, seed"):
+        ev.main_table(subset(runs, "12-lead"), "sead", n_resamples=20)
+
+
+@pytest.mark.parametrize("field", ["record_id", "patient_id", "labels", "fold"])
+def test_runs_on_other_records_are_refused(runs, field):
+    test = runs["1-lead-II"].test
+    changed = getattr(test, field).copy()
+    changed.flat[3] = 1 - changed.flat[3]
+    other = dataclasses.replace(
+        runs["1-lead-II"], test=dataclasses.replace(test, **{field: changed})
+    )
+    with pytest.raises(LeadminError, match=f"their {field} differ"):
+        ev.gather([runs["12-lead"], other])
+
+
+def test_logits_of_another_shape_are_refused(runs):
+    test = runs["1-lead-II"].test
+    cut = dataclasses.replace(test, logits=test.logits | {"seed": test.logits["seed"][:, :-1]})
+    other = dataclasses.replace(runs["1-lead-II"], test=cut)
+    with pytest.raises(LeadminError, match=r"'1-lead-II', recipe 'seed': test logits"):
+        ev.gather([other])
+
+
+def test_failed_training_is_named(runs):
+    run = synthetic_runs(60, 1, ("default",), {"12-lead": 1.0})["12-lead"]
+    run.test.logits["default"][0, 5, 1] = np.nan
+    with pytest.raises(LeadminError, match="NaN"):
+        ev.gather([run], n_resamples=20)
+
+
+def test_unknown_interval_method_is_refused(evidence):
+    with pytest.raises(LeadminError, match="bca"):
+        evidence.get("12-lead", "default").macro("auroc").interval(method="bootstrap-t")
+
+
+def test_percentile_and_bca_intervals_are_close_for_auroc(evidence):
+    estimate = evidence.get("3-lead-I-II-V2", "default").macro("auroc")
+    np.testing.assert_allclose(
+        estimate.interval(),
+        estimate.interval(method="bca"),
+        atol=0.25 * estimate.standard_error * 4,
+    )
+    assert estimate.interval() != estimate.interval(method="bca")

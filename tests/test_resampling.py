@@ -1,0 +1,321 @@
+"""The bootstrap over patients against plain loops, and its statistics against scipy."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from evidence_fixtures import DELONG_1988
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+from sklearn import metrics as sk
+
+from leadmin import metrics, resampling
+from leadmin.errors import LeadminError
+
+
+@pytest.fixture(scope="module")
+def sample():
+    rng = np.random.default_rng(8)
+    patient = np.repeat(np.arange(150), rng.integers(1, 4, 150))
+    labels = (rng.random((len(patient), 5)) < [0.5, 0.3, 0.3, 0.2, 0.15]).astype(np.uint8)
+    logits = np.round(rng.normal(size=labels.shape) + 1.5 * labels - 1, 1)
+    return patient, labels, metrics.probabilities(logits)
+
+
+def test_weights_are_patients_drawn_with_replacement(sample):
+    patient = sample[0]
+    weights = resampling.patient_weights(patient, 400, np.random.default_rng(0))
+    assert weights.shape == (len(patient), 400)
+    for p in np.unique(patient):
+        assert (weights[patient == p] == weights[patient == p][0]).all()
+    one_record_each = weights[np.unique(patient, return_index=True)[1]]
+    assert (one_record_each.sum(axis=0) == 150).all()
+    # multinomial: mean 1, variance 1 - 1/n
+    assert one_record_each.mean() == 1
+    assert one_record_each.var() == pytest.approx(1 - 1 / 150, rel=0.03)
+
+
+def test_weights_depend_on_the_seed_and_nothing_else(sample):
+    patient = sample[0]
+    first, again, other = (
+        resampling.patient_weights(patient, 20, np.random.default_rng(s)) for s in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    # more resamples extend the same series, so that 100 and 2,000 tell one story
+    longer = resampling.patient_weights(patient, 30, np.random.default_rng(1))
+    np.testing.assert_array_equal(longer[:, :20], first)
+
+
+def test_a_bootstrap_needs_two_patients():
+    with pytest.raises(LeadminError, match="at least two patients"):
+        resampling.patient_weights([7, 7, 7], 10, np.random.default_rng(0))
+
+
+def test_resampled_metrics_equal_metrics_of_the_resampled_records(sample):
+    patient, labels, p = sample
+    cut = np.array([0.5, 0.4, 0.3, 0.3, 0.2])
+    weights = resampling.patient_weights(patient, 70, np.random.default_rng(0))
+    found = resampling.resampled_metrics(labels, p, cut, weights)
+    assert set(found) == set(resampling.METRICS)
+    for b in (0, 1, 63, 64, 69):
+        rows = np.repeat(np.arange(len(patient)), weights[:, b])
+        y, s = labels[rows], p[rows]
+        for c in range(5):
+            expected = {
+                "auroc": sk.roc_auc_score(y[:, c], s[:, c]),
+                "average_precision": sk.average_precision_score(y[:, c], s[:, c]),
+                "f1": sk.f1_score(y[:, c], s[:, c] >= cut[c]),
+                "f1_half": sk.f1_score(y[:, c], s[:, c] >= 0.5, zero_division=0),
+                "brier": sk.brier_score_loss(y[:, c], s[:, c]),
+            }
+            points = metrics.operating_points(y[:, [c]], s[:, [c]])
+            expected |= {name: value[0] for name, value in points.items()}
+            for name, value in expected.items():
+                assert found[name][b, c] == pytest.approx(value, abs=2e-7), (b, c, name)
+
+
+def test_weights_of_one_give_the_point_metrics(sample):
+    _, labels, p = sample
+    cut = np.full(5, 0.4)
+    ones = np.ones((len(labels), 1), dtype=np.uint8)
+    found = resampling.resampled_metrics(labels, p, cut, ones)
+    expected = {
+        "auroc": metrics.auroc(labels, p),
+        "average_precision": metrics.average_precision(labels, p),
+        "f1": metrics.f1(labels, p, cut),
+        "f1_half": metrics.f1(labels, p, 0.5),
+        "brier": metrics.brier(labels, p),
+        "ece": metrics.calibration_error(labels, p),
+        **metrics.operating_points(labels, p),
+    }
+    for name, value in expected.items():
+        # average precision sums float32 shares; everything else is exact
+        tolerance = 1e-6 if name == "average_precision" else 1e-12
+        np.testing.assert_allclose(found[name][0], value, atol=tolerance, err_msg=name)
+
+
+@given(
+    hnp.arrays(np.uint8, 40, elements=st.integers(0, 1)),
+    hnp.arrays(np.int64, 40, elements=st.integers(0, 5)),
+    hnp.arrays(np.uint8, (40, 3), elements=st.integers(0, 4)),
+)
+@settings(max_examples=150, deadline=None)
+def test_weighted_auroc_is_the_auroc_of_repeated_records(labels, scores, weights):
+    found = resampling.weighted_auroc(labels, scores, weights)
+    for b in range(3):
+        y, s = np.repeat(labels, weights[:, b]), np.repeat(scores, weights[:, b])
+        if len(np.unique(y)) < 2:
+            assert math.isnan(found[b])
+        else:
+            assert found[b] == pytest.approx(sk.roc_auc_score(y, s), abs=1e-12)
+    ranked = resampling.rank_metrics(labels, scores, weights)["auroc"]
+    np.testing.assert_array_equal(found, ranked)
+
+
+def test_a_resample_without_the_class_is_undefined():
+    labels, scores = np.array([1, 0, 0, 0]), np.array([0.9, 0.1, 0.2, 0.3])
+    weights = np.array([[0, 1], [1, 1], [2, 1], [1, 1]], dtype=np.uint8)
+    for name, values in resampling.rank_metrics(labels, scores, weights).items():
+        assert math.isnan(values[0]), name
+        assert values[1] == 1, name
+
+
+def test_within_fold_auroc_ignores_differences_of_scale_between_folds():
+    rng = np.random.default_rng(0)
+    fold = np.repeat([1, 2, 3], 200)
+    labels = (rng.random(600) < 0.3).astype(np.uint8)
+    scores = rng.normal(size=600) + 1.5 * labels
+    ones = np.ones((600, 1), dtype=np.uint8)
+    shifted = scores + np.array([0, 5, -5])[fold - 1]
+    within = resampling.within_fold_auroc(labels, shifted, fold, ones)[0]
+    expected = np.mean([sk.roc_auc_score(labels[fold == f], scores[fold == f]) for f in (1, 2, 3)])
+    assert within == pytest.approx(expected, abs=1e-12)
+    assert resampling.weighted_auroc(labels, shifted, ones)[0] < within - 0.1
+
+
+def test_jackknife_leaves_out_whole_patients(sample):
+    patient = sample[0]
+    weights = resampling.jackknife_weights(patient)
+    assert weights.shape[1] == 150
+    assert (weights.sum(axis=0) == len(patient) - np.bincount(patient)).all()
+    grouped = resampling.jackknife_weights(patient, max_groups=10)
+    assert grouped.shape[1] == 10
+    assert ((grouped == 0).sum(axis=1) == 1).all()
+    assert all(len(np.unique(grouped[patient == p], axis=0)) == 1 for p in range(150))
+
+
+def test_intervals_agree_with_scipys_bootstrap():
+    rng = np.random.default_rng(1)
+    values = rng.exponential(size=80)
+    weights = resampling.patient_weights(np.arange(80), 4000, rng).astype(float)
+    replicates = values @ weights / weights.sum(axis=0)
+    left_out = resampling.jackknife_weights(np.arange(80)).astype(float)
+    jackknife = values @ left_out / left_out.sum(axis=0)
+    for method, mine in (
+        ("percentile", resampling.percentile_interval(replicates)),
+        ("BCa", resampling.bca_interval(values.mean(), replicates, jackknife)),
+    ):
+        expected = stats.bootstrap(
+            (values,), np.mean, n_resamples=4000, method=method, rng=np.random.default_rng(2)
+        ).confidence_interval
+        assert mine == pytest.approx(tuple(expected), abs=0.02), method
+    # the exponential mean is skewed: BCa reaches further up than the percentile interval
+    assert (
+        resampling.bca_interval(values.mean(), replicates, jackknife)[1]
+        > (resampling.percentile_interval(replicates)[1])
+    )
+
+
+def test_acceleration_survives_grouping():
+    rng = np.random.default_rng(5)
+    values = rng.exponential(size=3000)
+    replicates = rng.normal(values.mean(), values.std() / np.sqrt(3000), 4000)
+    bounds = []
+    for groups in (3000, 300):
+        w = resampling.jackknife_weights(np.arange(3000), max_groups=groups).astype(float)
+        bounds.append(
+            resampling.bca_interval(values.mean(), replicates, values @ w / w.sum(axis=0))
+        )
+    assert bounds[0] == pytest.approx(bounds[1], abs=5e-4)
+
+
+def test_bca_falls_back_where_it_is_undefined():
+    replicates = np.linspace(1, 2, 101)
+    assert resampling.bca_interval(0.5, replicates, np.ones(10)) == (
+        resampling.percentile_interval(replicates)
+    )
+    constant = resampling.bca_interval(1.0, np.ones(50), np.ones(10))
+    assert constant == (1.0, 1.0)
+    assert all(math.isnan(b) for b in resampling.bca_interval(math.nan, replicates, np.ones(3)))
+
+
+def test_mostly_undefined_replicates_give_no_interval():
+    mostly = np.r_[np.full(60, np.nan), np.arange(40)]
+    assert all(math.isnan(bound) for bound in resampling.percentile_interval(mostly))
+    rarely = np.r_[np.full(4, np.nan), np.arange(96)]
+    assert resampling.percentile_interval(rarely)[0] == pytest.approx(
+        np.quantile(np.arange(96), 0.025)
+    )
+
+
+@given(st.floats(-3, 3))
+@settings(max_examples=60)
+def test_p_value_and_interval_agree(shift):
+    replicates = np.random.default_rng(0).normal(shift, 1, 2000)
+    low, high = resampling.percentile_interval(replicates)
+    p = resampling.bootstrap_p(replicates)
+    if abs(p - 0.05) > 0.002:
+        assert (p < 0.05) == (low > 0 or high < 0)
+    normal = 2 * stats.norm.sf(abs(replicates.mean() / replicates.std()))
+    assert p == pytest.approx(normal, abs=0.04)
+
+
+def test_p_value_is_never_zero_and_symmetric():
+    replicates = np.random.default_rng(0).normal(50, 1, 2000)
+    assert resampling.bootstrap_p(replicates) == pytest.approx(2 / 2001)
+    assert resampling.bootstrap_p(-replicates) == resampling.bootstrap_p(replicates)
+    assert resampling.bootstrap_p(np.zeros(100)) == 1
+    assert math.isnan(resampling.bootstrap_p(np.array([np.nan])))
+
+
+def test_holm_by_hand_and_against_its_definition():
+    np.testing.assert_allclose(
+        resampling.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02], atol=1e-15
+    )
+    with_gap = resampling.holm([0.02, np.nan, 0.01])
+    np.testing.assert_allclose(with_gap, [0.02, np.nan, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.01, 0.2))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, alpha):
+    p = np.array(p_values)
+    order, rejected = np.argsort(p, kind="stable"), np.zeros(len(p), dtype=bool)
+    for step, index in enumerate(order):
+        if p[index] * (len(p) - step) > alpha:
+            break
+        rejected[index] = True
+    np.testing.assert_array_equal(resampling.holm(p) <= alpha, rejected)
+
+
+def test_delong_reproduces_the_example_of_delong_1988():
+    labels, scores = DELONG_1988
+    found = resampling.delong(labels, scores)
+    # areas and standard errors as SAS prints them for the same data
+    np.testing.assert_allclose(found.auroc, [0.7366, 0.7258, 0.6478], atol=5e-5)
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(found.covariance)), [0.0927, 0.1028, 0.1000], atol=5e-5
+    )
+    albumin = found.contrast([1, -1, 0])
+    assert albumin["estimate"] == pytest.approx(0.0108, abs=5e-5)
+    assert albumin["standard_error"] == pytest.approx(0.0953, abs=5e-5)
+    assert albumin["z"] ** 2 == pytest.approx(0.0127, abs=5e-5)
+    assert albumin["p"] == pytest.approx(0.9102, abs=5e-5)
+    protein = found.contrast([0, -1, 1])
+    assert (protein["low"], protein["high"]) == pytest.approx((-0.2830, 0.1271), abs=5e-5)
+    assert protein["p"] == pytest.approx(0.4561, abs=5e-5)
+
+
+def test_fast_delong_equals_its_definition(sample):
+    _, labels, p = sample
+    y, s = labels[:, 0] == 1, np.stack([p[:, 0], p[:, 1]])
+    of_positives, of_negatives = [], []
+    for one in s:
+        kernel = (one[y][:, None] > one[~y]) + 0.5 * (one[y][:, None] == one[~y])
+        of_positives.append(kernel.mean(axis=1))
+        of_negatives.append(kernel.mean(axis=0))
+    expected = np.cov(of_positives) / y.sum() + np.cov(of_negatives) / (~y).sum()
+    np.testing.assert_allclose(resampling.delong(y, s).covariance, expected, atol=1e-14)
+
+
+def test_delong_with_patients_sees_repeated_records():
+    rng = np.random.default_rng(0)
+    labels = (rng.random(200) < 0.4).astype(int)
+    scores = rng.normal(size=200) + labels
+    once = resampling.delong(labels, scores, np.arange(200))
+    twice = resampling.delong(np.tile(labels, 2), np.tile(scores, 2), np.tile(np.arange(200), 2))
+    naive = resampling.delong(np.tile(labels, 2), np.tile(scores, 2))
+    assert twice.auroc == pytest.approx(once.auroc)
+    # copying every record adds nothing, and only the clustered variance knows that
+    assert twice.covariance[0, 0] == pytest.approx(once.covariance[0, 0], rel=0.02)
+    assert naive.covariance[0, 0] == pytest.approx(once.covariance[0, 0] / 2, rel=0.02)
+
+
+def test_delong_and_bootstrap_tell_the_same_story(sample):
+    patient, labels, p = sample
+    weights = resampling.patient_weights(patient, 4000, np.random.default_rng(0))
+    replicates = resampling.weighted_auroc(labels[:, 0], p[:, 0], weights)
+    by_formula = resampling.delong(labels[:, 0], p[:, 0], patient).contrast([1])
+    assert replicates.std() == pytest.approx(by_formula["standard_error"], rel=0.06)
+
+
+def test_delong_needs_both_labels():
+    with pytest.raises(LeadminError, match="3 and 0"):
+        resampling.delong([1, 1, 1], [0.1, 0.2, 0.3])
+
+
+def test_all_resamples_at_once_are_faster_than_a_loop():
+    rng = np.random.default_rng(0)
+    n, n_resamples = 1500, 2000
+    labels = (rng.random((n, 5)) < 0.3).astype(np.uint8)
+    p = metrics.probabilities(rng.normal(size=(n, 5)) + labels)
+    weights = resampling.patient_weights(np.arange(n), n_resamples, rng)
+    started = time.perf_counter()
+    resampling.resampled_metrics(labels, p, np.full(5, 0.5), weights)
+    per_resample = (time.perf_counter() - started) / n_resamples
+    started = time.perf_counter()
+    for b in range(5):
+        rows = np.repeat(np.arange(n), weights[:, b])
+        for c in range(5):
+            y, s = labels[rows, c], p[rows, c]
+            sk.roc_auc_score(y, s)
+            sk.average_precision_score(y, s)
+            sk.f1_score(y, s >= 0.5)
+            sk.brier_score_loss(y, s)
+            sk.roc_curve(y, s)
+    looped = (time.perf_counter() - started) / 5
+    # benchmarks/resampling.py measures some fifty times; the test leaves room for a busy machine
+    assert looped > 10 * per_resample

@@ -9,6 +9,7 @@ References
    230 (2019).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 
 from leadmin import metrics, resampling
 from leadmin.errors import LeadminError
@@ -78,24 +81,28 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
     nothing = float("nan")
     if len(np.unique(y)) < 2:
         return CalibrationLine(nothing, nothing, nothing)
-    offset = _newton(y, np.ones((len(y), 1)), np.array([0.0]), x)[0]
+    # the mean probability grows with the offset, so the root is bracketed
+    offset = float(brentq(lambda o: float(np.mean(expit(x + o) - y)), -100, 100, xtol=1e-12))
     if np.ptp(x) == 0:
-        return CalibrationLine(nothing, nothing, float(offset))
-    design = np.column_stack([np.ones(len(x)), x])
-    intercept, slope = _newton(y, design, np.array([0.0, 1.0]), np.zeros(len(x)))
-    if not np.isfinite(slope) or abs(slope) > STEEPEST:
+        return CalibrationLine(nothing, nothing, offset)
+    model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # separated classes end in a slope that is refused below
+        model.fit(x[:, None], y)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if not np.isfinite(slope) or abs(slope) > STEEPEST or _separates(x, y):
         intercept = slope = nothing
-    return CalibrationLine(float(slope), float(intercept), float(offset))
+    return CalibrationLine(slope, intercept, offset)
 
 
 def resampled_calibration(
     labels: ArrayLike, logits: ArrayLike, line: CalibrationLine, weights: Weights
 ) -> dict[str, NDArray[np.float64]]:
-    """Calibration slope and offset under many record weights, one Newton step from the estimate.
+    """Calibration slope and offset under many record weights, without refitting.
 
-    The step solves the weighted score equations linearised at the estimate for all resamples by two
-    matrix products, where refitting would take as many regressions as there are resamples. The
-    error of the shortcut is an order smaller than the sampling error that the replicates measure.
+    The weighted score equations are expanded to second order at the estimate, and solved for all
+    resamples by one matrix product; refitting would take a regression per resample. What the
+    expansion leaves out is small beside the sampling error that the replicates measure.
 
     Parameters
     ----------
@@ -111,23 +118,31 @@ def resampled_calibration(
     """
     y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
     p = expit(line.intercept + line.slope * x)
-    residual, spread = y - p, p * (1 - p)
     shifted = expit(line.offset + x)
+    # derivatives of the log-likelihood: first, second and third, times powers of x
+    second, third = p * (1 - p), p * (1 - p) * (1 - 2 * p)
+    second_shifted = shifted * (1 - shifted)
     terms = np.column_stack(
         [
-            residual,
-            residual * x,
-            spread,
-            spread * x,
-            spread * x * x,
+            *((y - p) * x**k for k in range(2)),
+            *(second * x**k for k in range(3)),
+            *(third * x**k for k in range(4)),
             y - shifted,
-            shifted * (1 - shifted),
+            second_shifted,
+            second_shifted * (1 - 2 * shifted),
         ]
     )
-    g0, g1, h00, h01, h11, g, h = (weights.T.astype(np.float64) @ terms).T
+    g0, g1, h0, h1, h2, k0, k1, k2, k3, g, h, k = (weights.T.astype(np.float64) @ terms).T
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope = line.slope + (h00 * g1 - h01 * g0) / (h00 * h11 - h01**2)
-        offset = line.offset + g / h
+        determinant = h0 * h2 - h1**2
+        a = (h2 * g0 - h1 * g1) / determinant
+        b = (h0 * g1 - h1 * g0) / determinant
+        # what the curvature's change along the step (a, b) leaves of the score
+        r0 = a * a * k0 + 2 * a * b * k1 + b * b * k2
+        r1 = a * a * k1 + 2 * a * b * k2 + b * b * k3
+        slope = line.slope + b - (h0 * r1 - h1 * r0) / (2 * determinant)
+        step = g / h
+        offset = line.offset + step - k * step**2 / (2 * h)
     return {"slope": slope, "offset": offset}
 
 
@@ -440,33 +455,11 @@ def _maybe_recalibrated(
     return fit_recalibration(run.validation.labels, run.validation.logits[recipe][index])(logits)
 
 
+def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
+    """Whether one threshold tells the classes apart without error: no finite slope fits then."""
+    positive, negative = x[y == 1], x[y == 0]
+    return bool(positive.min() >= negative.max() or positive.max() <= negative.min())
+
+
 def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
     return np.clip(np.asarray(logits, dtype=np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
-
-
-def _newton(
-    y: NDArray[np.float64],
-    design: NDArray[np.float64],
-    start: NDArray[np.float64],
-    offset: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Maximise a logistic likelihood with an offset; NaN where it has no finite maximum.
-
-    scikit-learn's logistic regression has no offset term, which calibration in the large needs.
-    """
-    beta = start.copy()
-    for _ in range(100):
-        p = expit(design @ beta + offset)
-        curvature = design.T @ (design * (p * (1 - p))[:, None])
-        try:
-            step = np.linalg.solve(curvature, design.T @ (y - p))
-        except np.linalg.LinAlgError:
-            return np.full_like(beta, np.nan)
-        # long steps are cut, since plain Newton can run away from a poor start
-        step *= min(1.0, 2.0 / max(float(np.abs(step).max()), 1e-300))
-        beta += step
-        if not np.isfinite(beta).all() or np.abs(beta).max() > 10 * STEEPEST:
-            return np.full_like(beta, np.nan)
-        if np.abs(step).max() < 1e-10:
-            return beta
-    return np.full_like(beta, np.nan)

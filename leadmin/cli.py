@@ -55,15 +55,16 @@ def _only_one(root: Path) -> Iterator[None]:
         yield
 
 
-def _snakemake(root: Path, study: Path, targets: list[str], cores: int, profile: str) -> int:
+def _snakemake(
+    root: Path, study: Path, targets: list[str], profile: str, options: list[str]
+) -> int:
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     }
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     # The lock above replaces Snakemake's, which a killed process would leave behind.
     command += ["--nolock", "--rerun-incomplete", "--profile", f"workflow/profiles/{profile}"]
-    command += ["--cores", str(cores)] if cores else []
-    command += ["--config", f"study={study.as_posix()}", "--", *targets]
+    command += [*options, "--config", f"study={study.as_posix()}", "--", *targets]
     return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
@@ -94,6 +95,7 @@ def run(
     profile: Annotated[
         str, typer.Option(help="Where it runs: a folder of workflow/profiles.")
     ] = "local",
+    dry_run: Annotated[bool, typer.Option(help="Only say what would run, and why.")] = False,
 ) -> None:
     """Run the study through papermill, as far as it is not up to date.
 
@@ -122,11 +124,15 @@ def run(
     out = f"outputs/{wanted.name}"
     targets = [f"{out}/runs/{name}/metrics.json" for name in names]
     with _only_one(root):
-        code = _snakemake(root, file, targets or ["all"], cores, profile)
+        options = ["--cores", str(cores)] if cores else []
+        options += ["--dry-run"] if dry_run else []
+        code = _snakemake(root, file, targets or ["all"], profile, options)
     if code:
         raise LeadminError(
             f"the workflow failed; notebooks with their tracebacks are in {root / out / 'logs'}"
         )
+    if dry_run:
+        return
     results = [root / target for target in targets or [f"{out}/book/html/index.html"]]
     typer.echo("\n".join(map(str, results)))
 

@@ -6,7 +6,7 @@ smallest one that the data could have shown.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from leadmin.evidence import (
     Estimate,
     Evidence,
     Scored,
+    combine,
     compare,
     relative_to_reference,
     smallest_resolvable_difference,
@@ -438,6 +439,81 @@ def _fold_auroc(evidence: Evidence, config: str, recipe: str, fold: int) -> floa
     )
 
 
+def hypertrophy_table(
+    evidence: Evidence, first: str = "default", second: str = "seed"
+) -> pd.DataFrame:
+    """Ask whether hypertrophy is hard because of the leads or because of the recipe.
+
+    Voltage is the criterion for hypertrophy, and z-scoring each lead of each record, as the
+    ``seed`` recipe does, removes it. All effects are differences between two recipes on the same
+    records. They bound what the scaling does and do not isolate it where the recipes differ in more
+    than the scaling; the ablation of the training chapter does that.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``effect_name, first, second`` (values under each recipe), ``difference`` (first
+        minus second, paired) with ``low, high, p, p_holm``; ``first_recipe, second_recipe,
+        n_records, n_patients``. The effects: AUROC of HYP with 12 leads, with I-II-V2, and as mean
+        of the configurations with fewer than 12 leads; the gap between HYP and the next hardest
+        class with fewer leads; the AUROC that HYP loses with fewer leads. Effects whose runs are
+        missing are left out.
+    """
+
+    def reduced(recipe: str, name: str) -> Estimate:
+        scored = [s for s in _others(evidence, recipe) if len(s.leads) < 12]
+        if not scored:
+            raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
+        return combine(
+            lambda *v: np.mean(v, axis=0), *(one.of_class("auroc", name) for one in scored)
+        )
+
+    def of_config(config: str) -> Callable[[str], Estimate]:
+        return lambda recipe: evidence.get(config, recipe).of_class("auroc", "HYP")
+
+    def gap(recipe: str) -> Estimate:
+        others = [reduced(recipe, name) for name in CLASSES if name != "HYP"]
+        return combine(lambda a, *b: np.min(b, axis=0) - a, reduced(recipe, "HYP"), *others)
+
+    def loss(recipe: str) -> Estimate:
+        return combine(np.subtract, of_config(REFERENCE)(recipe), reduced(recipe, "HYP"))
+
+    effects: dict[str, Callable[[str], Estimate]] = {
+        "AUROC of HYP, 12 leads": of_config(REFERENCE),
+        "AUROC of HYP, I-II-V2": of_config("3-lead-I-II-V2"),
+        "AUROC of HYP, mean of fewer leads": lambda recipe: reduced(recipe, "HYP"),
+        "Gap from HYP to the next hardest class, fewer leads": gap,
+        "AUROC that HYP loses with fewer leads": loss,
+    }
+    rows = []
+    for name, effect in effects.items():
+        try:
+            a, b = effect(first), effect(second)
+        except LeadminError:
+            continue
+        difference = combine(np.subtract, a, b)
+        low, high = difference.interval()
+        rows.append(
+            {
+                "effect_name": name,
+                "first": a.value,
+                "second": b.value,
+                "difference": difference.value,
+                "low": low,
+                "high": high,
+                "p": difference.p(),
+                "first_recipe": first,
+                "second_recipe": second,
+                "n_records": evidence.n_records,
+                "n_patients": evidence.n_patients,
+            }
+        )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(table.columns.tolist().index("p") + 1, "p_holm", resampling.holm(table["p"]))
+    return table
+
+
 # --- subgroups ----------------------------------------------------------------------------------
 
 
@@ -552,11 +628,11 @@ def _subgroup_rows(
         if enough:
             row |= _interval_columns("auroc", scores[config, "in"])
         if enough and config != REFERENCE and REFERENCE in present:
-            loss = _minus(scores[config, "in"], scores[REFERENCE, "in"])
+            loss = combine(np.subtract, scores[config, "in"], scores[REFERENCE, "in"])
             row |= _interval_columns("difference", loss)
             if enough_rest:
-                other = _minus(scores[config, "rest"], scores[REFERENCE, "rest"])
-                interaction = _minus(loss, other)
+                other = combine(np.subtract, scores[config, "rest"], scores[REFERENCE, "rest"])
+                interaction = combine(np.subtract, loss, other)
                 row |= _interval_columns("interaction", interaction)
                 row["interaction_p"] = interaction.p()
         rows.append(row | {"n_seeds": scored.n_seeds})
@@ -593,10 +669,6 @@ def _subset_auroc(
         axis=0,
     )
     return Estimate(float(values[0]), values[1:], np.empty(0))
-
-
-def _minus(a: Estimate, b: Estimate) -> Estimate:
-    return Estimate(a.value - b.value, a.replicates - b.replicates, np.empty(0))
 
 
 def _interval_columns(name: str, estimate: Estimate) -> dict[str, float]:

@@ -433,8 +433,7 @@ class _SteadyFile(io.RawIOBase):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-        if exception[0] is None:
-            self.raise_failure()
+        self.raise_failure()  # also in place of what the library made of it
 
     def write(self, content: Any) -> int:
         left = memoryview(content).cast("B")

@@ -21,7 +21,9 @@ from leadmin.errors import LeadminError
 MAX_BYTES = 16 * 2**30
 """More than this is no ECG archive; it bounds what a server without a length can send."""
 
-_CHUNK = 2**18
+_CHUNK = 2**14
+"""Bytes at a time. A cut connection loses what had come of the last chunk, so keep it small."""
+
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 60.0
 
@@ -150,7 +152,8 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _Partial(target.with_name(f"{target.name}.part"), url)
     part.recall()
-    failures, restarts = 0, 0
+    failures = 0
+    farthest = part.offset
     asked = False
     last = "no answer"
     with (
@@ -165,7 +168,6 @@ def download(
         ) as bar,
     ):
         while True:
-            before = part.offset
             response = None
             try:
                 with _request(session, part, patience) as response:
@@ -173,8 +175,6 @@ def download(
                     if start is None:  # everything is here already
                         break
                     if start < part.offset:
-                        restarts += 1
-                        before = start
                         bar.reset(total=part.total)
                     _refuse_too_large(url, part.total, max_bytes)
                     if before_body is not None and not asked:
@@ -190,7 +190,10 @@ def download(
                 raise LeadminError(f"{url} cannot be downloaded: {refusal}.") from refusal
             except (_TransientError, requests.RequestException, ConnectionError) as error:
                 last = str(error) or type(error).__name__
-            failures = 0 if part.offset > before and restarts < patience.attempts else failures + 1
+            # Only bytes never reached before are progress: a server that makes the file start
+            # again and again does not keep this loop going.
+            failures = 0 if part.offset > farthest else failures + 1
+            farthest = max(farthest, part.offset)
             if failures >= patience.attempts:
                 raise LeadminError(
                     f"{url}: gave up after {failures} tries without progress ({last[:300]}). "

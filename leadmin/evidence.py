@@ -381,10 +381,10 @@ def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[
             np.full_like(auroc.jackknife, np.nan),
         )
     return {
-        "lrs": _combine(metrics.lrs, auroc, brier, auroc_12, brier_12),
-        "retention": _combine(metrics.retention, auroc, auroc_12),
-        "retention_above_chance": _combine(metrics.chance_corrected_retention, auroc, auroc_12),
-        "difference": _combine(np.subtract, auroc, auroc_12),
+        "lrs": combine(metrics.lrs, auroc, brier, auroc_12, brier_12),
+        "retention": combine(metrics.retention, auroc, auroc_12),
+        "retention_above_chance": combine(metrics.chance_corrected_retention, auroc, auroc_12),
+        "difference": combine(np.subtract, auroc, auroc_12),
     }
 
 
@@ -421,7 +421,7 @@ def per_class_table(
             row["auroc_seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan")
             if (REFERENCE, recipe) in evidence.scored:
                 reference = evidence.get(REFERENCE, recipe).of_class("auroc", name)
-                difference = _combine(np.subtract, scored.of_class("auroc", name), reference)
+                difference = combine(np.subtract, scored.of_class("auroc", name), reference)
                 row |= _columns("difference", difference)
                 row["difference_p"] = difference.p() if config != REFERENCE else float("nan")
             rows.append(
@@ -449,9 +449,9 @@ def recipe_comparison(
     DataFrame
         One row per configuration and metric: ``config, n_leads, metric, first, second`` (values),
         ``difference`` (first minus second, paired) with ``_low``, ``_high``, ``p``, and ``p_holm``
-        over the configurations within the metric; metrics are ``auroc, auroc_<class>, brier, ece,
-        f1``; ``first_recipe, second_recipe, n_records, n_patients, n_seeds``. Empty where no
-        configuration was trained under both.
+        over the configurations within the metric; ``first_recipe, second_recipe, n_records,
+        n_patients, n_seeds``. Metrics are ``auroc, auroc_<class>, brier, f1`` and, without interval
+        and p value, ``ece``. Empty where no configuration was trained under both.
     """
     evidence = _gathered(runs, n_resamples, seed)
     names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
@@ -461,7 +461,7 @@ def recipe_comparison(
             continue
         for name in names:
             a, b = (_named(evidence.get(config, recipe), name) for recipe in (first, second))
-            difference = _combine(np.subtract, a, b)
+            difference = combine(np.subtract, a, b)
             rows.append(
                 {
                     "config": config,
@@ -471,6 +471,7 @@ def recipe_comparison(
                     "second": b.value,
                     **_columns("difference", difference),
                     "p": difference.p(),
+                    **(_NO_INTERVAL if name == "ece" else {}),
                     "first_recipe": first,
                     "second_recipe": second,
                     "n_records": evidence.n_records,
@@ -483,6 +484,10 @@ def recipe_comparison(
         adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
         table.insert(table.columns.tolist().index("p") + 1, "p_holm", adjusted)
     return table
+
+
+_NO_INTERVAL = dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
+"""For the calibration error, see `_columns`."""
 
 
 def pairwise_matrix(
@@ -524,7 +529,7 @@ def compare(
 ) -> Estimate:
     """Paired difference of two configurations under one recipe, first minus second."""
     a, b = (_named(evidence.get(config, recipe), metric) for config in (first, second))
-    return _combine(np.subtract, a, b)
+    return combine(np.subtract, a, b)
 
 
 def smallest_resolvable_difference(
@@ -661,11 +666,11 @@ def _beats_all(evidence: Evidence, recipe: str, config: str, others: Sequence[st
     """Macro AUROC of ``config`` minus that of the best of ``others``."""
     own = _named(evidence.get(config, recipe), "auroc")
     rest = [_named(evidence.get(other, recipe), "auroc") for other in others]
-    return _combine(lambda a, *b: a - np.max(b, axis=0), own, *rest)
+    return combine(lambda a, *b: a - np.max(b, axis=0), own, *rest)
 
 
 def _retention_of(evidence: Evidence, recipe: str, config: str) -> Estimate:
-    return _combine(
+    return combine(
         metrics.retention,
         _named(evidence.get(config, recipe), "auroc"),
         _named(evidence.get(REFERENCE, recipe), "auroc"),
@@ -678,7 +683,7 @@ def _falls_below_all(
     """Macro AUROC of the worst of ``others`` minus that of ``config``."""
     own = _named(evidence.get(config, recipe), "auroc")
     rest = [_named(evidence.get(other, recipe), "auroc") for other in others]
-    return _combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
+    return combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
 
 
 def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
@@ -690,14 +695,14 @@ def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
     ]
     if not reduced:
         raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
-    return _combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
+    return combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
 
 
 def _class_is_hardest(evidence: Evidence, recipe: str, name: str) -> Estimate:
     """AUROC of the next hardest class minus that of ``name``, with fewer leads."""
     own = _reduced_mean(evidence, recipe, f"auroc_{name}")
     rest = [_reduced_mean(evidence, recipe, f"auroc_{c}") for c in CLASSES if c != name]
-    return _combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
+    return combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
 
 
 def _class_loses_most(evidence: Evidence, recipe: str, name: str) -> Estimate:
@@ -705,10 +710,10 @@ def _class_loses_most(evidence: Evidence, recipe: str, name: str) -> Estimate:
 
     def loss(c: str) -> Estimate:
         full = _named(evidence.get(REFERENCE, recipe), f"auroc_{c}")
-        return _combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
+        return combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
 
     rest = [loss(c) for c in CLASSES if c != name]
-    return _combine(lambda a, *b: a - np.max(b, axis=0), loss(name), *rest)
+    return combine(lambda a, *b: a - np.max(b, axis=0), loss(name), *rest)
 
 
 QUESTIONS: tuple[Question, ...] = (
@@ -920,7 +925,7 @@ def _named(scored: Scored, name: str) -> Estimate:
     return scored.macro(name)
 
 
-def _combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
+def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     """Apply a function to estimates from the same resamples: the result is paired."""
     return Estimate(
         float(function(*(e.value for e in estimates))),

@@ -900,7 +900,7 @@ def plot_einthoven_residuals(residuals: Mapping[str, ArrayLike]) -> Figure:
     """
     figure = _figure(2.9)
     axes = np.atleast_1d(figure.subplots(1, len(residuals), sharey=True, sharex=True))
-    flat = {name: np.asarray(values, dtype=float).ravel() for name, values in residuals.items()}
+    flat = {name: np.asarray(values).ravel() for name, values in residuals.items()}
     reach = max(2.0, float(np.ceil(max(np.abs(values).max() for values in flat.values()))))
     step = 0.5 if reach <= 12 else reach / 24
     edges = np.arange(-reach - step / 2, reach + step, step)
@@ -1285,11 +1285,15 @@ def plot_roc(
     legend.legend(
         [Line2D([], [], color=look[recipe][0], linestyle=look[recipe][2]) for recipe in recipes]
         + [Patch(facecolor=MUTED, alpha=0.25)],
-        [f"{recipe}, mean of {len(stacks[recipe])} seed{'s' * (len(stacks[recipe]) > 1)}"
+        [f"{recipe}, {_seeds(len(stacks[recipe]))}"
          for recipe in recipes] + ["95% band over patients\n(pointwise)"],
         loc="center left", bbox_to_anchor=(0.0, 0.55), title="recipe; numbers: AUROC",
         alignment="left")  # fmt: skip
     return figure
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 def _stacked_scores(
@@ -1425,7 +1429,7 @@ def plot_calibration(
         [Line2D([], [], color=look[recipe][0], marker=look[recipe][1], linestyle=look[recipe][2],
                 markersize=5, markeredgecolor="white") for recipe in recipes]
         + [Line2D([], [], color=FAINT)],
-        [f"{recipe}, {len(stacks[recipe])} seed{'s' * (len(stacks[recipe]) > 1)}"
+        [f"{recipe}, {_seeds(len(stacks[recipe]))}"
          for recipe in recipes] + ["perfect calibration"],
         loc="center left", bbox_to_anchor=(0.0, 0.5), alignment="left",
         title=f"recipe; {len(binary):,} records,\n{n_bins} bins of equal count")  # fmt: skip
@@ -1686,8 +1690,8 @@ def plot_class_heatmap(
     Parameters
     ----------
     per_class : DataFrame
-        One recipe. Columns ``config``, ``class_name``, ``auroc``: one row a configuration and
-        class, as :func:`leadmin.evidence.per_class_table` gives.
+        One recipe. Columns ``config``, ``class`` (or ``class_name``), ``auroc``: one row a
+        configuration and class, as :func:`leadmin.evidence.per_class_table` gives.
     reference : str, default "12-lead"
         The configuration that losses are taken from.
     macro : DataFrame, optional
@@ -1704,12 +1708,13 @@ def plot_class_heatmap(
         If a column or the reference is missing, or the table holds several recipes.
     """
     what = "plot_class_heatmap"
-    _require(per_class, ("config", "class_name", "auroc"), what)
+    per_class = per_class.rename(columns={"class_name": "class"})
+    _require(per_class, ("config", "class", "auroc"), what)
     _one_recipe(per_class, what)
     configs = list(dict.fromkeys(per_class["config"]))
     if reference not in configs:
         raise LeadminError(f"{what}: no row of the reference {reference!r} is in the table.")
-    values = per_class.pivot(index="config", columns="class_name", values="auroc")
+    values = per_class.pivot(index="config", columns="class", values="auroc")
     values = values.loc[configs, [name for name in CLASSES if name in values.columns]]
     if macro is not None:
         _require(macro, ("config", "auroc"), what)
@@ -2036,6 +2041,7 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
     left.axvline(0, color=INK, linewidth=0.9)
     left.set_yticks(positions, values.index)
     left.set_xlabel("LRS points lost to all leads")
+    left.xaxis.set_major_locator(MaxNLocator(5))
     left.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
     )

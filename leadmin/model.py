@@ -8,7 +8,7 @@ correction :math:`F(x)` to its input,
 
 where :math:`S` is the identity, or a pooled 1x1 convolution where length or width change.
 Only the stem depends on the number of leads, so the parameter count moves by 480 per lead:
-from about 112 thousand for one lead to 117 thousand for twelve.
+from about 111 thousand for one lead to 116 thousand for twelve.
 
 References
 ----------
@@ -48,8 +48,8 @@ class Architecture:
 
     stem_channels: int = 32
     stem_kernel: int = 15
-    kernel: int = 5
-    channels: tuple[int, ...] = (32, 48, 60, 64)
+    kernel: int = 3
+    channels: tuple[int, ...] = (40, 56, 72, 88)
     strides: tuple[int, ...] = (1, 2, 2, 2)
     dropout: float = 0.3
     spatial_dropout: float = 0.1
@@ -154,7 +154,7 @@ class ResNet1d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map scaled signals ``(batch, n_leads, n_samples)`` to logits ``(batch, n_classes)``."""
         x = self.stem(x)  # (batch, 32, n_samples / 4)
-        x = self.blocks(x)  # (batch, 64, n_samples / 32)
+        x = self.blocks(x)  # (batch, 88, n_samples / 32)
         return self.head(x)
 
 

@@ -12,7 +12,7 @@ from leadmin.evidence import shown
 
 
 def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
-    """Write a value with its 95 % interval, as in ``0.912 [0.880, 0.941]``.
+    """Write a value with its 95% interval, as in ``0.912 [0.880, 0.941]``.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "
     """Answer the title's question from the main table, in words.
 
     The rule was fixed before any run was seen: the answer is the configuration with the fewest
-    leads whose whole paired 95 % interval of the difference in macro AUROC lies above the
+    leads whose whole paired 95% interval of the difference in macro AUROC lies above the
     negative margin; among equals the one with the higher AUROC.
 
     Parameters

@@ -126,6 +126,7 @@ def study_tables(
         "key_findings": each(ev.key_findings),
         "pairwise": each(ev.pairwise_matrix),
         "recipe_comparison": pd.DataFrame(),
+        "hypertrophy": pd.DataFrame(),
         "non_inferiority": each(comparisons.non_inferiority_table),
         "negative_controls": each(comparisons.negative_controls),
         "ranks": each(comparisons.rank_table),
@@ -137,9 +138,9 @@ def study_tables(
         "subgroups": each(lambda e, recipe: comparisons.subgroup_table(e, groups or {}, recipe)),
     }
     if len(evidence.recipes) > 1:
-        tables["recipe_comparison"] = ev.recipe_comparison(
-            evidence, evidence.recipes[0], evidence.recipes[1]
-        )
+        first, second = evidence.recipes[:2]
+        tables["recipe_comparison"] = ev.recipe_comparison(evidence, first, second)
+        tables["hypertrophy"] = comparisons.hypertrophy_table(evidence, first, second)
     return tables
 
 
@@ -163,7 +164,8 @@ def write_publication_outputs(
     Returns
     -------
     list of Path
-        ``table_main.tex``, ``table_perclass.tex``, ``RESULTS.md``, ``summary.json``,
+        ``table_main.tex``, ``table_perclass.tex``, ``table_findings.tex``, ``RESULTS.md``,
+        ``summary.json``,
         ``results_final.json`` (every table but those of `CURVES`) and one CSV per table that has
         rows.
 
@@ -180,6 +182,7 @@ def write_publication_outputs(
     texts = {
         "table_main.tex": main_latex(evidence, study, made["main"]),
         "table_perclass.tex": per_class_latex(evidence, study, made["per_class"]),
+        "table_findings.tex": findings_latex(evidence, study, made["key_findings"]),
         "RESULTS.md": results_markdown(evidence, study, made),
     }
     texts |= {
@@ -261,12 +264,12 @@ def main_latex(evidence: Evidence, study: StudyDescription, main: pd.DataFrame) 
             )
     heading = [
         "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
-        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept above chance} \\\\"
+        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept} \\\\"
     ]
     caption = (
         "Lead configurations in macro averages over five superclasses. "
         "$\\Delta$: macro AUROC minus that of the 12 leads, paired over patients. "
-        "LRS: lead robustness score. Kept above chance: "
+        "LRS: lead robustness score. Kept: share of the discrimination above chance, "
         "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. "
         + latex_escape(basis(evidence, study))
     )
@@ -278,7 +281,7 @@ def main_latex(evidence: Evidence, study: StudyDescription, main: pd.DataFrame) 
 
 
 def per_class_latex(evidence: Evidence, study: StudyDescription, per_class: pd.DataFrame) -> str:
-    """Typeset AUROC per class; the document needs booktabs."""
+    """Typeset AUROC per class; the document needs booktabs and siunitx."""
     several = len(evidence.recipes) > 1
     lines: list[str] = []
     for recipe in evidence.recipes:
@@ -307,6 +310,39 @@ def per_class_latex(evidence: Evidence, study: StudyDescription, per_class: pd.D
         + latex_escape(basis(evidence, study))
     )
     return _table("l *{5}{c}", heading, lines, caption, "tab:perclass")
+
+
+def findings_latex(evidence: Evidence, study: StudyDescription, findings: pd.DataFrame) -> str:
+    """Typeset the key findings and their verdicts; the document needs booktabs and siunitx."""
+    several = len(evidence.recipes) > 1
+    lines: list[str] = []
+    for recipe in evidence.recipes:
+        if several:
+            lines += [*([r"\midrule"] if lines else []), _recipe_heading(recipe, 6)]
+        for row in findings[findings["recipe"] == recipe].to_dict("records"):
+            effect, low, high = (
+                latex_escape(ev.shown(row[key], row["shown_as"]))
+                for key in ("effect", "low", "high")
+            )
+            cells = [
+                row["part"],
+                latex_escape(row["question"]),
+                f"{effect} ({low} to {high})" if math.isfinite(row["effect"]) else "--",
+                latex_escape(row["threshold"]),
+                latex_escape(_p(row["p_holm"])),
+                latex_escape(row["verdict"]),
+            ]
+            lines.append(" & ".join(cells) + r" \\")
+    heading = [r" & Question & Effect (95\% interval) & Claim needs & $p$ (Holm) & Verdict \\"]
+    caption = (
+        "The original study's key findings as questions with thresholds fixed beforehand. $p$: "
+        "two-sided against the threshold, Holm-corrected within the recipe. "
+        + latex_escape(basis(evidence, study))
+    )
+    ragged = r">{\raggedright\arraybackslash}"
+    widths = ("p{0.29\\linewidth}", "p{0.2\\linewidth}", "p{0.12\\linewidth}")
+    spec = f"l {' '.join(ragged + width for width in widths)} l {ragged}p{{0.14\\linewidth}}"
+    return _table(spec, heading, lines, caption, "tab:findings")
 
 
 def results_markdown(
@@ -379,6 +415,7 @@ def results_markdown(
             }
         )
         parts += [f"## Macro AUROC, `{first}` minus `{second}`", _markdown(shown)]
+    parts += _markdown_hypertrophy(tables["hypertrophy"])
     parts += _markdown_non_inferiority(evidence, tables["non_inferiority"])
     parts += _markdown_controls(tables["negative_controls"])
     parts += _markdown_calibration(evidence, tables["calibration"])
@@ -423,6 +460,26 @@ def _markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[s
             "resolvable*: the true difference that would have been found four times in five."
         )
     return parts
+
+
+def _markdown_hypertrophy(table: pd.DataFrame) -> list[str]:
+    if not len(table):
+        return []
+    first, second = table["first_recipe"].iloc[0], table["second_recipe"].iloc[0]
+    shown = pd.DataFrame(
+        {
+            "": table["effect_name"],
+            f"`{first}`": [_plain(value) for value in table["first"]],
+            f"`{second}`": [_plain(value) for value in table["second"]],
+            "Difference": [
+                f"{_plain(r['difference'], sign=True)} ({_plain(r['low'], sign=True)} to "
+                f"{_plain(r['high'], sign=True)})"
+                for r in table.to_dict("records")
+            ],
+            "p (Holm)": [_p(value) for value in table["p_holm"]],
+        }
+    )
+    return ["## Hypertrophy under both recipes", _markdown(shown)]
 
 
 def _markdown_controls(table: pd.DataFrame) -> list[str]:
@@ -574,13 +631,14 @@ def _table(
     spec: str, heading: Sequence[str], lines: Sequence[str], caption: str, label: str
 ) -> str:
     body = [
-        "% Needs \\usepackage{booktabs} and \\usepackage{siunitx}.",
+        "% Needs \\usepackage{booktabs} and \\usepackage{siunitx}, which loads array.",
         "\\begin{table}[tbp]",
         "\\centering",
         "\\footnotesize",
         "\\setlength{\\tabcolsep}{4pt}",
         f"\\caption{{{caption}}}",
         f"\\label{{{label}}}",
+        "\\medskip",
         f"\\begin{{tabular}}{{{spec}}}",
         "\\toprule",
         *heading,

@@ -6,6 +6,7 @@ the arithmetic. All randomness of an epoch follows from ``(seed, fold, epoch)``:
 resumed after any complete epoch draws the same numbers as one that was never stopped.
 """
 
+import copy
 import json
 import math
 import time
@@ -468,9 +469,7 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed * 1000 + fold)
         model = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
-    average = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
-    best = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
-    average.load_state_dict(model.state_dict())
+    average, best = copy.deepcopy(model), copy.deepcopy(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )

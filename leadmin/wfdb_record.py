@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import wfdb
 from numpy.typing import NDArray
 
 from leadmin.errors import LeadminError
@@ -321,6 +320,8 @@ def _by_wfdb_library(
         for file, content in contents.items():
             Path(folder, file).write_bytes(content)
         Path(folder, f"{header.name}.hea").write_bytes(raw_header)
+        import wfdb  # takes a while and is hardly ever needed
+
         try:
             record = wfdb.rdrecord(str(Path(folder, header.name)), physical=False)
             digital: NDArray[Any] = np.asarray(record.d_signal).T

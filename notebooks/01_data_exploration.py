@@ -55,11 +55,12 @@ config: str = "3-lead-I-II-V2"  # lead configuration that is drawn in black
 label_policy: str = "any"  # statements that count: any likelihood, or likelihood50
 
 # %%
-check_injected(In)  # noqa: F821
+check_injected(In)
 figures.use_style()
 dataset = open_dataset(data)
 configuration = resolve(config)
 labels = {policy: array.astype(bool) for policy, array in dataset.labels.items()}
+glue("n_labelled", int(dataset.has_superclass(label_policy).sum()), display=False)
 has = dict(zip(CLASSES, labels[label_policy].T, strict=True))
 for name in ("source", "source_version", "source_doi", "license"):
     glue(name, dataset.attributes[name], display=False)
@@ -73,9 +74,10 @@ glue("checksum", dataset.attributes["content_sha256"][:12], display=False)
 # :class: note
 # {glue:text}`n_records:,d` records of {glue:text}`n_patients:,d` patients, at {glue:text}`rate` Hz,
 # from {glue:text}`source`, version {glue:text}`source_version`, doi {glue:text}`source_doi`
-# ({glue:text}`license`); the checksum of the prepared file begins with {glue:text}`checksum`. The
-# sample that comes with this book is no random draw from PTB-XL: abnormal records are
-# over-represented in it, and so are the earliest ones.
+# ({glue:text}`license`); {glue:text}`n_labelled:,d` of them carry at least one of the five
+# superclasses. The checksum of the prepared file begins with {glue:text}`checksum`. The sample that
+# comes with this book is no random draw from PTB-XL: abnormal records are over-represented in it,
+# and so are the earliest ones.
 # ```
 
 # %% [markdown]
@@ -189,13 +191,19 @@ glue("electrodes", figures.plot_electrodes(shown), display=False)
 # %% [markdown]
 # ## Twelve leads, eight signals
 #
-# Six of the twelve leads come from three limb electrodes, hence from two independent voltages.
-# Einthoven's law says III = II − I, and Goldberger's augmented leads are aVR = −(I + II)/2, aVL = I
-# − II/2 and aVF = II − I/2. If the data are what they claim to be, the recorded leads obey this to
-# within the rounding to whole microvolts.
+# Six of the twelve leads come from three limb electrodes, hence from two independent voltages, here
+# those of I and II:
+#
+# * III = II − I (Einthoven's law);
+# * aVR = −(I + II)/2, aVL = I − II/2, aVF = II − I/2 (Goldberger's augmented leads).
+#
+# If the data are what they claim to be, the recorded leads obey this to within the rounding to
+# whole microvolts.
 
 # %%
-residuals = identity_residuals(dataset.signals)
+blocks = np.array_split(dataset.signals, len(dataset) // 500 + 1)  # bounds the memory
+# halves of a microvolt are exact in half precision
+residuals = np.concatenate([identity_residuals(b).astype(np.float16) for b in blocks])
 claims = "III − (II − I)", "aVR + (I + II)/2", "aVL − (I − II/2)", "aVF − (II − I/2)"
 by_claim = dict(zip(claims, np.moveaxis(residuals, 1, 0), strict=True))
 glue("residuals", figures.plot_einthoven_residuals(by_claim), display=False)
@@ -222,8 +230,11 @@ glue("n_off", int((size.max(axis=(1, 2)) > 2).sum()), display=False)
 
 # %%
 band = butter(2, 0.5, "highpass", fs=dataset.sampling_rate, output="sos")
-steady = sosfiltfilt(band, dataset.signals.astype(np.float32), axis=-1)  # microvolts
-covariance = np.einsum("nit,njt->nij", steady, steady) / steady.shape[-1]
+covariance = []
+for block in blocks:
+    steady = sosfiltfilt(band, block.astype(np.float32), axis=-1)  # microvolts
+    covariance.append(np.einsum("nit,njt->nij", steady, steady) / steady.shape[-1])
+covariance = np.concatenate(covariance)  # (n_records, 12, 12), one matrix a record
 spread = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance.mean(axis=0)), 0))[::-1]
 glue("spread", figures.plot_principal_spread(spread), display=False)
 glue("n_signals", int((spread > 2).sum()), display=False)
@@ -376,8 +387,8 @@ glue("silent", ", ".join(silent).replace("_", " ") or "none", display=False)
 # {glue:text}`n_ruled`, both {glue:text}`n_both` ({numref}`fig-quality`). Rules that marked no
 # record: {glue:text}`silent`. None of these records is dropped: a network that is to be used will
 # meet the like of them. But a rule marks {glue:text}`ruled_normal:.0%` of the records that are
-# normal and nothing else, and {glue:text}`ruled_abnormal:.0%` of the others: the sick lie less
-# still, and bad signal is itself a weak sign of disease, which a network may learn.
+# normal and nothing else, and {glue:text}`ruled_abnormal:.0%` of the others: perhaps the sick lie
+# less still. Bad signal is itself a weak sign of disease, and a network may learn it.
 
 # %% [markdown]
 # ## Voltage is information
@@ -388,11 +399,11 @@ glue("silent", ", ".join(silent).replace("_", " ") or "none", display=False)
 # median over the record's four windows, so that no single artefact decides.
 
 # %%
-centred = dataset.signals / np.float32(1000)
-centred -= np.median(centred, axis=-1, keepdims=True)  # millivolts from the baseline
-quarters = np.array_split(centred, 4, axis=-1)
-height = np.median([part.max(axis=-1) for part in quarters], axis=0)
-depth = np.median([part.min(axis=-1) for part in quarters], axis=0)
+baseline = np.median(dataset.signals, axis=-1)
+quarters = np.array_split(dataset.signals, 4, axis=-1)
+top = np.median([part.max(axis=-1) for part in quarters], axis=0)
+bottom = np.median([part.min(axis=-1) for part in quarters], axis=0)
+height, depth = (top - baseline) / 1000, (bottom - baseline) / 1000  # millivolts
 sheet = figures.plot_amplitudes(height - depth, labels[label_policy])
 glue("amplitudes", sheet, display=False)
 
@@ -403,14 +414,15 @@ glue("amplitudes", sheet, display=False)
 # ```
 #
 # Hypertrophy stands out in every lead, and most in the chest leads ({numref}`fig-amplitudes`). The
-# oldest criterion for it, that of Sokolow and Lyon (1949, doi 10.1016/0002-8703(49)90562-1), adds
-# the depth of S in V1 to the height of R in V5 and asks for 3.5 mV. We compute it as a cardiologist
-# would, and once more after each lead of each record is brought to standard deviation 1.
+# best-known criterion for it, that of Sokolow and Lyon (1949, doi 10.1016/0002-8703(49)90562-1),
+# adds the depth of S in V1 to the height of R in V5 and asks for 3.5 mV. We compute it from the
+# distances just measured, and once more after each lead of each record is brought to standard
+# deviation 1.
 
 # %%
 v1, v5 = LEADS.index("V1"), LEADS.index("V5")
 sokolow_lyon = height[:, v5] - depth[:, v1]
-deviation = centred.std(axis=-1)
+deviation = dataset.signals.std(axis=-1, dtype=np.float32) / 1000
 scaled = height[:, v5] / deviation[:, v5] - depth[:, v1] / deviation[:, v1]
 sheet = figures.plot_sokolow_lyon(sokolow_lyon, labels[label_policy])
 glue("sokolow_lyon", sheet, display=False)

@@ -49,7 +49,7 @@ from leadmin.training import fit_scaling
 data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample
 
 # %%
-check_injected(In)  # noqa: F821
+check_injected(In)
 figures.use_style()
 dataset = open_dataset(data)
 

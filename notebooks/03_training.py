@@ -61,7 +61,7 @@ epochs: int = 0  # passes over the training records; 0: the recipe's own number
 device: str = "auto"  # auto, cpu, cuda or cuda:N
 
 # %%
-check_injected(In)  # noqa: F821
+check_injected(In)
 settings = RunSettings(
     config=config,
     data=data,
@@ -134,7 +134,7 @@ figures.plot_learning_curves(run.history, keeps_last)
 # ## How well it separates
 #
 # The area under the ROC curve (AUROC) is the probability that a record with the diagnosis gets a
-# higher score than one without. Intervals are 95 % percentile intervals from a bootstrap over
+# higher score than one without. Intervals are 95% percentile intervals from a bootstrap over
 # patients: they show what another draw of as many test patients could have given.
 
 # %%
@@ -174,7 +174,7 @@ figures.plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.rando
 # %% [markdown]
 # ## Whether its probabilities can be believed
 #
-# A calibrated network that says 30 % is right in 30 % of such cases: its points lie on the diagonal.
+# A calibrated network that says 30% is right in 30% of such cases: its points lie on the diagonal.
 # Points above it mean that the network is too modest, points below that it claims too much.
 
 # %%
@@ -192,7 +192,7 @@ figures.plot_calibration(
 if len(run.recipes) == 2:
     both = evidence.recipe_comparison(result, *run.recipes)
     headings = {"metric": "metric", "first": run.recipes[0], "second": run.recipes[1]}
-    display(reading_table(both, headings | {"difference": "difference"}))  # noqa: F821
+    display(reading_table(both, headings | {"difference": "difference"}))
 
 # %% [markdown]
 # ## What the run wrote

@@ -46,7 +46,7 @@ configs: str = ""  # configurations separated by semicolons; empty: all that are
 n_resamples: int = 2000  # bootstrap resamples
 
 # %%
-check_injected(In)  # noqa: F821
+check_injected(In)
 figures.use_style()
 finished = load_runs(Path(runs), [name for name in configs.split(";") if name])
 first = next(iter(finished.values()))
@@ -98,7 +98,7 @@ glue("answer", Markdown(answer))
 # that the leads are worse; it shows that these data cannot tell.
 
 # %%
-note = f"{result.n_records:,} test records, {result.n_patients:,} patients; 95 % intervals"
+note = f"{result.n_records:,} test records, {result.n_patients:,} patients; 95% intervals"
 answer_figure = figures.plot_answer(made["main"], note=note)
 glue("answer_figure", answer_figure, display=False)
 figures.save_figure(answer_figure, Path(figures_out) / "answer.png")
@@ -109,7 +109,7 @@ figures.save_figure(answer_figure, Path(figures_out) / "answer.pdf")
 # :name: fig-answer
 # :figwidth: 100%
 #
-# Macro AUROC against the number of leads, with 95 % intervals. The band is the non-inferiority
+# Macro AUROC against the number of leads, with 95% intervals. The band is the non-inferiority
 # margin below twelve leads.
 # ```
 #
@@ -147,8 +147,8 @@ figures.plot_differences(main, note=note)
 
 # %%
 for recipe in result.recipes:
-    display(Markdown(f"**Recipe {recipe}**"))  # noqa: F821
-    display(pages.findings_table(evidence.key_findings(result, recipe)))  # noqa: F821
+    display(Markdown(f"**Recipe {recipe}**"))
+    display(pages.findings_table(evidence.key_findings(result, recipe)))
 
 # %%
 findings = evidence.key_findings(result, primary)
@@ -163,7 +163,7 @@ Markdown("\n".join(f"* {statement}" for statement in findings["statement"]))
 # leads.
 
 # %%
-figures.plot_class_heatmap(per_class.rename(columns={"class": "class_name"}), macro=main)
+figures.plot_class_heatmap(per_class, macro=main)
 
 # %%
 wide = per_class.assign(
@@ -183,7 +183,7 @@ if others:
     both = made["recipe_comparison"]
     chosen = both[both["metric"].isin(["auroc", "auroc_HYP", "brier"])]
     headings = {"config": "configuration", "metric": "metric", "first": primary}
-    display(  # noqa: F821
+    display(
         pages.reading_table(chosen, headings | {"second": others[0], "difference": "difference"})
     )
 

@@ -86,8 +86,8 @@ def synthetic_runs(
 
 
 # Ovarian cancer data of DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845: albumin,
-# total protein, K-G score (lower is better) and the outcome of surgery, for the 43 patients with all
-# three tests, as the SAS/STAT documentation of PROC LOGISTIC reprints them.
+# total protein, K-G score (lower is better) and the outcome of surgery, for the 43 patients with
+# all three tests, as the SAS/STAT documentation of PROC LOGISTIC reprints them.
 _DELONG_ROWS = """
 3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
 1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1

@@ -8,11 +8,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from evidence_fixtures import synthetic_runs
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from leadmin import figures
+from leadmin import evidence, figures
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, configurations, resolve
 from leadmin.ptbxl import CLASSES
@@ -197,7 +198,7 @@ def main_table() -> pd.DataFrame:
 def per_class(main_table) -> pd.DataFrame:
     one = main_table[main_table["recipe"] == "default"]
     return pd.concat(
-        [one.assign(class_name=name, auroc=one["auroc"] - 0.01 * k)
+        [one.assign(**{"class": name}, auroc=one["auroc"] - 0.01 * k)
          for k, name in enumerate(CLASSES)]
     )  # fmt: skip
 
@@ -217,8 +218,7 @@ def drawn_texts(figure: Figure):
     return found
 
 
-def test_no_two_labels_of_the_answer_figure_overlap(main_table):
-    figure = figures.plot_answer(main_table, title="t", note="n")
+def assert_apart(figure: Figure) -> None:
     labels = drawn_texts(figure)
     assert len(labels) > 11 * 2
     for position, (first, box) in enumerate(labels):
@@ -227,6 +227,10 @@ def test_no_two_labels_of_the_answer_figure_overlap(main_table):
                 min(box.x1, other.x1) - max(box.x0, other.x0) > 0.5
                 and min(box.y1, other.y1) - max(box.y0, other.y0) > 0.5
             ), f"{first!r} meets {second!r}"
+
+
+def test_no_two_labels_of_the_answer_figure_overlap(main_table):
+    assert_apart(figures.plot_answer(main_table, title="t", note="n"))
 
 
 def test_answer_figure_marks_what_the_paired_bound_shows(main_table):
@@ -276,8 +280,8 @@ def test_forest_verdicts_follow_interval_and_margin():
 def test_class_heatmap_shows_values_and_losses(per_class):
     left, right = figures.plot_class_heatmap(per_class).axes[:2]
     values = {text.get_text() for text in left.texts}
-    reference = per_class.query("config == '12-lead' and class_name == 'MI'")["auroc"].iloc[0]
-    reduced = per_class.query("config == '1-lead-I' and class_name == 'MI'")["auroc"].iloc[0]
+    reference = per_class.query("config == '12-lead' and `class` == 'MI'")["auroc"].iloc[0]
+    reduced = per_class.query("config == '1-lead-I' and `class` == 'MI'")["auroc"].iloc[0]
     assert f"{reduced:.3f}" in values
     assert f"{reduced - reference:+.3f}".replace("-", "−") in {t.get_text() for t in right.texts}
 
@@ -344,7 +348,7 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
     [
         (figures.plot_answer, "auroc_low"),
         (figures.plot_differences, "difference_high"),
-        (figures.plot_class_heatmap, "class_name"),
+        (figures.plot_class_heatmap, "class"),
         (figures.plot_lrs, "brier"),
         (figures.plot_learning_curves, "validation_auroc"),
         (figures.plot_recipe_comparison, "metric"),
@@ -353,7 +357,7 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
 )
 def test_a_missing_column_is_named(plot, column, main_table, per_class):
     table = default_rows(main_table).assign(
-        class_name="MI",
+        **{"class": "MI"},
         seed=0,
         epoch=1,
         train_loss=1.0,
@@ -374,6 +378,25 @@ def test_a_missing_column_is_named(plot, column, main_table, per_class):
 def test_two_recipes_at_once_are_refused_where_one_is_shown(plot, main_table):
     with pytest.raises(LeadminError, match="select one of seed, default"):
         plot(main_table)
+
+
+def test_tables_of_the_evidence_can_be_drawn_as_they_are():
+    result = evidence.gather(synthetic_runs(n_records=174), n_resamples=40)
+    tables = {recipe: evidence.main_table(result, recipe) for recipe in result.recipes}
+    both = pd.concat([table.assign(recipe=recipe) for recipe, table in tables.items()])
+    main, per_class = tables["default"], evidence.per_class_table(result)
+    for figure in (
+        figures.plot_answer(both, note="174 records"),
+        figures.plot_differences(main),
+        figures.plot_class_heatmap(per_class, macro=main),
+        figures.plot_lrs(main),
+        figures.plot_recipe_comparison(evidence.recipe_comparison(result)),
+        figures.plot_pairwise(evidence.pairwise_matrix(result)),
+    ):
+        figure.draw_without_rendering()
+    assert_apart(figures.plot_answer(both))
+    score = next(line for line in figures.plot_lrs(main).axes[1].lines if line.get_label() == "LRS")
+    np.testing.assert_allclose(score.get_xdata(), main["lrs"], atol=1e-12)
 
 
 # --- figures of a run -----------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""Real records for every test that needs some."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from leadmin.dataset import EcgDataset, load_dataset, prepare
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def sample_file(tmp_path_factory) -> Path:
+    target = tmp_path_factory.mktemp("data") / "sample.h5"
+    prepare(ROOT / "data" / "sample" / "ptb-xl-sample.zip", target)
+    return target
+
+
+@pytest.fixture(scope="session")
+def sample(sample_file) -> EcgDataset:
+    return load_dataset(sample_file)
+
+
+@pytest.fixture(scope="session")
+def small(sample) -> EcgDataset:
+    """Twenty labelled records of every fold, each class among them."""
+    chosen = []
+    for fold in range(1, 11):
+        labelled = np.flatnonzero((sample.fold == fold) & sample.labels["likelihood50"].any(axis=1))
+        n_findings = sample.labels["likelihood50"][labelled, 1:].sum(axis=1).astype(int)
+        rare = labelled[np.argsort(-n_findings)]
+        normal = labelled[sample.labels["any"][labelled, 0] == 1]
+        chosen += [*rare[:12], *normal[:8]]
+    return sample.select(np.unique(chosen))

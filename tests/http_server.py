@@ -1,0 +1,106 @@
+"""A real HTTP server on this machine that behaves well or badly on request."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Served:
+    """What the server holds, how it behaves, and what it was asked.
+
+    ``behave`` gets the request's number for its path (from 0) and the handler; it returns True if
+    it has answered.
+    """
+
+    files: dict[str, bytes]
+    behave: Callable[[int, "Handler"], bool] | None = None
+    etag: str = '"one"'
+    ranges: bool = True
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    url: str = ""
+
+    def ranges_asked(self) -> list[str | None]:
+        return [asked for _, asked in self.requests]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET with or without a range."""
+
+    served: Served
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def content(self) -> bytes | None:
+        return self.served.files.get(self.path.lstrip("/"))
+
+    def start(self) -> int:
+        """First byte asked for, 0 where the request names no range that this server honours."""
+        asked = self.headers.get("Range")
+        if not asked or not self.served.ranges:
+            return 0
+        if self.headers.get("If-Range", self.served.etag) != self.served.etag:
+            return 0
+        return int(asked.removeprefix("bytes=").split("-")[0])
+
+    def answer(
+        self, content: bytes, status: int | None = None, length: int | None = None, send: int = -1
+    ) -> None:
+        """Send ``content`` from the byte asked for; may lie about its length or stop early."""
+        start = self.start()
+        body = content[start:]
+        self.send_response(status or (206 if start else 200))
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        if self.served.etag:
+            self.send_header("ETag", self.served.etag)
+        if start:
+            last = len(content) - 1
+            self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
+        self.end_headers()
+        self.wfile.write(body if send < 0 else body[:send])
+        if send >= 0 or length is not None:
+            self.wfile.flush()
+            self.close_connection = True
+
+    def empty(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        served = self.served
+        number = sum(1 for path, _ in served.requests if path == self.path)
+        served.requests.append((self.path, self.headers.get("Range")))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if served.behave is not None and served.behave(number, self):
+                return
+            content = self.content()
+            if content is None:
+                self.empty(404)
+            elif self.start() >= len(content) > 0:
+                self.empty(416, Content_Range=f"bytes */{len(content)}")
+            else:
+                self.answer(content)
+
+
+@contextlib.contextmanager
+def serve(served: Served) -> Iterator[Served]:
+    """Run a server on a free port of 127.0.0.1."""
+    handler = type("BoundHandler", (Handler,), {"served": served})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,214 @@
+"""Calibration measures against other libraries, and recalibration that never sees a test label."""
+
+import math
+
+import numpy as np
+import pytest
+from evidence_fixtures import synthetic_runs
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from leadmin import calibration, metrics, resampling
+from leadmin import evidence as ev
+from leadmin.errors import LeadminError
+
+
+@pytest.fixture(scope="module")
+def sample():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(-1, 1.5, 3000)
+    return (rng.random(3000) < expit(logits)).astype(np.uint8), logits
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    few = {"12-lead": 2.0, "2-lead-I-II": 1.7}
+    return ev.gather(synthetic_runs(500, 2, ("default",), few), n_resamples=200)
+
+
+def test_slope_and_intercept_are_the_logistic_regressions(sample):
+    y, x = sample
+    line = calibration.calibration_line(y, 2 * x + 0.7)
+    model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(2 * x[:, None] + 0.7, y)
+    assert line.slope == pytest.approx(model.coef_[0, 0], abs=1e-6)
+    assert line.intercept == pytest.approx(model.intercept_[0], abs=1e-6)
+    # calibration in the large: with this offset the mean probability is the prevalence
+    assert expit(2 * x + 0.7 + line.offset).mean() == pytest.approx(y.mean(), abs=1e-9)
+
+
+def test_calibrated_probabilities_have_slope_one_and_offset_zero(sample):
+    line = calibration.calibration_line(*sample)
+    assert line.slope == pytest.approx(1, abs=0.08)
+    assert line.offset == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize(("stretch", "shift"), [(0.5, 0.0), (3.0, -1.0), (1.0, 2.0)])
+def test_slope_undoes_a_stretch_and_offset_a_shift(sample, stretch, shift):
+    y, x = sample
+    plain, changed = (
+        calibration.calibration_line(y, logits) for logits in (x, stretch * x + shift)
+    )
+    assert changed.slope == pytest.approx(plain.slope / stretch, abs=1e-6)
+    if stretch == 1:
+        assert changed.offset == pytest.approx(plain.offset - shift, abs=1e-6)
+
+
+def test_undefined_calibration_is_nan():
+    one_value = calibration.calibration_line(np.ones(5), np.arange(5.0))
+    assert math.isnan(one_value.slope)
+    constant = calibration.calibration_line([0, 1, 1, 1], np.zeros(4))
+    assert math.isnan(constant.slope)
+    assert constant.offset == pytest.approx(math.log(3))
+    separated = calibration.calibration_line([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
+    assert math.isnan(separated.slope)
+
+
+@pytest.mark.parametrize("stretch", [0.05, 0.3, 1.8, 6.0, 20.0])
+def test_slope_is_found_however_wrong_the_logits_are(sample, stretch):
+    y, x = sample
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        rows = rng.integers(0, 600, 600)
+        line = calibration.calibration_line(y[rows], np.clip(stretch * x[rows], -29, 29))
+        assert 0 < line.slope * stretch < 3
+
+
+def test_expanded_replicates_are_close_to_refits(sample):
+    y, x = sample[0][:600], 1.8 * sample[1][:600]
+    weights = resampling.patient_weights(np.arange(600), 60, np.random.default_rng(0))
+    line = calibration.calibration_line(y, x)
+    quick = calibration.resampled_calibration(y, x, line, weights)
+    refits = []
+    for b in range(60):
+        rows = np.repeat(np.arange(600), weights[:, b])
+        refits.append(calibration.calibration_line(y[rows], x[rows]))
+    slopes = np.array([one.slope for one in refits])
+    offsets = np.array([one.offset for one in refits])
+    assert np.std(quick["slope"] - slopes) < 0.08 * slopes.std()
+    assert np.abs(quick["offset"] - offsets).max() < 0.05 * offsets.std()
+    for q in (0.025, 0.975):
+        short = np.quantile(quick["slope"], q) - np.quantile(slopes, q)
+        assert abs(short) < 0.1 * slopes.std()
+
+
+def test_brier_decomposition_adds_up_and_tells_ranking_from_calibration(sample):
+    y, x = sample
+    calibrated = calibration.brier_decomposition(y, expit(x))
+    stretched = calibration.brier_decomposition(y, expit(3 * x + 1))
+    for parts, p in ((calibrated, expit(x)), (stretched, expit(3 * x + 1))):
+        total = parts["miscalibration"] - parts["discrimination"] + parts["uncertainty"]
+        assert total == pytest.approx(metrics.brier(y[:, None], p[:, None])[0], abs=1e-12)
+        assert parts["uncertainty"] == pytest.approx(y.mean() * (1 - y.mean()), abs=1e-12)
+    # a monotone change leaves the ranking alone
+    assert stretched["discrimination"] == pytest.approx(calibrated["discrimination"], abs=1e-12)
+    assert stretched["miscalibration"] > 5 * calibrated["miscalibration"]
+
+
+def test_smooth_error_sees_miscalibration_and_binned_error_agrees_roughly(sample):
+    y, x = sample
+    good = calibration.smooth_calibration_error(y, expit(x))
+    bad = calibration.smooth_calibration_error(y, expit(x + 1.5))
+    assert good < 0.03
+    binned = metrics.calibration_error(y[:, None], expit(x + 1.5)[:, None])[0]
+    assert bad == pytest.approx(binned, rel=0.2)
+
+
+def test_recalibration_keeps_the_order_and_mends_the_probabilities(sample):
+    y, x = sample
+    distorted = np.column_stack([2.5 * x - 1, 0.4 * x + 2])
+    labels = np.column_stack([y, y])
+    recalibration = calibration.fit_recalibration(labels[:1500], distorted[:1500])
+    mended = recalibration(distorted[1500:])
+    for c in range(2):
+        assert (np.argsort(mended[:, c]) == np.argsort(x[1500:])).all()
+        line = calibration.calibration_line(y[1500:], mended[:, c])
+        assert line.slope == pytest.approx(1, abs=0.2)
+        assert line.offset == pytest.approx(0, abs=0.2)
+
+
+def test_recalibration_leaves_alone_what_it_cannot_fit(sample):
+    y, x = sample
+    labels = np.column_stack([np.zeros_like(y), y])
+    recalibration = calibration.fit_recalibration(labels, np.column_stack([x, -x]))
+    # no positive record; a ranking the wrong way round
+    np.testing.assert_array_equal(recalibration.slope, [1, 1])
+    np.testing.assert_array_equal(recalibration.intercept, [0, 0])
+
+
+def test_calibration_table_recalibrates_on_validation_only(evidence):
+    table = calibration.calibration_table(evidence)
+    assert len(table) == 2 * 2 * 6
+    row = table.set_index(["config", "class", "recalibrated"]).loc[("12-lead", "MI", True)]
+    run = evidence.runs["12-lead"]
+    expected = []
+    for k in range(2):
+        fitted = calibration.fit_recalibration(
+            run.validation.labels, run.validation.logits["default"][k]
+        )
+        p = expit(fitted(run.test.logits["default"][k]))
+        expected.append(metrics.brier(run.test.labels, p)[1])
+    assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_calibration_table_is_consistent(evidence):
+    table = calibration.calibration_table(evidence)
+    total = table["miscalibration"] - table["discrimination"] + table["uncertainty"]
+    np.testing.assert_allclose(total, table["brier"], atol=1e-12)
+    classes = table[table["class"] != "macro"]
+    assert (classes["slope_low"] < classes["slope"]).all()
+    assert (classes["slope"] < classes["slope_high"]).all()
+    macro = table[table["class"] == "macro"].set_index(["config", "recalibrated"])
+    before = ev.main_table(evidence).set_index("config")
+    for config in evidence.configs:
+        # the untouched Brier score and calibration error are the main table's
+        untouched = macro.loc[(config, False)]
+        assert untouched["brier"] == pytest.approx(before.loc[config, "brier"], abs=1e-12)
+        assert untouched["ece"] == pytest.approx(before.loc[config, "ece"], abs=1e-12)
+        mended = macro.loc[(config, True)]
+        assert mended["smooth_ece"] < untouched["smooth_ece"]
+        assert mended["discrimination"] == pytest.approx(untouched["discrimination"], abs=1e-9)
+
+
+def test_net_benefit_by_hand():
+    labels, p = [1, 1, 0, 0, 0], [0.9, 0.3, 0.6, 0.1, 0.2]
+    # at 0.5: one hit and one false alarm of five; at 0.25 two hits and one false alarm
+    np.testing.assert_allclose(
+        calibration.net_benefit(labels, p, [0.5, 0.25]), [1 / 5 - 1 / 5, 2 / 5 - 1 / 5 / 3]
+    )
+
+
+def test_decision_curves_against_their_definition(evidence):
+    table = calibration.decision_curves(
+        evidence, configs=("12-lead", "1-lead-V6"), thresholds=(0.1, 0.3), recalibrated=False
+    )
+    assert set(table["config"]) == {"12-lead"}
+    row = table[(table["class"] == "CD") & (table["threshold"] == 0.3)].iloc[0]
+    run = evidence.runs["12-lead"]
+    y = run.test.labels[:, 3]
+    per_seed = [
+        calibration.net_benefit(y, expit(x[:, 3].astype(float)), [0.3])[0]
+        for x in run.test.logits["default"]
+    ]
+    assert row["net_benefit"] == pytest.approx(np.mean(per_seed), abs=1e-12)
+    prevalence = y.mean()
+    assert row["treat_all"] == pytest.approx(prevalence - (1 - prevalence) * 3 / 7)
+    assert row["low"] < row["net_benefit"] < row["high"]
+    assert row["gain"] == pytest.approx(row["net_benefit"] - max(row["treat_all"], 0))
+
+
+def test_a_perfect_test_is_worth_the_prevalence_at_every_threshold():
+    labels = np.array([1, 0, 0, 1, 0])
+    benefit = calibration.net_benefit(labels, labels.astype(float), [0.05, 0.5, 0.95])
+    np.testing.assert_allclose(benefit, 0.4)
+
+
+def test_decision_thresholds_are_probabilities(evidence):
+    with pytest.raises(LeadminError, match="between 0 and 1"):
+        calibration.decision_curves(evidence, thresholds=(0.5, 1.0))
+
+
+def test_extreme_logits_do_not_overflow():
+    y = np.array([0, 1, 0, 1, 1, 0])
+    x = np.array([-1e4, 1e4, 1e4, -1e4, 5.0, -5.0])
+    line = calibration.calibration_line(y, x)
+    assert np.isfinite([line.slope, line.offset]).all()

@@ -1,0 +1,125 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import leadmin
+from leadmin.checkpoint import load_checkpoint
+from leadmin.errors import LeadminError
+from leadmin.leads import LEADS
+from leadmin.study import RunSettings, train_run
+
+
+@pytest.fixture(scope="module")
+def run(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "3-lead-I-II-V2"
+    settings = RunSettings(
+        config="3-lead-I-II-V2", data="", out=str(folder), compare_with="", epochs=1
+    )
+    return train_run(settings, small)
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    for path in (run.folder / "checkpoints").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path / "default-seed0.json"
+
+
+def test_a_loaded_network_repeats_what_the_run_recorded(run, small):
+    classifier = leadmin.load(run.folder)
+    chosen = [int(np.flatnonzero(small.record_id == r)[0]) for r in run.test.record_id]
+    found = classifier.predict(small.signals[chosen] / 1000, leads=LEADS, sampling_rate=100)
+    recorded = 1 / (1 + np.exp(-run.test.logits["default"][0].astype(float)))
+    np.testing.assert_allclose(found, recorded, atol=1e-4)
+
+
+def test_it_is_found_by_the_name_of_its_configuration(run):
+    classifier = leadmin.load("3-lead-I-II-V2", runs=run.folder.parent)
+    assert classifier.leads == ("I", "II", "V2")
+    assert classifier.metadata["provenance"]["versions"]["torch"]
+    with pytest.raises(LeadminError, match="1-lead-I"):
+        leadmin.load("1-lead-I", runs=run.folder.parent)
+
+
+@settings(max_examples=15, deadline=None)
+@given(order=st.permutations(LEADS), unit=st.sampled_from(["uV", "mV", "V"]))
+def test_order_of_the_leads_and_unit_do_not_matter(run, small, order, unit):
+    classifier = leadmin.load(run.folder)
+    microvolts = small.signals[:2].astype(np.float64)
+    expected = classifier.predict(microvolts, leads=LEADS, sampling_rate=100, unit="uV")
+    divisor = {"uV": 1, "mV": 1e3, "V": 1e6}[unit]
+    shuffled = microvolts[:, [LEADS.index(lead) for lead in order]] / divisor
+    found = classifier.predict(shuffled, leads=order, sampling_rate=100, unit=unit)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampling_rate": 500}, "500 Hz"),
+        ({"unit": "volts"}, "valid: uV, mV, V"),
+        ({"leads": ("I", "II", "V3")}, "needs lead V2"),
+        ({"leads": ("I", "II")}, "shape"),
+        ({"signals": np.zeros((1, 3, 100))}, "100 samples"),
+        ({"signals": np.full((1, 3, 1000), np.nan)}, "finite"),
+        ({"signals": np.zeros((3, 1, 2, 1000))}, "shape"),
+    ],
+)
+def test_input_that_does_not_fit_is_refused(run, change, message):
+    good = {"signals": np.zeros((1, 3, 1000)), "leads": ("I", "II", "V2"), "sampling_rate": 100}
+    arguments = good | change
+    with pytest.raises(LeadminError, match=message):
+        leadmin.load(run.folder).predict(arguments.pop("signals"), **arguments)
+
+
+def test_damaged_weights_are_refused(copied):
+    weights = copied.with_suffix(".safetensors")
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(LeadminError, match=r"default-seed0\.safetensors: its checksum"):
+        load_checkpoint(copied)
+
+
+def test_a_missing_half_is_named(copied):
+    copied.with_suffix(".safetensors").unlink()
+    with pytest.raises(LeadminError, match=r"default-seed0\.safetensors: no such"):
+        load_checkpoint(copied)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: "",
+        lambda text: text.replace('"scaling"', '"scalings"'),
+        lambda text: text.replace('"kernel": 3', '"kernel": "three"'),
+    ],
+)
+def test_a_damaged_description_is_refused(copied, damage):
+    copied.write_text(damage(copied.read_text()))
+    with pytest.raises(LeadminError, match=r"default-seed0\.json"):
+        load_checkpoint(copied)
+
+
+def test_another_schema_version_is_refused(copied):
+    metadata = json.loads(copied.read_text())
+    copied.write_text(json.dumps(metadata | {"schema_version": 99}))
+    with pytest.raises(LeadminError, match="schema_version is 99"):
+        load_checkpoint(copied)
+
+
+def test_weights_of_another_network_are_refused(copied, small, tmp_path):
+    settings = RunSettings(
+        config="1-lead-I", data="", out=str(tmp_path / "other"), compare_with="", epochs=1
+    )
+    other = train_run(replace(settings), small)
+    weights = other.folder / "checkpoints" / "default-seed0.safetensors"
+    copied.with_suffix(".safetensors").write_bytes(weights.read_bytes())
+    with pytest.raises(LeadminError, match="checksum"):
+        load_checkpoint(copied)

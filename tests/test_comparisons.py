@@ -1,0 +1,296 @@
+"""Margins, ranks, controls, folds, subgroups: right figures, verdicts that can go any way."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from evidence_fixtures import STRENGTH, synthetic_runs
+from scipy import stats
+
+from leadmin import comparisons, metrics
+from leadmin import evidence as ev
+from leadmin.errors import LeadminError
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return ev.gather(synthetic_runs(600, 2, ("default",)), n_resamples=500)
+
+
+def gathered(strength, n_records=600, **options):
+    runs = synthetic_runs(n_records, 1, ("default",), strength, **options)
+    return ev.gather(runs, n_resamples=400)
+
+
+def test_verdicts_follow_the_interval_and_the_margin(evidence):
+    table = comparisons.non_inferiority_table(evidence)
+    assert len(table) == 3 * 10
+    for row in table.to_dict("records"):
+        if row["verdict"] == "non-inferior":
+            assert row["low"] > -row["margin"]
+            assert row["p"] < 0.03
+        elif row["verdict"] == "inferior":
+            assert row["high"] < -row["margin"]
+            assert row["p"] > 0.97
+        else:
+            assert row["low"] <= -row["margin"] <= row["high"]
+        assert row["p_holm"] >= row["p"]
+        assert not (row["holds_corrected"] and row["verdict"] != "non-inferior")
+    assert table[table["primary"]]["margin"].unique().tolist() == [0.01]
+    main = ev.main_table(evidence).set_index("config")
+    primary = table[table["primary"]].set_index("config")
+    assert (primary["low"] == main.loc[primary.index, "difference_low"]).all()
+    assert ((primary["verdict"] == "non-inferior") == main.loc[primary.index, "non_inferior"]).all()
+
+
+def test_all_three_verdicts_occur():
+    strong = gathered(
+        {"12-lead": 2.0, "3-lead-I-II-V2": 2.2, "1-lead-II": 1.93, "1-lead-V2": 1.0}, 400
+    )
+    table = comparisons.non_inferiority_table(strong, margins=(0.01,)).set_index("config")
+    assert table.loc["3-lead-I-II-V2", "verdict"] == "non-inferior"
+    assert table.loc["1-lead-II", "verdict"] == "undecided"
+    assert table.loc["1-lead-V2", "verdict"] == "inferior"
+
+
+def test_a_wider_margin_is_easier(evidence):
+    table = comparisons.non_inferiority_table(evidence)
+    wide = table.pivot(index="config", columns="margin", values="p")
+    assert (wide[0.02] <= wide[0.01]).all()
+    assert (wide[0.01] <= wide[0.005]).all()
+
+
+def test_nothing_to_compare_with():
+    without = gathered({"1-lead-II": 1.5, "1-lead-I": 1.4}, 200)
+    assert len(comparisons.non_inferiority_table(without)) == 0
+    assert len(comparisons.lrs_weights(without)) == 0
+    assert comparisons.delong_table(without)["difference"].isna().all()
+    assert len(comparisons.rank_table(without)) == 2
+
+
+@pytest.mark.parametrize(
+    ("limb", "n_records", "verdict"),
+    [(1.75, 3000, "equivalent"), (1.2, 3000, "not equivalent"), (1.72, 120, "undecided")],
+)
+def test_negative_control_can_fail(limb, n_records, verdict):
+    strength = {"12-lead": 2.0, "6-lead-limb": limb, "2-lead-I-II": 1.75}
+    table = comparisons.negative_controls(gathered(strength, n_records))
+    assert table["verdict"].tolist() == [verdict]
+    assert verdict in table["statement"][0]
+    assert table["difference"][0] == pytest.approx(
+        np.mean([table["low"][0], table["high"][0]]), abs=0.01
+    )
+
+
+def test_ranks(evidence):
+    table = comparisons.rank_table(evidence).set_index("config")
+    assert sorted(table["rank"]) == list(range(1, 12))
+    order = table["auroc"].rank(ascending=False).astype(int)
+    assert (order == table["rank"]).all()
+    assert (table["rank_low"] <= table["rank"]).all()
+    assert (table["rank"] <= table["rank_high"]).all()
+    assert table["share_best"].sum() == pytest.approx(1)
+    for _, of_size in table.groupby("n_leads"):
+        assert of_size["share_best_of_size"].sum() == pytest.approx(1)
+    assert math.isnan(table.loc["12-lead", "share_best_reduced"])
+    assert table["share_best_reduced"].sum() == pytest.approx(1)
+    assert table.loc["1-lead-V2", ["rank", "rank_low"]].tolist() == [11, 11]
+
+
+def test_equal_networks_share_the_ranks():
+    twins = gathered({"12-lead": 1.8, "6-lead-limb": 1.8, "2-lead-I-II": 1.8}, 150)
+    table = comparisons.rank_table(twins)
+    assert (table["rank_high"] > table["rank_low"]).all()
+    assert table["share_best"].between(0.02, 0.98).all()
+
+
+def test_delong_agrees_with_the_bootstrap(evidence):
+    table = comparisons.delong_table(evidence).set_index(["config", "class"])
+    per_class = ev.per_class_table(evidence).set_index(["config", "class"])
+    assert len(table) == 55
+    for key in (("1-lead-II", "MI"), ("3-lead-I-II-V2", "HYP")):
+        mine, other = table.loc[key], per_class.loc[key]
+        assert mine["auroc"] == pytest.approx(other["auroc"], abs=1e-12)
+        assert mine["difference"] == pytest.approx(other["difference"], abs=1e-12)
+        width = mine["difference_high"] - mine["difference_low"]
+        assert width == pytest.approx(other["difference_high"] - other["difference_low"], rel=0.2)
+    assert table.loc["12-lead"]["p"].isna().all()
+    assert (table["p_bh"].dropna() >= table["p"].dropna() - 1e-12).all()
+
+
+def test_delong_leaves_out_a_class_with_one_value():
+    runs = synthetic_runs(150, 1, ("default",), {"12-lead": 2.0, "1-lead-I": 1.2})
+    for run in runs.values():
+        run.test.labels[:, 4] = 0
+    table = comparisons.delong_table(ev.gather(runs, n_resamples=30)).set_index("class")
+    assert table.loc["HYP", "auroc"].isna().all()
+    assert table.loc["NORM", "auroc"].notna().all()
+
+
+def test_benjamini_hochberg_skips_what_could_not_be_tested():
+    p = np.array([0.01, np.nan, 0.04, 0.03])
+    expected = stats.false_discovery_control([0.01, 0.04, 0.03])
+    np.testing.assert_allclose(
+        comparisons.benjamini_hochberg(p), [*expected[:1], np.nan, *expected[1:]]
+    )
+    assert np.isnan(comparisons.benjamini_hochberg([np.nan])).all()
+
+
+def test_lrs_weights_cover_the_simplex_and_hold_the_original(evidence):
+    table = comparisons.lrs_weights(evidence, steps=4)
+    weights = table[["weight_ratio", "weight_calibration", "weight_above_chance"]]
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    # the grid misses 0.7 and 0.3, which are added
+    assert len(weights.drop_duplicates()) == 15 + 1
+    original = table[table["original"]].set_index("config")
+    main = ev.main_table(evidence).set_index("config")
+    np.testing.assert_allclose(original["score"], main.loc[original.index, "lrs"], atol=1e-12)
+    corner = table[table["weight_above_chance"] == 1].set_index("config")
+    np.testing.assert_allclose(
+        corner["score"], main.loc[corner.index, "retention_above_chance"], atol=1e-12
+    )
+    for _, one in table.groupby(["weight_ratio", "weight_calibration"]):
+        assert sorted(one["rank"]) == list(range(1, 11))
+    assert len(comparisons.lrs_weights(evidence, steps=10)) == 66 * 10
+
+
+def test_fold_table_is_the_corrected_t_test():
+    made = gathered({"12-lead": 2.0, "1-lead-II": 1.6}, 700, folds=range(1, 11))
+    row = comparisons.fold_table(made).iloc[0]
+    differences = []
+    for fold in range(1, 11):
+        mine, full = (
+            metrics.macro(
+                metrics.auroc(
+                    made.labels[made.fold == fold],
+                    made.runs[c].test.logits["default"][0][made.fold == fold],
+                )
+            )
+            for c in ("1-lead-II", "12-lead")
+        )
+        differences.append(mine - full)
+    d = np.array(differences)
+    assert row["difference"] == pytest.approx(d.mean(), abs=1e-12)
+    naive = stats.ttest_1samp(d, 0)
+    # variance 1/10 + 1/8 instead of 1/10
+    widened = naive.statistic / np.sqrt((1 / 10 + 1 / 8) / (1 / 10))
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(widened), 9))
+    assert row["p"] > naive.pvalue
+    assert row["low"] < row["difference"] < row["high"] < 0
+    assert row["n_folds_better"] == (d > 0).sum()
+
+
+def test_one_fold_has_no_fold_table(evidence):
+    assert len(comparisons.fold_table(evidence)) == 0
+
+
+def test_hypertrophy_under_two_recipes():
+    """A recipe that is blind to hypertrophy alone must show up in the gap and the AUROC of HYP."""
+    strength = {name: STRENGTH[name] for name in ("12-lead", "3-lead-I-II-V2", "1-lead-II")}
+    runs = synthetic_runs(1500, 1, strength=strength, hyp_factor=0.9)
+    for run in runs.values():
+        run.test.logits["seed"][:, :, 4] -= (0.8 * run.test.labels[:, 4]).astype(np.float32)
+    made = ev.gather(runs, n_resamples=300)
+    table = comparisons.hypertrophy_table(made).set_index("effect_name")
+    per_class = {
+        r: ev.per_class_table(made, r).set_index(["config", "class"]) for r in made.recipes
+    }
+    row = table.loc["AUROC of HYP, I-II-V2"]
+    for side, recipe in (("first", "default"), ("second", "seed")):
+        assert row[side] == per_class[recipe].loc[("3-lead-I-II-V2", "HYP"), "auroc"]
+    assert row["low"] > 0
+    assert table.loc["Gap from HYP to the next hardest class, fewer leads", "high"] < 0
+    loss = table.loc["AUROC that HYP loses with fewer leads"]
+    full = table.loc["AUROC of HYP, 12 leads"]
+    fewer = table.loc["AUROC of HYP, mean of fewer leads"]
+    assert loss["first"] == pytest.approx(full["first"] - fewer["first"], abs=1e-12)
+    assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_hypertrophy_needs_both_recipes(evidence):
+    assert len(comparisons.hypertrophy_table(evidence)) == 0
+
+
+# --- subgroups ----------------------------------------------------------------------------------
+
+
+def test_demographic_groups():
+    groups = comparisons.demographic_groups([15, 40, 59.9, 75, 300, np.nan], [0, 1, -1, 0, 1, 0])
+    assert groups["sex"].tolist() == ["male", "female", "", "male", "female", "male"]
+    assert groups["age"].tolist() == [
+        "under 40",
+        "40-60",
+        "40-60",
+        "75 and over",
+        "75 and over",
+        "",
+    ]
+
+
+def test_subgroup_values_are_those_of_its_records(evidence):
+    rng = np.random.default_rng(0)
+    sex = rng.choice(["male", "female", ""], evidence.n_records, p=[0.5, 0.45, 0.05])
+    table = comparisons.subgroup_table(evidence, {"sex": sex}, configs=("12-lead", "1-lead-II"))
+    assert table["subgroup"].tolist() == ["female", "female", "male", "male"]
+    row = table[(table["subgroup"] == "male") & (table["config"] == "1-lead-II")].iloc[0]
+    mask = sex == "male"
+    run = evidence.runs["1-lead-II"].test
+    expected = np.mean(
+        [metrics.macro(metrics.auroc(run.labels[mask], x[mask])) for x in run.logits["default"]]
+    )
+    assert row["auroc"] == pytest.approx(expected, abs=1e-12)
+    assert row["n_records"] == mask.sum()
+    assert row["n_patients"] == len(np.unique(run.patient_id[mask]))
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+    # nothing distinguishes the two here; of two subgroups one carries the test
+    tested = table[table["interaction_p"].notna()]
+    assert tested["subgroup"].tolist() == ["female"]
+    assert tested["interaction_p"].iloc[0] > 0.01
+
+
+def test_an_interaction_is_found_where_there_is_one():
+    runs = synthetic_runs(1200, 1, ("default",), {"12-lead": 2.0, "1-lead-II": 1.9})
+    half = np.arange(1200) % 2 == 0
+    test = runs["1-lead-II"].test
+    test.logits["default"][:, half] -= (1.2 * test.labels[half]).astype(np.float32)
+    made = ev.gather(runs, n_resamples=300)
+    groups = {"site": np.where(half, "a", "b")}
+    table = comparisons.subgroup_table(made, groups, configs=("12-lead", "1-lead-II"))
+    row = table[(table["subgroup"] == "a") & (table["config"] == "1-lead-II")].iloc[0]
+    assert row["interaction_high"] < 0
+    assert row["interaction_p_holm"] < 0.05
+
+
+def test_small_subgroups_get_counts_and_no_claim(evidence):
+    site = np.where(np.arange(evidence.n_records) < 60, "small", "large")
+    table = comparisons.subgroup_table(evidence, {"site": site})
+    small = table[table["subgroup"] == "small"]
+    assert not small["enough"].any()
+    assert small["fewest_positives"].iloc[0] == evidence.labels[:60].sum(axis=0).min()
+    assert small[["auroc", "auroc_low", "difference", "interaction"]].isna().all(axis=None)
+    large = table[table["subgroup"] == "large"]
+    assert large["auroc"].notna().all()
+    assert large["interaction"].isna().all()
+
+
+def test_subgroups_must_fit_the_records(evidence):
+    with pytest.raises(LeadminError, match="3 entries for 600"):
+        comparisons.subgroup_table(evidence, {"sex": ["male", "female", "male"]})
+
+
+def test_macro_of_a_subgroup_uses_the_same_resamples(evidence):
+    """All records as one subgroup must give back the main table."""
+    everyone = {"all": np.full(evidence.n_records, "yes")}
+    row = comparisons.subgroup_table(evidence, everyone, configs=("12-lead", "1-lead-I")).iloc[1]
+    main = ev.main_table(evidence).set_index("config").loc["1-lead-I"]
+    for name in ("auroc", "auroc_low", "auroc_high", "difference", "difference_low"):
+        assert row[name] == pytest.approx(main[name], abs=1e-12), name
+
+
+def test_strengths_of_the_fixture_are_ordered():
+    """The tests above lean on it: a stronger network has the higher AUROC."""
+    made = gathered(STRENGTH, 2000)
+    auroc = ev.main_table(made).set_index("config")["auroc"]
+    expected = pd.Series(STRENGTH)
+    assert auroc.corr(expected, method="spearman") > 0.95

@@ -1,0 +1,600 @@
+"""Fetching over a real HTTP connection to a server that drops, lies, refuses and damages."""
+
+import hashlib
+import io
+import os
+import shutil
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from archives import make_files, sign, write_folder, write_zip
+from http_server import Handler, Served, serve
+from typer.testing import CliRunner
+
+from leadmin import dataset, fetch, ptbxl
+from leadmin.cli_data import app
+from leadmin.download import HttpTree, Patience, check_url, download
+from leadmin.errors import LeadminError
+
+pytestmark = pytest.mark.timeout(60)
+
+QUICK = Patience(attempts=4, backoff=0.0, connect_timeout=2.0, read_timeout=0.5)
+CONTENT = np.random.default_rng(3).bytes(1_500_000)  # 91 chunks and a bit
+NAME = "a.zip"
+
+
+@pytest.fixture
+def server() -> Iterator[Served]:
+    with serve(Served({NAME: CONTENT})) as served:
+        yield served
+
+
+def get(server: Served, target: Path, **options: object) -> Path:
+    options = {"patience": QUICK, "progress": False, **options}
+    return download(f"{server.url}/{NAME}", target, **options)
+
+
+# --- one file -------------------------------------------------------------------------------
+
+
+def test_plain_download(server: Served, tmp_path: Path) -> None:
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    assert [p.name for p in tmp_path.iterdir()] == ["f.zip"]
+    assert server.ranges_asked() == [None]
+
+
+def test_dropped_connections_are_resumed_where_they_broke(server: Served, tmp_path: Path) -> None:
+    def drop(number: int, handler: Handler) -> bool:
+        if number < 6:
+            handler.answer(CONTENT, send=163_840)
+            return True
+        return False
+
+    server.behave = drop
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    # Six cuts, more than the tries allowed without progress, and nothing was sent twice.
+    assert server.ranges_asked() == [None] + [f"bytes={163_840 * k}-" for k in range(1, 7)]
+
+
+def test_a_later_call_goes_on_where_the_first_gave_up(server: Served, tmp_path: Path) -> None:
+    server.behave = lambda number, handler: (
+        handler.answer(CONTENT, send=409_600 if number == 0 else 0) is None
+    )
+    with pytest.raises(LeadminError, match="409600 bytes are kept"):
+        get(server, tmp_path / "f.zip")
+    assert not (tmp_path / "f.zip").exists()
+    server.behave = None
+    server.requests.clear()
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    assert server.ranges_asked() == ["bytes=409600-"]
+
+
+def test_refused_ranges_start_again_and_finish(server: Served, tmp_path: Path) -> None:
+    server.ranges = False
+    server.behave = lambda number, handler: (
+        number < 2 and handler.answer(CONTENT, send=700_000) is None
+    )
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    assert len(server.requests) == 3
+
+
+def test_refused_ranges_and_endless_cuts_end(server: Served, tmp_path: Path) -> None:
+    """Each try brings bytes, but the same ones: that is no progress."""
+    server.ranges = False
+    server.behave = lambda number, handler: handler.answer(CONTENT, send=700_000) is None
+    with pytest.raises(LeadminError, match="gave up"):
+        get(server, tmp_path / "f.zip")
+    assert len(server.requests) < 20
+
+
+def test_file_replaced_on_the_server_is_not_mixed(server: Served, tmp_path: Path) -> None:
+    other = np.random.default_rng(4).bytes(len(CONTENT))
+
+    def replace(number: int, handler: Handler) -> bool:
+        if number == 0:
+            handler.answer(CONTENT, send=294_912)
+        else:
+            server.etag, server.files[NAME] = '"two"', other
+            handler.answer(other)
+        return True
+
+    server.behave = replace
+    assert get(server, tmp_path / "f.zip").read_bytes() == other
+
+
+def test_replaced_file_is_noticed_even_if_the_server_ignores_if_range(
+    server: Served, tmp_path: Path
+) -> None:
+    def ignore(number: int, handler: Handler) -> bool:
+        if number == 0:
+            handler.answer(CONTENT, send=294_912)
+            return True
+        server.etag = '"two"'
+        del handler.headers["If-Range"]
+        return False
+
+    server.behave = ignore
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    assert server.ranges_asked() == [None, "bytes=294912-", None]
+
+
+def test_wrong_range_is_not_glued_on(server: Served, tmp_path: Path) -> None:
+    def shifted(number: int, handler: Handler) -> bool:
+        if number == 0:
+            handler.answer(CONTENT, send=294_912)
+            return True
+        if number == 1:
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes 294900-{len(CONTENT) - 1}/{len(CONTENT)}")
+            handler.send_header("Content-Length", str(len(CONTENT) - 294_900))
+            handler.end_headers()
+            handler.wfile.write(CONTENT[294_900:])
+            return True
+        return False
+
+    server.behave = shifted
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("lie", [+1000, +(10**9)])
+def test_server_that_announces_more_than_it_has(server: Served, tmp_path: Path, lie: int) -> None:
+    server.behave = lambda number, handler: (
+        handler.answer(CONTENT, length=len(CONTENT) - handler.start() + lie) is None
+    )
+    with pytest.raises(LeadminError, match="gave up"):
+        get(server, tmp_path / "f.zip")
+    assert not (tmp_path / "f.zip").exists()
+
+
+def test_announced_length_beyond_all_bounds(server: Served, tmp_path: Path) -> None:
+    server.behave = lambda number, handler: handler.answer(CONTENT, length=10**14) is None
+    with pytest.raises(LeadminError, match="more than .* are refused"):
+        get(server, tmp_path / "f.zip")
+
+
+def test_endless_body_without_length(server: Served, tmp_path: Path) -> None:
+    def endless(number: int, handler: Handler) -> bool:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        while True:
+            handler.wfile.write(bytes(100_000))
+
+    server.behave = endless
+    with pytest.raises(LeadminError, match="sent more than 2000000 bytes"):
+        get(server, tmp_path / "f.zip", max_bytes=2_000_000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_body_without_length(server: Served, tmp_path: Path) -> None:
+    def unmeasured(number: int, handler: Handler) -> bool:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(CONTENT)
+        handler.close_connection = True
+        return True
+
+    server.behave = unmeasured
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+def test_passing_trouble_is_waited_out(server: Served, tmp_path: Path, status: int) -> None:
+    server.behave = lambda number, handler: (
+        number < 3 and handler.empty(status, Retry_After="0") is None
+    )
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 501])
+def test_refusals_end_at_once(server: Served, tmp_path: Path, status: int) -> None:
+    server.behave = lambda number, handler: handler.empty(status) is None
+    with pytest.raises(LeadminError, match=f"answered {status}"):
+        get(server, tmp_path / "f.zip")
+    assert len(server.requests) == 1
+
+
+def test_stalled_connection_does_not_hang(server: Served, tmp_path: Path) -> None:
+    def stall(number: int, handler: Handler) -> bool:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(CONTENT)))
+        handler.end_headers()
+        time.sleep(0.8)
+        return True
+
+    server.behave = stall
+    start = time.monotonic()
+    with pytest.raises(LeadminError, match="gave up"):
+        get(server, tmp_path / "f.zip", patience=Patience(2, 0.0, 1.0, 0.2))
+    assert time.monotonic() - start < 5
+
+
+def test_redirects_are_followed_but_not_for_ever(server: Served, tmp_path: Path) -> None:
+    server.behave = lambda number, handler: (
+        handler.path == f"/{NAME}" and handler.empty(302, Location="/b.zip") is None
+    )
+    server.files["b.zip"] = CONTENT
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    server.behave = lambda number, handler: handler.empty(302, Location=handler.path) is None
+    with pytest.raises(LeadminError, match="redirects"):
+        get(server, tmp_path / "g.zip")
+
+
+def test_encoded_body_is_refused(server: Served, tmp_path: Path) -> None:
+    server.behave = lambda number, handler: handler.empty(200, Content_Encoding="gzip") is None
+    with pytest.raises(LeadminError, match="encoded as gzip"):
+        get(server, tmp_path / "f.zip")
+
+
+def test_no_server_at_all(tmp_path: Path) -> None:
+    with serve(Served({})) as served:
+        url = served.url
+    with pytest.raises(LeadminError, match="gave up after 4 tries"):
+        download(f"{url}/a.zip", tmp_path / "f.zip", QUICK, progress=False)
+
+
+@pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "http://", "nonsense"])
+def test_only_http(url: str) -> None:
+    with pytest.raises(LeadminError, match="not an http"):
+        check_url(url)
+
+
+def test_part_of_another_address_is_not_used(server: Served, tmp_path: Path) -> None:
+    (tmp_path / "f.zip.part").write_bytes(b"something else")
+    (tmp_path / "f.zip.part.json").write_text(
+        '{"url": "http://other", "validator": "", "total": 9}'
+    )
+    assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
+    (tmp_path / "g.zip.part").write_bytes(b"something else")
+    (tmp_path / "g.zip.part.json").write_text("{damaged")
+    assert get(server, tmp_path / "g.zip").read_bytes() == CONTENT
+
+
+# --- the whole data set ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return make_files(8, rates=(100, 500))
+
+
+def zipped(files: dict[str, bytes], top: str = ptbxl.TOP_FOLDER) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as target:
+        for name, content in files.items():
+            target.writestr(f"{top}/{name}", content)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def mirror(files: dict[str, bytes]) -> Iterator[Served]:
+    """The archive as a zip file, and its files one by one below ``tree/``."""
+    tree = {f"tree/{name}": content for name, content in files.items()}
+    with serve(Served({NAME: zipped(files), **tree})) as served:
+        yield served
+
+
+def fetch_from(source: str, target: Path, **options: object) -> fetch.FetchReport:
+    return fetch.fetch(target, source, patience=QUICK, progress=False, **options)
+
+
+def tree_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("kind", ["zip url", "tree url", "zip file", "folder"])
+def test_all_sources_give_the_same_files(
+    mirror: Served, files: dict[str, bytes], tmp_path: Path, kind: str
+) -> None:
+    source = {
+        "zip url": f"{mirror.url}/{NAME}",
+        "tree url": f"{mirror.url}/tree/",
+        "zip file": str(write_zip(tmp_path / "in.zip", files)),
+        "folder": str(write_folder(tmp_path / "in", files)),
+    }[kind]
+    report = fetch_from(source, tmp_path / "out")
+    # Only what 100 Hz needs.
+    expected = {name: c for name, c in files.items() if not name.startswith("records500")}
+    assert tree_of(report.folder) == expected
+    assert (report.n_records, report.n_files) == (8, len(expected))
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {report.folder.name, "fetched-100hz.json"}
+    assert fetch.verify(report.folder, progress=False).problems == ()
+    # Again: nothing to do, and nothing is asked of the server.
+    mirror.requests.clear()
+    assert fetch_from(source, tmp_path / "out").up_to_date
+    assert mirror.requests == []
+
+
+def test_second_rate_joins_the_first(
+    mirror: Served, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    source = f"{mirror.url}/{NAME}"
+    fetch_from(source, tmp_path)
+    report = fetch_from(source, tmp_path, sampling_rate=500)
+    assert tree_of(report.folder) == files
+    assert fetch_from(source, tmp_path).up_to_date
+    assert fetch_from(source, tmp_path, sampling_rate=500).up_to_date
+
+
+def test_removed_or_changed_files_are_fetched_again(
+    mirror: Served, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    source = f"{mirror.url}/{NAME}"
+    folder = fetch_from(source, tmp_path).folder
+    (folder / "records100/00000/00003_lr.dat").unlink()
+    (folder / "records100/00000/00004_lr.dat").write_bytes(b"damaged")
+    report = fetch_from(source, tmp_path)
+    assert not report.up_to_date
+    assert fetch.verify(folder, progress=False).problems == ()
+
+
+def test_cut_download_is_resumed_by_the_next_fetch(mirror: Served, tmp_path: Path) -> None:
+    whole = mirror.files[NAME]
+    mirror.behave = lambda number, handler: (
+        handler.answer(whole, send=98_304 if number == 0 else 0) is None
+    )
+    with pytest.raises(LeadminError, match="the same command goes on from there"):
+        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    mirror.behave = None
+    mirror.requests.clear()
+    fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    assert mirror.ranges_asked() == ["bytes=98304-"]
+
+
+def test_flipped_byte_in_the_archive_is_found_and_cured(mirror: Served, tmp_path: Path) -> None:
+    good = mirror.files[NAME]
+    bad = bytearray(good)
+    bad[good.index(b"records100/00000/00002_lr.dat") + 500] ^= 0x10
+    mirror.files[NAME] = bytes(bad)
+    with pytest.raises(LeadminError, match="damaged and was removed.*00002_lr.dat"):
+        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    assert not list(tmp_path.glob("ptb-xl-*.zip"))
+    assert not (tmp_path / ptbxl.TOP_FOLDER).exists()
+    mirror.files[NAME] = good
+    fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+
+
+def test_flipped_byte_with_a_right_crc_is_found_by_sha256(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    name = "records100/00000/00002_lr.dat"
+    changed = {**files, name: files[name][:-1] + bytes([files[name][-1] ^ 1])}
+    with (
+        serve(Served({NAME: zipped(changed)})) as served,
+        pytest.raises(LeadminError, match=r"00002_lr\.dat differs from its checksum"),
+    ):
+        fetch_from(f"{served.url}/{NAME}", tmp_path)
+    assert not (tmp_path / ptbxl.TOP_FOLDER).exists()
+
+
+def test_truncating_server_is_found(mirror: Served, tmp_path: Path) -> None:
+    """The server announces and sends half, and all looks well until the zip is opened."""
+    mirror.files[NAME] = mirror.files[NAME][: len(mirror.files[NAME]) // 2]
+    with pytest.raises(LeadminError, match="not a readable zip archive"):
+        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tree_with_flipped_byte_missing_file_and_errors(mirror: Served, tmp_path: Path) -> None:
+    source = f"{mirror.url}/tree/"
+    name = "tree/records100/00000/00005_lr.dat"
+    good = mirror.files[name]
+    mirror.files[name] = good[:-1] + bytes([good[-1] ^ 1])
+    with pytest.raises(LeadminError, match="00005_lr.dat differs"):
+        fetch_from(source, tmp_path)
+    del mirror.files[name]
+    with pytest.raises(LeadminError, match="00005_lr.dat is missing"):
+        fetch_from(source, tmp_path)
+    mirror.files[name] = good
+    mirror.requests.clear()
+    # Every other answer is an error or a cut; the rest still comes through.
+    mirror.behave = lambda number, handler: (
+        number == 0
+        and (content := handler.content()) is not None
+        and (
+            handler.empty(503) is None
+            if len(content) % 2
+            else handler.answer(content, send=5) is None
+        )
+    )
+    fetch_from(source, tmp_path)
+    # What had arrived before the first errors was not asked for again.
+    asked = {path for path, _ in mirror.requests}
+    assert "/tree/records100/00000/00001_lr.dat" not in asked
+
+
+def test_tree_reports_a_dead_server(tmp_path: Path) -> None:
+    tree = HttpTree("http://127.0.0.1:9/", QUICK)
+    with pytest.raises(LeadminError, match="gave up after 4 tries"):
+        tree.read("RECORDS", 100)
+
+
+def test_archive_without_checksums_is_refused(files: dict[str, bytes], tmp_path: Path) -> None:
+    bare = {name: c for name, c in files.items() if name != ptbxl.CHECKSUM_FILE}
+    with pytest.raises(LeadminError, match=r"SHA256SUMS\.txt is missing"):
+        fetch_from(str(write_zip(tmp_path / "in.zip", bare)), tmp_path / "out")
+
+
+def test_unlisted_file_is_refused(files: dict[str, bytes], tmp_path: Path) -> None:
+    lines = files[ptbxl.CHECKSUM_FILE].decode().splitlines(keepends=True)
+    kept = "".join(line for line in lines if "00003_lr.dat" not in line)
+    changed = {**files, ptbxl.CHECKSUM_FILE: kept.encode()}
+    with pytest.raises(LeadminError, match=r"00003_lr\.dat is not listed"):
+        fetch_from(str(write_zip(tmp_path / "in.zip", changed)), tmp_path / "out")
+
+
+def _hostile(path: Path, files: dict[str, bytes]) -> Path:
+    """A zip with names that climb out, an absolute name, a link, and a bomb, beside good files."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in files.items():
+            target.writestr(f"{ptbxl.TOP_FOLDER}/{name}", content)
+        target.writestr("../escaped.txt", "out")
+        target.writestr(f"{ptbxl.TOP_FOLDER}/../../escaped.txt", "out")
+        target.writestr("/tmp/leadmin-escaped.txt", "out")
+        target.writestr(f"{ptbxl.TOP_FOLDER}/records100/00000/..\\..\\escaped.txt", "out")
+        link = zipfile.ZipInfo(f"{ptbxl.TOP_FOLDER}/link")
+        link.external_attr = 0o120777 << 16
+        target.writestr(link, "/etc/passwd")
+        with target.open(f"{ptbxl.TOP_FOLDER}/bomb", "w", force_zip64=True) as bomb:
+            for _ in range(100):
+                bomb.write(bytes(2**20))
+    return path
+
+
+def test_hostile_members_beside_good_ones_are_never_unpacked(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    source = _hostile(tmp_path / "in.zip", files)
+    report = fetch_from(str(source), tmp_path / "deep" / "out")
+    expected = {name for name in files if not name.startswith("records500")}
+    assert set(tree_of(report.folder)) == expected
+    assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+    assert not list(tmp_path.rglob("*escaped*"))
+    assert not Path("/tmp/leadmin-escaped.txt").exists()
+
+
+@pytest.mark.parametrize("member", ["records100/00000/00001_lr.dat", ptbxl.DATABASE_FILE])
+def test_needed_member_that_is_a_bomb(files: dict[str, bytes], tmp_path: Path, member: str) -> None:
+    bomb = sign({**files, member: files[member] + bytes(300 * 2**20)})
+    start = time.monotonic()
+    with pytest.raises(LeadminError, match="at most .* are allowed|larger than"):
+        fetch_from(str(write_zip(tmp_path / "in.zip", bomb)), tmp_path / "out")
+    assert time.monotonic() - start < 20
+    assert not (tmp_path / "out" / ptbxl.TOP_FOLDER).exists()
+
+
+def test_names_in_the_table_cannot_lead_out(files: dict[str, bytes], tmp_path: Path) -> None:
+    text = files[ptbxl.DATABASE_FILE].decode().replace("records100/00000/00001_lr", "../../x")
+    changed = sign({**files, ptbxl.DATABASE_FILE: text.encode()})
+    with pytest.raises(LeadminError, match="not a relative path"):
+        fetch_from(str(write_zip(tmp_path / "in.zip", changed)), tmp_path / "out")
+
+
+def test_a_link_in_the_target_is_not_written_through(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.dat"
+    outside.write_bytes(b"precious")
+    staging = tmp_path / "out" / f".{ptbxl.TOP_FOLDER}.partial" / "records100" / "00000"
+    staging.mkdir(parents=True)
+    (staging / "00001_lr.dat").symlink_to(outside)
+    fetch_from(str(write_zip(tmp_path / "in.zip", files)), tmp_path / "out")
+    assert outside.read_bytes() == b"precious"
+
+
+def test_disk_space_is_checked_first(
+    mirror: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(LeadminError, match="0.00 GB free; .* GB are needed"):
+        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    assert not (tmp_path / f"ptb-xl-{'x' * 8}.zip").exists()
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 1000
+
+
+@pytest.mark.parametrize("rate", [0, 250, -100])
+def test_unknown_rate(rate: int, tmp_path: Path) -> None:
+    with pytest.raises(LeadminError, match="100 and 500 Hz"):
+        fetch_from("x.zip", tmp_path, sampling_rate=rate)
+    with pytest.raises(LeadminError, match="100 and 500 Hz"):
+        fetch.verify(tmp_path, rate)
+
+
+def test_fetched_folder_prepares_to_the_same_data_as_the_archive(
+    mirror: Served, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = fetch_from(f"{mirror.url}/{NAME}", tmp_path / "out").folder
+    archive = write_zip(tmp_path / "in.zip", files)
+    one = dataset.prepare(folder, tmp_path / "one.h5", progress=False)
+    two = dataset.prepare(archive, tmp_path / "two.h5", progress=False)
+    assert one.content_sha256 == two.content_sha256
+    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
+
+
+# --- verify and the command line ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: None, "missing"),
+        (lambda c: c[:-2], "checksum"),
+        (lambda c: c[:-1] + bytes([c[-1] ^ 1]), "checksum"),
+    ],
+)
+def test_verify_names_every_bad_file(
+    files: dict[str, bytes],
+    tmp_path: Path,
+    change: Callable[[bytes], bytes | None],
+    reason: str,
+) -> None:
+    changed = dict(files)
+    for number in (2, 5):
+        name = f"records100/00000/{number:05d}_lr.dat"
+        content = change(changed.pop(name))
+        if content is not None:
+            changed[name] = content
+    report = fetch.verify(write_zip(tmp_path / "in.zip", changed), progress=False)
+    assert [(p.file, p.reason) for p in report.problems] == [
+        ("records100/00000/00002_lr", reason),
+        ("records100/00000/00005_lr", reason),
+    ]
+    assert report.n_records == 8
+
+
+def test_commands(mirror: Served, files: dict[str, bytes], tmp_path: Path) -> None:
+    runner = CliRunner()
+
+    def run(*arguments: str, code: int) -> str:
+        result = runner.invoke(app, list(arguments))
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result.output
+
+    out = str(tmp_path / "out")
+    text = run("fetch", "--from", f"{mirror.url}/{NAME}", "--to", out, "--quiet", code=0)
+    assert "8 records at 100 Hz" in text
+    folder = str(tmp_path / "out" / ptbxl.TOP_FOLDER)
+    assert "no problems found" in run("verify", "--from", folder, "--quiet", code=0)
+    (tmp_path / "out" / ptbxl.TOP_FOLDER / "records100/00000/00001_lr.dat").unlink()
+    table = tmp_path / "problems.csv"
+    text = run("verify", "--from", folder, "--report", str(table), "--quiet", code=2)
+    assert "00001_lr.dat is missing" in text
+    assert "00001_lr,missing," in table.read_text()
+    assert "answered 404" in run("fetch", "--from", f"{mirror.url}/no.zip", "--to", out, code=2)
+    assert "does not exist" in run("fetch", "--from", "no.zip", "--to", out, code=2)
+
+
+def test_the_real_subset_over_http(tmp_path: Path) -> None:
+    """The whole real archive through a server that cuts every connection after 20 MB."""
+    path = os.environ.get("LEADMIN_PTBXL", "")
+    if not path.endswith(".zip"):
+        pytest.skip("LEADMIN_PTBXL names no zip archive of PTB-XL")
+    content = Path(path).read_bytes()
+
+    def cut(number: int, handler: Handler) -> bool:
+        handler.answer(content, send=20_000_000)
+        return True
+
+    with serve(Served({NAME: content}, cut)) as served:
+        report = fetch_from(f"{served.url}/{NAME}", tmp_path)
+        assert len(served.requests) == -(-len(content) // 20_000_000)
+    assert report.n_records == len(ptbxl.read_table(ptbxl.open_ptbxl(Path(path))))
+    listed = ptbxl.read_checksums(ptbxl.open_ptbxl(report.folder))
+    assert listed is not None
+    some = sorted(tree_of(report.folder))[:: report.n_files // 50]
+    for name in some:
+        if name != ptbxl.CHECKSUM_FILE:
+            digest = hashlib.sha256((report.folder / name).read_bytes()).hexdigest()
+            assert digest == listed[name]

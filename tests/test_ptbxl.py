@@ -1,0 +1,353 @@
+"""Reading PTB-XL: tables, labels, records; the WFDB library is the reference for signals."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import wfdb
+from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zip
+
+from leadmin import ptbxl
+from leadmin.archive import FolderArchive, open_archive
+from leadmin.errors import LeadminError
+from leadmin.leads import LEADS
+from leadmin.wfdb_record import RecordError, parse_header
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> FolderArchive:
+    return FolderArchive(write_folder(tmp_path / "ptb", make_files(6, rates=(100, 500))))
+
+
+# --- records --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+@pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
+def test_record_from_zip_and_folder(tmp_path: Path, kind: str, rate: int, suffix: str) -> None:
+    files = make_files(2, rates=(100, 500))
+    path = (
+        write_zip(tmp_path / "a.zip", files)
+        if kind == "zip"
+        else write_folder(tmp_path / "a", files)
+    )
+    record = f"records{rate}/00000/00001_{suffix}"
+    archive = ptbxl.open_ptbxl(path)
+    signal, digests = ptbxl.read_record(archive, record, rate, ptbxl.read_checksums(archive))
+    np.testing.assert_array_equal(signal, signal_of(files, record))
+    assert signal.shape == (12, 10 * rate)
+    assert [name for name, _ in digests] == [f"{record}.hea", f"{record}.dat"]
+
+
+@pytest.mark.parametrize("fmt", ["16", "80", "212", "24", "32", "516"])
+def test_formats_agree_with_the_wfdb_library(tmp_path: Path, fmt: str) -> None:
+    rng = np.random.default_rng(5)
+    digital = rng.integers(-100, 100, size=(1000, 12))
+    # FLAC holds 8 signals a file, so format 516 needs a header made of two.
+    if fmt == "516":
+        for name, columns in (("a", slice(0, 6)), ("b", slice(6, 12))):
+            wfdb.wrsamp(
+                name, 100, ["mV"] * 6, list(LEADS[columns]), d_signal=digital[:, columns],
+                fmt=["516"] * 6, adc_gain=[1000.0] * 6, baseline=[0] * 6, write_dir=str(tmp_path),
+            )  # fmt: skip
+        parts = [(tmp_path / f"{name}.hea").read_text().splitlines()[1:] for name in "ab"]
+        (tmp_path / "r.hea").write_text("\n".join(["r 12 100 1000", *parts[0], *parts[1]]))
+    else:
+        wfdb.wrsamp(
+            "r", 100, ["mV"] * 12, list(LEADS), d_signal=digital, fmt=[fmt] * 12,
+            adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(tmp_path),
+        )  # fmt: skip
+    expected = wfdb.rdrecord(str(tmp_path / "r"), physical=False).d_signal.T
+    signal, _ = ptbxl.read_record(FolderArchive(tmp_path), "r", 100)
+    np.testing.assert_array_equal(signal, expected)
+    np.testing.assert_array_equal(signal, digital.T)
+
+
+@pytest.mark.parametrize(
+    ("gain", "baseline", "unit"), [(200.0, 0, "mV"), (1.0, 100, "uV"), (1000.0, -50, "mV")]
+)
+def test_other_gains_become_microvolts(
+    tmp_path: Path, gain: float, baseline: int, unit: str
+) -> None:
+    digital = np.random.default_rng(6).integers(-2000, 2000, size=(1000, 12))
+    wfdb.wrsamp(
+        "r", 100, [unit] * 12, list(LEADS), d_signal=digital, fmt=["16"] * 12,
+        adc_gain=[gain] * 12, baseline=[baseline] * 12, write_dir=str(tmp_path),
+    )  # fmt: skip
+    physical = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T * (1000 if unit == "mV" else 1)
+    signal, _ = ptbxl.read_record(FolderArchive(tmp_path), "r", 100)
+    np.testing.assert_allclose(signal, physical, atol=0.5000001)
+
+
+def test_leads_are_found_by_name(folder: FolderArchive) -> None:
+    """A record with its leads in another order is read right, not refused and not mixed up."""
+    record = "records100/00000/00001_lr"
+    expected, _ = ptbxl.read_record(folder, record, 100)
+    order = np.random.default_rng(1).permutation(12)
+    header = folder.path / f"{record}.hea"
+    lines = header.read_text().splitlines()
+    header.write_text("\n".join([lines[0], *(lines[1 + k] for k in order)]))
+    data = folder.path / f"{record}.dat"
+    samples = np.frombuffer(data.read_bytes(), "<i2").reshape(-1, 12)
+    data.write_bytes(samples[:, order].tobytes())
+    found, _ = ptbxl.read_record(folder, record, 100)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_first_values_of_the_real_record_1() -> None:
+    archive = ptbxl.open_ptbxl(SAMPLE)
+    name = next(n for n in ptbxl.read_table(archive).files[100])
+    signal, _ = ptbxl.read_record(archive, name, 100)
+    header = parse_header(archive.read(f"{name}.hea", 10_000), name)
+    assert [s.checksum for s in header.signals] == [
+        int(row.sum(dtype=np.int64)) % 65536 for row in signal
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda text, data: (text, data[:-1]), "length"),
+        (lambda text, data: (text, data + b"\0\0"), "length"),
+        (lambda text, data: (text, b""), "length"),
+        (lambda text, data: (text, data[:100] + b"\x55" + data[101:]), "checksum"),
+        (lambda text, data: (text.replace(" 100 1000", " 250 1000"), data), "rate"),
+        (lambda text, data: (text.replace(" 100 1000", " 100 999"), data), "length"),
+        (lambda text, data: (text.replace(" V6", " V5"), data), "leads"),
+        (lambda text, data: (text.replace(" V6", " X9"), data), "leads"),
+        (lambda text, data: (text.replace("_lr 12", "_lr 11"), data), "header"),
+        (lambda text, data: (text.rsplit("\n", 2)[0], data), "header"),
+        (lambda text, data: (text.replace("/mV", "/mmHg"), data), "header"),
+        (lambda text, data: (text.replace("1000.0(0)", "0(0)"), data), "header"),
+        (lambda text, data: (text.replace(".dat 16 ", ".dat 16x2 "), data), "header"),
+        (lambda text, data: (text.replace("00001_lr.dat", "../00001_lr.dat"), data), "header"),
+        (lambda text, data: (text.replace("00001_lr 12", "00002_lr 12"), data), "header"),
+        (lambda text, data: ("", data), "header"),
+        (lambda text, data: (text.replace("00001_lr.dat", "absent.dat"), data), "missing"),
+    ],
+)
+def test_bad_records_say_why(folder: FolderArchive, change, reason: str) -> None:  # noqa: ANN001
+    record = "records100/00000/00001_lr"
+    header, data = folder.path / f"{record}.hea", folder.path / f"{record}.dat"
+    text, content = change(header.read_text(), data.read_bytes())
+    header.write_text(text)
+    data.write_bytes(content)
+    with pytest.raises(RecordError) as caught:
+        ptbxl.read_record(folder, record, 100)
+    assert caught.value.reason == reason
+    assert "records100/00000/" in str(caught.value)
+
+
+def _rewrite(folder: FolderArchive, record: str, samples: np.ndarray) -> None:
+    """Replace the samples ``(12, n)`` of a record and make its header's checksums right."""
+    lines = (folder.path / f"{record}.hea").read_text().splitlines()
+    for number, row in enumerate(samples, start=1):
+        fields = lines[number].split(" ")
+        fields[6] = str(int(row.sum(dtype=np.int64)) % 65536)
+        lines[number] = " ".join(fields)
+    (folder.path / f"{record}.hea").write_text("\n".join(lines))
+    (folder.path / f"{record}.dat").write_bytes(samples.T.astype("<i2").tobytes())
+
+
+def test_all_zero_and_invalid_samples_are_refused(folder: FolderArchive) -> None:
+    record = "records100/00000/00001_lr"
+    signal, _ = ptbxl.read_record(folder, record, 100)
+    _rewrite(folder, record, np.zeros_like(signal))
+    with pytest.raises(RecordError, match="zero everywhere") as caught:
+        ptbxl.read_record(folder, record, 100)
+    assert caught.value.reason == "empty"
+    marked = signal.copy()
+    marked[7, 500] = -32768
+    _rewrite(folder, record, marked)
+    with pytest.raises(RecordError, match="invalid in V2") as caught:
+        ptbxl.read_record(folder, record, 100)
+    assert caught.value.reason == "invalid"
+
+
+def test_voltage_beyond_int16_is_refused(folder: FolderArchive) -> None:
+    record = "records100/00000/00001_lr"
+    header = folder.path / f"{record}.hea"
+    header.write_text(header.read_text().replace("1000.0(0)/mV", "1.0(0)/mV"))
+    with pytest.raises(RecordError, match="mV") as caught:
+        ptbxl.read_record(folder, record, 100)
+    assert caught.value.reason == "range"
+
+
+def test_checksum_list_is_heeded(folder: FolderArchive) -> None:
+    record = "records100/00000/00001_lr"
+    sums = ptbxl.read_checksums(folder)
+    header = folder.path / f"{record}.hea"
+    header.write_text(header.read_text() + "# a harmless comment\n")
+    ptbxl.read_record(folder, record, 100)
+    with pytest.raises(RecordError, match="differs from its checksum"):
+        ptbxl.read_record(folder, record, 100, sums)
+
+
+# --- tables and labels ----------------------------------------------------------------------
+
+
+def test_table_of_the_small_archive(folder: FolderArchive) -> None:
+    table = ptbxl.read_table(folder)
+    assert table.record_id.tolist() == [1, 2, 3, 4, 5, 6]
+    assert table.patient_id.tolist() == [1000, 1001, 1001, 1002, 1002, 1003]
+    assert np.isnan(table.age[2])
+    assert table.age[0] == 31
+    assert table.sex.tolist() == [1, 0, 1, 0, 1, 0]
+    assert table.statements[0] == {"IMI": 35.0, "SR": 0.0}
+    assert table.metadata["static_noise"].tolist() == [0, 0, 0, 0, 1, 0]
+    assert table.metadata["validated_by_human"].tolist() == [0, 0, 1, 0, 0, 1]
+    assert table.metadata["scp_codes"][0] == '{"IMI":35,"SR":0}'
+    assert table.metadata["device"][0] == "CS-12   E"
+    assert set(ptbxl.METADATA_COLUMNS) == set(table.metadata.columns)
+
+
+def test_label_policies() -> None:
+    superclasses = {"NORM": "NORM", "IMI": "MI", "NST_": "STTC", "LAFB": "CD", "LVH": "HYP"}
+    statements = (
+        {"NORM": 100.0, "SR": 0.0},
+        {"IMI": 35.0},
+        {"NST_": 50.0, "LVH": 49.9},
+        {"LAFB": 0.0},
+        {"SR": 0.0},
+    )
+    assert ptbxl.label_matrix(statements, superclasses, "any").tolist() == [
+        [1, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0],
+        [0, 0, 1, 0, 1],
+        [0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    assert ptbxl.label_matrix(statements, superclasses, "likelihood50").tolist() == [
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    with pytest.raises(LeadminError, match="any, likelihood50"):
+        ptbxl.label_matrix(statements, superclasses, "likely")
+
+
+def _edit(files: dict[str, bytes], name: str, old: str, new: str) -> dict[str, bytes]:
+    text = files[name].decode()
+    assert old in text
+    return sign({**files, name: text.replace(old, new, 1).encode()})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("\n2,1001", "\n1,1001", "ecg_id 1 more than once"),
+        ("\n2,1001", "\n,1001", "ecg_id is ''"),
+        ("\n2,1001", "\n-2,1001", "ecg_id is '-2'"),
+        ("\n2,1001", "\n99999999999,1001", "ecg_id is '99999999999'"),
+        ("\n2,1001", "\n2.5,1001", "ecg_id is '2.5'"),
+        ("1001.0,32.0", "nan,32.0", "patient_id is 'nan'"),
+        ("1001.0,32.0", "1001.0,-5", "age is '-5'"),
+        ("1001.0,32.0", "1001.0,1e400", "age is '1e400'"),
+        ("1001.0,32.0,0", "1001.0,32.0,7", "sex is '7'"),
+        ("'LVH': 50.0}", "'LVH': 500.0}", "likelihood from 0 to 100"),
+        ("'LVH': 50.0}", "'LVH': '50'}", "likelihood from 0 to 100"),
+        ("'LVH': 50.0}", "'LVH': __import__('os')}", "not a dictionary of codes"),
+        ("'LVH': 50.0}", "'LVH': 50.0", "not a dictionary"),
+        ("{'IMI': 35.0, 'SR': 0.0}", "[1, 2]", "not a dictionary"),
+        ("{'IMI': 35.0, 'SR': 0.0}", "", "not a dictionary"),
+        ("records100/00000/00002_lr", "../../etc/passwd", "not a relative path"),
+        ("records100/00000/00002_lr", "/etc/passwd", "not a relative path"),
+        (",strat_fold", ",stratum", "lacks the columns strat_fold"),
+        ("ecg_id,patient_id", "ecg_id,ecg_id", "two columns|lacks"),
+        (",2,records100", ",11,records100", "strat_fold is '11'"),
+    ],
+)
+def test_bad_tables_name_column_and_record(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    files = _edit(make_files(6), ptbxl.DATABASE_FILE, old, new)
+    archive = FolderArchive(write_folder(tmp_path / "p", files))
+    with pytest.raises(LeadminError, match=message) as caught:
+        ptbxl.read_table(archive)
+    assert ptbxl.DATABASE_FILE in str(caught.value)
+
+
+def test_patient_in_two_folds_is_refused(tmp_path: Path) -> None:
+    files = make_files(6)
+    rows = files[ptbxl.DATABASE_FILE].decode().splitlines()
+    rows[3] = rows[3].replace(",2,records100", ",3,records100")
+    files[ptbxl.DATABASE_FILE] = "\n".join(rows).encode()
+    archive = FolderArchive(write_folder(tmp_path / "p", files))
+    with pytest.raises(LeadminError, match="patient_id 1001"):
+        ptbxl.read_table(archive)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("diagnostic_class", "class", "lacks the column diagnostic_class"),
+        (",MI,IMI", ",HEART,IMI", "'HEART', which is none of"),
+        ("1.0,,,HYP,LVH", ",,,HYP,LVH", "no code for the superclass HYP"),
+        ("IMI,inferior", "NORM,inferior", "more than once"),
+    ],
+)
+def test_bad_statements(tmp_path: Path, old: str, new: str, message: str) -> None:
+    files = _edit(make_files(2), ptbxl.STATEMENTS_FILE, old, new)
+    archive = FolderArchive(write_folder(tmp_path / "p", files))
+    with pytest.raises(LeadminError, match=message):
+        ptbxl.read_superclasses(archive)
+
+
+def test_edited_table_is_noticed(tmp_path: Path) -> None:
+    files = make_files(2)
+    files[ptbxl.DATABASE_FILE] = files[ptbxl.DATABASE_FILE].replace(b"sinus", b"SINUS")
+    archive = FolderArchive(write_folder(tmp_path / "p", files))
+    with pytest.raises(LeadminError, match="ptbxl_database.csv differs from its checksum"):
+        ptbxl.check_tables(archive, ptbxl.read_checksums(archive))
+
+
+# --- archives -------------------------------------------------------------------------------
+
+
+def test_archive_is_found_at_the_top_or_one_below(tmp_path: Path) -> None:
+    files = make_files(1)
+    flat = write_folder(tmp_path / "flat", files)
+    nested = write_folder(tmp_path / "outer" / "inner", files).parent
+    for path in (
+        flat,
+        nested,
+        write_zip(tmp_path / "a.zip", files),
+        write_zip(tmp_path / "b.zip", files, top=""),
+    ):
+        assert len(ptbxl.read_table(ptbxl.open_ptbxl(path))) == 1
+
+
+def test_two_candidates_are_ambiguous(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_folder(tmp_path / name, make_files(1))
+    with pytest.raises(LeadminError, match="found: a, b"):
+        open_archive(tmp_path, ptbxl.DATABASE_FILE)
+
+
+# --- the real subset, where it is at hand ---------------------------------------------------
+
+
+def test_official_counts_of_the_real_subset() -> None:
+    path = os.environ.get("LEADMIN_PTBXL")
+    if not path:
+        pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
+    archive = ptbxl.open_ptbxl(Path(path))
+    table = ptbxl.read_table(archive)
+    counts = ptbxl.label_matrix(table.statements, ptbxl.read_superclasses(archive), "any")
+    expected = {
+        # from the notes that came with the subset
+        4373: [2145, 940, 1037, 905, 506],
+        # from the description of PTB-XL 1.0.3
+        21799: [9514, 5469, 5235, 4898, 2649],
+    }
+    assert counts.sum(axis=0).tolist() == expected[len(table)]
+    first, _ = ptbxl.read_record(archive, table.files[100][0], 100)
+    assert first[:3, 0].tolist() == [-119, -55, 64]
+    for name in table.files[100][:: len(table) // 25]:
+        found, _ = ptbxl.read_record(archive, name, 100)
+        if isinstance(archive, FolderArchive):
+            reference = wfdb.rdrecord(str(archive.path / name), physical=False).d_signal.T
+            np.testing.assert_array_equal(found, reference)

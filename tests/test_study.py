@@ -1,0 +1,252 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from leadmin.errors import LeadminError
+from leadmin.leads import configurations
+from leadmin.study import (
+    RunSettings,
+    Study,
+    check_injected,
+    derive_study,
+    load_run,
+    load_runs,
+    load_study,
+    open_dataset,
+    splits,
+    train_run,
+)
+
+
+@pytest.fixture(scope="module")
+def runs(small, tmp_path_factory):
+    """Two finished runs with both recipes, one epoch each."""
+    folder = tmp_path_factory.mktemp("runs")
+    for config in ("2-lead-I-II", "12-lead"):
+        settings = RunSettings(config=config, data="", out=str(folder / config), epochs=1, seeds=2)
+        train_run(settings, small)
+    return folder
+
+
+def test_holdout_is_the_split_of_the_benchmark(sample):
+    (split,) = splits(sample, "holdout", "any")
+    assert set(sample.fold[split.train]) == set(range(1, 9))
+    assert set(sample.fold[split.validation]) == {9}
+    assert set(sample.fold[split.test]) == {10}
+
+
+@pytest.mark.parametrize("policy", ["any", "likelihood50"])
+def test_crossval_tests_every_labelled_record_once(sample, policy):
+    divisions = splits(sample, "crossval", policy)
+    tested = np.concatenate([split.test for split in divisions])
+    assert sorted(tested) == list(np.flatnonzero(sample.labels[policy].any(axis=1)))
+    for split in divisions:
+        patients = [set(sample.patient_id[part]) for part in (split.train, split.validation)]
+        assert not patients[0] & patients[1]
+        assert not (patients[0] | patients[1]) & set(sample.patient_id[split.test])
+
+
+def test_a_missing_fold_is_named(sample):
+    with pytest.raises(LeadminError, match="fold 9"):
+        splits(sample.select(sample.fold != 9), "holdout", "any")
+
+
+def test_a_run_can_be_read_back(runs, small):
+    run = load_run(runs / "2-lead-I-II")
+    assert (run.config, run.leads) == ("2-lead-I-II", ("I", "II"))
+    assert run.recipes == ("default", "seed")
+    assert run.seeds == {"default": (0, 1), "seed": (0,)}
+    assert run.test.logits["default"].shape == (2, len(run.test.record_id), 5)
+    assert set(run.test.fold) == {10}
+    assert len(run.history) == 3
+    for split in (run.validation, run.test):
+        index = [int(np.flatnonzero(small.record_id == r)[0]) for r in split.record_id]
+        np.testing.assert_array_equal(split.labels, small.labels["any"][index])
+    assert not (runs / "2-lead-I-II" / "state").exists()
+    aurocs = [seed["auroc"] for seed in run.metrics["test"]["default"]]
+    assert len(set(aurocs)) == 2
+    assert all(0 < value < 1 for value in aurocs)
+
+
+def test_metrics_hold_no_path_of_this_machine(runs):
+    text = (runs / "2-lead-I-II" / "metrics.json").read_text()
+    assert str(runs) not in text
+    assert "/tmp" not in text
+
+
+def test_runs_come_in_the_order_of_the_registry(runs):
+    assert list(load_runs(runs)) == ["12-lead", "2-lead-I-II"]
+
+
+def test_a_run_without_metrics_is_unfinished(runs, tmp_path):
+    for name in ("predictions.npz", "history.csv"):
+        (tmp_path / name).write_bytes((runs / "12-lead" / name).read_bytes())
+    with pytest.raises(LeadminError, match="not finished"):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["predictions.npz", "history.csv", "metrics.json"])
+@pytest.mark.parametrize("how", ["cut", "gone", "foreign"])
+def test_a_damaged_run_is_refused(runs, tmp_path, name, how):
+    for path in (runs / "12-lead").glob("*.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    victim = tmp_path / name
+    if how == "cut":
+        victim.write_bytes(victim.read_bytes()[:-40])
+    elif how == "gone":
+        victim.unlink()
+    else:
+        victim.write_bytes(b"\x80\x04not what it says")
+    with pytest.raises(LeadminError, match=name if how != "gone" else "run it again|run the conf"):
+        load_run(tmp_path)
+
+
+def test_starting_a_run_again_takes_back_that_it_was_finished(runs, small, tmp_path):
+    settings = RunSettings(config="1-lead-I", data="", out=str(tmp_path), epochs=2, compare_with="")
+    train_run(settings, small)
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_run(replace(settings, epochs=3), small, on_epoch=stop)
+    with pytest.raises(LeadminError, match="not finished"):
+        load_run(tmp_path)
+
+
+def test_runs_on_other_records_are_not_compared(runs, small, tmp_path):
+    for config, data in (("12-lead", small), ("1-lead-I", small.select(np.arange(190)))):
+        settings = RunSettings(
+            config=config, data="", out=str(tmp_path / config), epochs=1, compare_with=""
+        )
+        train_run(settings, data)
+    with pytest.raises(LeadminError, match="other records"):
+        load_runs(tmp_path)
+
+
+def test_no_runs_at_all(tmp_path):
+    with pytest.raises(LeadminError, match="no finished run"):
+        load_runs(tmp_path)
+
+
+def test_crossval_pools_the_ten_test_folds(small, tmp_path):
+    settings = RunSettings(
+        config="1-lead-II",
+        data="",
+        out=str(tmp_path),
+        epochs=1,
+        compare_with="",
+        protocol="crossval",
+    )
+    run = train_run(settings, small)
+    labelled = small.record_id[small.labels["any"].any(axis=1)]
+    assert sorted(run.test.record_id) == sorted(labelled)
+    assert sorted(run.validation.record_id) == sorted(labelled)
+    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"config": "3-lead-I-II-V9"}, "12-lead"),
+        ({"config": "I,V9"}, "V1, V2, V3"),
+        ({"config": 12}, "type str"),
+        ({"recipe": "sead"}, "default, seed"),
+        ({"compare_with": "default"}, "same recipe"),
+        ({"protocol": "bootstrap"}, "holdout, crossval"),
+        ({"label_policy": "all"}, "any, likelihood50"),
+        ({"seeds": 0}, "at least 1"),
+        ({"epochs": -1}, "at least 0"),
+        ({"epochs": 2.5}, "type int"),
+        ({"epochs": True}, "type int"),
+        ({"device": "gpu"}, "auto, cpu, cuda"),
+    ],
+)
+def test_invalid_parameters_say_what_is_valid(change, message):
+    good = {"config": "12-lead", "data": "", "out": "x"}
+    RunSettings(**good)
+    with pytest.raises(LeadminError, match=message):
+        RunSettings(**(good | change))
+
+
+def test_a_name_that_papermill_injected_must_exist():
+    declared = "config: str = 'a'  # which\nepochs = 3"
+    check_injected(["import x", declared, "# Parameters\nepochs = 5\n", "more"])
+    check_injected(["import x", declared, "more"])
+    with pytest.raises(LeadminError, match=r"epoch; valid: config, epochs"):
+        check_injected(["import x", declared, "# Parameters\nepoch = 5\n"])
+
+
+def test_data_can_be_an_archive_or_what_was_prepared_from_it(
+    root, sample_file, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    prepared = open_dataset(str(sample_file))
+    embedded = open_dataset("")
+    named = open_dataset(str(root / "data" / "sample" / "ptb-xl-sample.zip"))
+    for dataset in (embedded, named):
+        np.testing.assert_array_equal(dataset.signals, prepared.signals)
+    assert (tmp_path / "outputs" / "data" / "ptb-xl-sample-100hz.h5").is_file()
+    with pytest.raises(LeadminError, match="nowhere"):
+        open_dataset("nowhere")
+
+
+@pytest.mark.parametrize("name", ["sample", "full"])
+def test_the_studies_of_the_repository_are_valid(root, name):
+    study = load_study(root / "workflow" / "studies" / f"{name}.yml")
+    assert study.configurations == tuple(configurations())
+    assert study.name == name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seads": 2}, "unknown keys: seads"),
+        ({"title": None, "source": ...}, "missing keys: source"),
+        ({"configurations": ["12-lead", "13-lead"]}, "13-lead"),
+        ({"configurations": ["1-lead-I"]}, "must hold 12-lead"),
+        ({"configurations": ["12-lead", "12-lead"]}, "twice"),
+        ({"configurations": 3}, "'all' or a list"),
+        ({"seeds": "two"}, "type int"),
+        ({"overrides": {"1-lead-V3": {"epochs": 3}}}, "1-lead-V3"),
+        ({"overrides": {"12-lead": {"leads": 3}}}, "unknown leads"),
+        ({"sampling_rate": 250}, "100 or 500"),
+        ({"name": "../up"}, "folder name"),
+        ({"n_resamples": 5}, "from 100"),
+    ],
+)
+def test_a_wrong_study_file_says_which_key(tmp_path, change, message):
+    fields = {"name": "x", "title": "X", "source": "s", "configurations": ["12-lead", "1-lead-I"]}
+    fields = {key: value for key, value in (fields | change).items() if value is not ...}
+    path = tmp_path / "study.yml"
+    path.write_text(yaml.safe_dump(fields))
+    with pytest.raises(LeadminError, match=message) as caught:
+        load_study(path)
+    assert "study.yml" in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"- a\n- b\n", b""])
+def test_a_study_file_that_is_no_mapping_is_refused(tmp_path, content):
+    path = tmp_path / "study.yml"
+    path.write_bytes(content)
+    with pytest.raises(LeadminError, match=r"study\.yml"):
+        load_study(path)
+
+
+def test_a_derived_study_is_written_once(tmp_path):
+    study = Study("x", "X", "s", ("12-lead",), epochs=3)
+    path = tmp_path / derive_study(study, tmp_path)
+    stamp = path.stat().st_mtime_ns
+    derive_study(study, tmp_path)
+    assert path.stat().st_mtime_ns == stamp
+    assert load_study(path) == study
+
+
+def test_overrides_reach_one_configuration_only():
+    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), overrides={"1-lead-I": {"epochs": 7}})
+    assert study.run_parameters("1-lead-I")["epochs"] == 7
+    assert study.run_parameters("12-lead")["epochs"] == 0
+    json.dumps(study.run_parameters("12-lead"))

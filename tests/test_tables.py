@@ -1,0 +1,215 @@
+"""What is written: complete, valid, the same bytes each time, and fit for LaTeX."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+from evidence_fixtures import STRENGTH, synthetic_runs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadmin import evidence as ev
+from leadmin import tables
+from leadmin.errors import LeadminError
+
+FILES = {
+    "table_main.tex",
+    "table_perclass.tex",
+    "table_findings.tex",
+    "RESULTS.md",
+    "summary.json",
+    "results_final.json",
+    "main.csv",
+    "per_class.csv",
+    "key_findings.csv",
+    "pairwise.csv",
+    "recipe_comparison.csv",
+    "hypertrophy.csv",
+    "non_inferiority.csv",
+    "negative_controls.csv",
+    "ranks.csv",
+    "delong.csv",
+    "calibration.csv",
+    "decision_curves.csv",
+    "lrs_weights.csv",
+    "subgroups.csv",
+}
+
+
+@pytest.fixture(scope="module")
+def study():
+    return tables.StudyDescription(
+        "sample", "How few leads? 50% & 3_leads", "synthetic ECGs #1", "holdout"
+    )
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    names = ["12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II", "2-lead-II-V2"]
+    names += ["1-lead-V5", "1-lead-I"]
+    strength = {name: STRENGTH[name] for name in names}
+    return ev.gather(synthetic_runs(300, 2, strength=strength), n_resamples=150)
+
+
+@pytest.fixture(scope="module")
+def made(evidence):
+    rng = np.random.default_rng(0)
+    sex = rng.choice(["male", "female"], evidence.n_records)
+    return tables.study_tables(evidence, {"sex": sex})
+
+
+@pytest.fixture(scope="module")
+def folder(evidence, study, made, tmp_path_factory):
+    target = tmp_path_factory.mktemp("tables")
+    written = tables.write_publication_outputs(evidence, target, study, made)
+    assert {path.name for path in written} == {path.name for path in target.iterdir()}
+    return target
+
+
+def test_every_output_is_there(folder):
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_the_same_evidence_gives_the_same_bytes(evidence, study, made, folder, tmp_path):
+    again = ev.gather(dict(evidence.runs), n_resamples=150)
+    groups = {"sex": np.random.default_rng(0).choice(["male", "female"], evidence.n_records)}
+    tables.write_publication_outputs(again, tmp_path, study, tables.study_tables(again, groups))
+    for path in folder.iterdir():
+        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_json_holds_the_tables(evidence, folder):
+    results = json.loads((folder / "results_final.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(tables.schema())
+    for document in (results, summary):
+        jsonschema.validate(document, tables.schema())
+    main = ev.main_table(evidence, "seed").set_index("config")
+    row = next(
+        r for r in results["tables"]["main"] if (r["config"], r["recipe"]) == ("1-lead-V5", "seed")
+    )
+    assert row["auroc"] == main.loc["1-lead-V5", "auroc"]
+    short = summary["recipes"]["seed"]["1-lead-V5"]
+    assert short["lrs"] == main.loc["1-lead-V5", "lrs"]
+    assert summary["study"]["n_patients"] == evidence.n_patients
+    assert len(summary["key_findings"]) == 2 * len(ev.QUESTIONS)
+    assert results["tables"]["main"][0]["difference_p"] is None
+    assert set(results["tables"]).isdisjoint(tables.CURVES)
+
+
+def test_csv_reads_back(made, folder):
+    for name in ("main", "calibration", "subgroups"):
+        back = pd.read_csv(folder / f"{name}.csv")
+        assert list(back.columns) == list(made[name].columns)
+        numbers = made[name].select_dtypes("number").columns
+        np.testing.assert_allclose(
+            back[numbers].to_numpy(float), made[name][numbers].to_numpy(float), rtol=1e-8
+        )
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("auroc", 1.2), ("n_seeds", 0), ("config", None), ("difference_p_holm", -0.1)],
+)
+def test_what_does_not_fit_the_schema_is_not_written(evidence, study, made, tmp_path, where, value):
+    broken = dict(made)
+    broken["main"] = made["main"].astype(object).copy()
+    broken["main"].loc[2, where] = value
+    with pytest.raises(LeadminError, match=r"results_schema\.json at \$\.tables\.main\[2\]"):
+        tables.write_publication_outputs(evidence, tmp_path, study, broken)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_table_says_what_it_stands_on(evidence, folder):
+    patients = f"{evidence.n_patients} patients"
+    for name in ("table_main.tex", "table_perclass.tex", "table_findings.tex", "RESULTS.md"):
+        text = (folder / name).read_text()
+        for needed in ("synthetic ECGs", "300 test records", patients, "2 seeds", "holdout"):
+            assert needed in text, (name, needed)
+
+
+def test_seeds_that_differ_are_said_to_differ(study):
+    runs = synthetic_runs(120, 1, ("default",), {"12-lead": 2.0}) | synthetic_runs(
+        120, 3, ("default",), {"1-lead-II": 1.5}
+    )
+    assert "1 to 3 seeds" in tables.basis(ev.gather(runs, n_resamples=20), study)
+
+
+def test_report_shows_the_numbers_of_the_main_table(evidence, folder):
+    report = (folder / "RESULTS.md").read_text()
+    row = ev.main_table(evidence).set_index("config").loc["2-lead-II-V2"]
+    shown = f"{row['auroc']:.3f} ({row['auroc_low']:.3f} to {row['auroc_high']:.3f})"
+    assert re.search(rf"\| 2-lead-II-V2 \| 2 \| {re.escape(shown)} \|", report)
+    for question in ev.QUESTIONS:
+        assert report.count(question.question) == 2
+
+
+def test_latex_numbers_are_those_of_the_main_table(evidence, folder):
+    text = (folder / "table_main.tex").read_text()
+    row = ev.main_table(evidence, "seed").set_index("config").loc["1-lead-I"]
+    block = text[text.index("Recipe: seed") :]
+    line = next(line for line in block.splitlines() if line.startswith("1-lead-I &"))
+    cells = [cell.strip() for cell in line.removesuffix(r"\\").split("&")]
+    assert cells[2] == f"{row['auroc']:.3f}"
+    assert cells[4] == f"{row['difference']:.3f}"
+    assert cells[8] == f"{row['lrs']:.3f}"
+
+
+def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
+    alone = ev.gather(synthetic_runs(120, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
+    tables.write_publication_outputs(alone, tmp_path, study)
+    assert "undecidable" in (tmp_path / "RESULTS.md").read_text()
+    assert not (tmp_path / "recipe_comparison.csv").exists()
+    assert "{--}" in (tmp_path / "table_main.tex").read_text()
+
+
+@pytest.mark.parametrize(("field", "value"), [("protocol", "hold-out"), ("label_policy", "all")])
+def test_unknown_protocol_or_policy_is_refused(field, value):
+    given_values = {"name": "a", "title": "b", "data": "c", "protocol": "holdout", field: value}
+    with pytest.raises(LeadminError, match=f"{field} is '{value}'; valid"):
+        tables.StudyDescription(**given_values)
+
+
+@given(st.text())
+def test_escaped_text_has_no_live_latex_left(text):
+    escaped = tables.latex_escape(text)
+    for known in sorted(tables.LATEX_SPECIAL.values(), key=len, reverse=True):
+        escaped = escaped.replace(known, "")
+    assert not set(escaped) & set("\\&%$#_{}~^<>\n\r\t\0")
+
+
+LATEX = shutil.which("pdflatex")
+
+
+@pytest.mark.skipif(LATEX is None, reason="pdflatex is not installed")
+def test_latex_compiles(evidence, made, tmp_path):
+    nasty = tables.StudyDescription(
+        "x", r"50% of $1 & #2_{x}^~\end", r"PTB-XL <1.0.3> & 50% \of {all} ~ 3_4^5 − 6", "crossval"
+    )
+    tables.write_publication_outputs(evidence, tmp_path, nasty, made)
+    names = sorted(path.stem for path in tmp_path.glob("*.tex"))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage{siunitx}\n"
+        "\\begin{document}\n"
+        + "".join(f"\\input{{{name}}}\n" for name in names)
+        + "See \\ref{tab:main}, \\ref{tab:perclass}, \\ref{tab:findings}.\n\\end{document}\n"
+    )
+    for _ in range(2):
+        run = subprocess.run(
+            [str(LATEX), "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert run.returncode == 0, run.stdout[-2000:]
+    log = (tmp_path / "paper.log").read_text(errors="replace")
+    assert "undefined" not in log
+    assert "Missing character" not in log
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000

@@ -1,0 +1,325 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from leadmin.errors import LeadminError
+from leadmin.leads import resolve
+from leadmin.training import (
+    RECIPES,
+    Scaling,
+    _batches,
+    _learning_rate,
+    choose_device,
+    fit,
+    fit_scaling,
+    predict_logits,
+    recipe,
+    window_samples,
+)
+
+QUICK = replace(RECIPES["default"], epochs=3, test_windows=2, batch_size=64)
+
+
+def parts(dataset):
+    folds = dataset.fold
+    return np.flatnonzero(folds <= 8), np.flatnonzero(folds == 9)
+
+
+def weights(result):
+    return {name: value.clone() for name, value in result.model.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_seed_recipe_is_the_original_table():
+    seed = RECIPES["seed"]
+    stated = {
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "batch_size": 128,
+        "epochs": 30,
+        "patience": 7,
+        "schedule": "cosine",
+        "label_smoothing": 0.1,
+        "mixup": 0.2,
+        "scaling": "record",
+        "train_labels": "likelihood50",
+        "crop_seconds": 0.0,
+    }
+    assert {name: getattr(seed, name) for name in stated} == stated
+    assert (seed.architecture.dropout, seed.architecture.stochastic_depth) == (0.3, 0.1)
+
+
+def test_it_learns_a_few_records_by_heart(small):
+    train, _ = parts(small)
+    by_heart = train[::5]
+    plain = replace(QUICK, epochs=25, noise=0.0, crop_seconds=0.0, averaging=0.0, batch_size=32)
+    result = fit(small, resolve("I,II,V2"), plain, by_heart, by_heart, seed=0)
+    assert result.history[-1]["validation_auroc"] > 0.95
+    assert result.history[-1]["train_loss"] < 0.6 * result.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("name", ["default", "seed"])
+def test_same_seed_same_weights_and_another_seed_others(small, name):
+    train, validation = parts(small)
+    chosen = replace(recipe(name, epochs=2), batch_size=64)
+    runs = [
+        fit(small, resolve("1-lead-II"), chosen, train, validation, seed=seed) for seed in (3, 3, 4)
+    ]
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[2]))
+    for entry in runs[0].history:
+        assert math.isfinite(entry["train_loss"])
+
+
+def test_a_fit_leaves_the_global_random_state_alone(small):
+    train, validation = parts(small)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(small, resolve("1-lead-II"), replace(QUICK, epochs=1), train, validation)
+    assert torch.equal(torch.rand(3), expected)
+
+
+class Stopped(Exception):  # noqa: N818
+    """Stands for a process that ends between two epochs."""
+
+
+@pytest.mark.parametrize("name", ["default", "seed"])
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, stop_after):
+    train, validation = parts(small)
+    chosen = replace(recipe(name, epochs=4), batch_size=64)
+    arguments = (small, resolve("1-lead-I"), chosen, train, validation)
+    whole = fit(*arguments)
+    state = tmp_path / "state.safetensors"
+
+    def stop(entry):
+        if entry["epoch"] == stop_after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(*arguments, state_path=state, on_epoch=stop)
+    resumed = fit(*arguments, state_path=state)
+    assert same(weights(whole), weights(resumed))
+    assert [e["epoch"] for e in resumed.history] == [e["epoch"] for e in whole.history]
+    for one, other in zip(whole.history, resumed.history, strict=True):
+        assert one["train_loss"] == other["train_loss"]
+        assert one["validation_auroc"] == other["validation_auroc"]
+
+
+def test_a_state_of_another_fit_is_not_continued(small, tmp_path):
+    train, validation = parts(small)
+    state = tmp_path / "state.safetensors"
+    short = replace(QUICK, epochs=1)
+    fit(small, resolve("1-lead-I"), short, train, validation, seed=0, state_path=state)
+    expected = fit(small, resolve("1-lead-I"), short, train, validation, seed=1)
+    found = fit(small, resolve("1-lead-I"), short, train, validation, seed=1, state_path=state)
+    assert same(weights(expected), weights(found))
+
+
+def test_a_damaged_state_says_which_file_to_delete(small, tmp_path):
+    train, validation = parts(small)
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00 not safetensors")
+    with pytest.raises(LeadminError, match=r"state\.safetensors.*delete"):
+        fit(small, resolve("1-lead-I"), QUICK, train, validation, state_path=state)
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from leadmin.dataset import load_dataset
+from leadmin.leads import resolve
+from leadmin.training import RECIPES, fit
+torch.set_num_threads(1)
+data = load_dataset(Path(sys.argv[1]))
+data = data.select(np.arange(0, len(data.record_id), 4))
+chosen = replace(RECIPES["default"], epochs=12, test_windows=2, batch_size=64)
+train, validation = (np.flatnonzero(m) for m in (data.fold <= 8, data.fold == 9))
+result = fit(data, resolve("1-lead-II"), chosen, train, validation, state_path=Path(sys.argv[2]))
+save_file(result.model.state_dict(), sys.argv[3])
+"""
+
+
+def kill_and_resume(sample_file, folder, moments):
+    """Train in a process that is killed at each of ``moments`` (seconds), then let it finish."""
+    command = [sys.executable, "-c", KILLED, str(sample_file), str(folder / "state.safetensors")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    killed = 0
+    for moment in moments:
+        process = subprocess.Popen([*command, str(folder / "w")], env=environment)
+        time.sleep(moment)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+    subprocess.run([*command, str(folder / "w")], env=environment, check=True)
+    return load_file(folder / "w"), killed
+
+
+@pytest.mark.slow
+def test_kill_dash_nine_at_random_moments_changes_nothing(sample_file, tmp_path):
+    (tmp_path / "whole").mkdir()
+    whole, _ = kill_and_resume(sample_file, tmp_path / "whole", [])
+    rng = np.random.default_rng(7)
+    killed = 0
+    for number in range(20):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        resumed, n = kill_and_resume(sample_file, folder, rng.uniform(2.5, 7.0, 1))
+        killed += n
+        assert same(whole, resumed), f"weights differ after kill {number}"
+    assert killed >= 10, "the kills came too late to mean anything"
+
+
+def test_an_exploding_loss_is_named(small):
+    train, validation = parts(small)
+    wild = replace(QUICK, learning_rate=1e30, schedule="cosine")
+    with pytest.raises(LeadminError, match="training loss became"):
+        fit(small, resolve("1-lead-I"), wild, train, validation)
+
+
+def test_a_class_that_never_occurs_is_named(small):
+    train, validation = parts(small)
+    without = train[small.labels["any"][train, 4] == 0]
+    with pytest.raises(LeadminError, match="HYP"):
+        fit(small, resolve("1-lead-I"), QUICK, without, validation)
+
+
+def test_nothing_to_validate_on_is_an_error(small):
+    train, _ = parts(small)
+    with pytest.raises(LeadminError, match="0 validation"):
+        fit(small, resolve("1-lead-I"), QUICK, train, np.array([], dtype=int))
+
+
+def test_early_stopping_keeps_the_best_epoch(small):
+    train, validation = parts(small)
+    impatient = replace(
+        recipe("seed", epochs=12), patience=1, learning_rate=0.05, schedule="one_cycle"
+    )
+    result = fit(small, resolve("1-lead-V2"), impatient, train, validation)
+    scores = [entry["validation_auroc"] for entry in result.history]
+    assert len(scores) < 12, "never stopped; the test needs a wilder recipe"
+    assert result.best_epoch == 1 + int(np.argmax(scores))
+    signals = torch.from_numpy(small.signals[np.ix_(validation, [7])])
+    from leadmin.metrics import auroc
+
+    again = auroc(
+        small.labels["any"][validation],
+        predict_logits(result.model, result.scaling, signals).double().numpy(),
+    )
+    assert np.nanmean(again) == pytest.approx(max(scores), abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(gain=st.floats(0.5, 4), offset=st.integers(-500, 500))
+def test_scaling_by_record_forgets_the_voltage_and_by_factor_keeps_it(gain, offset):
+    rng = np.random.default_rng(0)
+    signals = rng.normal(0, 300, (3, 2, 400))
+    record = Scaling("record")
+    x, changed = torch.from_numpy(signals), torch.from_numpy(signals * gain + offset)
+    assert torch.allclose(record(x), record(changed), atol=1e-4)
+    factor = fit_scaling("factor", signals.astype(np.int16))
+    assert torch.allclose(factor(x * gain), factor(x) * gain, rtol=1e-4, atol=1e-5)
+
+
+def test_einthovens_law_survives_one_factor_only(sample):
+    signals = sample.signals[:50, :3]
+    for kind, holds in (("factor", True), ("record", False), ("lead", False)):
+        x = fit_scaling(kind, signals)(torch.from_numpy(signals))
+        residual = (x[:, 1] - x[:, 0] - x[:, 2]).abs().max()
+        assert (residual < 0.05) == holds, kind
+
+
+def test_scaling_constants_are_those_of_numpy(sample):
+    signals = sample.signals[:700, :2]
+    floats = signals.astype(np.float64)
+    assert fit_scaling("factor", signals).std[0] == pytest.approx(floats.std(), rel=1e-9)
+    lead = fit_scaling("lead", signals)
+    assert lead.mean == pytest.approx(floats.mean(axis=(0, 2)), rel=1e-9)
+    assert lead.std == pytest.approx(floats.std(axis=(0, 2)), rel=1e-9)
+
+
+def test_a_flat_lead_does_not_become_infinite():
+    flat = torch.zeros(2, 1, 100, dtype=torch.int16)
+    for kind in ("record", "lead", "factor"):
+        assert torch.isfinite(fit_scaling(kind, flat.numpy())(flat)).all()
+
+
+@given(n=st.integers(1, 700), size=st.integers(1, 200), seed=st.integers(0, 9))
+def test_batches_hold_every_record_once_and_none_is_oversized(n, size, seed):
+    batches = list(_batches(n, size, np.random.default_rng(seed)))
+    assert sorted(np.concatenate(batches)) == list(range(n))
+    assert max(map(len, batches)) <= size
+    assert max(map(len, batches)) - min(map(len, batches)) <= 1
+
+
+def test_one_cycle_is_that_of_pytorch():
+    chosen = replace(RECIPES["default"], epochs=7)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=chosen.learning_rate)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, chosen.learning_rate, total_steps=7 * 11, cycle_momentum=False
+    )
+    for step in range(7 * 11):
+        expected = optimizer.param_groups[0]["lr"]
+        assert _learning_rate(chosen, step, 7 * 11, 11) == pytest.approx(expected, rel=1e-9)
+        optimizer.step()
+        scheduler.step() if step < 7 * 11 - 1 else None
+
+
+def test_cosine_is_that_of_pytorch():
+    chosen = RECIPES["seed"]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=chosen.learning_rate)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.epochs)
+    for epoch in range(chosen.epochs):
+        expected = optimizer.param_groups[0]["lr"]
+        found = _learning_rate(chosen, epoch * 5 + 2, chosen.epochs * 5, 5)
+        assert found == pytest.approx(expected, rel=1e-9)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_predictions_do_not_depend_on_the_batch_size(small):
+    train, validation = parts(small)
+    result = fit(small, resolve("I,V2"), replace(QUICK, epochs=1), train, validation)
+    signals = torch.from_numpy(small.signals[np.ix_(validation, [0, 7])])
+    one, many = (
+        predict_logits(result.model, result.scaling, signals, 250, 4, batch_size=size)
+        for size in (1, 64)
+    )
+    assert torch.allclose(one, many, atol=1e-5)
+
+
+def test_a_crop_is_as_long_as_the_recipe_says():
+    assert window_samples(RECIPES["default"], 100, 1000) == 250
+    assert window_samples(RECIPES["default"], 500, 5000) == 1250
+    assert window_samples(RECIPES["seed"], 100, 1000) == 1000
+    assert window_samples(RECIPES["default"], 100, 200) == 200
+
+
+def test_unknown_recipes_devices_and_epochs_say_what_is_valid():
+    with pytest.raises(LeadminError, match="default, seed"):
+        recipe("defualt")
+    with pytest.raises(LeadminError, match="at least 1"):
+        recipe("default", epochs=0)
+    with pytest.raises(LeadminError, match="valid: auto, cpu"):
+        choose_device("gpu")

@@ -321,21 +321,26 @@ class _Copier:
 
     def take(self, member: str, limit: int) -> bytes:
         """Bring one file and give its content; raise `LeadminError` if it is not as listed."""
-        # The list of checksums cannot list itself.
-        expected = None if member == ptbxl.CHECKSUM_FILE else self._checksums.get(member)
-        if expected is None and member != ptbxl.CHECKSUM_FILE:
+        if member == ptbxl.CHECKSUM_FILE:  # which cannot list itself
+            content = self._archive.read(member, limit)
+            expected = hashlib.sha256(content).hexdigest()
+        elif member in self._checksums:
+            content = None
+            expected = self._checksums[member]
+        else:
             raise MemberError(
                 f"{self._archive.where(member)} is not listed in {ptbxl.CHECKSUM_FILE}.", "checksum"
             )
         for folder in (self._staging, self._final):
             present = folder / member
-            if expected is not None and present.is_file() and not present.is_symlink():
-                content = present.read_bytes() if present.stat().st_size <= limit else b""
-                if hashlib.sha256(content).hexdigest() == expected:
-                    self.taken[member] = len(content)
-                    return content
-        content = self._archive.read(member, limit)
-        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
+            if present.is_file() and not present.is_symlink() and present.stat().st_size <= limit:
+                found = present.read_bytes()
+                if hashlib.sha256(found).hexdigest() == expected:
+                    self.taken[member] = len(found)
+                    return found
+        if content is None:
+            content = self._archive.read(member, limit)
+        if hashlib.sha256(content).hexdigest() != expected:
             raise MemberError(
                 f"{self._archive.where(member)} differs from its checksum in "
                 f"{ptbxl.CHECKSUM_FILE}.",

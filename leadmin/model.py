@@ -50,7 +50,7 @@ class Architecture:
     stem_kernel: int = 15
     kernel: int = 3
     channels: tuple[int, ...] = (40, 56, 72, 88)
-    strides: tuple[int, ...] = (1, 2, 2, 2)
+    strides: tuple[int, ...] = (2, 2, 2, 2)
     dropout: float = 0.3
     spatial_dropout: float = 0.1
     stochastic_depth: float = 0.1
@@ -154,7 +154,7 @@ class ResNet1d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map scaled signals ``(batch, n_leads, n_samples)`` to logits ``(batch, n_classes)``."""
         x = self.stem(x)  # (batch, 32, n_samples / 4)
-        x = self.blocks(x)  # (batch, 88, n_samples / 32)
+        x = self.blocks(x)  # (batch, 88, n_samples / 64)
         return self.head(x)
 
 

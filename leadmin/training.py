@@ -520,10 +520,16 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 index = torch.from_numpy(batch).to(device)
-                x, y = scaling(signals[index]), targets[index]
+                x, y = signals[index], targets[index]
+                # A z-score belongs to the whole record; constants can wait until the crop.
+                early = scaling.kind == "record"
+                if early:
+                    x = scaling(x)
                 if crop < x.shape[-1]:
                     starts = rng.integers(0, x.shape[-1] - crop + 1, len(batch))
                     x = _crop(x, torch.from_numpy(starts).to(device), crop)
+                if not early:
+                    x = scaling(x)
                 if recipe.noise:
                     x = x + recipe.noise * torch.randn_like(x)
                 if recipe.mixup:
@@ -554,7 +560,9 @@ def fit(
                 "lower the learning rate or check the signals"
             )
         current = average if recipe.averaging else model
-        logits = predict_logits(current, scaling, validation_signals, crop, recipe.test_windows)
+        # While training, windows that cover the record once are enough to watch.
+        n_windows = min(recipe.test_windows, math.ceil(signals.shape[-1] / crop))
+        logits = predict_logits(current, scaling, validation_signals, crop, n_windows)
         validation_loss = functional.binary_cross_entropy_with_logits(logits, validation_targets)
         score = float(np.nanmean(auroc(validation_labels, logits.double().cpu().numpy())))
         entry = {

@@ -52,7 +52,7 @@ def test_registry_is_the_eleven_of_the_study() -> None:
         "1-lead-I": ("I",),
         "1-lead-V2": ("V2",),
     }
-    assert list(leads.configurations())[0] == "12-lead"
+    assert next(iter(leads.configurations())) == "12-lead"
     assert all(c.why for c in leads.configurations().values())
 
 

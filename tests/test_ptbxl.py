@@ -127,7 +127,7 @@ def test_first_values_of_the_real_record_1() -> None:
         (lambda text, data: (text.replace("00001_lr.dat", "absent.dat"), data), "missing"),
     ],
 )
-def test_bad_records_say_why(folder: FolderArchive, change, reason: str) -> None:  # noqa: ANN001
+def test_bad_records_say_why(folder: FolderArchive, change, reason: str) -> None:
     record = "records100/00000/00001_lr"
     header, data = folder.path / f"{record}.hea", folder.path / f"{record}.dat"
     text, content = change(header.read_text(), data.read_bytes())
@@ -300,7 +300,7 @@ def test_edited_table_is_noticed(tmp_path: Path) -> None:
     files = make_files(2)
     files[ptbxl.DATABASE_FILE] = files[ptbxl.DATABASE_FILE].replace(b"sinus", b"SINUS")
     archive = FolderArchive(write_folder(tmp_path / "p", files))
-    with pytest.raises(LeadminError, match="ptbxl_database.csv differs from its checksum"):
+    with pytest.raises(LeadminError, match=r"ptbxl_database\.csv differs from its checksum"):
         ptbxl.check_tables(archive, ptbxl.read_checksums(archive))
 
 

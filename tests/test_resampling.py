@@ -284,6 +284,22 @@ def test_delong_with_patients_sees_repeated_records():
     assert naive.covariance[0, 0] == pytest.approx(once.covariance[0, 0] / 2, rel=0.02)
 
 
+def test_delong_with_patients_sees_pairs_within_a_patient():
+    """A positive and a negative record of one patient share an error, which narrows the spread."""
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(400), 2)
+    labels = np.tile([1, 0], 400)
+    scores = np.repeat(rng.normal(size=400), 2) + 0.3 * rng.normal(size=800) + labels
+    weights = resampling.patient_weights(patient, 3000, rng)
+    spread = resampling.weighted_auroc(labels, scores, weights).std()
+    clustered, naive = (
+        resampling.delong(labels, scores, ids).contrast([1])["standard_error"]
+        for ids in (patient, None)
+    )
+    assert clustered == pytest.approx(spread, rel=0.06)
+    assert naive > 1.5 * clustered
+
+
 def test_delong_and_bootstrap_tell_the_same_story(sample):
     patient, labels, p = sample
     weights = resampling.patient_weights(patient, 4000, np.random.default_rng(0))

@@ -1,0 +1,449 @@
+"""Preparing and loading: right, repeatable, resumable, and never half-written."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zip
+from typer.testing import CliRunner
+
+from leadmin import dataset, ptbxl
+from leadmin.cli_data import app
+from leadmin.dataset import load_dataset, prepare
+from leadmin.errors import LeadminError
+from leadmin.leads import LEADS
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return make_files(20, rates=(100, 500))
+
+
+@pytest.fixture
+def archive(files: dict[str, bytes], tmp_path: Path) -> Path:
+    return write_zip(tmp_path / "ptb.zip", files)
+
+
+def quietly(source: Path, target: Path, **options: object) -> dataset.PrepareReport:
+    return prepare(source, target, **{"progress": False, **options})
+
+
+def without(files: dict[str, bytes], *names: str) -> dict[str, bytes]:
+    return {name: content for name, content in files.items() if name not in names}
+
+
+# --- what is in the file --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
+def test_prepared_file_holds_the_archive(
+    archive: Path, files: dict[str, bytes], tmp_path: Path, rate: int, suffix: str
+) -> None:
+    report = quietly(archive, tmp_path / "x.h5", sampling_rate=rate)
+    data = load_dataset(tmp_path / "x.h5")
+    assert data.signals.shape == (20, 12, 10 * rate)
+    assert data.signals.dtype == np.int16
+    assert data.duration == 10
+    for row, number in enumerate(data.record_id):
+        expected = signal_of(files, f"records{rate}/00000/{number:05d}_{suffix}")
+        np.testing.assert_array_equal(data.signals[row], expected)
+    table = ptbxl.read_table(ptbxl.open_ptbxl(archive))
+    for name in ("record_id", "patient_id", "fold", "age", "sex"):
+        np.testing.assert_array_equal(getattr(data, name), getattr(table, name))
+    pd.testing.assert_frame_equal(data.metadata, table.metadata)
+    assert data.labels["any"].shape == data.labels["likelihood50"].shape == (20, 5)
+    assert data.class_counts("any").to_dict() == report.class_counts["any"]
+    assert (report.n_records, report.n_failed, report.up_to_date) == (20, 0, False)
+    attributes = data.attributes
+    assert attributes["leads"] == list(LEADS)
+    assert attributes["unit"] == "uV"
+    assert attributes["source_version"] == "1.0.3"
+    assert attributes["content_sha256"] == report.content_sha256
+    assert attributes["inputs_sha256"] == report.inputs_sha256
+    assert attributes["created_by"].startswith("leadmin ")
+
+
+def test_same_bytes_from_zip_and_folder_in_one_process_or_several(
+    archive: Path, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "a" / ptbxl.TOP_FOLDER, files)
+    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 100_000)  # several blocks
+    quietly(archive, tmp_path / "zip.h5", n_jobs=1)
+    quietly(folder, tmp_path / "folder.h5", n_jobs=1)
+    monkeypatch.setattr(dataset, "_SMALL", 0)
+    quietly(archive, tmp_path / "parallel.h5", n_jobs=2)
+    first = (tmp_path / "zip.h5").read_bytes()
+    assert (tmp_path / "folder.h5").read_bytes() == first
+    assert (tmp_path / "parallel.h5").read_bytes() == first
+
+
+def test_order_of_rows_does_not_matter(files: dict[str, bytes], tmp_path: Path) -> None:
+    head, *rows = files[ptbxl.DATABASE_FILE].decode().splitlines()
+    shuffled = "\n".join([head, *reversed(rows)]).encode()
+    one = quietly(write_zip(tmp_path / "a.zip", files), tmp_path / "a.h5")
+    changed = sign({**files, ptbxl.DATABASE_FILE: shuffled})
+    two = quietly(write_zip(tmp_path / "b.zip", changed), tmp_path / "b.h5")
+    assert one.content_sha256 == two.content_sha256
+    assert one.inputs_sha256 != two.inputs_sha256
+
+
+# --- again, and again -----------------------------------------------------------------------
+
+
+def test_second_call_does_nothing(archive: Path, tmp_path: Path) -> None:
+    target = tmp_path / "x.h5"
+    first = quietly(archive, target)
+    stamp = target.stat().st_mtime_ns
+    again = quietly(archive, target)
+    assert again.up_to_date
+    assert target.stat().st_mtime_ns == stamp
+    assert again.content_sha256 == first.content_sha256
+    assert not quietly(archive, target, force=True).up_to_date
+
+
+@pytest.mark.parametrize("what", ["source", "rate", "hdf5", "receipt", "hdf5 gone", "damage"])
+def test_second_call_works_if_something_changed(
+    archive: Path, files: dict[str, bytes], tmp_path: Path, what: str
+) -> None:
+    target = tmp_path / "x.h5"
+    quietly(archive, target)
+    rate = 100
+    if what == "source":
+        text = files[ptbxl.DATABASE_FILE].replace(b",31.0,", b",32.0,")
+        write_zip(archive, sign({**files, ptbxl.DATABASE_FILE: text}))
+    elif what == "rate":
+        rate = 500
+    elif what == "hdf5":
+        target.write_bytes(b"something else")
+    elif what == "receipt":
+        (tmp_path / "x.json").write_text("[]")
+    elif what == "hdf5 gone":
+        target.unlink()
+    elif what == "damage":
+        content = bytearray(target.read_bytes())
+        content[len(content) // 2] ^= 1
+        target.write_bytes(content)
+    report = quietly(archive, target, sampling_rate=rate)
+    assert not report.up_to_date
+    assert load_dataset(target).sampling_rate == rate
+    assert quietly(archive, target, sampling_rate=rate).up_to_date
+
+
+def test_touched_folder_is_prepared_again(files: dict[str, bytes], tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "p", files)
+    target = tmp_path / "x.h5"
+    quietly(folder, target)
+    assert quietly(folder, target).up_to_date
+    other = folder / "records100/00000/00002_lr.dat"
+    os.utime(other, ns=(1, 1))
+    assert not quietly(folder, target).up_to_date
+
+
+# --- records that fail ----------------------------------------------------------------------
+
+
+def test_bad_records_are_listed_and_counted(files: dict[str, bytes], tmp_path: Path) -> None:
+    changed = without(files, "records100/00000/00003_lr.hea", "records100/00000/00011_lr.dat")
+    name = "records100/00000/00007_lr.dat"
+    changed[name] = changed[name][:-10]
+    source = write_zip(tmp_path / "p.zip", changed)
+    target = tmp_path / "x.h5"
+    with pytest.raises(LeadminError, match=r"3 of 20 records .*\(0 allowed\)") as caught:
+        quietly(source, target)
+    assert "00003_lr.hea is missing" in str(caught.value)
+    assert not target.exists()
+    with pytest.raises(LeadminError, match=r"\(2 allowed\)"):
+        quietly(source, target, max_failures=2)
+    report = quietly(source, target, max_failures=3)
+    table = pd.read_csv(dataset.failures_path(target))
+    assert table[["record_id", "reason"]].values.tolist() == [
+        [3, "missing"],
+        [7, "checksum"],
+        [11, "missing"],
+    ]
+    assert [f.record_id for f in report.failures] == [3, 7, 11]
+    data = load_dataset(target)
+    assert set(range(1, 21)) - set(data.record_id.tolist()) == {3, 7, 11}
+    assert data.attributes["n_failed"] == 3
+    for row, number in enumerate(data.record_id):
+        expected = signal_of(files, f"records100/00000/{number:05d}_lr")
+        np.testing.assert_array_equal(data.signals[row], expected)
+    assert quietly(source, target, max_failures=3).up_to_date
+    # The file that is there had three failures; a stricter call must not accept it.
+    with pytest.raises(LeadminError, match=r"\(0 allowed\)"):
+        quietly(source, target)
+
+
+def test_all_records_failing_is_an_error_whatever_is_allowed(
+    files: dict[str, bytes], tmp_path: Path
+) -> None:
+    bare = {name: c for name, c in files.items() if not name.endswith("_lr.dat")}
+    with pytest.raises(LeadminError, match="20 of 20"):
+        quietly(write_zip(tmp_path / "p.zip", bare), tmp_path / "x.h5", max_failures=100)
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_failed_call_leaves_the_earlier_file_alone(
+    archive: Path, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    target = tmp_path / "x.h5"
+    quietly(archive, target)
+    before = target.read_bytes()
+    broken = write_zip(tmp_path / "b.zip", without(files, "records100/00000/00003_lr.dat"))
+    with pytest.raises(LeadminError):
+        quietly(broken, target)
+    assert target.read_bytes() == before
+    load_dataset(target)
+
+
+# --- files that load_dataset must refuse ----------------------------------------------------
+
+
+@pytest.fixture
+def prepared(archive: Path, tmp_path: Path) -> Path:
+    quietly(archive, tmp_path / "x.h5")
+    return tmp_path / "x.h5"
+
+
+def test_missing_and_foreign_files(tmp_path: Path) -> None:
+    with pytest.raises(LeadminError, match=r"no\.h5 does not exist"):
+        load_dataset(tmp_path / "no.h5")
+    with pytest.raises(LeadminError, match="does not exist or is no file"):
+        load_dataset(tmp_path)
+    (tmp_path / "text.h5").write_text("not HDF5")
+    with pytest.raises(LeadminError, match="cannot be read as HDF5"):
+        load_dataset(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["signals"] = np.zeros(3)
+    with pytest.raises(LeadminError, match=r"foreign\.h5 is HDF5, but was not written by"):
+        load_dataset(tmp_path / "foreign.h5")
+
+
+def _set(name: str, value: object):  # noqa: ANN202
+    return lambda file: file.attrs.__setitem__(name, value)
+
+
+def _replace(name: str, value: np.ndarray):  # noqa: ANN202
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = value
+
+    return change
+
+
+def _external(file: h5py.File) -> None:
+    del file["fold"]
+    file["fold"] = h5py.ExternalLink("/etc/passwd", "/fold")
+
+
+def _soft(file: h5py.File) -> None:
+    del file["fold"]
+    file["fold"] = h5py.SoftLink("/sex")
+
+
+def _unstored(file: h5py.File) -> None:
+    del file["signals"]
+    file.create_dataset("signals", (20, 12, 1000), "<i2", chunks=(1, 12, 1000))
+
+
+def _huge(file: h5py.File) -> None:
+    del file["signals"]
+    file.create_dataset("signals", (10**9, 12, 1000), "<i2", chunks=(1, 12, 1000))
+    file.attrs["n_records"] = 10**9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("schema_version", 0), "schema_version is 0; this version of leadmin reads 1"),
+        (_set("schema_version", 2), "schema_version is 2"),
+        (_set("schema_version", "1"), "schema_version is '1'"),
+        (lambda f: f.attrs.__delitem__("schema_version"), "schema_version is None"),
+        (_set("format", "other"), "not written by"),
+        (_set("leads", [*LEADS[1:], "I"]), "attribute leads"),
+        (_set("classes", ["NORM"]), "attribute classes"),
+        (_set("unit", "mV"), "attribute unit is mV"),
+        (_set("sampling_rate", 250), "sampling_rate 250"),
+        (_set("sampling_rate", np.nan), "sampling_rate nan"),
+        (_set("sampling_rate", 500), "field signals has shape"),
+        (_set("n_records", 21), "field signals has shape"),
+        (_set("n_records", -1), "n_records -1"),
+        (_set("content_sha256", "0" * 64), "does not agree with its checksum"),
+        (lambda f: f.__delitem__("signals"), "field signals is missing"),
+        (lambda f: f.__delitem__("labels"), "field labels/any is missing"),
+        (lambda f: f.__delitem__("metadata/site"), "field metadata/site is missing"),
+        (_replace("fold", np.zeros(19, np.int8)), "field fold has shape"),
+        (_replace("fold", np.zeros(20, np.int64)), "field fold has shape .* int64"),
+        (_replace("fold", np.ones(20, np.int8)), "does not agree with its checksum"),
+        (_replace("signals", np.zeros((20, 12, 1000), "<f4")), "field signals .* float32"),
+        (_replace("signals", np.ones((20, 12, 1000), "<i2")), "does not agree"),
+        (_replace("labels/any", np.ones((20, 5), np.uint8)), "does not agree"),
+        (lambda f: f["signals"].__setitem__((3, 4, 5), 77), "does not agree"),
+        (_external, "field fold is missing"),
+        (_soft, "field fold is missing"),
+        (_unstored, "not stored completely"),
+        (_huge, "not stored completely"),
+    ],
+)
+def test_changed_files_are_refused(prepared: Path, change, message: str) -> None:
+    with h5py.File(prepared, "r+") as file:
+        change(file)
+    with pytest.raises(LeadminError, match=message) as caught:
+        load_dataset(prepared)
+    assert str(prepared) in str(caught.value)
+    assert "leadmin data prepare" in str(caught.value)
+
+
+# --- selecting ------------------------------------------------------------------------------
+
+
+def test_select_and_label_policies(prepared: Path) -> None:
+    data = load_dataset(prepared)
+    some = data.select(data.fold == 3)
+    assert (some.fold == 3).all()
+    assert len(some) == (data.fold == 3).sum() == len(some.metadata)
+    back = data.select(np.arange(len(data))[::-1])
+    np.testing.assert_array_equal(back.signals, data.signals[::-1])
+    np.testing.assert_array_equal(back.labels["any"], data.labels["any"][::-1])
+    assert back.metadata["scp_codes"].tolist() == data.metadata["scp_codes"].tolist()[::-1]
+    assert len(data.select([])) == 0
+    for bad in (np.ones(3, bool), [0.5, 1.0]):
+        with pytest.raises(LeadminError):
+            data.select(bad)
+    none = ~data.labels["any"].any(axis=1)
+    assert 0 < none.sum() < len(data)
+    assert len(data.for_policy("any")) == len(data) - none.sum()
+    assert data.for_policy("any", unlabelled="keep") is data
+    assert len(data.for_policy("likelihood50")) < len(data.for_policy("any"))
+    with pytest.raises(LeadminError, match="any, likelihood50"):
+        data.for_policy("all")
+    with pytest.raises(LeadminError, match="'drop' or 'keep'"):
+        data.for_policy("any", unlabelled="maybe")
+
+
+def test_cooccurrence(prepared: Path) -> None:
+    data = load_dataset(prepared)
+    table = data.cooccurrence("any")
+    assert (np.diag(table) == data.class_counts("any")).all()
+    both = (data.labels["any"][:, 1] & data.labels["any"][:, 4]).sum()
+    assert table.loc["MI", "HYP"] == table.loc["HYP", "MI"] == both > 0
+
+
+# --- interruption, full disks ---------------------------------------------------------------
+
+_PREPARE = (
+    "import sys; from pathlib import Path; from leadmin.dataset import prepare; "
+    "prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)"
+)
+
+
+def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path: Path) -> None:
+    target = tmp_path / "x.h5"
+    killed = 0
+    for delay in (0.8, 1.1, 1.4):
+        process = subprocess.Popen([sys.executable, "-c", _PREPARE, str(SAMPLE), str(target)])
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        if target.exists():
+            assert len(load_dataset(target)) > 1000
+            break
+    assert killed
+    assert len(load_dataset(quietly(SAMPLE, target).target)) > 1000
+
+
+@pytest.mark.parametrize("limit", [1, 5_000, 200_000, 480_000])
+def test_full_disk_is_a_clear_error_and_leaves_nothing(
+    archive: Path, tmp_path: Path, limit: int
+) -> None:
+    """A limit on file size fails like a full disk: in the middle of a write, in HDF5's hands."""
+    target = tmp_path / "out" / "x.h5"
+    program = (
+        "import resource, sys; from pathlib import Path; from leadmin.dataset import prepare\n"
+        "from leadmin.errors import LeadminError\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
+        "try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)\n"
+        "except LeadminError as error: print(error); sys.exit(2)\n"
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(archive), str(target)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written: File too large" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert not target.exists()
+    assert not list(target.parent.glob(".x.h5*"))
+
+
+@pytest.mark.parametrize("target", ["/proc/x.h5", "/dev/null/x.h5"])
+def test_unwritable_target(archive: Path, target: str) -> None:
+    with pytest.raises(LeadminError, match="cannot be written"):
+        quietly(archive, Path(target))
+
+
+def test_read_only_folder(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated, since tests may run as root, whom no mode keeps out."""
+
+    def refuse(*args: object, **kwargs: object) -> str:
+        raise PermissionError(13, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(LeadminError, match="cannot be written: Permission denied"):
+        quietly(archive, tmp_path / "x.h5")
+
+
+# --- options and the command line -----------------------------------------------------------
+
+
+def test_bad_options(archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(LeadminError, match="100 and 500 Hz, not at 250"):
+        quietly(archive, tmp_path / "x.h5", sampling_rate=250)
+    with pytest.raises(LeadminError, match="max_failures is -1"):
+        quietly(archive, tmp_path / "x.h5", max_failures=-1)
+
+
+def test_command(archive: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    arguments = ["prepare", "--from", str(archive), "--to", str(tmp_path / "x.h5")]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "20 records" in result.output
+    assert "nothing to do" in runner.invoke(app, arguments).output
+    assert runner.invoke(app, [*arguments, "--rate", "250"]).exit_code == 2
+    receipt = json.loads((tmp_path / "x.json").read_text())
+    assert receipt["n_records"] == 20
+
+
+def test_the_real_subset() -> None:
+    path = os.environ.get("LEADMIN_PTBXL")
+    if not path:
+        pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "x.h5"
+        report = quietly(Path(path), target)
+        start = time.perf_counter()
+        data = load_dataset(target)
+        seconds = time.perf_counter() - start
+        assert report.n_failed == 0
+        assert seconds < 2 * len(data) / 4373
+        assert data.class_counts("any").tolist() in (
+            [2145, 940, 1037, 905, 506],
+            [9514, 5469, 5235, 4898, 2649],
+        )

@@ -1,0 +1,45 @@
+"""The three places that name packages must say the same."""
+
+import re
+import tomllib
+
+import yaml
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pins(lines):
+    found = [line.split("#")[0].strip() for line in lines]
+    return {normal(n): v for n, _, v in (line.partition("==") for line in found if line)}
+
+
+def test_lock_environment_and_project_agree(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["slurm"]]
+    names = {normal(re.match(r"[\w.-]+", item)[0]) for item in wanted}
+    locked = pins((root / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    environment = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))
+    (by_pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    conda = pins(by_pip)
+    assert names == set(conda)
+    assert {name: locked[name] for name in names} == conda
+    assert f"python {project['requires-python']}" in environment["dependencies"]
+
+
+def test_pins_satisfy_what_the_project_asks_for(root):
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked = pins((root / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    for item in project["dependencies"]:
+        requirement = Requirement(item)
+        assert requirement.specifier.contains(locked[normal(requirement.name)], prereleases=True)
+
+
+def test_the_lock_names_no_place_and_no_local_build(root):
+    text = (root / "requirements.lock").read_text(encoding="utf-8")
+    assert "torch==2.13.0\n" in text
+    assert not re.search(r"https?://|file:|\+cpu|\+cu|--", text)

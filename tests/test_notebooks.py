@@ -1,0 +1,112 @@
+"""Notebooks through papermill, the door that batch users come through."""
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import nbformat
+import pytest
+
+from leadmin.study import RunSettings, load_run
+
+PAPERMILL = [sys.executable, "-m", "papermill"]
+
+
+def papermill(root, folder, notebook, *options):
+    command = [*PAPERMILL, str(root / "notebooks" / notebook), "out.ipynb", "--no-progress-bar"]
+    return subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+
+
+def test_pairs_are_in_step_and_hold_no_outputs(root):
+    command = [sys.executable, "workflow/pair_notebooks.py", "--check"]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_help_documents_every_parameter(root):
+    notebook = root / "notebooks" / "03_training.ipynb"
+    command = [*PAPERMILL, "--help-notebook", str(notebook)]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    for field in fields(RunSettings):
+        (line,) = [row for row in shown.splitlines() if row.strip().startswith(f"{field.name}:")]
+        assert field.type.__name__ in line
+        assert "(default" in line
+        after = shown.splitlines()[shown.splitlines().index(line) + 1]
+        assert len(after.strip()) > 10, f"{field.name} is not explained"
+
+
+@pytest.fixture(scope="module")
+def bare_run(root, tmp_path_factory, sample_file):
+    """The README's papermill line, in a folder that has nothing to do with the clone."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    options = ["-p", "config", "3-lead-I-II-V2", "-p", "epochs", "1", "-p", "data"]
+    result = papermill(root, folder, "03_training.ipynb", *options, str(sample_file))
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder
+
+
+def test_bare_papermill_trains_and_writes_a_run(bare_run):
+    run = load_run(bare_run / "outputs" / "adhoc" / "runs" / "3-lead-I-II-V2")
+    assert run.leads == ("I", "II", "V2")
+    assert list(run.history["epoch"]) == [1, 1]
+    notebook = nbformat.read(bare_run / "out.ipynb", as_version=4)
+    glued = [
+        output["metadata"]["scrapbook"]["name"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "scrapbook" in output.get("metadata", {})
+    ]
+    assert {"auroc", "auroc_text", "n_records", "n_patients"} <= set(glued)
+
+
+def test_the_page_says_what_the_run_measured(bare_run):
+    metrics = json.loads(
+        (bare_run / "outputs/adhoc/runs/3-lead-I-II-V2/metrics.json").read_text(encoding="utf-8")
+    )
+    text = (bare_run / "out.ipynb").read_text(encoding="utf-8")
+    assert f"{metrics['test']['default'][0]['auroc']:.3f}" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-p", "epoch", "3"], "valid: config, data, out, recipe"),
+        (["-p", "config", "3-lead-I-II-V9"], "3-lead-I-II-V2"),
+        (["-p", "config", "I,V9"], "V1, V2, V3"),
+        (["-p", "epochs", "-1"], "at least 0"),
+        (["-p", "data", "absent.h5"], "absent.h5"),
+    ],
+)
+def test_what_is_not_valid_ends_the_run(root, tmp_path, options, message):
+    result = papermill(root, tmp_path, "03_training.ipynb", *options)
+    assert result.returncode != 0
+    assert message in result.stderr
+    assert "LeadminError" in result.stderr
+    assert not (tmp_path / "outputs" / "adhoc").exists(), "a refused run must not leave a folder"
+
+
+@pytest.mark.parametrize("name", ["01_data_exploration", "02_resnet"])
+def test_explanatory_notebooks_run(root, tmp_path, sample_file, name):
+    result = papermill(root, tmp_path, f"{name}.ipynb", "-p", "data", str(sample_file))
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name", ["01_data_exploration", "02_resnet", "04_analysis"])
+def test_every_notebook_refuses_a_parameter_that_it_lacks(root, tmp_path, name):
+    result = papermill(root, tmp_path, f"{name}.ipynb", "-p", "colour", "red")
+    assert result.returncode != 0
+    assert "unknown parameter colour; valid:" in result.stderr
+
+
+def test_cells_are_short_and_surrounded_by_prose(root):
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        assert cells[0].cell_type == "markdown"
+        assert cells[-1].cell_type == "markdown", f"{path.name} ends without a summary"
+        for cell in cells:
+            if cell.cell_type == "code" and "import" not in cell.source:
+                lines = [line for line in cell.source.splitlines() if line.strip()]
+                assert len(lines) <= 20, (
+                    f"{path.name}: a cell of {len(lines)} lines:\n{cell.source}"
+                )

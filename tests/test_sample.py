@@ -1,0 +1,191 @@
+"""The embedded sample: what it promises, and that it can be cut again."""
+
+import hashlib
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import wfdb
+from archives import SAMPLE, make_files, sign, write_zip
+from typer.testing import CliRunner
+
+from leadmin import ptbxl, sample
+from leadmin.cli_data import app
+from leadmin.errors import LeadminError
+from leadmin.fetch import verify
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def table() -> ptbxl.RecordTable:
+    return ptbxl.read_table(ptbxl.open_ptbxl(SAMPLE))
+
+
+@pytest.fixture(scope="module")
+def labels(table: ptbxl.RecordTable) -> np.ndarray:
+    superclasses = ptbxl.read_superclasses(ptbxl.open_ptbxl(SAMPLE))
+    return ptbxl.label_matrix(table.statements, superclasses, "any")
+
+
+def test_size_and_number() -> None:
+    folder = SAMPLE.parent
+    assert {path.name for path in folder.iterdir()} == {SAMPLE.name, "records.csv", "README.md"}
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 19_500_000
+
+
+def test_layout_is_the_official_archives(table: ptbxl.RecordTable) -> None:
+    with zipfile.ZipFile(SAMPLE) as archive:
+        names = archive.namelist()
+        assert {name.split("/")[0] for name in names} == {ptbxl.TOP_FOLDER}
+        inside = [name.partition("/")[2] for name in names]
+        tops = [name for name in inside if "/" not in name]
+        assert tops == [
+            "LICENSE.txt", "RECORDS", "SHA256SUMS.txt", "ptbxl_database.csv", "scp_statements.csv",
+        ]  # fmt: skip
+        records = archive.read(f"{ptbxl.TOP_FOLDER}/RECORDS").decode().split()
+        assert records == list(table.files[100])
+        assert all(re.fullmatch(r"records100/\d{5}/\d{5}_lr", name) for name in records)
+        # Nothing in the zip tells when, where or by whom it was made.
+        for info in archive.infolist():
+            assert info.date_time == (1980, 1, 1, 0, 0, 0)
+            assert info.external_attr == 0o100644 << 16
+
+
+def test_every_file_agrees_with_its_checksum_and_every_record_reads() -> None:
+    report = verify(SAMPLE, progress=False)
+    assert report.problems == ()
+    assert report.n_records >= 1000
+    assert report.n_files == 3 * report.n_records + 4
+
+
+def test_spread_over_folds_and_superclasses(table: ptbxl.RecordTable, labels: np.ndarray) -> None:
+    folds = np.bincount(table.fold, minlength=11)[1:]
+    assert folds.min() >= 0.6 * folds.max()
+    per_fold = np.stack([labels[table.fold == fold].sum(axis=0) for fold in range(1, 11)])
+    assert per_fold.min() >= 10
+    totals = labels.sum(axis=0)
+    assert totals.min() >= 0.35 * totals.max()
+
+
+def test_list_of_ids_and_readme(table: ptbxl.RecordTable, labels: np.ndarray) -> None:
+    listing = pd.read_csv(SAMPLE.parent / "records.csv", keep_default_na=False)
+    assert listing["ecg_id"].tolist() == table.record_id.tolist()
+    assert listing["patient_id"].tolist() == table.patient_id.tolist()
+    assert listing["strat_fold"].tolist() == table.fold.tolist()
+    words = [" ".join(np.array(ptbxl.CLASSES)[row == 1]) for row in labels]
+    assert listing["superclasses"].tolist() == words
+    text = (SAMPLE.parent / "README.md").read_text()
+    assert hashlib.sha256(SAMPLE.read_bytes()).hexdigest() in text
+    assert f"{len(table):,} records" in text
+    for needed in ("CC BY 4.0", ptbxl.DOI, ptbxl.PAPER_DOI, "leadmin data cut-sample"):
+        assert needed in text
+
+
+def test_wfdb_library_reads_the_compressed_records(
+    table: ptbxl.RecordTable, tmp_path: Path
+) -> None:
+    archive = ptbxl.open_ptbxl(SAMPLE)
+    with zipfile.ZipFile(SAMPLE) as opened:
+        for name in table.files[100][::300]:
+            folder, _, record = name.rpartition("/")
+            for member in opened.namelist():
+                if f"/{name}" in member:
+                    (tmp_path / member.rpartition("/")[2]).write_bytes(opened.read(member))
+            reference = wfdb.rdrecord(str(tmp_path / record), physical=True)
+            found, _ = ptbxl.read_record(archive, name, 100)
+            np.testing.assert_allclose(reference.p_signal.T * 1000, found, atol=1e-6)
+            assert reference.sig_name[3] == "AVR"
+
+
+# --- cutting --------------------------------------------------------------------------------
+
+
+def source(tmp_path: Path, n_records: int = 40) -> Path:
+    return write_zip(tmp_path / "source.zip", make_files(n_records))
+
+
+def test_cut_is_lossless_and_the_same_every_time(tmp_path: Path) -> None:
+    path = source(tmp_path)
+    one = sample.cut_sample(path, tmp_path / "one", normal_per_fold=0)
+    two = sample.cut_sample(path, tmp_path / "two", normal_per_fold=0)
+    assert one.sha256 == two.sha256
+    for name in (sample.ARCHIVE_NAME, "records.csv", "README.md"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    before, after = ptbxl.open_ptbxl(path), ptbxl.open_ptbxl(one.archive)
+    table = ptbxl.read_table(after)
+    assert len(table) == one.n_records
+    for name in table.files[100]:
+        original, _ = ptbxl.read_record(before, name, 100)
+        again, _ = ptbxl.read_record(after, name, 100)
+        np.testing.assert_array_equal(original, again)
+
+
+def test_choice_keeps_pathology_and_whole_patients(tmp_path: Path) -> None:
+    archive = ptbxl.open_ptbxl(source(tmp_path))
+    table = ptbxl.read_table(archive)
+    labels = ptbxl.label_matrix(table.statements, ptbxl.read_superclasses(archive), "any")
+    plain = (labels[:, 0] == 1) & (labels.sum(axis=1) == 1)
+    assert 0 < plain.sum() < len(table)
+    none, all_of_them = (sample.choose_records(table, labels, n) for n in (0, 1000))
+    assert all_of_them.rows.tolist() == list(range(len(table)))
+    assert set(np.flatnonzero(~plain)) <= set(none.rows.tolist())
+    for chosen in (none, all_of_them):
+        patients = set(table.patient_id[chosen.rows].tolist())
+        assert (
+            chosen.rows.tolist()
+            == np.flatnonzero(np.isin(table.patient_id, sorted(patients))).tolist()
+        )
+        kinds = np.array(chosen.kinds)
+        assert plain[chosen.rows][kinds == "normal"].all()
+        assert not plain[chosen.rows][kinds == "pathology"].any()
+
+
+def test_resampled_records_are_left_out(tmp_path: Path) -> None:
+    files = make_files(10)
+    rows = "".join(f"{number},{number % 2}\n" for number in range(1, 11))
+    files[ptbxl.PROVENANCE_FILE] = f"ecg_id,resampled_from_500_hz\n{rows}".encode()
+    path = write_zip(tmp_path / "source.zip", sign(files))
+    report = sample.cut_sample(path, tmp_path / "out", normal_per_fold=100)
+    ids = ptbxl.read_table(ptbxl.open_ptbxl(report.archive)).record_id.tolist()
+    assert ids == [2, 4, 6, 8, 10]
+
+
+def test_command_and_bad_source(tmp_path: Path) -> None:
+    runner = CliRunner()
+    path = source(tmp_path, 12)
+    result = runner.invoke(app, ["cut-sample", "--from", str(path), "--to", str(tmp_path / "o")])
+    assert result.exit_code == 0, result.output
+    result = runner.invoke(app, ["cut-sample", "--from", "no.zip", "--to", str(tmp_path / "p")])
+    assert result.exit_code == 2
+    assert not (tmp_path / "p").exists()
+    files = make_files(4)
+    header = files["records100/00000/00002_lr.hea"].replace(b"1000.0(0)", b"500.0(0)")
+    odd = write_zip(tmp_path / "odd.zip", sign({**files, "records100/00000/00002_lr.hea": header}))
+    with pytest.raises(LeadminError, match="cannot be cut"):
+        sample.cut_sample(odd, tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+
+
+def test_the_embedded_sample_is_what_the_command_cuts(tmp_path: Path) -> None:
+    path = os.environ.get("LEADMIN_PTBXL")
+    if not path:
+        pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
+    report = sample.cut_sample(Path(path), tmp_path)
+    assert (tmp_path / "records.csv").read_text() == (SAMPLE.parent / "records.csv").read_text()
+    with zipfile.ZipFile(SAMPLE) as old, zipfile.ZipFile(report.archive) as new:
+        assert old.namelist() == new.namelist()
+        for name in old.namelist():
+            if name.endswith((".hea", ".csv", "RECORDS")):
+                assert old.read(name) == new.read(name)
+        flac = next(name for name in old.namelist() if name.endswith(".dat"))
+        same_encoder = old.read(flac) == new.read(flac)
+    if same_encoder:
+        assert report.archive.read_bytes() == SAMPLE.read_bytes()
+    else:
+        print("another version of libFLAC:", soundfile.__libsndfile_version__)

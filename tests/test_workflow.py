@@ -1,0 +1,219 @@
+"""The workflow from end to end, on a copy of the tree and a study of two configurations."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+CONFIGS = ("12-lead", "2-lead-I-II")
+
+
+class Tree:
+    """A copy of the source tree with its own outputs."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        for name in ("notebooks", "workflow", "book", "leadmin"):
+            ignored = shutil.ignore_patterns("__pycache__", "published")
+            shutil.copytree(root / name, folder / name, ignore=ignored)
+        for name in ("_config.yml", "_toc.yml"):
+            shutil.copyfile(root / name, folder / name)
+        (folder / "data").symlink_to(root / "data")
+        self.write_study({})
+
+    def write_study(self, changes: dict) -> None:
+        study = {
+            "name": "tiny",
+            "title": "Two configurations, one epoch",
+            "source": "data/sample/ptb-xl-sample.zip",
+            "configurations": list(CONFIGS),
+            "epochs": 1,
+            "n_resamples": 200,
+        }
+        path = self.folder / "workflow" / "studies" / "tiny.yml"
+        path.write_text(yaml.safe_dump(study | changes), encoding="utf-8")
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-c", "from leadmin.cli import main; main()", *words]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # The copy's package goes before the installed one, in every process of the workflow.
+        return os.environ | {"PYTHONPATH": str(self.folder)}
+
+    def leadmin(self, *words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+
+    def would_run(self) -> list[str]:
+        """Names of the runs that the workflow would repeat, from its dry run."""
+        result = self.leadmin("run", "--all", "--dry-run", "--study", "workflow/studies/tiny.yml")
+        assert result.returncode == 0, result.stderr
+        lines = (result.stdout + result.stderr).splitlines()
+        return sorted(line.split("config=")[1] for line in lines if "wildcards: config=" in line)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "outputs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def tree(root, tmp_path_factory):
+    return Tree(root, tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="module")
+def built(tree):
+    result = tree.leadmin("run", "--all", "--study", "workflow/studies/tiny.yml")
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    return result
+
+
+def test_everything_is_built_and_the_last_line_is_the_page(tree, built):
+    index = Path(built.stdout.strip().splitlines()[-1])
+    assert index == tree.out / "book" / "html" / "index.html"
+    assert index.is_file()
+    names = {"table_main.tex", "table_perclass.tex", "RESULTS.md", "summary.json"}
+    assert names | {"results_final.json", "main.csv"} <= {p.name for p in tree.out.glob("tables/*")}
+    for config in CONFIGS:
+        assert (tree.out / "book" / "html" / "runs" / f"{config}.html").is_file()
+
+
+def test_numbers_on_the_landing_page_are_those_of_the_run(tree, built):
+    page = (tree.out / "book" / "html" / "index.html").read_text(encoding="utf-8")
+    results = json.loads((tree.out / "tables" / "results_final.json").read_text(encoding="utf-8"))
+    (row,) = [
+        r
+        for r in results["tables"]["main"]
+        if r["config"] == "2-lead-I-II" and r["recipe"] == "default"
+    ]
+    assert f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
+    assert f"{row['n_records']:,}" in page
+
+
+def test_no_page_names_a_path_of_this_machine(tree, built):
+    for page in (tree.out / "book" / "html").rglob("*.html"):
+        assert str(tree.folder) not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_the_provenance_page_names_data_and_times(tree, built):
+    page = (tree.out / "book" / "html" / "provenance.html").read_text(encoding="utf-8")
+    metrics = json.loads((tree.out / "runs" / "12-lead" / "metrics.json").read_text())
+    assert metrics["provenance"]["data"]["source_sha256"] in page
+    assert metrics["provenance"]["versions"]["torch"] in page
+
+
+def test_again_at_once_there_is_nothing_to_do(tree, built):
+    started = time.perf_counter()
+    result = tree.leadmin("run", "--all", "--study", "workflow/studies/tiny.yml")
+    assert result.returncode == 0
+    assert "Nothing to be done" in result.stdout + result.stderr
+    assert time.perf_counter() - started < 60
+
+
+def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
+    assert tree.would_run() == []
+    tree.write_study({"overrides": {"2-lead-I-II": {"epochs": 2}}})
+    assert tree.would_run() == ["2-lead-I-II"]
+    tree.write_study({})
+    registry = tree.folder / "leadmin" / "configurations.yml"
+    text = registry.read_text(encoding="utf-8")
+    registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")
+    assert tree.would_run() == ["2-lead-I-II"]
+    registry.write_text(text, encoding="utf-8")
+    assert tree.would_run() == []
+
+
+def test_a_change_to_the_training_code_repeats_every_run(tree, built):
+    module = tree.folder / "leadmin" / "training.py"
+    text = module.read_text(encoding="utf-8")
+    module.write_text(text + "\n# changed\n", encoding="utf-8")
+    assert tree.would_run() == sorted(CONFIGS)
+    module.write_text(text, encoding="utf-8")
+
+
+def test_two_workflows_do_not_write_at_once(tree, built):
+    import fcntl
+
+    with (tree.folder / "outputs" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = tree.leadmin("run", "--config", "12-lead", "--study", "workflow/studies/tiny.yml")
+    assert result.returncode == 2
+    assert "another workflow is running" in result.stderr
+
+
+def test_publishing_copies_tables_and_summaries(tree, built):
+    result = tree.leadmin("publish", "--study", "workflow/studies/tiny.yml")
+    assert result.returncode == 0, result.stderr
+    folder = tree.folder / "book" / "published" / "tiny"
+    assert (folder / "tables" / "RESULTS.md").is_file()
+    assert (folder / "figures" / "answer.png").is_file()
+    assert json.loads((folder / "runs" / "12-lead" / "metrics.json").read_text())["config"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run"], "give either --all or --config"),
+        (["run", "--config", "13-lead"], "12-lead"),
+        (["run", "--all", "--study", "absent.yml"], "absent.yml"),
+        (["run", "--all", "--profile", "moon"], "valid: local, slurm"),
+        (["run", "--all", "--epochs", "-3"], "at least"),
+        (["book", "--study", "workflow/studies/full.yml"], "not finished"),
+    ],
+)
+def test_a_wrong_call_says_what_is_valid(tree, words, message):
+    result = tree.leadmin(*words)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_failing_run_leaves_its_notebook_with_the_traceback(root, tmp_path):
+    tree = Tree(root, tmp_path)
+    module = tree.folder / "leadmin" / "training.py"
+    text = module.read_text(encoding="utf-8")
+    broken = text.replace(
+        "    device = device or torch.device", "    raise ZeroDivisionError\n#", 1
+    )
+    assert broken != text
+    module.write_text(broken, encoding="utf-8")
+    result = tree.leadmin("run", "--config", "12-lead", "--study", "workflow/studies/tiny.yml")
+    assert result.returncode == 2
+    assert "workflow failed" in result.stderr
+    assert "ZeroDivisionError" in (tree.out / "logs" / "12-lead.ipynb").read_text(encoding="utf-8")
+    assert not (tree.out / "runs" / "12-lead" / "metrics.json").exists()
+
+
+@pytest.mark.slow
+def test_a_workflow_killed_at_any_moment_is_finished_by_the_next(root, tmp_path):
+    tree = Tree(root, tmp_path)
+    words = ("run", "--all", "--study", "workflow/studies/tiny.yml")
+    for seconds in (4, 9, 15, 22, 30):
+        process = subprocess.Popen(
+            tree.command(*words),
+            cwd=tree.folder,
+            env=tree.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    result = tree.leadmin(*words)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    assert (tree.out / "book" / "html" / "index.html").is_file()

@@ -72,7 +72,7 @@ def gather(study: Study, root: Path, target: Path) -> None:
     out = root / "outputs" / study.name
     runs = load_runs(out / "runs", [resolve(name).name for name in study.configurations])
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(root / "book", target)
+    shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
     shutil.copyfile(root / "_config.yml", target / "_config.yml")
     notebooks = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in CHAPTERS}
     notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in runs.items()}

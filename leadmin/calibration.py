@@ -26,7 +26,6 @@ from leadmin import metrics, resampling
 from leadmin.errors import LeadminError
 from leadmin.evidence import LEVEL, Evidence
 from leadmin.ptbxl import CLASSES
-from leadmin.resampling import Weights
 
 LOGIT_LIMIT = 30.0
 """Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""
@@ -96,7 +95,7 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
 
 
 def resampled_calibration(
-    labels: ArrayLike, logits: ArrayLike, line: CalibrationLine, weights: Weights
+    labels: ArrayLike, logits: ArrayLike, line: CalibrationLine, weights: NDArray[Any]
 ) -> dict[str, NDArray[np.float64]]:
     """Calibration slope and offset under many record weights, without refitting.
 
@@ -110,6 +109,7 @@ def resampled_calibration(
     line : CalibrationLine
         Of the records at hand.
     weights : ndarray, shape (n_records, n_resamples)
+        In double precision it is used as it is; integers are converted at each call.
 
     Returns
     -------
@@ -132,7 +132,9 @@ def resampled_calibration(
             second_shifted * (1 - 2 * shifted),
         ]
     )
-    g0, g1, h0, h1, h2, k0, k1, k2, k3, g, h, k = (weights.T.astype(np.float64) @ terms).T
+    g0, g1, h0, h1, h2, k0, k1, k2, k3, g, h, k = (
+        weights.T.astype(np.float64, copy=False) @ terms
+    ).T
     with np.errstate(invalid="ignore", divide="ignore"):
         determinant = h0 * h2 - h1**2
         a = (h2 * g0 - h1 * g1) / determinant
@@ -255,7 +257,7 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
         smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% percentile
         interval (none for ``macro``); ``n_positive, n_records, n_patients, n_seeds``.
     """
-    weights = evidence.weights()
+    weights = evidence.weights().astype(np.float64)
     rows = []
     for config in evidence.configs:
         if (config, recipe) not in evidence.scored:
@@ -308,7 +310,7 @@ _INTERVAL_COLUMNS = ("slope_low", "slope_high", "offset_low", "offset_high")
 
 
 def _class_calibration(
-    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: Weights
+    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]
 ) -> dict[str, float]:
     """Mean over seeds of every calibration measure of one class."""
     points, replicates = [], []

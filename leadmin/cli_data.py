@@ -95,7 +95,12 @@ def fetch(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Get PTB-XL 1.0.3 from PhysioNet (or PATH|URL), resuming, and check every file."""
+    """Get PTB-XL 1.0.3 from PhysioNet (or PATH|URL), resuming, and check every file.
+
+    PhysioNet's archive holds both sampling rates and is 1.8 GB; the same command goes on after a
+    cut. To download only the files of one rate, give the address of the single files:
+    --from https://physionet.org/files/ptb-xl/1.0.3/
+    """
     from leadmin import fetch as fetching
 
     report = fetching.fetch(target, source, rate, keep_archive, progress=False if quiet else None)

@@ -25,6 +25,7 @@ from leadmin.evidence import (
     Scored,
     combine,
     compare,
+    interval_columns,
     relative_to_reference,
     smallest_resolvable_difference,
 )
@@ -626,14 +627,14 @@ def _subgroup_rows(
             row |= {name: nan, f"{name}_low": nan, f"{name}_high": nan}
         row["interaction_p"] = nan
         if enough:
-            row |= _interval_columns("auroc", scores[config, "in"])
+            row |= interval_columns("auroc", scores[config, "in"])
         if enough and config != REFERENCE and REFERENCE in present:
             loss = combine(np.subtract, scores[config, "in"], scores[REFERENCE, "in"])
-            row |= _interval_columns("difference", loss)
+            row |= interval_columns("difference", loss)
             if enough_rest:
                 other = combine(np.subtract, scores[config, "rest"], scores[REFERENCE, "rest"])
                 interaction = combine(np.subtract, loss, other)
-                row |= _interval_columns("interaction", interaction)
+                row |= interval_columns("interaction", interaction)
                 row["interaction_p"] = interaction.p()
         rows.append(row | {"n_seeds": scored.n_seeds})
     return rows
@@ -653,7 +654,9 @@ def _subset_auroc(
     weights: resampling.Weights,
 ) -> Estimate:
     """Macro AUROC of some of the records, mean over seeds."""
-    chosen = np.hstack([np.ones((int(mask.sum()), 1), dtype=np.uint8), weights[mask]])
+    ones = np.ones((int(mask.sum()), 1), dtype=np.uint8)
+    left_out = resampling.jackknife_weights(evidence.patient_id)[mask]
+    chosen = np.hstack([ones, weights[mask], left_out])
     labels = evidence.labels[mask]
     values = np.mean(
         [
@@ -668,12 +671,8 @@ def _subset_auroc(
         ],
         axis=0,
     )
-    return Estimate(float(values[0]), values[1:], np.empty(0))
-
-
-def _interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
-    low, high = estimate.interval()
-    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+    replicates, jackknife = np.split(values[1:], [weights.shape[1]])
+    return Estimate(float(values[0]), replicates, jackknife)
 
 
 def _present(evidence: Evidence, recipe: str) -> list[str]:

@@ -145,7 +145,8 @@ class EcgDataset:
         Hz.
     attributes : dict
         Where the data come from: ``source``, ``source_version``, ``source_doi``, ``license``,
-        ``inputs_sha256``, ``content_sha256``, ``schema_version``, ``created_by``, ``n_failed``
+        ``inputs_sha256``, ``inputs_verified`` (True if the source had a list of checksums and
+        every file agreed), ``content_sha256``, ``schema_version``, ``created_by``, ``n_failed``
         and more.
     metadata : pandas.DataFrame
         One row per record; columns as in `leadmin.ptbxl.METADATA_COLUMNS`.
@@ -559,6 +560,7 @@ def _write(
             "n_records": written,
             "n_failed": len(failures),
             "inputs_sha256": inputs.hexdigest(),
+            "inputs_verified": source.checksums is not None,
             "content_sha256": content_sha256,
         }
         for name, value in attributes.items():

@@ -49,6 +49,15 @@ MARGIN = 0.01
 LEVEL = 0.95
 """Coverage that every interval aims at."""
 
+BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
+"""Metrics of one configuration whose interval is the BCa one.
+
+Near 1 the distribution of an AUROC is skewed. In the simulation of `leadmin.simulation` with 18
+positive records the percentile interval of a class covered 92.2% and BCa 94.0% (1,500 studies);
+for differences the percentile interval was the better one, 94.3-95.1% against 93.5-94.0%. Metrics
+with a threshold in them are steps, for which the jackknife of BCa is not valid.
+"""
+
 Array = NDArray[np.float64]
 
 
@@ -108,8 +117,8 @@ class Estimate:
         ----------
         level : float
         method : {"percentile", "bca"}
-            The tables use percentile intervals throughout: in simulation (`leadmin.simulation`)
-            both keep their promise, and they agree with `p` by construction.
+            Percentile intervals agree with `p` by construction and serve every comparison. See
+            `BCA_METRICS` for where the tables use the other.
         """
         if method == "percentile":
             return resampling.percentile_interval(self.replicates, level)
@@ -335,11 +344,11 @@ def main_table(
             "n_leads": len(scored.leads),
         }
         for metric in scored.per_seed:
-            row |= _columns(metric, scored.macro(metric))
+            row |= interval_columns(metric, scored.macro(metric))
         row |= _with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
         row["auroc_seed_sd"] = scored.seed_sd("auroc")
         for name, estimate in relative_to_reference(evidence, config, recipe).items():
-            row |= _columns(name, estimate)
+            row |= interval_columns(name, estimate)
             if name == "difference":
                 row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
                 row |= _with_seeds(name, estimate, _seed_variances(evidence, config, recipe))
@@ -416,13 +425,13 @@ def per_class_table(
                 "n_positive": int(evidence.labels[:, c].sum()),
             }
             for metric in scored.per_seed:
-                row |= _columns(metric, scored.of_class(metric, name))
+                row |= interval_columns(metric, scored.of_class(metric, name))
             seeds = scored.per_seed["auroc"][:, c]
             row["auroc_seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan")
             if (REFERENCE, recipe) in evidence.scored:
                 reference = evidence.get(REFERENCE, recipe).of_class("auroc", name)
                 difference = combine(np.subtract, scored.of_class("auroc", name), reference)
-                row |= _columns("difference", difference)
+                row |= interval_columns("difference", difference)
                 row["difference_p"] = difference.p() if config != REFERENCE else float("nan")
             rows.append(
                 row
@@ -469,7 +478,7 @@ def recipe_comparison(
                     "metric": name,
                     "first": a.value,
                     "second": b.value,
-                    **_columns("difference", difference),
+                    **interval_columns("difference", difference),
                     "p": difference.p(),
                     **(_NO_INTERVAL if name == "ece" else {}),
                     "first_recipe": first,
@@ -487,7 +496,7 @@ def recipe_comparison(
 
 
 _NO_INTERVAL = dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
-"""For the calibration error, see `_columns`."""
+"""For the calibration error, see `interval_columns`."""
 
 
 def pairwise_matrix(
@@ -513,7 +522,7 @@ def pairwise_matrix(
                     "recipe": recipe,
                     "first": a,
                     "second": b,
-                    **_columns("difference", difference),
+                    **interval_columns("difference", difference),
                     "p": difference.p(),
                     "smallest_resolvable": smallest_resolvable_difference(difference),
                 }
@@ -552,7 +561,8 @@ def key_findings(
 ) -> pd.DataFrame:
     """Ask the original study's four key findings again of these runs.
 
-    Each part of a finding is an effect and a threshold, fixed before any run was seen. With a
+    Each part of a finding is a comparison and a threshold, fixed before any run was seen; where the
+    claim is about several comparisons (best of all, worst of all) the weakest is shown. With a
     two-sided p value against the threshold, Holm-corrected over all parts under this recipe, it is
     *supported* where p < 0.05 on the claimed side, *not supported* where p < 0.05 on the other
     side, and *undecidable on these data* otherwise. A finding of several parts is supported when
@@ -561,10 +571,10 @@ def key_findings(
     Returns
     -------
     DataFrame
-        One row per part: ``finding`` (1-4), ``part``, ``recipe, question, effect_name, effect, low,
-        high, threshold, p, p_holm, verdict, finding_verdict, statement, original`` (what the
-        original study reported), ``n_records, n_patients, n_seeds``. For an equivalence question
-        ``threshold`` is a pair of bounds as text.
+        One row per part, with the columns `FINDING_COLUMNS`: among them ``finding`` (1-4),
+        ``effect`` with ``low`` and ``high``, ``threshold`` (in words), ``p``, ``p_holm``,
+        ``verdict``, ``finding_verdict``, ``statement`` and ``original`` (what the original study
+        reported).
     """
     evidence = _gathered(runs, n_resamples, seed)
     parts = [_asked(evidence, question, recipe) for question in QUESTIONS]
@@ -588,8 +598,17 @@ def key_findings(
     return table[list(FINDING_COLUMNS)]
 
 
+FINDINGS = {
+    1: "Leads I, II and V2 keep the AUROC of 12 leads",
+    2: "One chest lead is worth more than further limb leads",
+    3: "One lead keeps about 93%; II is the best one and V2 the worst",
+    4: "Hypertrophy suffers most when leads are few",
+}
+"""The original study's key findings; each has one or more parts among `QUESTIONS`."""
+
 FINDING_COLUMNS = (
     "finding",
+    "finding_name",
     "part",
     "recipe",
     "question",
@@ -613,12 +632,15 @@ FINDING_COLUMNS = (
 
 VERDICTS = ("supported", "not supported", "undecidable on these data")
 
-Effect = Callable[[Evidence, str], Estimate]
+Comparisons = Callable[[Evidence, str], dict[str, Estimate]]
 
 
 @dataclass(frozen=True)
 class Question:
-    """One part of a key finding: an effect, and where it must lie for the finding to hold.
+    """One part of a key finding: what is compared, and where it must lie for the finding to hold.
+
+    A claim such as "II is the best single lead" is one comparison with each of the others, and
+    holds when all of them do.
 
     Attributes
     ----------
@@ -629,11 +651,11 @@ class Question:
     question : str
         What is asked, open to either answer.
     effect_name : str
-        What the number is.
-    effect : callable
-        From an `Evidence` and a recipe to an `Estimate`.
+        What the number is; ``{rival}`` stands for the name of the comparison.
+    comparisons : callable
+        From an `Evidence` and a recipe to an `Estimate` per rival.
     bounds : (float, float)
-        The finding's claim is that the effect lies strictly between these (one may be infinite).
+        The claim is that every comparison lies strictly between these (one may be infinite).
     shown_as : str
         ``"difference"`` (three decimals with a sign) or ``"share"`` (per cent).
     original : str
@@ -644,7 +666,7 @@ class Question:
     part: str
     question: str
     effect_name: str
-    effect: Effect
+    comparisons: Comparisons
     bounds: tuple[float, float]
     shown_as: str
     original: str
@@ -662,28 +684,33 @@ class Question:
         return f"below {high}" if np.isinf(self.bounds[0]) else f"between {low} and {high}"
 
 
-def _beats_all(evidence: Evidence, recipe: str, config: str, others: Sequence[str]) -> Estimate:
-    """Macro AUROC of ``config`` minus that of the best of ``others``."""
-    own = _named(evidence.get(config, recipe), "auroc")
-    rest = [_named(evidence.get(other, recipe), "auroc") for other in others]
-    return combine(lambda a, *b: a - np.max(b, axis=0), own, *rest)
+def _pair(first: str, second: str) -> Comparisons:
+    """Macro AUROC of one configuration minus that of another."""
+    return lambda evidence, recipe: {second: compare(evidence, first, second, recipe)}
 
 
-def _retention_of(evidence: Evidence, recipe: str, config: str) -> Estimate:
-    return combine(
-        metrics.retention,
-        _named(evidence.get(config, recipe), "auroc"),
-        _named(evidence.get(REFERENCE, recipe), "auroc"),
-    )
+def _retention_of(config: str) -> Comparisons:
+    return lambda evidence, recipe: {
+        REFERENCE: combine(
+            metrics.retention,
+            _named(evidence.get(config, recipe), "auroc"),
+            _named(evidence.get(REFERENCE, recipe), "auroc"),
+        )
+    }
 
 
-def _falls_below_all(
-    evidence: Evidence, recipe: str, config: str, others: Sequence[str]
-) -> Estimate:
-    """Macro AUROC of the worst of ``others`` minus that of ``config``."""
-    own = _named(evidence.get(config, recipe), "auroc")
-    rest = [_named(evidence.get(other, recipe), "auroc") for other in others]
-    return combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
+def _single_leads(lead: str, others: Sequence[str], sign: int) -> Comparisons:
+    """Macro AUROC of a single lead minus (``sign`` 1) or below (-1) that of each other one."""
+
+    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
+        return {
+            other: combine(
+                lambda a: sign * a, compare(evidence, f"1-lead-{lead}", f"1-lead-{other}", recipe)
+            )
+            for other in others
+        }
+
+    return comparisons
 
 
 def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
@@ -698,22 +725,32 @@ def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
     return combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
 
 
-def _class_is_hardest(evidence: Evidence, recipe: str, name: str) -> Estimate:
-    """AUROC of the next hardest class minus that of ``name``, with fewer leads."""
-    own = _reduced_mean(evidence, recipe, f"auroc_{name}")
-    rest = [_reduced_mean(evidence, recipe, f"auroc_{c}") for c in CLASSES if c != name]
-    return combine(lambda a, *b: np.min(b, axis=0) - a, own, *rest)
+def _hardest(name: str) -> Comparisons:
+    """AUROC of each other class minus that of ``name``, with fewer leads."""
+
+    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
+        own = _reduced_mean(evidence, recipe, f"auroc_{name}")
+        return {
+            other: combine(np.subtract, _reduced_mean(evidence, recipe, f"auroc_{other}"), own)
+            for other in CLASSES
+            if other != name
+        }
+
+    return comparisons
 
 
-def _class_loses_most(evidence: Evidence, recipe: str, name: str) -> Estimate:
-    """AUROC that ``name`` loses with fewer leads minus the largest loss of another class."""
+def _loses_most(name: str) -> Comparisons:
+    """AUROC that ``name`` loses with fewer leads minus what each other class loses."""
 
-    def loss(c: str) -> Estimate:
-        full = _named(evidence.get(REFERENCE, recipe), f"auroc_{c}")
-        return combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
+    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
+        def loss(c: str) -> Estimate:
+            full = _named(evidence.get(REFERENCE, recipe), f"auroc_{c}")
+            return combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
 
-    rest = [loss(c) for c in CLASSES if c != name]
-    return combine(lambda a, *b: a - np.max(b, axis=0), loss(name), *rest)
+        own = loss(name)
+        return {other: combine(np.subtract, own, loss(other)) for other in CLASSES if other != name}
+
+    return comparisons
 
 
 QUESTIONS: tuple[Question, ...] = (
@@ -722,7 +759,7 @@ QUESTIONS: tuple[Question, ...] = (
         "1a",
         "Do leads I, II and V2 keep the 12-lead AUROC, to within 0.01?",
         "macro AUROC, I-II-V2 minus 12 leads",
-        lambda e, r: compare(e, "3-lead-I-II-V2", REFERENCE, r),
+        _pair("3-lead-I-II-V2", REFERENCE),
         (-MARGIN, np.inf),
         "difference",
         "99.1% of the 12-lead macro AUROC kept (0.905 of 0.913)",
@@ -732,7 +769,7 @@ QUESTIONS: tuple[Question, ...] = (
         "2a",
         "Is one chest lead beside I and II worth more than all six limb leads?",
         "macro AUROC, I-II-V2 minus six limb leads",
-        lambda e, r: compare(e, "3-lead-I-II-V2", "6-lead-limb", r),
+        _pair("3-lead-I-II-V2", "6-lead-limb"),
         (0.0, np.inf),
         "difference",
         "0.905 with I-II-V2, 0.889 with six limb leads",
@@ -742,7 +779,7 @@ QUESTIONS: tuple[Question, ...] = (
         "2b",
         "As the third lead beside I and II, is V2 worth more than III?",
         "macro AUROC, I-II-V2 minus I-II-III",
-        lambda e, r: compare(e, "3-lead-I-II-V2", "3-lead-I-II-III", r),
+        _pair("3-lead-I-II-V2", "3-lead-I-II-III"),
         (0.0, np.inf),
         "difference",
         "0.905 with I-II-V2, 0.888 with I-II-III",
@@ -752,7 +789,7 @@ QUESTIONS: tuple[Question, ...] = (
         "3a",
         "Does lead II alone keep about 93% of the 12-lead AUROC?",
         "macro AUROC of lead II as a share of 12 leads",
-        lambda e, r: _retention_of(e, r, "1-lead-II"),
+        _retention_of("1-lead-II"),
         (0.91, 0.95),
         "share",
         "93.7% with lead II, 93.2% with V5, 92.3% with I",
@@ -761,8 +798,8 @@ QUESTIONS: tuple[Question, ...] = (
         3,
         "3b",
         "Is lead II the best single lead of I, II, V2 and V5?",
-        "macro AUROC, II minus the best other single lead",
-        lambda e, r: _beats_all(e, r, "1-lead-II", ("1-lead-V5", "1-lead-I", "1-lead-V2")),
+        "macro AUROC, II minus {rival}, the best other single lead",
+        _single_leads("II", ("V5", "I", "V2"), 1),
         (0.0, np.inf),
         "difference",
         "0.856 with II; 0.851 with V5 as the next",
@@ -771,8 +808,8 @@ QUESTIONS: tuple[Question, ...] = (
         3,
         "3c",
         "Is V2 the worst single lead of I, II, V2 and V5?",
-        "macro AUROC, the worst other single lead minus V2",
-        lambda e, r: _falls_below_all(e, r, "1-lead-V2", ("1-lead-II", "1-lead-V5", "1-lead-I")),
+        "macro AUROC, {rival} (the worst other single lead) minus V2",
+        _single_leads("V2", ("II", "V5", "I"), -1),
         (0.0, np.inf),
         "difference",
         "0.793 with V2; 0.842 with I as the next",
@@ -781,8 +818,8 @@ QUESTIONS: tuple[Question, ...] = (
         4,
         "4a",
         "Is hypertrophy the hardest class when leads are few?",
-        "AUROC with fewer leads, next hardest class minus HYP",
-        lambda e, r: _class_is_hardest(e, r, "HYP"),
+        "AUROC with fewer leads, {rival} (the next hardest class) minus HYP",
+        _hardest("HYP"),
         (0.0, np.inf),
         "difference",
         "HYP lowest of the five classes in nine of the ten reduced configurations",
@@ -791,8 +828,8 @@ QUESTIONS: tuple[Question, ...] = (
         4,
         "4b",
         "Does hypertrophy lose more than any other class when leads are taken away?",
-        "AUROC lost with fewer leads, HYP minus the next largest loss",
-        lambda e, r: _class_loses_most(e, r, "HYP"),
+        "AUROC lost with fewer leads, HYP minus {rival}, which loses most of the others",
+        _loses_most("HYP"),
         (0.0, np.inf),
         "difference",
         "not in its own table: HYP lost 0.033 on average, MI 0.060",
@@ -805,30 +842,52 @@ def _asked(evidence: Evidence, question: Question, recipe: str) -> dict[str, Any
     """Effect, interval and p value of one question; NaN where a run is missing."""
     row: dict[str, Any] = {
         "finding": question.finding,
+        "finding_name": FINDINGS[question.finding],
         "part": question.part,
         "recipe": recipe,
         "question": question.question,
-        "effect_name": question.effect_name,
         "threshold": question.threshold,
         "shown_as": question.shown_as,
         "original": question.original,
     }
     try:
-        effect = question.effect(evidence, recipe)
+        comparisons = question.comparisons(evidence, recipe)
     except LeadminError:
-        nothing = float("nan")
-        return row | dict.fromkeys(
-            ("effect", "low", "high", "p", "smallest_resolvable", "inside"), nothing
-        )
+        missing = ("effect", "low", "high", "p", "smallest_resolvable", "inside")
+        name = question.effect_name.format(rival="any other")
+        return row | {"effect_name": name} | dict.fromkeys(missing, float("nan"))
+    inside = {rival: combine(question.inside, estimate) for rival, estimate in comparisons.items()}
+    rival, p = conjunction_test(inside)
+    effect = comparisons[rival]
     low, high = effect.interval()
     return row | {
+        "effect_name": question.effect_name.format(rival=rival),
         "effect": effect.value,
         "low": low,
         "high": high,
-        "p": resampling.bootstrap_p(question.inside(effect.replicates)),
+        "p": p,
         "smallest_resolvable": smallest_resolvable_difference(effect),
-        "inside": float(question.inside(effect.value)),
+        "inside": inside[rival].value,
     }
+
+
+def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
+    """Test the claim that all of several effects are above zero.
+
+    Where the smallest effect is above zero, the claim is tested by the largest p value
+    (intersection-union, which needs no correction). Where it is not, the claim falls with any of
+    the effects below zero, and Bonferroni's correction pays for having looked at all of them.
+
+    Returns
+    -------
+    tuple of str and float
+        Name of the smallest effect; two-sided p value of the side on which it lies.
+    """
+    weakest = min(effects, key=lambda name: effects[name].value)
+    if effects[weakest].value > 0:
+        return weakest, max(effect.p() for effect in effects.values())
+    below = min(effect.p() for effect in effects.values() if effect.value <= 0)
+    return weakest, min(1.0, len(effects) * below)
 
 
 def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
@@ -851,7 +910,7 @@ def _sentence(question: Question, row: pd.Series) -> str:
         return f"This study lacks a run that the question needs: {row['verdict']}."
     effect, low, high = (shown(row[key], question.shown_as) for key in ("effect", "low", "high"))
     p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-    name = question.effect_name[0].upper() + question.effect_name[1:]
+    name = row["effect_name"][0].upper() + row["effect_name"][1:]
     return (
         f"{name}: {effect} (95% interval {low} to {high}; the claim needs a value "
         f"{question.threshold}, Holm-corrected {p}): {row['verdict']}."
@@ -870,7 +929,7 @@ def shown(value: float, shown_as: str) -> str:
 # --- shared pieces ------------------------------------------------------------------------------
 
 
-def _columns(name: str, estimate: Estimate) -> dict[str, float]:
+def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
     """Value and interval, but no interval for the binned calibration error.
 
     Sampling noise can only enlarge a mean absolute gap. Its bootstrap distribution lies above the
@@ -879,7 +938,7 @@ def _columns(name: str, estimate: Estimate) -> dict[str, float]:
     """
     if name == "ece":
         return {name: estimate.value}
-    low, high = estimate.interval()
+    low, high = estimate.interval(method="bca" if name in BCA_METRICS else "percentile")
     return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
 
 
@@ -900,7 +959,9 @@ def _with_seeds(
 
     A value is a mean over few trainings. The variance of such a mean adds to the bootstrap
     variance, with Satterthwaite's degrees of freedom because it is itself estimated from few
-    trainings. NaN where a side has a single seed.
+    trainings. In simulation the 95% interval covers 94% or more as long as the seeds spread no
+    wider than the sampling error; with two seeds that spread four times as wide it covers 88%, so
+    with two seeds take it as a warning rather than a bound. NaN where a side has a single seed.
 
     Parameters
     ----------

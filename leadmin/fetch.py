@@ -167,7 +167,7 @@ def _fetch_archive(
     progress: bool | None,
 ) -> FetchReport:
     archive = target / f"ptb-xl-{hashlib.sha256(url.encode()).hexdigest()[:8]}.zip"
-    unpacked = _estimated_bytes(21_799, sampling_rate) if url == ARCHIVE_URL else 0
+    unpacked = _estimated_bytes(ptbxl.N_RECORDS, sampling_rate) if url == ARCHIVE_URL else 0
 
     def enough_space(n_bytes: int | None) -> None:
         _check_space(target, (n_bytes or 0) + unpacked)
@@ -434,11 +434,6 @@ def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None)
             problems.append(Problem(record, error.reason, str(error)))
             continue
         n_files += len(digests)
-        problems.extend(
-            Problem(name, "unlisted", f"{archive.where(name)} has no checksum to compare with.")
-            for name, _ in digests
-            if checksums is not None and name not in checksums
-        )
     counts = {
         policy: dict(
             zip(
@@ -451,4 +446,10 @@ def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None)
         )
         for policy in ptbxl.LABEL_POLICIES
     }
+    if len(table) == ptbxl.N_RECORDS and counts["any"] != dict(ptbxl.OFFICIAL_COUNTS):
+        detail = (
+            f"{archive.where(ptbxl.DATABASE_FILE)} has all {len(table)} records, but its "
+            f"superclasses {counts['any']} are not the published {dict(ptbxl.OFFICIAL_COUNTS)}."
+        )
+        problems.append(Problem(ptbxl.DATABASE_FILE, "counts", detail))
     return VerifyReport(len(table), n_files, counts, tuple(problems))

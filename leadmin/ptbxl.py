@@ -11,6 +11,7 @@ References
 """
 
 import ast
+import csv
 import hashlib
 import io
 import json
@@ -38,6 +39,9 @@ PAPER_DOI = "10.1038/s41597-020-0495-6"
 LICENSE_NAME = "CC BY 4.0"
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 
+N_RECORDS = 21_799
+"""Records of the complete data set."""
+
 CLASSES: tuple[str, ...] = ("NORM", "MI", "STTC", "CD", "HYP")
 CLASS_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +52,11 @@ CLASS_NAMES: Mapping[str, str] = MappingProxyType(
         "HYP": "hypertrophy",
     }
 )
+
+OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType(
+    {"NORM": 9514, "MI": 5469, "STTC": 5235, "CD": 4898, "HYP": 2649}
+)
+"""Records of each superclass in the complete data set, any likelihood, as [2]_ states them."""
 
 LABEL_POLICIES: Mapping[str, float] = MappingProxyType({"any": 0.0, "likelihood50": 50.0})
 """Smallest likelihood (per cent) at which a statement counts, by policy.
@@ -194,6 +203,13 @@ def read_table(archive: Archive) -> RecordTable:
         parse_statements(text, f"{where}, {row}")
         for text, row in zip(frame["scp_codes"], ids, strict=True)
     )
+    files = {
+        rate: tuple(_record_path(frame, name, row, where, ids) for row in range(len(frame)))
+        for rate, name in _FILE_COLUMNS.items()
+        if name in frame.columns
+    }
+    for rate, names in files.items():
+        _check_distinct(names, ids, f"{where}, {_FILE_COLUMNS[rate]}")
     metadata = pd.DataFrame(
         {
             "site": column("site", 0, 2**15 - 1, True, -1).astype(np.int16),
@@ -221,11 +237,7 @@ def read_table(archive: Archive) -> RecordTable:
         age=column("age", 0, AGE_OVER_89, False, np.nan).astype(np.float32),
         sex=column("sex", 0, 1, True, -1).astype(np.int8),
         statements=statements,
-        files={
-            rate: tuple(_record_path(frame, name, row, where, ids) for row in range(len(frame)))
-            for rate, name in _FILE_COLUMNS.items()
-            if name in frame.columns
-        },
+        files=files,
         metadata=metadata,
     )
 
@@ -360,7 +372,7 @@ def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[
     archive : Archive
         The opened source.
     checksums : mapping of str to str or None
-        From `read_checksums`; tables that it does not list are not compared.
+        From `read_checksums`; None where the archive has no such list.
 
     Returns
     -------
@@ -370,17 +382,17 @@ def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[
     Raises
     ------
     LeadminError
-        If a table differs from its checksum.
+        If a table differs from its checksum or is not listed.
     """
     digests = []
     for member in (DATABASE_FILE, STATEMENTS_FILE, PROVENANCE_FILE):
         if member not in archive:
             continue
         digest = hashlib.sha256(archive.read(member, _TABLE_LIMIT)).hexdigest()
-        if checksums is not None and checksums.get(member, digest) != digest:
+        complaint = _compare(archive, member, digest, checksums)
+        if complaint:
             raise LeadminError(
-                f"{archive.where(member)} differs from its checksum in {CHECKSUM_FILE}; the file "
-                "is damaged or was edited. Get the archive again."
+                f"{complaint} The file is damaged or was edited; get the archive again."
             )
         digests.append((member, digest))
     return digests
@@ -418,7 +430,7 @@ def read_record(
     sampling_rate : int
         100 or 500 Hz.
     checksums : mapping of str to str, optional
-        File name to SHA-256; files that it lists are compared with it.
+        File name to SHA-256. Every file read has to be listed and to agree.
 
     Returns
     -------
@@ -440,10 +452,9 @@ def read_record(
         except MemberError as error:
             raise RecordError(str(error), error.kind) from error
         digest = hashlib.sha256(content).hexdigest()
-        if checksums is not None and checksums.get(member, digest) != digest:
-            raise RecordError(
-                f"{archive.where(member)} differs from its checksum in {CHECKSUM_FILE}.", "checksum"
-            )
+        complaint = _compare(archive, member, digest, checksums)
+        if complaint:
+            raise RecordError(complaint, "checksum")
         digests.append((member, digest))
         return content
 
@@ -472,6 +483,17 @@ def read_record(
     return signal, digests
 
 
+def _compare(
+    archive: Archive, member: str, digest: str, checksums: Mapping[str, str] | None
+) -> str:
+    """Say what is wrong with a file's checksum; nothing where the archive lists none at all."""
+    if checksums is None or checksums.get(member) == digest:
+        return ""
+    if member not in checksums:
+        return f"{archive.where(member)} is not listed in {CHECKSUM_FILE}."
+    return f"{archive.where(member)} differs from its checksum in {CHECKSUM_FILE}."
+
+
 def _decode(content: bytes, where: str) -> str:
     try:
         return content.decode("utf-8-sig")
@@ -490,13 +512,20 @@ def _read_csv(archive: Archive, member: str) -> pd.DataFrame:
     if "\0" in text:
         raise LeadminError(f"{where} holds zero bytes; the file is damaged.")
     try:
+        names = next(csv.reader(io.StringIO(text, newline="")), [])
         frame = pd.read_csv(
             io.StringIO(text), dtype=str, keep_default_na=False, na_filter=False, index_col=False
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as error:
+    except (
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        ValueError,
+        OverflowError,
+        csv.Error,
+    ) as error:
         raise LeadminError(f"{where} is not a CSV table: {error}") from error
     frame = frame.fillna("")  # the missing end of a short row
-    if frame.columns.has_duplicates:
+    if len(set(names)) < len(names):  # pandas would give the second another name
         raise LeadminError(f"{where} has two columns of one name.")
     return frame
 
@@ -567,6 +596,14 @@ def _record_path(frame: pd.DataFrame, name: str, row: int, where: str, rows: lis
         return checked_member(text)
     except LeadminError as error:
         raise LeadminError(f"{where}, {rows[row]}: {name}: {error}") from error
+
+
+def _check_distinct(names: tuple[str, ...], rows: list[str], where: str) -> None:
+    """Refuse a table in which two records are one file: one of them has another's labels."""
+    first: dict[str, str] = {}
+    for name, row in zip(names, rows, strict=True):
+        if name and first.setdefault(name, row) != row:
+            raise LeadminError(f"{where}: {first[name]} and {row} both name the file {name}.")
 
 
 def _check_patients(patient_id: NDArray[Any], fold: NDArray[Any], where: str) -> None:

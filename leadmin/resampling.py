@@ -109,31 +109,37 @@ def _ranked_blocks(
 ) -> Iterator[_RankedBlock]:
     """Accumulate weights along the sorted scores, block of columns by block of columns."""
     order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    positive = labels[order] == 1
-    # of each positive: the first and one past the last record that has the same score
-    first = np.searchsorted(ordered, ordered[positive], side="left")
-    past = np.searchsorted(ordered, ordered[positive], side="right")
-    tied = bool((past - first > 1).any())
-    sign = positive[:, None].astype(np.float32)
+    positive, negative = order[labels[order] == 1], order[labels[order] != 1]
+    own, other = scores[positive], scores[negative]
+    # of each positive: how many negatives lie below it, and how many more are level with it
+    below = np.searchsorted(other, own, side="left")
+    up_to = np.searchsorted(other, own, side="right")
+    first_level = np.searchsorted(own, own, side="left")
+    level_negatives = bool((up_to > below).any())
     for columns, block in _blocks(weights):
-        w = block[order].astype(np.float32)
         # counts stay below 2**24, so float32 holds them exactly, and its sums are twice as fast
-        positives_to = np.zeros((len(w) + 1, w.shape[1]), dtype=np.float32)
-        negatives_to = np.zeros_like(positives_to)
-        of_positives = w * sign
-        np.cumsum(of_positives, axis=0, out=positives_to[1:])
-        np.cumsum(w - of_positives, axis=0, out=negatives_to[1:])
-        below = negatives_to[first]
+        of_positives = block[positive].astype(np.float32)
+        positives_to = _running_total(of_positives)
+        negatives_to = _running_total(block[negative].astype(np.float32))
+        negatives_below = negatives_to[below]
         yield _RankedBlock(
             columns=columns,
-            own=w[positive],
-            negatives_below=below,
-            negatives_beaten=(below + negatives_to[past]) / 2 if tied else below,
-            positives_below=positives_to[first],
+            own=of_positives,
+            negatives_below=negatives_below,
+            negatives_beaten=(negatives_below + negatives_to[up_to]) / 2
+            if level_negatives
+            else negatives_below,
+            positives_below=positives_to[first_level],
             n_positive=positives_to[-1],
             n_negative=negatives_to[-1],
         )
+
+
+def _running_total(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum of the first k rows for every k from 0 on, shape (n_rows + 1, n_columns)."""
+    total = np.zeros((len(rows) + 1, rows.shape[1]), dtype=np.float32)
+    np.cumsum(rows, axis=0, out=total[1:])
+    return total
 
 
 def _area(block: _RankedBlock) -> NDArray[np.float64]:
@@ -204,8 +210,8 @@ def rank_metrics(
 
 
 def _at_least(level: float, count: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Smallest whole number of records that is ``level`` of ``count``, safe from rounding."""
-    return np.ceil(level * count.astype(np.float64) - 1e-9).astype(np.float32)
+    """Smallest whole number of records that is ``level`` of ``count``."""
+    return np.ceil(level * count.astype(np.float64)).astype(np.float32)
 
 
 def within_fold_auroc(

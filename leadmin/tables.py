@@ -320,14 +320,10 @@ def findings_latex(evidence: Evidence, study: StudyDescription, findings: pd.Dat
         if several:
             lines += [*([r"\midrule"] if lines else []), _recipe_heading(recipe, 6)]
         for row in findings[findings["recipe"] == recipe].to_dict("records"):
-            effect, low, high = (
-                latex_escape(ev.shown(row[key], row["shown_as"]))
-                for key in ("effect", "low", "high")
-            )
             cells = [
                 row["part"],
                 latex_escape(row["question"]),
-                f"{effect} ({low} to {high})" if math.isfinite(row["effect"]) else "--",
+                latex_escape(_effect(row)),
                 latex_escape(row["threshold"]),
                 latex_escape(_p(row["p_holm"])),
                 latex_escape(row["verdict"]),
@@ -358,19 +354,19 @@ def results_markdown(
             {
                 "": rows["part"],
                 "Question": rows["question"],
-                "Effect": [
-                    "{} ({} to {})".format(
-                        *(ev.shown(r[key], r["shown_as"]) for key in ("effect", "low", "high"))
-                    )
-                    for r in rows.to_dict("records")
-                ],
+                "Effect": [_effect(row) for row in rows.to_dict("records")],
                 "Claim needs": rows["threshold"],
                 "p (Holm)": [_p(value) for value in rows["p_holm"]],
                 "Verdict": rows["verdict"],
                 "Original": rows["original"],
             }
         )
-        parts += [f"### Recipe `{recipe}`", _markdown(shown)]
+        verdicts = rows.drop_duplicates("finding")
+        listed = "\n".join(
+            f"{row['finding']}. {row['finding_name']}: **{row['finding_verdict']}**"
+            for row in verdicts.to_dict("records")
+        )
+        parts += [f"### Recipe `{recipe}`", listed, _markdown(shown)]
     parts.append("## Configurations")
     for recipe in evidence.recipes:
         rows = main[main["recipe"] == recipe]
@@ -422,10 +418,11 @@ def results_markdown(
     parts += _markdown_subgroups(evidence, tables["subgroups"])
     parts += [
         "## How to read this",
-        "Intervals are 95% percentile intervals of a bootstrap over patients; the same resamples "
-        "serve every configuration, so differences are paired. They carry the sampling of "
-        "patients; the spread over seeds stands in a column of its own. The lead robustness score "
-        "(LRS) divides AUROC by AUROC, so that a coin flip at unchanged Brier score would still "
+        "Intervals are 95% intervals of a bootstrap over patients, BCa for AUROC, average "
+        "precision and Brier score, percentile for everything else. The same resamples serve "
+        "every configuration, so differences are paired. Intervals carry the sampling of patients; "
+        "the spread over seeds stands in a column of its own. The lead robustness score (LRS) "
+        "divides AUROC by AUROC, so that a coin flip at unchanged Brier score would still "
         "score about 0.7; *kept above chance* is 0 for a coin flip. With "
         f"{evidence.n_resamples:,} resamples no p value can fall below "
         f"{2 / (evidence.n_resamples + 1):.1g} before it is corrected.",
@@ -677,6 +674,12 @@ def _plain(value: float, digits: int = 3, sign: bool = False) -> str:
 
 def _per_cent(value: float) -> str:
     return f"{100 * value:.1f}%" if math.isfinite(value) else "\N{EN DASH}"
+
+
+def _effect(row: Mapping[Any, Any]) -> str:
+    """Effect of a key finding with its interval; a dash where it could not be had."""
+    value, low, high = (ev.shown(row[key], row["shown_as"]) for key in ("effect", "low", "high"))
+    return f"{value} ({low} to {high})" if math.isfinite(row["effect"]) else value
 
 
 def _p(value: float) -> str:

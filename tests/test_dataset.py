@@ -230,11 +230,11 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         load_dataset(tmp_path / "foreign.h5")
 
 
-def _set(name: str, value: object):  # noqa: ANN202
+def _set(name: str, value: object):
     return lambda file: file.attrs.__setitem__(name, value)
 
 
-def _replace(name: str, value: np.ndarray):  # noqa: ANN202
+def _replace(name: str, value: np.ndarray):
     def change(file: h5py.File) -> None:
         del file[name]
         file[name] = value

@@ -163,7 +163,7 @@ def test_pairwise_matrix_has_every_pair_once(evidence):
     assert row["p"] < 0.01
 
 
-@pytest.mark.parametrize(("n_seeds", "between"), [(3, 0.009), (2, 0.02)])
+@pytest.mark.parametrize(("n_seeds", "between"), [(3, 0.009), (2, 0.006)])
 def test_intervals_with_seeds_are_wider_and_cover(n_seeds, between):
     """Estimate and seeds drawn from a known world: 95% must mean 95%, also with few seeds."""
     rng = np.random.default_rng(0)
@@ -180,7 +180,7 @@ def test_intervals_with_seeds_are_wider_and_cover(n_seeds, between):
         covered += found["x_low_with_seeds"] <= 0 <= found["x_high_with_seeds"]
         low, high = estimate.interval()
         covered_without += low <= 0 <= high
-    assert 0.93 <= covered / n <= 0.985
+    assert 0.93 <= covered / n <= 0.97
     assert covered_without / n < 0.90
 
 
@@ -258,6 +258,43 @@ def test_statement_carries_the_numbers_of_its_row():
         assert ev.shown(row["effect"], row["shown_as"]) in row["statement"]
         assert ev.shown(row["low"], row["shown_as"]) in row["statement"]
         assert row["statement"].endswith(f"{row['verdict']}.")
+
+
+@pytest.mark.parametrize("n_rivals", [1, 3])
+def test_a_conjunction_is_neither_supported_nor_refuted_by_chance(n_rivals):
+    """All effects are truly zero: the claim is at the edge, and neither side may win often."""
+    rng = np.random.default_rng(0)
+    n, supported, refuted = 1500, 0, 0
+    for _ in range(n):
+        observed = rng.normal(size=1 + n_rivals)
+        replicates = observed[:, None] + rng.normal(size=(1 + n_rivals, 400))
+        effects = {
+            str(k): ev.Estimate(
+                observed[0] - observed[k], replicates[0] - replicates[k], np.empty(0)
+            )
+            for k in range(1, 1 + n_rivals)
+        }
+        weakest, p = ev.conjunction_test(effects)
+        assert effects[weakest].value == min(effect.value for effect in effects.values())
+        supported += p < 0.05 and effects[weakest].value > 0
+        refuted += p < 0.05 and effects[weakest].value < 0
+    assert supported / n < 0.04
+    assert refuted / n < 0.045
+    if n_rivals == 1:
+        assert supported / n > 0.015
+        assert refuted / n > 0.015
+
+
+def test_a_conjunction_falls_with_one_of_its_parts():
+    rng = np.random.default_rng(1)
+
+    def effect(value):
+        return ev.Estimate(value, rng.normal(value, 1, 2000), np.empty(0))
+
+    name, p = ev.conjunction_test({"a": effect(8), "b": effect(-8), "c": effect(5)})
+    assert (name, p < 0.01) == ("b", True)
+    name, p = ev.conjunction_test({"a": effect(8), "b": effect(0.5), "c": effect(5)})
+    assert (name, p > 0.3) == ("b", True)
 
 
 def test_missing_runs_leave_a_finding_open(runs):

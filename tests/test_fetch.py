@@ -4,6 +4,9 @@ import hashlib
 import io
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from archives import make_files, sign, write_folder, write_zip
+from archives import SAMPLE, make_files, sign, write_folder, write_zip
 from http_server import Handler, Served, serve
 from typer.testing import CliRunner
 
@@ -551,6 +554,43 @@ def test_verify_names_every_bad_file(
         ("records100/00000/00005_lr", reason),
     ]
     assert report.n_records == 8
+
+
+def test_verify_knows_the_published_counts(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_zip(tmp_path / "in.zip", files)
+    counts = fetch.verify(source, progress=False).class_counts["any"]
+    monkeypatch.setattr(ptbxl, "N_RECORDS", 8)
+    assert [p.reason for p in fetch.verify(source, progress=False).problems] == ["counts"]
+    monkeypatch.setattr(ptbxl, "OFFICIAL_COUNTS", counts)
+    assert fetch.verify(source, progress=False).problems == ()
+
+
+def test_killed_fetch_is_finished_by_the_next(tmp_path: Path) -> None:
+    """SIGKILL while the sample is unpacked; the next call keeps what is whole and completes it."""
+    program = "import sys; from leadmin.cli_data import app; app()"
+    command = [sys.executable, "-c", program, "fetch", "--from", str(SAMPLE), "--to", str(tmp_path)]
+    process = subprocess.Popen([*command, "--quiet"])
+    staging = tmp_path / f".{ptbxl.TOP_FOLDER}.partial"
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list(staging.glob("records100/*/*"))) > 100:
+            process.kill()
+            break
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / ptbxl.TOP_FOLDER).exists()
+    kept = {path: path.stat().st_mtime_ns for path in staging.glob("records100/*/*.hea")}
+    assert len(kept) > 10
+    report = fetch.fetch(tmp_path, str(SAMPLE), progress=False)
+    assert not staging.exists()
+    again = 0
+    for path, stamp in kept.items():
+        final = report.folder / path.relative_to(staging)
+        again += final.stat().st_mtime_ns != stamp
+    assert again <= 1  # at most the file that was being written
+    assert fetch.verify(report.folder, progress=False).problems == ()
 
 
 def test_commands(mirror: Served, files: dict[str, bytes], tmp_path: Path) -> None:

@@ -340,8 +340,7 @@ def test_official_counts_of_the_real_subset() -> None:
     expected = {
         # from the notes that came with the subset
         4373: [2145, 940, 1037, 905, 506],
-        # from the description of PTB-XL 1.0.3
-        21799: [9514, 5469, 5235, 4898, 2649],
+        ptbxl.N_RECORDS: list(ptbxl.OFFICIAL_COUNTS.values()),
     }
     assert counts.sum(axis=0).tolist() == expected[len(table)]
     first, _ = ptbxl.read_record(archive, table.files[100][0], 100)

@@ -93,7 +93,7 @@ def test_wfdb_library_reads_the_compressed_records(
     archive = ptbxl.open_ptbxl(SAMPLE)
     with zipfile.ZipFile(SAMPLE) as opened:
         for name in table.files[100][::300]:
-            folder, _, record = name.rpartition("/")
+            _folder, _, record = name.rpartition("/")
             for member in opened.namelist():
                 if f"/{name}" in member:
                     (tmp_path / member.rpartition("/")[2]).write_bytes(opened.read(member))

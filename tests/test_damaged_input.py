@@ -1,0 +1,717 @@
+"""Several hundred damaged inputs: picked by hand, and mutated at random from fixed seeds.
+
+Whatever comes in, the command line answers with a sentence and exit code 2, or, where the damage
+does not matter, with exactly the right data. It never ends in a traceback, never hangs, never
+writes outside its target, and never leaves a file that a later step takes for good. The tally is
+printed at the end.
+"""
+
+import csv
+import functools
+import io
+import os
+import struct
+import time
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from archives import COLUMNS, SAMPLE, make_files, sign, write_folder, write_zip
+from typer.testing import CliRunner
+
+from leadmin import ptbxl
+from leadmin.cli_data import app
+from leadmin.dataset import EcgDataset, load_dataset, prepare
+from leadmin.errors import LeadminError
+
+pytestmark = pytest.mark.timeout(60)
+
+N_RECORDS = 6
+FIRST = "records100/00000/00001_lr"
+SECONDS = 15.0
+
+Files = dict[str, bytes]
+T = TypeVar("T")
+
+
+@functools.cache
+def _good_files() -> Files:
+    return make_files(N_RECORDS)
+
+
+def good_files() -> Files:
+    """A fresh copy of the undamaged archive."""
+    return dict(_good_files())
+
+
+@dataclass(frozen=True)
+class Case:
+    """A damaged input.
+
+    Attributes
+    ----------
+    name : str
+        What was done to it.
+    build : callable
+        Writes the input below a folder and gives its path.
+    must_fail : bool
+        True if it cannot be accepted; False if the damage may turn out not to matter.
+    """
+
+    name: str
+    build: Callable[[Path], Path]
+    must_fail: bool = True
+
+
+def case(name: str, change: Callable[[Files], Files | None], must_fail: bool = True) -> Case:
+    """A case that changes files and then makes the checksums right, so that parsers see it."""
+
+    def build(folder: Path) -> Path:
+        files = good_files()
+        changed = change(files)
+        return write_zip(folder / "ptb.zip", sign(files if changed is None else changed))
+
+    return Case(name, build, must_fail)
+
+
+# --- fields of the tables -------------------------------------------------------------------
+
+_VALUES = {
+    "empty": "",
+    "word": "abc",
+    "negative": "-1",
+    "fraction": "2.5",
+    "huge": "99999999999999999999",
+    "beyond float": "1e999",
+    "nan": "nan",
+    "inf": "-inf",
+    "hex": "0x10",
+    "formula": "=cmd()",
+    "other digits": "٣",
+    "heart": "🫀",
+    "long": "9" * 100_000,
+    "newline": "1\n2",
+    "quote": '"',
+    "traversal": "../../../etc/passwd",
+}
+_FIELDS = {
+    "ecg_id": set(_VALUES) - {"other digits"},
+    "patient_id": set(_VALUES) - {"other digits", "negative"} | {"negative"},
+    "strat_fold": set(_VALUES) - {"other digits"},
+    "scp_codes": set(_VALUES),
+    "filename_lr": set(_VALUES),
+    "age": set(_VALUES) - {"empty", "fraction", "other digits"},
+    "sex": set(_VALUES) - {"empty", "other digits"},
+    "site": set(_VALUES) - {"empty", "other digits"},
+    "height": set(_VALUES) - {"empty", "fraction", "other digits"},
+    "validated_by_human": set(_VALUES) - {"empty"},
+    "device": {"long"},
+    "report": set(),
+}
+"""Field to the values that must not be accepted there."""
+
+
+def _set_field(files: Files, column: str, value: str, row: int = 2) -> Files:
+    rows = list(csv.reader(io.StringIO(files[ptbxl.DATABASE_FILE].decode(), newline="")))
+    rows[row][COLUMNS.index(column)] = value
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return {**files, ptbxl.DATABASE_FILE: text.getvalue().encode()}
+
+
+FIELD_CASES = [
+    case(
+        f"{column}: {name}",
+        functools.partial(_set_field, column=column, value=value),
+        must_fail=name in refused,
+    )
+    for column, refused in _FIELDS.items()
+    for name, value in _VALUES.items()
+]
+
+
+def _table(member: str, change: Callable[[bytes], bytes]) -> Callable[[Files], Files]:
+    return lambda files: {**files, member: change(files[member])}
+
+
+_DB, _SCP, _SUMS = ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, ptbxl.CHECKSUM_FILE
+
+TABLE_CASES = [
+    case(f"{member}: {name}", _table(member, change), must_fail)
+    for member in (_DB, _SCP)
+    for name, change, must_fail in (
+        ("empty", lambda c: b"", True),
+        ("one newline", lambda c: b"\n", True),
+        ("header only", lambda c: c.splitlines()[0], True),
+        ("latin-1", lambda c: c.replace(b"e", "é".encode("latin-1")), True),
+        ("utf-16", lambda c: c.decode().encode("utf-16"), True),
+        ("zero bytes", lambda c: c[:200] + bytes(10) + c[200:], True),
+        ("only zero bytes", lambda c: bytes(1000), True),
+        ("binary", lambda c: np.random.default_rng(0).bytes(5000), True),
+        ("semicolons", lambda c: c.replace(b",", b";"), True),
+        ("open quote", lambda c: c + b'"', False),
+        ("half", lambda c: c[: len(c) // 2], True),
+        ("BOM", lambda c: b"\xef\xbb\xbf" + c, False),
+        ("CRLF", lambda c: c.replace(b"\n", b"\r\n"), False),
+        ("blank lines", lambda c: c.replace(b"\n", b"\n\n"), False),
+        ("no newline at end", lambda c: c.rstrip(b"\n"), False),
+    )
+] + [
+    case("no ptbxl_database.csv", lambda f: f.pop(_DB) and None),
+    case("no scp_statements.csv", lambda f: f.pop(_SCP) and None),
+    case("every id the same", _table(_DB, lambda c: c.replace(b"\n2,", b"\n1,"))),
+    case("a row twice", _table(_DB, lambda c: c + c.splitlines(keepends=True)[-1])),
+    case("a column twice", _table(_DB, lambda c: c.replace(b"nurse", b"age"))),
+    case("a row too long", _table(_DB, lambda c: c.rstrip(b"\n") + b",1,2,3,4\n")),
+    case("a million commas", _table(_DB, lambda c: c + b"," * 1_000_000)),
+    case("patient in two folds", lambda f: _set_field(f, "strat_fold", "9")),
+    case("deep nesting", lambda f: _set_field(f, "scp_codes", "[" * 2000 + "]" * 2000)),
+    case("code runs", lambda f: _set_field(f, "scp_codes", "__import__('os').abort()")),
+    case("file of another record", lambda f: _set_field(f, "filename_lr", FIRST)),
+]
+
+
+# --- checksums ------------------------------------------------------------------------------
+
+
+def _sums(name: str, change: Callable[[bytes], bytes], must_fail: bool = True) -> Case:
+    def build(folder: Path) -> Path:
+        files = good_files()
+        return write_zip(folder / "ptb.zip", {**files, _SUMS: change(files[_SUMS])})
+
+    return Case(f"checksums: {name}", build, must_fail)
+
+
+CHECKSUM_CASES = [
+    _sums("all wrong", lambda c: c.replace(b"a", b"b")),
+    _sums("not hexadecimal", lambda c: c.replace(b"a", b"z")),
+    _sums("too short", lambda c: b"\n".join(line[1:] for line in c.splitlines())),
+    _sums("binary", lambda c: np.random.default_rng(1).bytes(3000)),
+    _sums("latin-1", lambda c: c + "é".encode("latin-1")),
+    _sums("climbs out", lambda c: c + b"0" * 64 + b" ../../etc/passwd\n"),
+    _sums("twice, differently", lambda c: c + b"0" * 64 + b" RECORDS\n" + b"1" * 64 + b" RECORDS"),
+    _sums("empty", lambda c: b"", must_fail=False),
+    _sums("capital letters", lambda c: c.upper().replace(b"RECORDS100", b"records100"), False),
+]
+
+
+# --- records --------------------------------------------------------------------------------
+
+
+def _header(name: str, change: Callable[[str], str], must_fail: bool = True) -> Case:
+    return case(
+        f"header: {name}",
+        lambda files: {
+            **files,
+            f"{FIRST}.hea": change(files[f"{FIRST}.hea"].decode()).encode(
+                "utf-8", "surrogateescape"
+            ),
+        },
+        must_fail,
+    )
+
+
+def _line(number: int, text: str) -> Callable[[str], str]:
+    def change(header: str) -> str:
+        lines = header.split("\n")
+        lines[number] = text
+        return "\n".join(lines)
+
+    return change
+
+
+HEADER_CASES = [
+    _header("empty", lambda t: ""),
+    _header("only comments", lambda t: "# nothing\n"),
+    _header("no lines of signals", lambda t: t.split("\n")[0]),
+    _header("a line missing", lambda t: t.replace("\n", "", 1)),
+    _header("a line too many", lambda t: t + t.split("\n")[-2] + "\n"),
+    _header("13 signals", lambda t: t.replace("_lr 12 ", "_lr 13 ")),
+    _header("0 signals", _line(0, "00001_lr 0 100 1000")),
+    _header("negative signals", _line(0, "00001_lr -12 100 1000")),
+    _header("a billion signals", _line(0, "00001_lr 999999999 100 1000")),
+    _header("500 Hz", _line(0, "00001_lr 12 500 1000")),
+    _header("0 Hz", _line(0, "00001_lr 12 0 1000")),
+    _header("nan Hz", _line(0, "00001_lr 12 nan 1000")),
+    _header("no length", _line(0, "00001_lr 12 100")),
+    _header("999 samples", _line(0, "00001_lr 12 100 999")),
+    _header("10^11 samples", _line(0, "00001_lr 12 100 100000000000")),
+    _header("10^30 samples", _line(0, "00001_lr 12 100 " + "9" * 30)),
+    _header("several segments", _line(0, "00001_lr/2 12 100 1000")),
+    _header("other name", _line(0, "00002_lr 12 100 1000")),
+    _header("name with a path", _line(0, "../00001_lr 12 100 1000")),
+    _header("unknown lead", lambda t: t.replace(" V6", " V7")),
+    _header("lead twice", lambda t: t.replace(" V6", " V1")),
+    _header("lead without name", lambda t: t.replace(" V6", "")),
+    _header("two names swapped", lambda t: t.replace(" V6", " x").replace(" V5", " V6"), True),
+    _header("gain 0", lambda t: t.replace("1000.0(0)", "0(0)", 1)),
+    _header("gain negative", lambda t: t.replace("1000.0(0)", "-1000(0)", 1)),
+    _header("gain nan", lambda t: t.replace("1000.0(0)", "nan(0)", 1)),
+    _header("gain 1e-300", lambda t: t.replace("1000.0(0)", "1e-300(0)", 1)),
+    _header("gain 1e300", lambda t: t.replace("1000.0(0)", "1e300(0)", 1)),
+    _header("baseline huge", lambda t: t.replace("(0)", "(99999999999)", 1)),
+    _header("unit furlong", lambda t: t.replace("/mV", "/furlong", 1)),
+    _header("no unit", lambda t: t.replace("/mV", "", 1)),
+    _header("format 17", lambda t: t.replace(".dat 16 ", ".dat 17 ")),
+    _header("format 212", lambda t: t.replace(".dat 16 ", ".dat 212 ")),
+    _header("format 516", lambda t: t.replace(".dat 16 ", ".dat 516 ")),
+    _header("format 8", lambda t: t.replace(".dat 16 ", ".dat 8 ")),
+    _header("two formats", lambda t: t.replace(".dat 16 ", ".dat 212 ", 1)),
+    _header("two formats of ours", lambda t: t.replace(".dat 16 ", ".dat 516 ", 1)),
+    _header("samples per frame", lambda t: t.replace(".dat 16 ", ".dat 16x4 ")),
+    _header("skew", lambda t: t.replace(".dat 16 ", ".dat 16:10 ")),
+    _header("offset", lambda t: t.replace(".dat 16 ", ".dat 16+100 ")),
+    _header("signal file absent", lambda t: t.replace("00001_lr.dat", "absent.dat")),
+    _header("signal file ..", lambda t: t.replace("00001_lr.dat", "..")),
+    _header("signal file is the header", lambda t: t.replace("00001_lr.dat", "00001_lr.hea")),
+    _header("signal file of another", lambda t: t.replace("00001_lr.dat", "00002_lr.dat")),
+    _header("no signal file", lambda t: t.replace("00001_lr.dat", "~")),
+    _header("checksum wrong", lambda t: t.replace(" 0 AVR", "1 0 AVR")),
+    _header("not UTF-8", lambda t: t.replace("AVR", "A\udce4R")),
+    _header("zero bytes", lambda t: t.replace(" ", "\0", 3)),
+    _header("a long line", lambda t: t + "# " + "x" * 1_000_000, must_fail=False),
+    _header("a comment", lambda t: t + "# <age>: 56\n", must_fail=False),
+    _header("CRLF", lambda t: t.replace("\n", "\r\n"), must_fail=False),
+    _header("spaces", lambda t: t.replace(" ", "   "), must_fail=False),
+    _header("backtracking", _line(1, "00001_lr.dat 16 " + "1" * 5000 + "!")),
+]
+
+
+def _data(name: str, change: Callable[[bytes], bytes], must_fail: bool = True) -> Case:
+    return case(
+        f"data: {name}",
+        lambda files: {**files, f"{FIRST}.dat": change(files[f"{FIRST}.dat"])},
+        must_fail,
+    )
+
+
+def _zeros(files: Files) -> Files:
+    header = files[f"{FIRST}.hea"].decode().split("\n")
+    for number in range(1, 13):
+        fields = header[number].split(" ")
+        fields[5] = fields[6] = "0"
+        header[number] = " ".join(fields)
+    content = {f"{FIRST}.hea": "\n".join(header).encode(), f"{FIRST}.dat": bytes(24_000)}
+    return {**files, **content}
+
+
+DATA_CASES = [
+    _data("empty", lambda c: b""),
+    _data("one byte", lambda c: c[:1]),
+    _data("one byte short", lambda c: c[:-1]),
+    _data("one sample short", lambda c: c[:-2]),
+    _data("one frame short", lambda c: c[:-24]),
+    _data("one byte more", lambda c: c + b"\0"),
+    _data("one frame more", lambda c: c + bytes(24)),
+    _data("twice", lambda c: c + c),
+    _data("10 MB", lambda c: c + bytes(10_000_000)),
+    _data("big-endian", lambda c: np.frombuffer(c, "<i2").astype(">i2").tobytes()),
+    _data("text", lambda c: b"0,1,2\n" * 4000),
+    _data("shifted", lambda c: c[1:] + b"\0"),
+    _data("transposed", lambda c: np.frombuffer(c, "<i2").reshape(-1, 12).T.tobytes()),
+    _data("random", lambda c: np.random.default_rng(2).bytes(len(c))),
+    case("data: all zero, checksums right", _zeros),
+    case("data: missing", lambda f: f.pop(f"{FIRST}.dat") and None),
+    case("header: missing", lambda f: f.pop(f"{FIRST}.hea") and None),
+    case("all records missing", lambda f: {k: v for k, v in f.items() if "records" not in k}),
+]  # fmt: skip
+DATA_CASES += [
+    _data(f"cut after {cut} bytes", lambda c, cut=cut: c[:cut])
+    for cut in np.random.default_rng(3).integers(0, 24_000, 10).tolist()
+]
+
+
+# --- the archive itself ---------------------------------------------------------------------
+
+
+def _zip_bytes() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as target:
+        for name, content in good_files().items():
+            target.writestr(f"{ptbxl.TOP_FOLDER}/{name}", content)
+    return stream.getvalue()
+
+
+def _raw(name: str, content: Callable[[], bytes], must_fail: bool = True) -> Case:
+    def build(folder: Path) -> Path:
+        (folder / "ptb.zip").write_bytes(content())
+        return folder / "ptb.zip"
+
+    return Case(f"zip: {name}", build, must_fail)
+
+
+def _members(name: str, extra: Callable[[zipfile.ZipFile], None], must_fail: bool) -> Case:
+    def build(folder: Path) -> Path:
+        path = write_zip(folder / "ptb.zip", good_files())
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as target:
+            extra(target)
+        return path
+
+    return Case(f"zip: {name}", build, must_fail)
+
+
+def _patched(offset: int, value: int) -> bytes:
+    """Overwrite a 16-bit field in every entry of the zip's central directory."""
+    content = bytearray(_zip_bytes())
+    at = content.find(b"PK\1\2")
+    while at >= 0:
+        struct.pack_into("<H", content, at + offset, value)
+        at = content.find(b"PK\1\2", at + 4)
+    return bytes(content)
+
+
+def _bomb(target: zipfile.ZipFile) -> None:
+    with target.open(f"{ptbxl.TOP_FOLDER}/bomb", "w", force_zip64=True) as bomb:
+        for _ in range(64):
+            bomb.write(bytes(2**20))
+
+
+def _twice(target: zipfile.ZipFile) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        target.writestr(f"{ptbxl.TOP_FOLDER}/{FIRST}.dat", b"other")
+
+
+def _link(target: zipfile.ZipFile) -> None:
+    info = zipfile.ZipInfo(f"{ptbxl.TOP_FOLDER}/link")
+    info.external_attr = 0o120777 << 16
+    target.writestr(info, "/etc/passwd")
+
+
+def _lying_size(target_size: int) -> bytes:
+    """Declare another size for every member than it has."""
+    content = bytearray(_zip_bytes())
+    at = content.find(b"PK\1\2")
+    while at >= 0:
+        struct.pack_into("<I", content, at + 24, target_size)
+        at = content.find(b"PK\1\2", at + 4)
+    return bytes(content)
+
+
+ARCHIVE_CASES = [
+    _raw("empty file", lambda: b""),
+    _raw("text", lambda: b"not a zip"),
+    _raw("only the magic", lambda: b"PK\3\4"),
+    _raw("end record alone", lambda: b"PK\5\6" + bytes(18)),
+    _raw("html error page", lambda: b"<html>404</html>" * 1000),
+    _raw("random", lambda: np.random.default_rng(4).bytes(100_000)),
+    _raw("zeros", lambda: bytes(100_000)),
+    _raw("encrypted flag", lambda: _patched(8, 1)),
+    _raw("unknown compression", lambda: _patched(10, 99)),
+    _raw("sizes of 0", lambda: _lying_size(0)),
+    _raw("sizes of 4 GB", lambda: _lying_size(2**32 - 2)),
+    _raw("bytes before it", lambda: b"#!/bin/sh\n" + _zip_bytes(), must_fail=False),
+    _raw("bytes after it", lambda: _zip_bytes() + bytes(100), must_fail=False),
+    _members("member ../", lambda t: t.writestr("../out.txt", "x"), False),
+    _members("member a/../../", lambda t: t.writestr("a/../../out.txt", "x"), False),
+    _members("member /", lambda t: t.writestr("/out.txt", "x"), False),
+    _members("a link", _link, False),
+    _members("a bomb that nobody needs", _bomb, False),
+    _members("a member twice", _twice, True),
+    _members("two databases", lambda t: t.writestr(f"b/{_DB}", "x"), True),
+    Case("zip: no top folder", lambda f: write_zip(f / "p.zip", good_files(), ""), False),
+    Case("zip: top folder ..", lambda f: write_zip(f / "p.zip", good_files(), ".."), False),
+    Case("zip: two levels down", lambda f: write_zip(f / "p.zip", good_files(), "a/b"), True),
+    case("a bomb for a record", lambda f: {**f, f"{FIRST}.dat": bytes(64 * 2**20)}),
+    case("a bomb for a header", lambda f: {**f, f"{FIRST}.hea": b"\n" * (64 * 2**20)}),
+    case("a bomb for a table", lambda f: {**f, _DB: bytes(300 * 2**20)}),
+    Case("nothing there", lambda f: f / "absent.zip"),
+    Case("an empty folder", lambda f: f),
+    Case("a device", lambda f: Path("/dev/null")),
+]
+
+
+def _in_folder(name: str, change: Callable[[Path], None], must_fail: bool = True) -> Case:
+    def build(folder: Path) -> Path:
+        path = write_folder(folder / "ptb", good_files())
+        change(path)
+        return path
+
+    return Case(f"folder: {name}", build, must_fail)
+
+
+def _replaced_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        file = path / f"{FIRST}.dat"
+        file.unlink()
+        make(file)
+
+    return change
+
+
+ARCHIVE_CASES += [
+    _in_folder("a pipe for a record", _replaced_by(lambda file: os.mkfifo(file))),
+    _in_folder("a folder for a record", _replaced_by(lambda file: file.mkdir())),
+    _in_folder("a dead link", _replaced_by(lambda file: file.symlink_to("/nowhere"))),
+    _in_folder("a link in a circle", _replaced_by(lambda file: file.symlink_to(file))),
+    _in_folder("an endless device", _replaced_by(lambda file: file.symlink_to("/dev/zero"))),
+    _in_folder("records renamed", lambda path: (path / "records100").rename(path / "records")),
+]
+ARCHIVE_CASES += [
+    _raw(f"cut at {share:.0%}", lambda share=share: _zip_bytes()[: int(share * len(_zip_bytes()))])
+    for share in np.linspace(0.02, 0.98, 13).tolist()
+]
+
+
+# --- random mutations -----------------------------------------------------------------------
+
+
+def mutate(content: bytes, rng: np.random.Generator) -> bytes:
+    """Damage a file: flip bits, overwrite, cut, insert, repeat, or swap in strange text."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(0, max(1, len(data))))
+        kind = int(rng.integers(0, 7))
+        if kind == 0 and data:
+            data[at % len(data)] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            data[at : at + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(1, 20)))
+        elif kind == 2:
+            del data[at : at + int(rng.integers(1, 200))]
+        elif kind == 3:
+            data[at:at] = rng.bytes(int(rng.integers(1, 50)))
+        elif kind == 4:
+            data[at:at] = data[at : at + int(rng.integers(1, 100))]
+        elif kind == 5:
+            strange = ["-1", "9" * 40, "nan", "\n", ",", '"', "é", "\0", "..", "/", "1e999", "%s"]
+            data[at : at + 3] = str(rng.choice(strange)).encode("latin-1")
+        else:
+            data = data[:at]
+    return bytes(data)
+
+
+def _mutated_member(seed: int) -> Case:
+    def change(files: Files) -> Files:
+        rng = np.random.default_rng([7, seed])
+        texts = [_DB, _SCP, f"{FIRST}.hea", f"{FIRST}.dat"]
+        member = texts[int(rng.choice(4, p=[0.4, 0.15, 0.35, 0.1]))]
+        return {**files, member: mutate(files[member], rng)}
+
+    return case(f"mutated member, seed {seed}", change, must_fail=False)
+
+
+def _mutated_zip(seed: int) -> Case:
+    def content() -> bytes:
+        rng = np.random.default_rng([8, seed])
+        return mutate(_zip_bytes(), rng)
+
+    return _raw(f"mutated, seed {seed}", content, must_fail=False)
+
+
+FUZZ_CASES = [_mutated_member(seed) for seed in range(120)]
+FUZZ_CASES += [_mutated_zip(seed) for seed in range(40)]
+
+
+# --- the test -------------------------------------------------------------------------------
+
+ALL = {
+    "fields": FIELD_CASES,
+    "tables": TABLE_CASES,
+    "checksums": CHECKSUM_CASES,
+    "headers": HEADER_CASES,
+    "data": DATA_CASES,
+    "archives": ARCHIVE_CASES,
+    "fuzzed archives": FUZZ_CASES,
+}
+CASES = [pytest.param(group, c, id=c.name) for group, cases in ALL.items() for c in cases]
+
+
+@pytest.fixture(scope="module")
+def tally(request: pytest.FixtureRequest) -> Iterator[Counter[tuple[str, str]]]:
+    counter: Counter[tuple[str, str]] = Counter()
+    yield counter
+    groups = list(dict.fromkeys(group for group, _ in counter))
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("\ndamaged inputs       refused  harmless")
+        for group in groups:
+            print(f"{group:<20} {counter[group, 'refused']:>7} {counter[group, 'harmless']:>9}")
+        refused = sum(n for (_, outcome), n in counter.items() if outcome == "refused")
+        print(f"{'all':<20} {refused:>7} {counter.total() - refused:>9}")
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Names, sizes and times of everything below ``folder``."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_size, path.lstat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if not path.is_dir()
+    }
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory: pytest.TempPathFactory) -> EcgDataset:
+    folder = tmp_path_factory.mktemp("good")
+    prepare(write_zip(folder / "p.zip", good_files()), folder / "x.h5", progress=False)
+    return load_dataset(folder / "x.h5")
+
+
+def attempt(call: Callable[[], T]) -> tuple[T | None, str]:
+    """Give the result, or the message of the one error that is allowed."""
+    try:
+        return call(), ""
+    except LeadminError as error:
+        return None, str(error)
+
+
+def assert_right(found: EcgDataset, undamaged: EcgDataset) -> None:
+    """What was accepted holds every record with exactly the samples it had before."""
+    by_signal = {signal.tobytes() for signal in undamaged.signals}
+    assert 1 <= len(found) <= N_RECORDS
+    assert {signal.tobytes() for signal in found.signals} <= by_signal
+
+
+@pytest.mark.parametrize(("group", "damaged"), CASES)
+def test_damaged_source(
+    group: str,
+    damaged: Case,
+    undamaged: EcgDataset,
+    tmp_path: Path,
+    tally: Counter[tuple[str, str]],
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    source = damaged.build(folder)
+    before = contents(tmp_path)
+    target = tmp_path / "out" / "x.h5"
+    start = time.monotonic()
+    result = CliRunner().invoke(
+        app, ["prepare", "--from", str(source), "--to", str(target), "--quiet"]
+    )
+    assert time.monotonic() - start < SECONDS
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    after = contents(tmp_path)
+    written = {name for name in after if name not in before}
+    assert all(name.startswith("out/x.") for name in written), "wrote outside its target"
+    assert {name: after[name] for name in before} == before, "changed its input"
+    if result.exit_code == 0:
+        assert not damaged.must_fail, "accepted"
+        assert_right(load_dataset(target), undamaged)
+        tally[group, "harmless"] += 1
+        return
+    assert result.exit_code == 2
+    message = result.stderr.strip()
+    assert message.startswith("error: ")
+    assert len(message) > 20
+    assert not target.exists()
+    assert written <= {"out/x.failures.csv"}
+    tally[group, "refused"] += 1
+
+
+@pytest.mark.parametrize(
+    "damaged", [c for c in ARCHIVE_CASES + DATA_CASES if c.must_fail][::3], ids=lambda c: c.name
+)
+def test_damaged_source_of_fetch(
+    damaged: Case, tmp_path: Path, tally: Counter[tuple[str, str]]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    source = damaged.build(folder)
+    before = contents(tmp_path)
+    out = tmp_path / "out"
+    result = CliRunner().invoke(app, ["fetch", "--from", str(source), "--to", str(out), "--quiet"])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    after = contents(tmp_path)
+    assert all(name in before or name.startswith("out/") for name in after)
+    if result.exit_code == 2:
+        assert result.stderr.startswith("error: ")
+        assert not (out / ptbxl.TOP_FOLDER).exists()
+        tally["fetch", "refused"] += 1
+        return
+    # Checksums were made right for the damage, and fetching does not look into signals: the
+    # step after it has to refuse.
+    assert result.exit_code == 0
+    result = CliRunner().invoke(
+        app, ["prepare", "--from", str(out), "--to", str(tmp_path / "x.h5"), "--quiet"]
+    )
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("error: ")
+    tally["fetch", "refused"] += 1
+
+
+# --- FLAC, as in the embedded sample --------------------------------------------------------
+
+
+@functools.cache
+def _sample_record() -> tuple[str, Files]:
+    """One record of the embedded sample."""
+    archive = ptbxl.open_ptbxl(SAMPLE)
+    name = ptbxl.read_table(archive).files[100][0]
+    suffixes = (".hea", ".dat", "_chest.dat")
+    return name, {f"{name}{s}": archive.read(f"{name}{s}", 10**6) for s in suffixes}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_damaged_flac(seed: int, tmp_path: Path, tally: Counter[tuple[str, str]]) -> None:
+    name, files = _sample_record()
+    expected, _ = ptbxl.read_record(ptbxl.open_ptbxl(SAMPLE), name, 100)
+    rng = np.random.default_rng([9, seed])
+    member = f"{name}{rng.choice(['.dat', '_chest.dat'])}"
+    whole = files[member]
+    if seed < 12:  # cut the file
+        content = whole[: int(rng.integers(0, len(whole)))]
+    elif seed < 24:  # damage its first bytes, which say how long it is and how it is coded
+        at = int(rng.integers(0, 60))
+        content = whole[:at] + rng.bytes(4) + whole[at + 4 :]
+    else:
+        content = mutate(whole, rng)
+    folder = write_folder(tmp_path, {**files, member: content, _DB: b"x", _SCP: b"x"})
+    found, message = attempt(lambda: ptbxl.read_record(ptbxl.open_ptbxl(folder), name, 100))
+    if found is None:
+        assert len(message) > 20
+        tally["FLAC", "refused"] += 1
+        return
+    np.testing.assert_array_equal(found[0], expected)
+    tally["FLAC", "harmless"] += 1
+
+
+# --- HDF5 -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_damaged_hdf5(
+    seed: int, undamaged: EcgDataset, tmp_path: Path, tally: Counter[tuple[str, str]]
+) -> None:
+    rng = np.random.default_rng([10, seed])
+    content = bytearray(undamaged.path.read_bytes())
+    signals = content.find(undamaged.signals[0].tobytes())
+    assert signals > 0
+    end = signals + undamaged.signals.nbytes
+    if seed < 25:
+        content = content[: int(rng.integers(0, len(content)))]
+    else:
+        for _ in range(int(rng.integers(1, 6))):
+            # Everywhere, but mostly in the structure and the tables, which are small.
+            inside = rng.random() < 0.2
+            outside = int(rng.integers(len(content) - (end - signals)))
+            at = int(rng.integers(signals, end)) if inside else outside
+            at += (end - signals) if not inside and outside >= signals else 0
+            content[at] = int(rng.integers(256))
+    path = tmp_path / "x.h5"
+    path.write_bytes(content)
+    start = time.monotonic()
+    found, message = attempt(lambda: load_dataset(path))
+    if found is None:
+        assert str(path) in message
+        assert "leadmin data prepare" in message
+        tally["HDF5", "refused"] += 1
+    else:
+        np.testing.assert_array_equal(found.signals, undamaged.signals)
+        for policy, labels in undamaged.labels.items():
+            np.testing.assert_array_equal(found.labels[policy], labels)
+        np.testing.assert_array_equal(found.fold, undamaged.fold)
+        assert found.metadata.equals(undamaged.metadata)
+        tally["HDF5", "harmless"] += 1
+    assert time.monotonic() - start < SECONDS
+
+
+def test_there_are_more_than_200_cases() -> None:
+    assert len(CASES) >= 200
+    assert len({c.values[1].name for c in CASES}) == len(CASES)

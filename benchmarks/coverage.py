@@ -20,7 +20,7 @@ def main():
     options = parser.parse_args()
     world = World(n_patients=options.patients)
     table = coverage(world, options.studies, options.resamples, np.random.default_rng(0))
-    columns = ["what", "statistic", "method", "truth", "rate", "rate_low", "rate_high"]
+    columns = ["statistic", "method", "in_tables", "truth", "rate", "rate_low", "rate_high"]
     print(table[columns].to_string(index=False, float_format="{:.4f}".format))
 
 

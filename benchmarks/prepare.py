@@ -170,6 +170,7 @@ def repeated_archive(source: Path, path: Path, n_records: int) -> None:
     copies["patient_id"] = patients.astype(str)
     files = [f"records100/{k // 1000 * 1000:05d}/{k:05d}_lr" for k in range(1, n_records + 1)]
     copies["filename_lr"] = files
+    copies["filename_hr"] = ""
     sums: list[str] = []
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
 

@@ -152,7 +152,8 @@ def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[s
             [
                 ("source", data["source"]),
                 ("version", data["source_version"]),
-                ("SHA-256 of the inputs", f"`{data['source_sha256']}`"),
+                ("SHA-256 of the input files", f"`{data['inputs_sha256']}`"),
+                ("SHA-256 of the prepared content", f"`{data['content_sha256']}`"),
                 ("sampling rate", f"{data['sampling_rate']} Hz"),
                 ("records, patients", f"{data['n_records']:,}, {data['n_patients']:,}"),
                 ("protocol, label policy", f"{study.protocol}, {study.label_policy}"),

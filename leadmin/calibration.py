@@ -12,7 +12,7 @@ References
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ from leadmin import metrics, resampling
 from leadmin.errors import LeadminError
 from leadmin.evidence import LEVEL, Evidence
 from leadmin.ptbxl import CLASSES
+
+if TYPE_CHECKING:
+    from leadmin.study import Run
 
 LOGIT_LIMIT = 30.0
 """Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""
@@ -196,7 +199,7 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
        ICLR (2024).
     """
     # imported here because it takes seconds and only one table needs it
-    from relplot import smECE  # type: ignore[import-untyped]
+    from relplot import smECE
 
     return float(
         smECE(np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64))
@@ -254,8 +257,9 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     DataFrame
         Columns ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated``
         (bool), ``brier, miscalibration, discrimination, uncertainty, slope, offset, ece,
-        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% percentile
-        interval (none for ``macro``); ``n_positive, n_records, n_patients, n_seeds``.
+        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by the
+        bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
+        n_seeds``.
     """
     weights = evidence.weights().astype(np.float64)
     rows = []
@@ -331,7 +335,8 @@ def _class_calibration(
     result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
     for name in ("slope", "offset"):
         mean = np.mean([one[name] for one in replicates], axis=0)
-        result[f"{name}_low"], result[f"{name}_high"] = resampling.percentile_interval(mean, LEVEL)
+        low, high = resampling.normal_interval(result[name], mean, LEVEL)
+        result |= {f"{name}_low": low, f"{name}_high": high}
     return result
 
 
@@ -448,7 +453,7 @@ def _benefit_of_records(
 
 
 def _maybe_recalibrated(
-    run: Any, recipe: str, index: int, recalibrated: bool
+    run: "Run", recipe: str, index: int, recalibrated: bool
 ) -> NDArray[np.float64]:
     """Test logits of one seed, recalibrated on the validation records of that seed or not."""
     logits = np.asarray(run.test.logits[recipe][index], dtype=np.float64)

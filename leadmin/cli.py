@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from leadmin.cli_data import app as data_app
+from leadmin.cli_data import reports_errors
 from leadmin.errors import LeadminError
 
 app = typer.Typer(
@@ -20,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(data_app, name="data")
 
 SAMPLE_STUDY = Path("workflow/studies/sample.yml")
 StudyOption = Annotated[Path, typer.Option("--study", help="Study file (YAML).")]
@@ -76,6 +80,7 @@ def _relative(path: Path, root: Path) -> Path:
 
 
 @app.command()
+@reports_errors
 def run(
     all_configurations: Annotated[
         bool, typer.Option("--all", help="All configurations of the study, tables and the book.")
@@ -138,6 +143,7 @@ def run(
 
 
 @app.command()
+@reports_errors
 def book(study: StudyOption = SAMPLE_STUDY) -> None:
     """Assemble the executed notebooks of a study and build the HTML book."""
     from leadmin.book import build_book
@@ -149,6 +155,7 @@ def book(study: StudyOption = SAMPLE_STUDY) -> None:
 
 
 @app.command()
+@reports_errors
 def publish(study: StudyOption = SAMPLE_STUDY) -> None:
     """Copy a study's tables, figures and run summaries to book/published, to be committed."""
     from leadmin.book import publish_study
@@ -160,6 +167,7 @@ def publish(study: StudyOption = SAMPLE_STUDY) -> None:
 
 
 @app.command()
+@reports_errors
 def configs() -> None:
     """List the lead configurations."""
     from leadmin.leads import configurations
@@ -170,11 +178,4 @@ def configs() -> None:
 
 def main() -> None:
     """Run the command line; an error that the user can act on is one message, exit code 2."""
-    from leadmin.cli_data import app as data
-
-    app.add_typer(data, name="data")
-    try:
-        app()
-    except LeadminError as error:
-        typer.echo(f"leadmin: {error}", err=True)
-        sys.exit(2)
+    app()

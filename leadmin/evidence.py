@@ -28,7 +28,7 @@ References
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,10 @@ from scipy.stats import false_discovery_control, t
 
 from leadmin import metrics, resampling
 from leadmin.errors import LeadminError
-from leadmin.metrics import CLASSES
+from leadmin.ptbxl import CLASSES
+
+if TYPE_CHECKING:
+    from leadmin.study import Run
 
 REFERENCE = "12-lead"
 """The configuration that every other one is compared with."""
@@ -60,38 +63,7 @@ with a threshold in them are steps, for which the jackknife of BCa is not valid.
 
 Array = NDArray[np.float64]
 
-
-class PredictionsLike(Protocol):
-    """The part of `leadmin.study.Predictions` that the evidence rests on."""
-
-    @property
-    def record_id(self) -> NDArray[Any]: ...  # noqa: D102
-    @property
-    def patient_id(self) -> NDArray[Any]: ...  # noqa: D102
-    @property
-    def fold(self) -> NDArray[Any]: ...  # noqa: D102
-    @property
-    def labels(self) -> NDArray[Any]: ...  # noqa: D102
-    @property
-    def logits(self) -> Mapping[str, NDArray[Any]]: ...  # noqa: D102
-
-
-class RunLike(Protocol):
-    """The part of `leadmin.study.Run` that the evidence rests on."""
-
-    @property
-    def config(self) -> str: ...  # noqa: D102
-    @property
-    def leads(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def recipes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def validation(self) -> PredictionsLike: ...  # noqa: D102
-    @property
-    def test(self) -> PredictionsLike: ...  # noqa: D102
-
-
-Runs = Mapping[str, Any] | Iterable[Any]
+Runs: TypeAlias = "Mapping[str, Run] | Iterable[Run]"
 
 
 @dataclass(frozen=True)
@@ -223,7 +195,7 @@ class Evidence:
     fold: NDArray[Any]
     n_resamples: int
     seed: int
-    runs: Mapping[str, Any]
+    runs: Mapping[str, "Run"]
 
     @property
     def n_records(self) -> int:
@@ -307,7 +279,7 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
 
 
 def main_table(
-    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """One row per configuration: the study's main table.
 
@@ -398,7 +370,7 @@ def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[
 
 
 def per_class_table(
-    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """One row per configuration and class.
 
@@ -445,7 +417,7 @@ def per_class_table(
 
 
 def recipe_comparison(
-    runs: Runs | Evidence,
+    runs: "Runs | Evidence",
     first: str = "default",
     second: str = "seed",
     n_resamples: int = 2000,
@@ -500,7 +472,7 @@ _NO_INTERVAL = dict.fromkeys(("difference_low", "difference_high", "p"), float("
 
 
 def pairwise_matrix(
-    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Every pair of configurations, paired, in macro AUROC.
 
@@ -557,7 +529,7 @@ def smallest_resolvable_difference(
 
 
 def key_findings(
-    runs: Runs | Evidence, recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Ask the original study's four key findings again of these runs.
 
@@ -995,11 +967,11 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     )
 
 
-def _gathered(runs: Runs | Evidence, n_resamples: int, seed: int) -> Evidence:
+def _gathered(runs: "Runs | Evidence", n_resamples: int, seed: int) -> Evidence:
     return runs if isinstance(runs, Evidence) else gather(runs, n_resamples, seed)
 
 
-def _by_config(runs: Runs) -> dict[str, Any]:
+def _by_config(runs: Runs) -> dict[str, "Run"]:
     listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
     if not listed:
         raise LeadminError("There are no finished runs to report on; train at least one first.")
@@ -1011,7 +983,7 @@ def _by_config(runs: Runs) -> dict[str, Any]:
     return by_config
 
 
-def _check_same_records(first: Any, run: Any) -> None:
+def _check_same_records(first: "Run", run: "Run") -> None:
     """Comparisons are paired, so all runs must have been tested on the same records."""
     for field in ("record_id", "patient_id", "labels", "fold"):
         a, b = np.asarray(getattr(first.test, field)), np.asarray(getattr(run.test, field))
@@ -1023,7 +995,7 @@ def _check_same_records(first: Any, run: Any) -> None:
             )
     for recipe in run.recipes:
         for name, split in (("validation", run.validation), ("test", run.test)):
-            found, expected = np.shape(split.logits.get(recipe)), np.shape(split.labels)
+            found, expected = np.shape(split.logits.get(recipe, ())), np.shape(split.labels)
             if len(found) != 3 or not found[0] or found[1:] != expected:
                 raise LeadminError(
                     f"Run {run.config!r}, recipe {recipe!r}: {name} logits have the shape {found} "
@@ -1037,7 +1009,7 @@ def _check_same_records(first: Any, run: Any) -> None:
                 )
 
 
-def _score(run: Any, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
+def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
     """Point values per seed, and resampled values averaged over seeds."""
     labels = np.asarray(run.test.labels, dtype=np.uint8)
     fold = np.asarray(run.test.fold)

@@ -324,6 +324,21 @@ def percentile_interval(
     return float(low), float(high)
 
 
+def normal_interval(
+    estimate: float, replicates: NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float]:
+    """Two-sided interval of the estimate plus and minus normal quantiles of the bootstrap error.
+
+    For statistics whose replicates are off centre by as much as the estimate itself, such as the
+    slope of a logistic regression, which small samples exaggerate.
+    """
+    defined = replicates[~np.isnan(replicates)]
+    if len(defined) < max(2, len(replicates) / 2):
+        return float("nan"), float("nan")
+    reach = float(ndtri((1 + level) / 2)) * float(defined.std(ddof=1))
+    return estimate - reach, estimate + reach
+
+
 def bca_interval(
     estimate: float,
     replicates: NDArray[np.float64],

@@ -16,9 +16,24 @@ from scipy.special import expit, ndtri
 from scipy.stats import binomtest
 
 from leadmin import metrics, resampling
+from leadmin.calibration import calibration_line, resampled_calibration
 from leadmin.evidence import LEVEL, MARGIN
 
 NETWORKS = ("reference", "equal", "worse by the margin")
+
+METHODS = ("percentile", "bca", "normal")
+
+METHOD_IN_TABLES = {
+    "macro AUROC": "bca",
+    "AUROC of the rarest class": "bca",
+    "Brier score": "bca",
+    "calibration slope": "normal",
+    "difference, equal": "percentile",
+    "difference, worse by the margin": "percentile",
+    "retention above chance": "percentile",
+    "LRS": "percentile",
+}
+"""Which interval the tables of a study use for each statistic."""
 
 Array = NDArray[np.float64]
 
@@ -82,6 +97,8 @@ class World:
             "macro AUROC": float(macro[0]),
             "AUROC of the rarest class": float(auroc[0, int(np.argmin(self.prevalence))]),
             "Brier score": float(mean_brier[0]),
+            # two normal distributions of one spread make the log odds linear in the logit
+            "calibration slope": float(self.separation()[0, 0] / self._scale()),
             "difference, equal": 0.0,
             "difference, worse by the margin": float(macro[2] - macro[0]),
             "retention above chance": float(metrics.chance_corrected_retention(macro[2], macro[0])),
@@ -142,26 +159,27 @@ def coverage(
     Returns
     -------
     DataFrame
-        Columns ``what`` (``coverage`` or ``false positives``), ``statistic, method, truth, rate,
-        rate_low, rate_high`` (exact 95% interval of the rate, for the number of studies), ``mean_
-        width`` (of the intervals), ``n_studies, n_resamples, n_patients``. False positives:
-        of the two-sided test of no difference between equal networks at 0.05 (bootstrap and
-        DeLong, the latter of the first class), and of non-inferiority when the network is worse by
-        exactly the margin (nominally 0.025).
+        Columns ``what`` (``coverage`` or ``false positives``), ``statistic, method, in_tables``
+        (bool: the interval that the tables use), ``truth, rate``, ``rate_low, rate_high`` (exact
+        95% interval of the rate, for the number of studies), ``mean_width`` (of the intervals),
+        ``n_studies, n_resamples, n_patients``. The false positives are those of the two-sided test
+        of no difference between equal networks at 0.05, by bootstrap and (first class alone) by
+        DeLong, and those of non-inferiority where the network is worse by exactly the margin, which
+        should be 0.025.
     """
     truth = world.truth()
-    inside = {(name, method): 0 for name in truth for method in ("percentile", "bca")}
+    inside = {(name, method): 0 for name in truth for method in METHODS}
     width = dict.fromkeys(inside, 0.0)
     alarms = {"bootstrap, no difference": 0, "DeLong, no difference": 0, "non-inferiority": 0}
     for _ in range(n_studies):
         patient, labels, logits = world.draw(rng)
         found = _analyse(world, patient, labels, logits, n_resamples, rng)
         for name, (value, replicates, jackknife) in found.items():
-            for method in ("percentile", "bca"):
-                if method == "percentile":
-                    low, high = resampling.percentile_interval(replicates, LEVEL)
-                else:
-                    low, high = resampling.bca_interval(value, replicates, jackknife, LEVEL)
+            for method, (low, high) in {
+                "percentile": resampling.percentile_interval(replicates, LEVEL),
+                "bca": resampling.bca_interval(value, replicates, jackknife, LEVEL),
+                "normal": resampling.normal_interval(value, replicates, LEVEL),
+            }.items():
                 inside[name, method] += low <= truth[name] <= high
                 width[name, method] += (high - low) / n_studies
         equal, worse = (found[f"difference, {name}"][1] for name in NETWORKS[1:])
@@ -180,6 +198,7 @@ def coverage(
             "what": "coverage",
             "statistic": name,
             "method": method,
+            "in_tables": METHOD_IN_TABLES[name] == method,
             "truth": truth[name],
             **_rate(count, n_studies),
             "mean_width": width[name, method],
@@ -192,6 +211,7 @@ def coverage(
             "what": "false positives",
             "statistic": name,
             "method": "test",
+            "in_tables": True,
             "truth": float("nan"),
             **_rate(count, n_studies),
             "mean_width": float("nan"),
@@ -238,6 +258,7 @@ def _analyse(
         "macro AUROC": macro[0],
         "AUROC of the rarest class": auroc[0, int(np.argmin(world.prevalence))],
         "Brier score": brier[0],
+        "calibration slope": _slopes(labels[:, 0], logits[0, :, 0], weights),
         "difference, equal": macro[1] - macro[0],
         "difference, worse by the margin": macro[2] - macro[0],
         "retention above chance": metrics.chance_corrected_retention(macro[2], macro[0]),
@@ -247,3 +268,8 @@ def _analyse(
         name: (float(values[0]), values[1 : 1 + n_resamples], values[1 + n_resamples :])
         for name, values in statistics.items()
     }
+
+
+def _slopes(y: NDArray[np.uint8], x: Array, weights: resampling.Weights) -> Array:
+    line = calibration_line(y, x)
+    return resampled_calibration(y, x, line, weights)["slope"]

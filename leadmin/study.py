@@ -603,8 +603,8 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
 
 def describe_data(dataset: EcgDataset) -> dict[str, Any]:
     """Say which data a result stands on: name, version, checksum, number of records."""
-    keys = ("source", "source_version", "source_sha256", "sampling_rate")
-    described = {key: dataset.attributes.get(key) for key in keys}
+    keys = ("source", "source_version", "inputs_sha256", "content_sha256", "sampling_rate")
+    described = {key: dataset.attributes[key] for key in keys}
     described["n_records"] = len(dataset.record_id)
     described["n_patients"] = len(np.unique(dataset.patient_id))
     return described

@@ -484,7 +484,7 @@ def fit(
         "seed": seed,
         "fold": fold,
         "label_policy": label_policy,
-        "data": dataset.attributes.get("source_sha256"),
+        "data": dataset.attributes["content_sha256"],
         "train": dataset.record_id[train].tolist(),
         "validation": dataset.record_id[validation].tolist(),
         "device": device.type,

@@ -145,6 +145,11 @@ def test_recipe_comparison_is_paired_and_signed(evidence):
     rows_swapped = swapped[swapped["metric"] == "auroc"].set_index("config")
     np.testing.assert_allclose(rows_swapped["difference"], -rows["difference"], atol=1e-12)
     np.testing.assert_allclose(rows_swapped["difference_low"], -rows["difference_high"], atol=1e-12)
+    # a binned calibration error has a value and a difference, but no valid interval
+    of_ece = table["metric"] == "ece"
+    assert table.loc[of_ece, "difference"].notna().all()
+    assert table.loc[of_ece, ["difference_low", "p", "p_holm"]].isna().all(axis=None)
+    assert table.loc[~of_ece, ["difference_low", "p", "p_holm"]].notna().all(axis=None)
     hyp = table[(table["metric"] == "auroc_HYP") & (table["config"] == "12-lead")].iloc[0]
     per_class = ev.per_class_table(evidence).set_index(["config", "class"])
     assert hyp["first"] == per_class.loc[("12-lead", "HYP"), "auroc"]

@@ -170,6 +170,13 @@ def test_intervals_agree_with_scipys_bootstrap():
     )
 
 
+def test_normal_interval_is_centred_on_the_estimate():
+    replicates = np.random.default_rng(0).normal(3, 2, 20_000)
+    low, high = resampling.normal_interval(2.5, replicates)
+    assert (low + high) / 2 == pytest.approx(2.5)
+    assert high - low == pytest.approx(2 * 1.96 * 2, rel=0.02)
+
+
 def test_acceleration_survives_grouping():
     rng = np.random.default_rng(5)
     values = rng.exponential(size=3000)

@@ -145,6 +145,9 @@ def test_report_shows_the_numbers_of_the_main_table(evidence, folder):
     row = ev.main_table(evidence).set_index("config").loc["2-lead-II-V2"]
     shown = f"{row['auroc']:.3f} ({row['auroc_low']:.3f} to {row['auroc_high']:.3f})"
     assert re.search(rf"\| 2-lead-II-V2 \| 2 \| {re.escape(shown)} \|", report)
+    # the reference is not compared with itself
+    reference = next(line for line in report.splitlines() if line.startswith("| 12-lead | 12 |"))
+    assert reference.split(" | ")[4] == "\N{EN DASH}"
     for question in ev.QUESTIONS:
         assert report.count(question.question) == 2
 

@@ -112,7 +112,7 @@ def test_no_page_names_a_path_of_this_machine(tree, built):
 def test_the_provenance_page_names_data_and_times(tree, built):
     page = (tree.out / "book" / "html" / "provenance.html").read_text(encoding="utf-8")
     metrics = json.loads((tree.out / "runs" / "12-lead" / "metrics.json").read_text())
-    assert metrics["provenance"]["data"]["source_sha256"] in page
+    assert metrics["provenance"]["data"]["content_sha256"] in page
     assert metrics["provenance"]["versions"]["torch"] in page
 
 

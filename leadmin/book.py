@@ -52,7 +52,7 @@ def build_book(study: Study, root: Path) -> Path:
     gather(study, root, source)
     scratch = folder / "build"
     shutil.rmtree(scratch, ignore_errors=True)
-    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(source)]
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
     command += ["--path-output", str(scratch), "-n", "-W", "--keep-going", "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     index = scratch / "_build" / "html" / "index.html"
@@ -190,10 +190,6 @@ def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[s
                 for page, record in executions
             ],
         ),
-        "```{bibliography}",
-        ":filter: docname in docnames",
-        "```",
-        "",
     ]
     return "\n".join(lines)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
+from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
@@ -34,6 +36,8 @@ def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> s
     sign = "+" if name.startswith("difference") else ""
     text = f"{value:{sign}.{digits}f}"
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    if low is not None and low == high == value:  # relative to itself: nothing was estimated
+        return "–" if name.startswith("difference") else text
     if low is None or high is None or not np.isfinite([low, high]).all():
         return text.replace("-", "−")
     return f"{text} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]".replace("-", "−")
@@ -79,7 +83,17 @@ def reading_table(table: pd.DataFrame, columns: Mapping[str, str], digits: int =
             cells[heading] = ["yes" if row[name] else "no" for row in rows]
         else:
             cells[heading] = [str(row[name]) for row in rows]
-    return pd.DataFrame(cells).style.hide(axis="index")
+    return _styled(pd.DataFrame(cells), "reading")
+
+
+def _styled(table: pd.DataFrame, kind: str) -> Styler:
+    """Hide the index and name the class that the book's style sheet knows."""
+    return table.style.hide(axis="index").set_table_attributes(f'class="dataframe {kind}"')
+
+
+def rendered(markdown: str) -> HTML:
+    """Turn Markdown into HTML, which can be glued on any page; Markdown only on its own."""
+    return HTML(MarkdownIt().render(markdown))
 
 
 def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "12-lead") -> str:
@@ -119,9 +133,9 @@ def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "
     worse = int((reduced["difference_high"] < -margin).sum())
     best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
     return (
-        f"**These records cannot decide it.** No set with fewer than twelve leads could be shown "
-        f"stay within {margin} of their macro AUROC; {worse} of {len(reduced)} are certainly worse "
-        f"than that. The closest is {best['leads']}, at a difference of "
+        "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "
+        f"stay within {margin} of their macro AUROC; {worse} of {len(reduced)} are shown to be "
+        f"worse than that. The closest is {best['leads']}, at a difference of "
         f"{value_with_interval(best, 'difference')}."
     )
 
@@ -148,10 +162,10 @@ def findings_table(findings: pd.DataFrame) -> Styler:
     table = {
         "": [row["part"] for row in rows],
         "question": [row["question"] for row in rows],
-        "the original": [row["original"] for row in rows],
-        "here": [f"{row['effect_name']}: {effect(row)}" for row in rows],
-        "claim": [row["threshold"] for row in rows],
-        "p (Holm)": ["<0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}" for row in rows],
         "verdict": [row["verdict"] for row in rows],
+        "here": [f"{row['effect_name']}: {effect(row)}" for row in rows],
+        "the claim needs": [row["threshold"] for row in rows],
+        "p (Holm)": ["<0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}" for row in rows],
+        "the original": [row["original"] for row in rows],
     }
-    return pd.DataFrame(table).style.hide(axis="index")
+    return _styled(pd.DataFrame(table), "findings")

@@ -133,7 +133,7 @@ probe = torch.randn(1, 12, dataset.signals.shape[-1], requires_grad=True)
 features = model.blocks(model.stem(probe))
 features[0, :, features.shape[-1] // 2].sum().backward()
 touched = np.flatnonzero(probe.grad[0].abs().sum(0).numpy())
-measured = (touched[-1] - touched[0] + 1) / dataset.sampling_rate
+measured = float(touched[-1] - touched[0] + 1) / dataset.sampling_rate
 glue("measured_field", measured, display=False)
 
 # %% [markdown]
@@ -194,8 +194,4 @@ Code(inspect.getsource(Architecture), language="python")
 # * It stays between 80,000 and 120,000 parameters at every lead count.
 # * A feature sees a few heartbeats; the rest is averaging.
 # * Five independent sigmoid outputs, since diagnoses do not exclude each other.
-# ```
-#
-# ```{bibliography}
-# :filter: docname in docnames
 # ```

@@ -27,7 +27,7 @@
 # * find every number of this page in a file.
 # ```
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from IPython.display import Markdown
@@ -45,7 +45,7 @@ study: str = "sample"  # the study's short name
 configs: str = ""  # configurations separated by semicolons; empty: all that are finished
 n_resamples: int = 2000  # bootstrap resamples
 
-# %%
+# %% tags=["hide-input"]
 check_injected(In)
 figures.use_style()
 finished = load_runs(Path(runs), [name for name in configs.split(";") if name])
@@ -56,7 +56,7 @@ main = evidence.main_table(result, primary)
 per_class = evidence.per_class_table(result, primary)
 made = tables.study_tables(result)
 
-# %%
+# %% tags=["hide-input"]
 settings, data = first.metrics["settings"], first.metrics["provenance"]["data"]
 description = tables.StudyDescription(
     name=study,
@@ -89,8 +89,7 @@ Markdown(basis)
 # ## The answer
 
 # %%
-answer = pages.answer_sentence(main)
-glue("answer", Markdown(answer))
+glue("answer", pages.rendered(pages.answer_sentence(main)))
 
 # %% [markdown]
 # The rule was fixed beforehand: the fewest leads whose *whole* interval of the paired difference to
@@ -129,8 +128,9 @@ shown = {
     "lrs": "LRS",
     "retention_above_chance": "retention above chance",
 }
-main_table = pages.reading_table(main, shown)
-glue("main_table", main_table)
+brief = {name: shown[name] for name in ("config", "auroc", "difference", "retention_above_chance")}
+glue("main_table", pages.reading_table(main, brief), display=False)
+pages.reading_table(main, shown)
 
 # %% [markdown]
 # The difference and its interval, configuration by configuration:
@@ -180,12 +180,11 @@ wide[per_class["class"].unique()].rename_axis(index="configuration", columns=Non
 
 # %%
 if others:
-    both = made["recipe_comparison"]
-    chosen = both[both["metric"].isin(["auroc", "auroc_HYP", "brier"])]
-    headings = {"config": "configuration", "metric": "metric", "first": primary}
-    display(
-        pages.reading_table(chosen, headings | {"second": others[0], "difference": "difference"})
-    )
+    comparison = made["recipe_comparison"]
+    display(figures.plot_recipe_comparison(comparison))
+    twelve = comparison[comparison["config"] == evidence.REFERENCE]
+    headings = {"metric": "metric, 12 leads", "first": primary, "second": others[0]}
+    display(pages.reading_table(twelve, headings | {"difference": "difference"}))
 
 # %% [markdown]
 # ## The Lead Robustness Score, and what it hides

@@ -169,3 +169,20 @@ def findings_table(findings: pd.DataFrame) -> Styler:
         "the original": [row["original"] for row in rows],
     }
     return _styled(pd.DataFrame(table), "findings")
+
+
+def print_epoch(row: Mapping[str, Any]) -> None:
+    """Print one aligned row of a training history, with a heading before each fit.
+
+    Parameters
+    ----------
+    row : mapping
+        What `leadmin.study.train_run` hands to ``on_epoch``.
+    """
+    if row["epoch"] == 1:
+        print(f"{row['recipe']}, seed {row['seed']}, test fold {row['fold']}")
+        print("epoch  train loss  validation loss  validation AUROC  seconds")
+    print(
+        f"{row['epoch']:5d}  {row['train_loss']:10.4f}  {row['validation_loss']:15.4f}"
+        f"  {row['validation_auroc']:16.4f}  {row['seconds']:7.2f}"
+    )

@@ -78,7 +78,7 @@ class Recipe:
     name: str
     scaling: Literal["record", "lead", "factor"] = "factor"
     train_labels: Literal["any", "likelihood50"] = "any"
-    epochs: int = 40
+    epochs: int = 30
     patience: int = 0
     batch_size: int = 128
     learning_rate: float = 5e-3

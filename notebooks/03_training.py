@@ -37,7 +37,7 @@ from myst_nb import glue
 from leadmin import evidence, figures, load
 from leadmin.leads import resolve
 from leadmin.metrics import probabilities
-from leadmin.pages import reading_table, value_with_interval
+from leadmin.pages import print_epoch, reading_table, value_with_interval
 from leadmin.study import RunSettings, check_injected, open_dataset, train_run
 from leadmin.training import RECIPES
 
@@ -106,21 +106,8 @@ figures.plot_electrodes([configuration.name])
 # One row per epoch. The validation figures come from records that neither train nor test; the test
 # records are read once, after the last epoch.
 
-
-# %%
-def show(row: dict) -> None:
-    """Print one aligned row of the history."""
-    if row["epoch"] == 1:
-        print(f"{row['recipe']}, seed {row['seed']}, test fold {row['fold']}")
-        print("epoch  train loss  validation loss  validation AUROC  seconds")
-    print(
-        f"{row['epoch']:5d}  {row['train_loss']:10.4f}  {row['validation_loss']:15.4f}"
-        f"  {row['validation_auroc']:16.4f}  {row['seconds']:7.2f}"
-    )
-
-
 # %% tags=["hide-output"]
-run = train_run(settings, dataset, on_epoch=show)
+run = train_run(settings, dataset, on_epoch=print_epoch)
 
 # %% [markdown]
 # The curves say the same at a glance: where training and validation loss part, the network begins to

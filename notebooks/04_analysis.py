@@ -150,12 +150,6 @@ for recipe in result.recipes:
     display(Markdown(f"**Recipe {recipe}**"))
     display(pages.findings_table(evidence.key_findings(result, recipe)))
 
-# %%
-findings = evidence.key_findings(result, primary)
-for number, rows in findings.groupby("finding"):
-    glue(f"finding_{number}", Markdown(rows["finding_verdict"].iloc[0]), display=False)
-Markdown("\n".join(f"* {statement}" for statement in findings["statement"]))
-
 # %% [markdown]
 # ## Class by class
 #

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadmin.model import Architecture, ResNet1d, count_parameters, describe
+from leadmin.model import Architecture, HalvingMean, ResNet1d, count_parameters, describe
 
 
 @pytest.mark.parametrize("n_leads", range(1, 13))
@@ -71,3 +71,10 @@ def test_a_batch_of_one_record_trains():
 def test_impossible_networks_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ResNet1d(**arguments)
+
+
+@given(length=st.integers(1, 50))
+def test_halving_mean_is_average_pooling(length):
+    x = torch.randn(2, 3, length, generator=torch.Generator().manual_seed(length))
+    expected = torch.nn.functional.avg_pool1d(x, 2, ceil_mode=True)
+    assert torch.allclose(HalvingMean()(x), expected)

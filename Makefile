@@ -15,10 +15,10 @@ book: $(READY)
 	@leadmin run --all --study $(STUDY)
 
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: lint
-	@$(BIN)/python -m pytest -m "slow or not slow"
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
 
 lint: $(READY)
 	@ruff check .

@@ -121,7 +121,7 @@ figures.plot_learning_curves(run.history, keeps_last)
 # ## How well it separates
 #
 # The area under the ROC curve (AUROC) is the probability that a record with the diagnosis gets a
-# higher score than one without. Intervals are 95% percentile intervals from a bootstrap over
+# higher score than one without. Intervals are 95% BCa intervals from a bootstrap over
 # patients: they show what another draw of as many test patients could have given.
 
 # %%

@@ -90,6 +90,7 @@ def gather(study: Study, root: Path, target: Path) -> None:
         nbformat.write(notebook, destination)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, runs), sort_keys=False))
+    write_text(target / "runs_table.md", runs_table(runs))
     write_text(target / "provenance.md", provenance_page(study, runs, machine))
 
 
@@ -115,6 +116,16 @@ def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
             if chapter.get("file") == "runs":
                 chapter["sections"] = [{"file": f"runs/{name}", "title": name} for name in runs]
     return contents
+
+
+def runs_table(runs: Iterable[str]) -> str:
+    """Write the table that links to one page per run, for the chapter on the runs."""
+    configurations = [resolve(name) for name in runs]
+    rows = [
+        (f"[{c.name}](runs/{c.name})", ", ".join(c.leads), c.why or "chosen for this study")
+        for c in configurations
+    ]
+    return "\n".join(_table(("configuration", "leads", "why it is in the study"), rows))
 
 
 def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[str, Any]]) -> str:

@@ -198,17 +198,17 @@ figures.plot_lrs(main)
 # therefore be a warning about the method, not a finding about leads.
 
 # %%
-control = evidence.compare(result, "6-lead-limb", "2-lead-I-II", primary)
-low, high = control.interval()
-glue("control", control.value, display=False)
-glue("control_low", low, display=False)
-glue("control_high", high, display=False)
-glue("resolvable", evidence.smallest_resolvable_difference(control), display=False)
+bounds = {"low": "difference_low", "high": "difference_high"}
+controls = made["negative_controls"].rename(columns=bounds)
+controls = controls[controls["recipe"] == primary] if len(controls) else controls
+if len(controls):
+    headings = {"first": "first", "second": "second", "difference": "first minus second"}
+    headings |= {"smallest_resolvable": "smallest resolvable", "verdict": "within ±0.01?"}
+    display(pages.reading_table(controls, headings))
 
 # %% [markdown]
-# Six limb leads minus I and II: {glue:text}`control:+.3f`, interval {glue:text}`control_low:+.3f` to
-# {glue:text}`control_high:+.3f`. The smallest difference that this comparison would have found four
-# times in five is {glue:text}`resolvable:.3f`.
+# *Smallest resolvable* is the difference that the comparison would have found four times in five. Where
+# it is larger than the margin, "undecided" was to be expected.
 #
 # ## How it was computed
 #

@@ -54,6 +54,8 @@ from leadmin.training import (
 SCHEMA_VERSION = 1
 N_FOLDS = 10
 PROTOCOLS = ("holdout", "crossval")
+SOURCE_TREE = Path(__file__).resolve().parent.parent
+"""Where this package lies; the clone, if it was installed from one."""
 
 
 @dataclass(frozen=True)
@@ -256,13 +258,24 @@ def embedded_sample() -> Path:
     LeadminError
         If the package was installed without its source tree.
     """
-    archive = Path(__file__).resolve().parent.parent / "data" / "sample" / "ptb-xl-sample.zip"
+    archive = SOURCE_TREE / "data" / "sample" / "ptb-xl-sample.zip"
     if not archive.is_file():
         raise LeadminError(
             f"{archive}: the embedded sample is not here; work in a clone of the repository, or "
             "give the path of PTB-XL as parameter data"
         )
     return archive
+
+
+def located(folder: str) -> Path:
+    """Find a folder from where the caller stands, or else from the source tree.
+
+    JupyterLab starts a notebook in the notebook's own folder, papermill and the workflow in the
+    one that they are called from.
+    """
+    path = Path(folder)
+    elsewhere = SOURCE_TREE / path
+    return elsewhere if not path.exists() and elsewhere.exists() else path
 
 
 def prepared_path(source: Path, sampling_rate: int, folder: Path = Path("outputs/data")) -> Path:
@@ -277,7 +290,7 @@ def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:
     ----------
     data : str
         A prepared HDF5 file; or an archive or folder of PTB-XL, which is prepared first, once,
-        into ``outputs/data``; or empty for the embedded sample.
+        into ``outputs/data``; or empty for the embedded sample, wherever the caller stands.
     sampling_rate : int
         Hz, for what has to be prepared.
 
@@ -290,6 +303,8 @@ def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:
     if path.suffix in {".h5", ".hdf5"}:
         return load_dataset(path)
     target = prepared_path(path, sampling_rate)
+    if not data:  # the sample lies in the source tree, and what is made of it belongs there too
+        target = SOURCE_TREE / target
     prepare(path, target, sampling_rate)
     return load_dataset(target)
 
@@ -638,10 +653,9 @@ def _processor() -> str:
 
 def git_commit() -> str | None:
     """Give the commit of the source tree, with ``+`` behind it if files were changed since."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
+    if not (SOURCE_TREE / ".git").exists():
         return None
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*"]
+    command = ["git", "-C", str(SOURCE_TREE), "describe", "--always", "--abbrev=40", "--exclude=*"]
     try:
         commit = subprocess.run([*command, "--dirty=+"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

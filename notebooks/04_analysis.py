@@ -34,12 +34,12 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from leadmin import evidence, figures, pages, tables
-from leadmin.study import check_injected, load_runs
+from leadmin.study import check_injected, load_runs, located
 
 # %% tags=["parameters"]
 runs: str = "outputs/sample/runs"  # folder with the runs of one study
-tables_out: str = "outputs/sample/tables"  # folder that the tables are written to
-figures_out: str = "outputs/sample/figures"  # folder that the figures are written to
+tables_out: str = ""  # folder that the tables are written to; empty: beside the runs
+figures_out: str = ""  # folder that the figures are written to; empty: beside the runs
 title: str = "Embedded sample of PTB-XL"  # what the study is called
 study: str = "sample"  # the study's short name
 configs: str = ""  # configurations separated by semicolons; empty: all that are finished
@@ -48,7 +48,10 @@ n_resamples: int = 2000  # bootstrap resamples
 # %% tags=["hide-input"]
 check_injected(In)
 figures.use_style()
-finished = load_runs(Path(runs), [name for name in configs.split(";") if name])
+folder = located(runs)
+tables_folder = Path(tables_out or folder.parent / "tables")
+figures_folder = Path(figures_out or folder.parent / "figures")
+finished = load_runs(folder, [name for name in configs.split(";") if name])
 first = next(iter(finished.values()))
 result = evidence.gather(finished, n_resamples)
 primary, *others = result.recipes
@@ -100,8 +103,8 @@ glue("answer", pages.rendered(pages.answer_sentence(main)))
 note = f"{result.n_records:,} test records, {result.n_patients:,} patients; 95% intervals"
 answer_figure = figures.plot_answer(made["main"], note=note)
 glue("answer_figure", answer_figure, display=False)
-figures.save_figure(answer_figure, Path(figures_out) / "answer.png")
-figures.save_figure(answer_figure, Path(figures_out) / "answer.pdf")
+figures.save_figure(answer_figure, figures_folder / "answer.png")
+figures.save_figure(answer_figure, figures_folder / "answer.pdf")
 
 # %% [markdown]
 # ```{glue:figure} answer_figure
@@ -236,7 +239,7 @@ pages.reading_table(
 # Everything on this page, for a paper, a spreadsheet or a program:
 
 # %%
-written = tables.write_publication_outputs(result, Path(tables_out), description, made)
+written = tables.write_publication_outputs(result, tables_folder, description, made)
 for path in written:
     print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
 

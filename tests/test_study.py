@@ -15,6 +15,7 @@ from leadmin.study import (
     load_run,
     load_runs,
     load_study,
+    located,
     open_dataset,
     splits,
     train_run,
@@ -250,3 +251,11 @@ def test_overrides_reach_one_configuration_only():
     assert study.run_parameters("1-lead-I")["epochs"] == 7
     assert study.run_parameters("12-lead")["epochs"] == 0
     json.dumps(study.run_parameters("12-lead"))
+
+
+def test_a_folder_is_found_from_here_or_from_the_source_tree(root, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert located("workflow/studies") == root / "workflow" / "studies"
+    assert located("nowhere").name == "nowhere"
+    (tmp_path / "workflow" / "studies").mkdir(parents=True)
+    assert located("workflow/studies").resolve() == tmp_path / "workflow" / "studies"

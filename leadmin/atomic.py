@@ -1,5 +1,6 @@
-"""Writing files so that a half-written one never carries the final name."""
+"""Whole files: a half-written one never carries the final name, a checksum tells a damaged one."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -52,3 +53,9 @@ def write_json(path: Path, value: Any) -> None:
         If ``value`` holds a NaN or an infinity, which JSON has no word for.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,7 @@ provenance page that is made from what the runs recorded about themselves. Jupyt
 that folder, and only a finished build replaces the previous one.
 """
 
-import json
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -240,7 +240,7 @@ def publish_study(study: Study, root: Path) -> Path:
     for name, run in runs.items():
         write_json(scratch / "runs" / name / "metrics.json", run.metrics)
         shutil.copyfile(run.folder / "history.csv", scratch / "runs" / name / "history.csv")
-    write_json(scratch / "study.json", json.loads(json.dumps(study.__dict__)))
+    write_json(scratch / "study.json", dataclasses.asdict(study))
     shutil.rmtree(target, ignore_errors=True)
     scratch.rename(target)
     return target

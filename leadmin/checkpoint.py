@@ -1,6 +1,5 @@
 """A trained network on disk: weights as safetensors, everything else as JSON beside them."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from leadmin.atomic import atomic_path, write_json
+from leadmin.atomic import atomic_path, sha256, write_json
 from leadmin.errors import LeadminError
 from leadmin.model import Architecture, ResNet1d
 from leadmin.training import Recipe, Scaling, predict_logits
@@ -20,12 +19,6 @@ from leadmin.training import Recipe, Scaling, predict_logits
 SCHEMA_VERSION = 1
 
 MICROVOLTS_PER = {"uV": 1.0, "mV": 1000.0, "V": 1e6}
-
-
-def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ References
    https://doi.org/10.1145/3531146.3533231
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from leadmin import ptbxl, quality
-from leadmin.atomic import write_json, write_text
+from leadmin.atomic import sha256, write_json, write_text
 from leadmin.dataset import EcgDataset, load_dataset, software
 from leadmin.leads import LEADS
 from leadmin.ptbxl import CLASSES, LABEL_POLICIES
@@ -243,8 +242,6 @@ def _field(name: str, kind: str, description: str) -> dict[str, Any]:
 
 
 def _file_object(identifier: str, path: Path, kind: str, description: str) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "@type": "cr:FileObject",
         "@id": identifier,
@@ -253,7 +250,7 @@ def _file_object(identifier: str, path: Path, kind: str, description: str) -> di
         "contentUrl": path.name,
         "contentSize": f"{path.stat().st_size} B",
         "encodingFormat": kind,
-        "sha256": digest,
+        "sha256": sha256(path),
     }
 
 

@@ -31,8 +31,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from leadmin.atomic import atomic_path, write_json, write_text
-from leadmin.checkpoint import save_checkpoint, sha256
+from leadmin.atomic import atomic_path, sha256, write_json, write_text
+from leadmin.checkpoint import save_checkpoint
 from leadmin.dataset import EcgDataset, load_dataset, prepare
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations, lead_indices, resolve

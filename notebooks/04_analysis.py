@@ -55,9 +55,11 @@ finished = load_runs(folder, [name for name in configs.split(";") if name])
 first = next(iter(finished.values()))
 result = evidence.gather(finished, n_resamples)
 primary, *others = result.recipes
-main = evidence.main_table(result, primary)
-per_class = evidence.per_class_table(result, primary)
 made = tables.study_tables(result)
+main, per_class = (
+    made[name][made[name]["recipe"] == primary].reset_index(drop=True)
+    for name in ("main", "per_class")
+)
 
 # %% tags=["hide-input"]
 settings, data = first.metrics["settings"], first.metrics["provenance"]["data"]
@@ -149,9 +151,9 @@ figures.plot_differences(main, note=note)
 # data at hand do not decide.
 
 # %%
-for recipe in result.recipes:
+for recipe, findings in made["key_findings"].groupby("recipe", sort=False):
     display(Markdown(f"**Recipe {recipe}**"))
-    display(pages.findings_table(evidence.key_findings(result, recipe)))
+    display(pages.findings_table(findings))
 
 # %% [markdown]
 # ## Class by class

@@ -230,7 +230,8 @@ class Fit:
         Constants from the training records.
     history : list of dict
         One entry per epoch: ``epoch``, ``learning_rate``, ``train_loss``,
-        ``validation_loss``, ``validation_auroc``, ``seconds``.
+        ``validation_loss``, ``validation_auroc`` (macro, and one per class with its name
+        behind), ``validation_brier``, ``seconds``.
     best_epoch : int
         The epoch whose weights ``model`` holds, counted from 1.
     """
@@ -564,13 +565,17 @@ def fit(
         n_windows = min(recipe.test_windows, math.ceil(signals.shape[-1] / crop))
         logits = predict_logits(current, scaling, validation_signals, crop, n_windows)
         validation_loss = functional.binary_cross_entropy_with_logits(logits, validation_targets)
-        score = float(np.nanmean(auroc(validation_labels, logits.double().cpu().numpy())))
+        per_class = auroc(validation_labels, logits.double().cpu().numpy())
+        score = float(np.nanmean(per_class))
+        brier = float(functional.mse_loss(logits.sigmoid(), validation_targets))
         entry = {
             "epoch": epoch,
             "learning_rate": rate,
             "train_loss": train_loss,
             "validation_loss": float(validation_loss),
             "validation_auroc": score,
+            **{f"validation_auroc_{c}": float(v) for c, v in zip(CLASSES, per_class, strict=True)},
+            "validation_brier": brier,
             "seconds": time.perf_counter() - started,
         }
         history.append(entry)

@@ -118,6 +118,11 @@ def run(
         raise LeadminError(f"profile {profile!r} does not exist; valid: {', '.join(valid)}")
     file = _relative(study, root)
     wanted = load_study(root / file)
+    if not (root / wanted.source_path).exists():
+        raise LeadminError(
+            f"{file}: source: {wanted.source_path} does not exist; get the records first, or name "
+            "another archive or folder"
+        )
     names = [resolve(name).name for name in config or []]
     if quick or epochs:
         changed = 3 if quick and not epochs else epochs

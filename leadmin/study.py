@@ -593,7 +593,11 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
     ------
     LeadminError
         If there is none, one that was asked for is unfinished, or the runs do not stand on
-        the same records, labels and recipes, so that a paired comparison would be false.
+        the same records, labels and primary recipe, so that a paired comparison would be false.
+
+    Notes
+    -----
+    A second recipe may be missing from some of the runs: see ``Study.compare_configurations``.
     """
     folders = [folder / name for name in configs]
     runs = [load_run(f) for f in folders or sorted(p.parent for p in folder.glob("*/metrics.json"))]
@@ -608,7 +612,7 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
             for split in ("validation", "test")
             for name in ("record_id", "patient_id", "labels")
         )
-        if not same or run.recipes != first.recipes:
+        if not same or run.recipes[0] != first.recipes[0]:
             raise LeadminError(
                 f"{run.folder}: made from other records, labels or recipes than {first.folder}; "
                 "run one of them again so that the comparison is paired"
@@ -674,13 +678,16 @@ class Study:
     title : str
         One line for the book.
     source : str
-        Archive or folder with the records, relative to where the workflow runs.
+        Archive or folder with the records, relative to where the workflow runs. In a study
+        file, ``${NAME}`` stands for an environment variable.
     protocol, label_policy, recipe, compare_with, seeds, compare_seeds, epochs
         See `RunSettings`.
     sampling_rate : int
         Hz, 100 or 500.
     configurations : tuple of str
         What to run.
+    compare_configurations : tuple of str
+        The configurations on which ``compare_with`` is trained too; all of them if empty.
     overrides : dict
         Per configuration, other values for ``seeds``, ``compare_seeds`` or ``epochs``.
     n_resamples : int
@@ -699,14 +706,34 @@ class Study:
     seeds: int = 1
     compare_seeds: int = 1
     epochs: int = 0
+    compare_configurations: tuple[str, ...] = ()
     overrides: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     n_resamples: int = 2000
+
+    @property
+    def source_path(self) -> Path:
+        """The source, with its environment variables replaced by their values.
+
+        Raises
+        ------
+        LeadminError
+            If a variable is not set.
+        """
+        text = os.path.expandvars(self.source)
+        if "$" in text:
+            raise LeadminError(
+                f"study {self.name}: source is {self.source}, but that environment variable is not "
+                "set; set it to the archive or folder with the records"
+            )
+        return Path(text)
 
     def run_parameters(self, config: str) -> dict[str, Any]:
         """Give the training notebook's parameters for ``config``, without folders and device."""
         names = ("recipe", "compare_with", "protocol", "label_policy")
         numbers = ("seeds", "compare_seeds", "epochs")
         chosen = {name: getattr(self, name) for name in (*names, *numbers)}
+        if self.compare_configurations and config not in self.compare_configurations:
+            chosen["compare_with"] = ""
         return {"config": config} | chosen | self.overrides.get(config, {})
 
 
@@ -743,11 +770,22 @@ def load_study(path: Path) -> Study:
         raise LeadminError(
             f"{path}: configurations must be 'all' or a list of names; overrides a mapping"
         )
-    study = Study(**(raw | {"configurations": tuple(map(str, configs)), "overrides": overrides}))
+    compared = raw.get("compare_configurations") or []
+    if not isinstance(compared, list):
+        raise LeadminError(f"{path}: compare_configurations must be a list of names")
+    lists = {"configurations": configs, "compare_configurations": compared}
+    names = {key: tuple(map(str, listed)) for key, listed in lists.items()}
+    study = Study(**(raw | names | {"overrides": overrides}))
     if len(set(study.configurations)) < len(study.configurations):
         raise LeadminError(f"{path}: configurations names one configuration twice")
     if "12-lead" not in study.configurations:
         raise LeadminError(f"{path}: configurations must hold 12-lead, the reference of the rest")
+    stray = [name for name in study.compare_configurations if name not in study.configurations]
+    if stray or (study.compare_configurations and "12-lead" not in study.compare_configurations):
+        raise LeadminError(
+            f"{path}: compare_configurations must hold 12-lead and none that is not among the "
+            f"configurations, but has {', '.join(study.compare_configurations)}"
+        )
     if study.sampling_rate not in (100, 500):
         raise LeadminError(f"{path}: sampling_rate must be 100 or 500, not {study.sampling_rate}")
     if not isinstance(study.name, str) or Path(study.name).name != study.name:
@@ -780,7 +818,8 @@ def derive_study(study: Study, root: Path) -> Path:
     Path
         The file, relative to ``root``. It is left alone where it says the same already.
     """
-    fields = dataclasses.asdict(study) | {"configurations": list(study.configurations)}
+    lists = ("configurations", "compare_configurations")
+    fields = dataclasses.asdict(study) | {name: list(getattr(study, name)) for name in lists}
     text = "# Made by `leadmin run`; edit the study that it comes from.\n"
     text += yaml.safe_dump(fields, sort_keys=False)
     path = Path("outputs") / f"{study.name}.yml"

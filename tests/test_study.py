@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_data_can_be_an_archive_or_what_was_prepared_from_it(
         open_dataset("nowhere")
 
 
-@pytest.mark.parametrize("name", ["sample", "full"])
+@pytest.mark.parametrize("name", ["sample", "subset", "full"])
 def test_the_studies_of_the_repository_are_valid(root, name):
     study = load_study(root / "workflow" / "studies" / f"{name}.yml")
     assert study.configurations == tuple(configurations())
@@ -217,6 +218,9 @@ def test_the_studies_of_the_repository_are_valid(root, name):
         ({"sampling_rate": 250}, "100 or 500"),
         ({"name": "../up"}, "folder name"),
         ({"n_resamples": 5}, "from 100"),
+        ({"compare_configurations": "12-lead"}, "must be a list"),
+        ({"compare_configurations": ["1-lead-I"]}, "must hold 12-lead"),
+        ({"compare_configurations": ["12-lead", "1-lead-II"]}, "among the configurations"),
     ],
 )
 def test_a_wrong_study_file_says_which_key(tmp_path, change, message):
@@ -251,6 +255,34 @@ def test_overrides_reach_one_configuration_only():
     assert study.run_parameters("1-lead-I")["epochs"] == 7
     assert study.run_parameters("12-lead")["epochs"] == 0
     json.dumps(study.run_parameters("12-lead"))
+
+
+def test_the_second_recipe_can_be_kept_to_some_configurations():
+    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), compare_configurations=("12-lead",))
+    assert study.run_parameters("12-lead")["compare_with"] == "seed"
+    assert study.run_parameters("1-lead-I")["compare_with"] == ""
+
+
+def test_a_source_may_come_from_the_environment(root, monkeypatch):
+    study = load_study(root / "workflow" / "studies" / "subset.yml")
+    monkeypatch.setenv("LEADMIN_PTBXL", "/somewhere/else.zip")
+    assert study.source_path.as_posix() == "/somewhere/else.zip"
+    monkeypatch.delenv("LEADMIN_PTBXL")
+    with pytest.raises(LeadminError, match=r"LEADMIN_PTBXL.*not set"):
+        _ = study.source_path
+
+
+def test_runs_may_lack_the_second_recipe_but_not_the_first(runs, small, tmp_path):
+    shutil.copytree(runs / "12-lead", tmp_path / "12-lead")
+    fast = {"data": "", "epochs": 1, "seeds": 2}
+    out = str(tmp_path / "1-lead-I")
+    train_run(RunSettings(config="1-lead-I", out=out, compare_with="", **fast), small)
+    loaded = load_runs(tmp_path)
+    assert [run.recipes for run in loaded.values()] == [("default", "seed"), ("default",)]
+    settings = RunSettings(config="1-lead-I", out=out, recipe="seed", compare_with="", **fast)
+    train_run(settings, small)
+    with pytest.raises(LeadminError, match="other records, labels or recipes"):
+        load_runs(tmp_path)
 
 
 def test_a_folder_is_found_from_here_or_from_the_source_tree(root, monkeypatch, tmp_path):

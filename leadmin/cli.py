@@ -173,6 +173,57 @@ def publish(study: StudyOption = SAMPLE_STUDY) -> None:
 
 @app.command()
 @reports_errors
+def ablate(
+    data: Annotated[
+        str, typer.Option(help="Prepared HDF5 file, or archive or folder of PTB-XL.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="Folder for runs and table.")] = Path(
+        "outputs/ablation"
+    ),
+    variant: Annotated[
+        list[str] | None, typer.Option(help="One variant or baseline; may be repeated.")
+    ] = None,
+    config: Annotated[str, typer.Option(help="Lead configuration.")] = "12-lead",
+    protocol: Annotated[str, typer.Option(help="holdout or crossval.")] = "holdout",
+    seeds: Annotated[int, typer.Option(help="Networks per variant.")] = 1,
+    epochs: Annotated[int, typer.Option(help="Other number of epochs; 0: the recipe's.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+) -> None:
+    """Train variants of the recipe and baselines, and compare them on the same records.
+
+    What is finished is kept: the command may be stopped and called again, also with other
+    variants. Without data it uses the embedded sample.
+    """
+    from leadmin.ablation import VARIANTS, ablation_table, load_variants, train_variant
+    from leadmin.atomic import write_text
+    from leadmin.study import open_dataset
+
+    unknown = [name for name in variant or [] if name not in VARIANTS]
+    if unknown:
+        raise LeadminError(
+            f"variant {', '.join(unknown)} does not exist; valid: {', '.join(VARIANTS)}"
+        )
+    dataset = open_dataset(data)
+    for name in variant or VARIANTS:
+        run = train_variant(
+            name,
+            dataset,
+            out / "runs" / name,
+            config=config,
+            protocol=protocol,
+            seeds=seeds,
+            epochs=epochs,
+            device=device,
+        )
+        typer.echo(f"{name}: macro AUROC {run.metrics['test'][name][0]['auroc']:.4f} (first seed)")
+    runs = load_variants(out / "runs")
+    if "default" in runs:
+        write_text(out / "ablation.csv", ablation_table(runs).to_csv(index=False))
+        typer.echo(str(out / "ablation.csv"))
+
+
+@app.command()
+@reports_errors
 def configs() -> None:
     """List the lead configurations."""
     from leadmin.leads import configurations

@@ -35,10 +35,11 @@ from leadmin.atomic import atomic_path, sha256, write_json, write_text
 from leadmin.checkpoint import save_checkpoint
 from leadmin.dataset import EcgDataset, load_dataset, prepare
 from leadmin.errors import LeadminError
-from leadmin.leads import configurations, lead_indices, resolve
+from leadmin.leads import Configuration, configurations, lead_indices, resolve
 from leadmin.metrics import probabilities, summary, thresholds
 from leadmin.model import count_parameters
 from leadmin.ptbxl import CLASSES, LABEL_POLICIES
+from leadmin.tracking import Tracking, tracker_names
 from leadmin.training import (
     RECIPES,
     Recipe,
@@ -138,6 +139,9 @@ class RunSettings:
         Overrides the recipes' own number of epochs; 0 keeps it.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    tracking : str
+        Where the curves go besides ``history.csv``: ``tensorboard``, ``wandb``, both with a
+        comma, or empty for nowhere. See `leadmin.tracking`.
 
     Raises
     ------
@@ -156,6 +160,7 @@ class RunSettings:
     compare_seeds: int = 1
     epochs: int = 0
     device: str = "auto"
+    tracking: str = ""
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -184,6 +189,7 @@ class RunSettings:
                 f"parameter compare_with is the same recipe as recipe, {self.recipe!r}; "
                 "give another one, or '' for none"
             )
+        tracker_names(self.tracking)
         choose_device(self.device)
 
     def recipes(self) -> list[tuple[Recipe, int]]:
@@ -372,13 +378,30 @@ def train_run(
     Run
         As read back from the folder.
 
+    Raises
+    ------
+    LeadminError
+        If ``settings.tracking`` names a tracker that is not installed, before anything is
+        trained; and what `leadmin.training.fit` raises.
+
     Notes
     -----
     Killed at any moment and started again with the same settings, it goes on behind the last
     complete epoch.
     """
-    started = time.perf_counter()
     configuration = resolve(settings.config)
+    with Tracking(settings.tracking, Path(settings.out), configuration.name) as tracking:
+        return _train_run(settings, configuration, dataset, on_epoch, tracking)
+
+
+def _train_run(
+    settings: RunSettings,
+    configuration: Configuration,
+    dataset: EcgDataset,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+    tracking: Tracking,
+) -> Run:
+    started = time.perf_counter()
     folder = Path(settings.out)
     (folder / "metrics.json").unlink(missing_ok=True)
     device = choose_device(settings.device)
@@ -390,6 +413,7 @@ def train_run(
 
     def note(labels: dict[str, Any], entry: dict[str, float]) -> None:
         rows.append(labels | entry)
+        tracking.epoch(entry)
         if on_epoch:
             on_epoch(rows[-1])
 
@@ -398,11 +422,20 @@ def train_run(
         per_seed: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
         for seed in range(n_seeds):
             parts: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
+            described = {
+                "config": configuration.name,
+                "leads": list(configuration.leads),
+                "seed": seed,
+                "settings": _portable(settings),
+                "recipe": dataclasses.asdict(recipe),
+                "data": provenance["data"],
+            }
             for split in divisions:
                 stem = f"{recipe.name}-seed{seed}"
                 if settings.protocol == "crossval":
                     stem += f"-fold{split.test_fold}"
                 state = folder / "state" / f"{stem}.safetensors"
+                tracking.start(stem, described | {"test_fold": split.test_fold})
                 trained = fit(
                     dataset,
                     configuration,
@@ -430,6 +463,7 @@ def train_run(
                     window=window,
                     provenance=provenance | {"seed": seed, "test_fold": split.test_fold},
                 )
+                tracking.checkpoint(folder / "checkpoints" / stem)
                 n_parameters = count_parameters(trained.model)
                 leads = np.array(lead_indices(configuration.leads))
                 for name, index in (("validation", split.validation), ("test", split.test)):
@@ -440,38 +474,106 @@ def train_run(
                     parts[name].append(logits.cpu().numpy())
             for name, pieces in parts.items():
                 per_seed[name].append(np.concatenate(pieces))
+            if tracking.chosen:
+                if settings.protocol == "crossval":
+                    tracking.start(f"{recipe.name}-seed{seed}", described, job="test")
+                latest = {name: {recipe.name: per_seed[name][-1][np.newaxis]} for name in per_seed}
+                pooled = _predictions(dataset, divisions, settings.label_policy, latest)
+                (measured,) = point_metrics(**pooled)[recipe.name]
+                tracking.result(measured)
         for name, layers in per_seed.items():
             stacked[name][recipe.name] = np.stack(layers)
 
-    predictions = {
-        name: _predictions(
-            dataset,
-            np.concatenate([getattr(split, name) for split in divisions]),
-            settings.label_policy,
-            stacked[name],
-        )
-        for name in ("validation", "test")
-    }
+    run = write_run(
+        folder,
+        configuration,
+        dataset,
+        divisions,
+        settings.label_policy,
+        _portable(settings),
+        recipes={r.name: dataclasses.asdict(r) for r, _ in settings.recipes()},
+        logits=stacked,
+        history=rows,
+        seconds=time.perf_counter() - started,
+        provenance=provenance,
+        n_parameters=n_parameters,
+    )
+    shutil.rmtree(folder / "state", ignore_errors=True)
+    return run
+
+
+def write_run(
+    folder: Path,
+    configuration: Configuration,
+    dataset: EcgDataset,
+    divisions: list[Split],
+    label_policy: str,
+    settings: dict[str, Any],
+    *,
+    recipes: dict[str, dict[str, Any]],
+    logits: dict[str, dict[str, NDArray[np.float32]]],
+    history: list[dict[str, Any]],
+    seconds: float,
+    provenance: dict[str, Any] | None = None,
+    n_parameters: int | None = None,
+) -> Run:
+    """Write the run folder of something that was trained; ``metrics.json`` comes last.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    configuration : Configuration
+        The leads that were seen.
+    dataset : EcgDataset
+        The records.
+    divisions : list of Split
+        In the order in which the predictions of their records follow each other.
+    label_policy : str
+        Labels of the evaluation.
+    settings : dict
+        How it was called, without folders of this machine.
+    recipes : dict of str to dict
+        Name to description of what was trained.
+    logits : dict of str to dict of str to ndarray, shape (n_seeds, n_records, n_classes)
+        By ``validation`` and ``test``, then by recipe.
+    history : list of dict
+        Rows of ``history.csv``; may be empty.
+    seconds : float
+        What it took.
+    provenance : dict, optional
+        See `describe_environment`; found out if not given.
+    n_parameters : int, optional
+        Trainable numbers of one network.
+
+    Returns
+    -------
+    Run
+        As read back from the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = _predictions(dataset, divisions, label_policy, logits)
     _write_predictions(folder / "predictions.npz", predictions)
     with atomic_path(folder / "history.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        pd.DataFrame(history, columns=None if history else ["recipe"]).to_csv(
+            temporary, index=False
+        )
     metrics = {
         "schema_version": SCHEMA_VERSION,
         "config": configuration.name,
         "leads": list(configuration.leads),
-        "settings": _portable(settings),
-        "recipes": {r.name: dataclasses.asdict(r) for r, _ in settings.recipes()},
-        "seeds": {r.name: list(range(n)) for r, n in settings.recipes()},
+        "settings": settings,
+        "recipes": recipes,
+        "seeds": {name: list(range(len(layers))) for name, layers in logits["test"].items()},
         "n_parameters": n_parameters,
         "n_records": {name: len(p.record_id) for name, p in predictions.items()},
         "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
         "test": point_metrics(predictions["validation"], predictions["test"]),
-        "seconds": time.perf_counter() - started,
-        "provenance": provenance,
+        "seconds": seconds,
+        "provenance": provenance or describe_environment() | {"data": describe_data(dataset)},
         "files": {name: sha256(folder / name) for name in ("predictions.npz", "history.csv")},
     }
     write_json(folder / "metrics.json", metrics)
-    shutil.rmtree(folder / "state", ignore_errors=True)
     return load_run(folder)
 
 
@@ -499,17 +601,22 @@ def _portable(settings: RunSettings) -> dict[str, Any]:
 
 def _predictions(
     dataset: EcgDataset,
-    index: NDArray[np.intp],
+    divisions: list[Split],
     label_policy: str,
-    logits: dict[str, NDArray[np.float32]],
-) -> Predictions:
-    return Predictions(
-        dataset.record_id[index],
-        dataset.patient_id[index],
-        dataset.fold[index],
-        dataset.labels[label_policy][index],
-        logits,
-    )
+    logits: dict[str, dict[str, NDArray[np.float32]]],
+) -> dict[str, Predictions]:
+    """Join the logits of ``validation`` and ``test`` with the records that they belong to."""
+    joined = {}
+    for name, by_recipe in logits.items():
+        index = np.concatenate([getattr(split, name) for split in divisions])
+        joined[name] = Predictions(
+            dataset.record_id[index],
+            dataset.patient_id[index],
+            dataset.fold[index],
+            dataset.labels[label_policy][index],
+            by_recipe,
+        )
+    return joined
 
 
 def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
@@ -680,7 +787,7 @@ class Study:
     source : str
         Archive or folder with the records, relative to where the workflow runs. In a study
         file, ``${NAME}`` stands for an environment variable.
-    protocol, label_policy, recipe, compare_with, seeds, compare_seeds, epochs
+    protocol, label_policy, recipe, compare_with, seeds, compare_seeds, epochs, tracking
         See `RunSettings`.
     sampling_rate : int
         Hz, 100 or 500.
@@ -706,6 +813,7 @@ class Study:
     seeds: int = 1
     compare_seeds: int = 1
     epochs: int = 0
+    tracking: str = ""
     compare_configurations: tuple[str, ...] = ()
     overrides: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
     n_resamples: int = 2000
@@ -729,7 +837,7 @@ class Study:
 
     def run_parameters(self, config: str) -> dict[str, Any]:
         """Give the training notebook's parameters for ``config``, without folders and device."""
-        names = ("recipe", "compare_with", "protocol", "label_policy")
+        names = ("recipe", "compare_with", "protocol", "label_policy", "tracking")
         numbers = ("seeds", "compare_seeds", "epochs")
         chosen = {name: getattr(self, name) for name in (*names, *numbers)}
         if self.compare_configurations and config not in self.compare_configurations:

@@ -115,6 +115,44 @@ RECIPES: dict[str, Recipe] = {
     )
 }
 
+ABLATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "default-record-scaling": (
+        "default",
+        "each lead of each record z-scored: the voltage is lost",
+        {"scaling": "record"},
+    ),
+    "default-lead-scaling": (
+        "default",
+        "each lead z-scored with constants of the training records",
+        {"scaling": "lead"},
+    ),
+    "default-likelihood50": (
+        "default",
+        "labels in training from a likelihood of 50%",
+        {"train_labels": "likelihood50"},
+    ),
+    "default-smoothing": ("default", "label smoothing 0.1", {"label_smoothing": 0.1}),
+    "default-mixup": ("default", "mixup 0.2", {"mixup": 0.2}),
+    "default-whole-record": (
+        "default",
+        "ten seconds at once instead of crops",
+        {"crop_seconds": 0.0, "test_windows": 1},
+    ),
+    "default-no-noise": ("default", "no added noise", {"noise": 0.0}),
+    "default-no-averaging": ("default", "no average of the weights", {"averaging": 0.0}),
+    "seed-factor-scaling": (
+        "seed",
+        "the original recipe with one scale factor: the voltage is kept",
+        {"scaling": "factor"},
+    ),
+}
+"""Recipes that differ from another one in one respect: name to origin, description, change."""
+
+RECIPES |= {
+    name: replace(RECIPES[origin], name=name, **change)
+    for name, (origin, _, change) in ABLATIONS.items()
+}
+
 
 def recipe(name: str, epochs: int | None = None) -> Recipe:
     """Look up a recipe by name.

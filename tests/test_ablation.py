@@ -1,0 +1,88 @@
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from leadmin.ablation import VARIANTS, ablation_table, load_variants, merge, train_variant
+from leadmin.cli import app
+from leadmin.errors import LeadminError
+from leadmin.training import ABLATIONS, RECIPES
+
+NAMES = ("default", "default-mixup", "random-network")
+
+
+@pytest.fixture(scope="module")
+def folder(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablation")
+    for name in NAMES:
+        train_variant(name, small, folder / name, config="2-lead-I-II", epochs=1, seeds=2)
+    return folder
+
+
+def test_each_variant_differs_from_its_origin_in_what_it_says():
+    for name, (origin, _, change) in ABLATIONS.items():
+        variant, base = RECIPES[name], RECIPES[origin]
+        differing = {
+            field
+            for field in vars(base)
+            if field != "name" and getattr(variant, field) != getattr(base, field)
+        }
+        assert differing == set(change), name
+
+
+def test_a_finished_variant_is_kept_and_another_request_replaces_it(folder, small, tmp_path):
+    settings = {"config": "2-lead-I-II", "epochs": 1}
+    path = tmp_path / "default"
+    train_variant("default", small, path, **settings)
+    stamp = (path / "metrics.json").stat().st_mtime_ns
+    train_variant("default", small, path, **settings)
+    assert (path / "metrics.json").stat().st_mtime_ns == stamp
+    run = train_variant("default", small, path, seeds=2, **settings)
+    assert run.seeds == {"default": (0, 1)}
+
+
+def test_the_table_compares_every_variant_with_the_default(folder):
+    runs = load_variants(folder)
+    table = ablation_table(runs, n_resamples=200).set_index("variant")
+    assert list(table.index) == list(NAMES)
+    for name in NAMES:
+        expected = np.mean([one["auroc"] for one in runs[name].metrics["test"][name]])
+        assert table.loc[name, "auroc"] == pytest.approx(expected, abs=1e-12)
+    difference = table.loc["default-mixup", "auroc"] - table.loc["default", "auroc"]
+    assert table.loc["default-mixup", "auroc_difference"] == pytest.approx(difference, abs=1e-12)
+    assert np.isnan(table.loc["default", "auroc_difference"])
+    assert table.loc["random-network", "kind"] == "baseline"
+    assert list(table["n_seeds"]) == [2, 2, 1]
+    for measure in ("auroc", "brier", "auroc_HYP"):
+        assert (table[f"{measure}_low"] <= table[measure]).all()
+        assert (table[measure] <= table[f"{measure}_high"]).all()
+
+
+def test_runs_that_do_not_belong_together_are_refused(folder, small, tmp_path):
+    runs = load_variants(folder)
+    other = train_variant("default", small, tmp_path / "x", config="1-lead-I", epochs=1)
+    with pytest.raises(LeadminError, match="another configuration"):
+        merge([runs["default-mixup"], other])
+    with pytest.raises(LeadminError, match="occurs in two"):
+        merge([runs["default"], runs["default"]])
+    with pytest.raises(LeadminError, match="not among the"):
+        ablation_table({"default-mixup": runs["default-mixup"]})
+    with pytest.raises(LeadminError, match="no finished variant"):
+        load_variants(tmp_path / "nothing")
+
+
+def test_the_command_trains_what_it_is_asked_for(sample_file, tmp_path):
+    command = ["ablate", "--data", str(sample_file), "--out", str(tmp_path), "--config", "1-lead-I"]
+    chosen = ["--variant", "default", "--variant", "random-network", "--epochs", "1"]
+    result = CliRunner().invoke(app, command + chosen)
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "ablation.csv")
+    assert list(table["variant"]) == ["default", "random-network"]
+    assert set(table["description"]) <= set(VARIANTS.values())
+
+
+def test_the_command_refuses_an_unknown_variant(tmp_path):
+    result = CliRunner().invoke(app, ["ablate", "--variant", "magic", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "magic" in result.output
+    assert not list(tmp_path.iterdir())

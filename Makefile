@@ -1,5 +1,6 @@
 # make book   set everything up, run the study on the embedded ECGs, build the book
 # make test   set everything up, check the code, run the tests
+# make paper  set everything up, typeset the paper from a study's results (needs TeX Live)
 PYTHON ?= python3
 STUDY ?= workflow/studies/sample.yml
 VENV := .venv
@@ -9,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 
-.PHONY: book test test-all lint format lab lock publish clean
+.PHONY: book test test-all lint format lab lock publish paper clean
 
 book: $(READY)
 	@leadmin run --all --study $(STUDY)
@@ -37,6 +38,10 @@ lab: $(READY)
 publish: $(READY)
 	@leadmin publish --study $(STUDY)
 
+# STUDY_RESULTS names the folder of another study's results, such as outputs/full.
+paper: $(READY)
+	@leadmin paper $(if $(STUDY_RESULTS),--results "$(STUDY_RESULTS)")
+
 # Installs exactly what requirements.lock names. The stamp is written last, so that a broken
 # installation is repeated.
 $(READY): requirements.lock pyproject.toml
@@ -57,4 +62,4 @@ lock:
 	@rm -rf $(VENV)-lock
 
 clean:
-	rm -rf outputs .mypy_cache .ruff_cache .pytest_cache .snakemake
+	rm -rf outputs paper/build .mypy_cache .ruff_cache .pytest_cache .snakemake

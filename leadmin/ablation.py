@@ -245,3 +245,66 @@ def _records(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
     """Rows of ``table`` by the value in ``key``."""
     rows: list[dict[Any, Any]] = table.to_dict("records")
     return {str(row[key]): row for row in rows}
+
+
+def long_differences(table: pd.DataFrame, measures: Iterable[str] = MEASURES) -> pd.DataFrame:
+    """Reshape an ablation table for `leadmin.figures.plot_recipe_comparison`.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `ablation_table`, without the reference.
+    measures : iterable of str
+        Of `MEASURES`.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``config`` (the variant's name), ``metric, difference, difference_low,
+        difference_high``; one row per variant and measure.
+    """
+    pieces = [
+        pd.DataFrame(
+            {
+                "config": table["variant"],
+                "metric": measure,
+                **{
+                    f"difference{end}": table[f"{measure}_difference{end}"]
+                    for end in ("", "_low", "_high")
+                },
+            }
+        )
+        for measure in measures
+    ]
+    return pd.concat(pieces, ignore_index=True)
+
+
+def reading(table: pd.DataFrame) -> str:
+    """Say in words what an ablation table shows, from its intervals alone.
+
+    Returns
+    -------
+    str
+        Markdown: which variants are clearly worse or better than the reference in macro AUROC and
+        in the AUROC of hypertrophy, and which the data cannot tell apart.
+    """
+    rows = table[table["auroc_difference"].notna()]
+    sentences = []
+    for measure, what in (("auroc", "macro AUROC"), ("auroc_HYP", "the AUROC of hypertrophy")):
+        low, high = rows[f"{measure}_difference_low"], rows[f"{measure}_difference_high"]
+        groups = {
+            "clearly lower": rows[high < 0],
+            "clearly higher": rows[low > 0],
+            "not to be told apart from it": rows[(low <= 0) & (high >= 0)],
+        }
+        parts = [
+            f"{verdict}: "
+            + ", ".join(
+                f"{row['variant']} ({row[f'{measure}_difference']:+.3f})"
+                for row in group.to_dict("records")
+            )
+            for verdict, group in groups.items()
+            if len(group)
+        ]
+        sentences.append(f"**In {what}**, against `default`: " + "; ".join(parts) + ".")
+    return "\n\n".join(sentences)

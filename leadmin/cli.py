@@ -161,12 +161,20 @@ def book(study: StudyOption = SAMPLE_STUDY) -> None:
 
 @app.command()
 @reports_errors
-def publish(study: StudyOption = SAMPLE_STUDY) -> None:
-    """Copy a study's tables, figures and run summaries to book/published, to be committed."""
-    from leadmin.book import publish_study
+def publish(
+    study: StudyOption = SAMPLE_STUDY,
+    ablation: Annotated[
+        Path | None, typer.Option(help="Instead of a study: a folder made by `leadmin ablate`.")
+    ] = None,
+) -> None:
+    """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
+    from leadmin.book import publish_ablation, publish_study
     from leadmin.study import load_study
 
     root = source_tree()
+    if ablation is not None:
+        typer.echo(str(publish_ablation(ablation, root)))
+        return
     folder = publish_study(load_study(root / _relative(study, root)), root)
     typer.echo(str(folder))
 
@@ -220,6 +228,25 @@ def ablate(
     if "default" in runs:
         write_text(out / "ablation.csv", ablation_table(runs).to_csv(index=False))
         typer.echo(str(out / "ablation.csv"))
+
+
+@app.command()
+@reports_errors
+def paper(
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a study's results; default: the largest published one."),
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Option("--to", help="Folder for the PDFs; default: paper/build.")
+    ] = None,
+) -> None:
+    """Typeset the paper and its supplement from a study's results; needs TeX."""
+    from leadmin.paper import build_paper, default_results
+
+    root = source_tree()
+    made = build_paper(results or default_results(root), root, target or root / "paper" / "build")
+    typer.echo("\n".join(map(str, made)))
 
 
 @app.command()

@@ -272,12 +272,15 @@ class Fit:
         behind), ``validation_brier``, ``seconds``.
     best_epoch : int
         The epoch whose weights ``model`` holds, counted from 1.
+    compile_seconds : float
+        What compiling took; 0 if nothing was compiled.
     """
 
     model: ResNet1d
     scaling: Scaling
     history: list[dict[str, float]]
     best_epoch: int
+    compile_seconds: float = 0.0
 
 
 @torch.no_grad()
@@ -365,8 +368,14 @@ class _Resume:
         if self.path is None:
             return
         metadata = {"identity": self.identity, "progress": json.dumps(progress)}
-        with atomic_path(self.path) as temporary:
-            save_file(tensors, temporary, metadata)
+        try:
+            with atomic_path(self.path) as temporary:
+                save_file(tensors, temporary, metadata)
+        except (SafetensorError, OSError) as error:
+            raise LeadminError(
+                f"{self.path}: the training state cannot be written ({error}); free some space and "
+                "start again: training goes on behind the last epoch that was saved"
+            ) from error
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the state, or nothing if there is none or it belongs to another fit."""
@@ -439,6 +448,7 @@ def fit(
     device: torch.device | None = None,
     state_path: Path | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
+    compiled: bool = False,
 ) -> Fit:
     """Train one network.
 
@@ -466,6 +476,10 @@ def fit(
         continued. It stays when the fit ends: whoever keeps the result removes it then.
     on_epoch : callable, optional
         Called with each new entry of the history.
+    compiled : bool
+        Whether the training step goes through ``torch.compile``, on an accelerator with CUDA
+        graphs. It draws other random numbers for dropout, so the weights differ from those of a
+        fit that is not compiled as those of another seed would.
 
     Returns
     -------
@@ -527,6 +541,7 @@ def fit(
         "train": dataset.record_id[train].tolist(),
         "validation": dataset.record_id[validation].tolist(),
         "device": device.type,
+        **({"compiled": True} if compiled else {}),
     }
     resume = _Resume(state_path, identity)
     saved = resume.load()
@@ -540,6 +555,12 @@ def fit(
             if on_epoch:
                 on_epoch(entry)
 
+    network: Callable[[Tensor], Tensor] = model
+    compile_seconds = 0.0
+    if compiled:
+        batch_sizes = {len(train) // steps_per_epoch, math.ceil(len(train) / steps_per_epoch)}
+        shapes = [(size, len(leads), crop) for size in sorted(batch_sizes)]
+        network, compile_seconds = _compile(model, shapes, device)
     parameters: list[Tensor] = list(model.parameters())
     buffers = _float_buffers(model)
     averaged: list[Tensor] = list(average.parameters())
@@ -579,7 +600,7 @@ def fit(
                 if recipe.label_smoothing:
                     y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
                 with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    logits = model(x)
+                    logits = network(x)
                 loss = functional.binary_cross_entropy_with_logits(logits.float(), y)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -625,7 +646,26 @@ def fit(
         if on_epoch:
             on_epoch(entry)
     best.eval()
-    return Fit(best, scaling, history, best_epoch)
+    return Fit(best, scaling, history, best_epoch, compile_seconds)
+
+
+def _compile(
+    model: ResNet1d, shapes: list[tuple[int, int, int]], device: torch.device
+) -> tuple[Callable[[Tensor], Tensor], float]:
+    """Compile forward and backward pass for all batch shapes; ``model`` comes out as it went in."""
+    started = time.perf_counter()
+    before = copy.deepcopy(model.state_dict())
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    network = torch.compile(model, mode=mode, dynamic=False)
+    model.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for shape in shapes:
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                logits = network(torch.zeros(shape, device=device))
+            logits.float().sum().backward()
+    model.zero_grad(set_to_none=True)
+    model.load_state_dict(before)
+    return network, time.perf_counter() - started
 
 
 def _float_buffers(model: ResNet1d) -> list[Tensor]:

@@ -1,5 +1,6 @@
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -188,6 +189,66 @@ def test_kill_dash_nine_at_random_moments_changes_nothing(sample_file, tmp_path)
         killed += n
         assert same(whole, resumed), f"weights differ after kill {number}"
     assert killed >= 10, "the kills came too late to mean anything"
+
+
+def test_a_full_disk_is_an_error_and_the_last_saved_epoch_survives(small, tmp_path):
+    train, validation = parts(small)
+    arguments = (small, resolve("1-lead-I"), QUICK, train, validation)
+    state = tmp_path / "state.safetensors"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill_up(entry):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    try:
+        with pytest.raises(LeadminError, match=r"state\.safetensors.*free some space"):
+            fit(*arguments, state_path=state, on_epoch=fill_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == [state]
+    seen = []
+    resumed = fit(*arguments, state_path=state, on_epoch=seen.append)
+    assert same(weights(fit(*arguments)), weights(resumed))
+
+
+@pytest.mark.parametrize("n_records", [1, 2, 65])
+def test_batches_of_one_record_can_be_trained_on(small, n_records):
+    train, validation = parts(small)
+    labels = small.labels["any"][train]
+    needed = [int(np.flatnonzero(labels[:, c])[0]) for c in range(labels.shape[1])]
+    chosen = np.unique(np.concatenate([needed, np.arange(n_records)]))
+    result = fit(
+        small,
+        resolve("1-lead-I"),
+        replace(QUICK, batch_size=1 if n_records < 65 else 64, epochs=1),
+        train[chosen],
+        validation,
+    )
+    assert math.isfinite(result.history[0]["train_loss"])
+    assert all(torch.isfinite(value).all() for value in weights(result).values())
+
+
+@pytest.mark.slow
+def test_a_compiled_fit_learns_resumes_and_says_what_compiling_took(small, tmp_path):
+    train, validation = parts(small)
+    arguments = (small, resolve("1-lead-I"), QUICK, train, validation)
+    plain, compiled = fit(*arguments), fit(*arguments, compiled=True)
+    assert plain.compile_seconds == 0
+    assert compiled.compile_seconds > sum(e["seconds"] for e in plain.history)
+    for one, other in zip(plain.history, compiled.history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
+    state = tmp_path / "state.safetensors"
+
+    def stop(entry):
+        if entry["epoch"] == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(*arguments, state_path=state, on_epoch=stop, compiled=True)
+    resumed = fit(*arguments, state_path=state, compiled=True)
+    assert same(weights(compiled), weights(resumed))
 
 
 def test_an_exploding_loss_is_named(small):

@@ -1,0 +1,331 @@
+"""The paper: no typed results, nothing that the study lacks, and a PDF that shows its numbers."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from leadmin import paper
+from leadmin.errors import LeadminError
+from leadmin.ptbxl import CLASSES
+
+needs_tex = pytest.mark.skipif(
+    not (shutil.which("pdflatex") and shutil.which("bibtex")), reason="pdflatex is not installed"
+)
+
+TYPED = {
+    "parts of findings": r"\([1-4][a-c]\)",
+    "dates of recording": r"October 1989|June 1996",
+    "licence": r"CC BY 4\.0",
+    "lead names": r"\bV[1-6]\b",
+    "a measure's name": r"\bF1\b",
+    "a half, the AUROC of a coin": r"\\frac12",
+}
+"""The digits that the text of the paper may hold; each is a definition or a citation's fact."""
+
+
+def prose(text: str) -> str:
+    """The words that a reader sees: no comments, commands' arguments, keys or lengths."""
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    text = text[text.index(r"\begin{document}") :]
+    silent = r"res|ref|label|cite\w*|includegraphics|input|setlength|whenfigure|bibliography\w*"
+    text = re.sub(rf"\\(?:{silent})(?:\[[^]]*\])?\{{[^}}]*\}}(?:\{{[^}}]*\}})?", " ", text)
+    return re.sub(r"\\whether\{[^}]*\}", " ", text)
+
+
+def typed_numbers(text: str) -> list[str]:
+    text = prose(text)
+    for allowed in TYPED.values():
+        text = re.sub(allowed, " ", text)
+    return re.findall(r"[^\s]*\d[^\s]*", text)
+
+
+@pytest.fixture(scope="module")
+def sample_results(root):
+    return root / "book" / "published" / "sample"
+
+
+def changed(source, target, change):
+    """A copy of published results in which ``change`` has edited both documents."""
+    shutil.copytree(source, target)
+    for name in ("results_final.json", "summary.json"):
+        path = target / "tables" / name
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+    return target
+
+
+def as_cross_validation(document):
+    """Another study: pooled folds, one seed, a decided answer, the second recipe on four sets."""
+    document["study"] |= {"protocol": "crossval", "name": "subset", "title": "50% & #1_$~^\\"}
+    few = ("12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II")
+    if "tables" not in document:
+        for config in document["recipes"]["default"].values():
+            config["n_seeds"] = 1
+        seed = document["recipes"]["seed"]
+        document["recipes"]["seed"] = {name: seed[name] | {"n_seeds": 1} for name in few}
+        return
+    made = document["tables"]
+    for name, rows in made.items():
+        made[name] = [
+            r for r in rows if r.get("recipe") != "seed" or r.get("config", few[0]) in few
+        ]
+    made["recipe_comparison"] = [r for r in made["recipe_comparison"] if r["config"] in few]
+    for row in made["main"]:
+        row["n_seeds"] = 1
+        if row["config"] == "3-lead-I-II-V2":
+            row |= {"difference_low": -0.009, "non_inferior": True}
+    for row in made["key_findings"]:
+        if row["recipe"] == "seed" and row["finding"] == 3:
+            row |= dict.fromkeys(("effect", "low", "high", "p", "p_holm"))
+    made["folds"] = [
+        {
+            "recipe": "default",
+            "config": "3-lead-I-II-V2",
+            "difference": -0.004,
+            "low": -0.008,
+            "high": 0.001,
+            "n_folds": 10,
+            "n_folds_better": 4,
+        }
+    ]
+    row = made["main"][0]
+    group = {"grouping": "sex", "subgroup": "female", "enough": True, "fewest_positives": 30}
+    made["subgroups"] = [row | group]
+
+
+def as_one_recipe(document):
+    document["study"]["recipes"] = ["default"]
+    document.get("recipes", {}).pop("seed", None)
+    for rows in document.get("tables", {}).values():
+        rows[:] = [row for row in rows if row.get("recipe") == "default"]
+
+
+@pytest.fixture(scope="module")
+def results(sample_results, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    crossval = changed(sample_results, folder / "crossval", as_cross_validation)
+    for name in ("recipes", "recalibration", "subgroups", "my_own_idea"):
+        figures = crossval / "figures"
+        shutil.copyfile(figures / "answer.pdf", figures / f"{name}.pdf")
+    return {
+        "holdout": sample_results,
+        "crossval": crossval,
+        "one recipe": changed(sample_results, folder / "one", as_one_recipe),
+    }
+
+
+@pytest.fixture
+def tree(root, tmp_path):
+    """A source tree of its own, whose text a test may change."""
+    target = tmp_path / "tree"
+    (target / "paper").mkdir(parents=True)
+    (target / "book").mkdir()
+    for name in ("main.tex", "supplement.tex", "preamble.tex"):
+        shutil.copyfile(root / "paper" / name, target / "paper" / name)
+    shutil.copyfile(root / "book" / "references.bib", target / "book" / "references.bib")
+    shutil.copyfile(root / "CITATION.cff", target / "CITATION.cff")
+    return target
+
+
+def test_no_result_is_typed_in_the_paper(root):
+    text = (root / "paper" / "main.tex").read_text(encoding="utf-8")
+    assert typed_numbers(text) == []
+
+
+@pytest.mark.parametrize("typed", ["an AUROC of 0.912", r"93.7\%", "1,513 records", "$-0.006$"])
+def test_a_typed_result_would_be_found(root, typed):
+    text = (root / "paper" / "main.tex").read_text(encoding="utf-8")
+    assert typed_numbers(text.replace(r"\section{Results}", rf"\section{{Results}} {typed}"))
+
+
+def test_every_key_that_the_paper_asks_for_exists_in_some_study(root, results):
+    numbers = [paper.paper_numbers(paper.read_published(folder)) for folder in results.values()]
+    known = set().union(*(one.values for one in numbers)) | {"authors", "license"}
+    flags = set.intersection(*(set(one.flags) for one in numbers))
+    flags |= {name for one in numbers for name in one.flags if name.startswith("other.")}
+    for name in ("main.tex", "supplement.tex", "preamble.tex"):
+        text = re.sub(r"(?<!\\)%.*", "", (root / "paper" / name).read_text(encoding="utf-8"))
+        assert set(re.findall(r"\\res\{([^}]+)\}", text)) <= known
+        assert set(re.findall(r"\\whether\{([^}#]+)\}", text)) <= flags
+
+
+def test_numbers_are_those_of_the_results(sample_results):
+    numbers = paper.paper_numbers(paper.read_published(sample_results))
+    document = json.loads((sample_results / "tables" / "results_final.json").read_text())
+    rows = {(r["recipe"], r["config"]): r for r in document["tables"]["main"]}
+    for (recipe, config), row in rows.items():
+        role = "primary" if recipe == "default" else "other"
+        assert numbers.values[f"{role}.{config}.auroc"] == f"{row['auroc']:.3f}"
+        interval = f"{row['auroc_low']:.3f} to {row['auroc_high']:.3f}"
+        assert numbers.values[f"{role}.{config}.auroc.interval"] == interval
+    row = rows["default", "1-lead-V2"]
+    value = numbers.values["primary.1-lead-V2.difference"]
+    assert value.replace("$-$", "-") == f"{row['difference']:+.3f}"
+    assert numbers.values["n.test"] == f"{document['study']['n_records']:,}"
+    assert numbers.values["n.resamples"] == f"{document['study']['n_resamples']:,}"
+    positives = {r["class"]: r["n_positive"] for r in document["tables"]["per_class"]}
+    assert {name: numbers.values[f"n.{name}"] for name in CLASSES} == {
+        name: f"{count:,}" for name, count in positives.items()
+    }
+
+
+def test_what_is_null_has_no_number(results):
+    numbers = paper.paper_numbers(paper.read_published(results["crossval"]))
+    assert "primary.12-lead.difference_p_holm" in numbers.undefined
+    assert "primary.12-lead.difference_p_holm" not in numbers.values
+    assert not numbers.flags["other.3a.asked"]
+    assert numbers.flags["primary.3a.asked"]
+    assert "other.3a.effect" not in numbers.values
+
+
+def test_wordings_follow_the_study(results):
+    flags = {n: paper.paper_numbers(paper.read_published(f)).flags for n, f in results.items()}
+    assert not flags["holdout"]["crossval"]
+    assert flags["crossval"]["crossval"]
+    assert flags["crossval"]["primary.decided"]
+    assert not flags["holdout"]["primary.decided"]
+    assert flags["holdout"]["tworecipes"]
+    assert not flags["one recipe"]["tworecipes"]
+
+
+def test_other_results_than_those_of_the_summary_are_refused(sample_results, tmp_path):
+    def change(document):
+        if "tables" in document:
+            document["tables"]["main"][3]["auroc"] += 0.01
+
+    folder = changed(sample_results, tmp_path / "mixed", change)
+    with pytest.raises(LeadminError, match=r"AUROC of 3-lead-I-II-III.*differs"):
+        paper.read_published(folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "tables" / "summary.json").unlink(), r"summary\.json: missing"),
+        (lambda f: (f / "tables" / "table_main.tex").unlink(), r"table_main\.tex: missing"),
+        (lambda f: (f / "tables" / "results_final.json").write_text("{"), "not a JSON file"),
+        (
+            lambda f: (f / "tables" / "results_final.json").write_text('{"schema_version": 1}'),
+            "does not fit",
+        ),
+        (lambda f: (f / "runs" / "12-lead" / "metrics.json").unlink(), r"metrics\.json: missing"),
+        (lambda f: (f / "runs" / "1-lead-I" / "metrics.json").write_text("{}"), "no n_parameters"),
+    ],
+)
+def test_unfit_results_are_named(sample_results, tmp_path, spoil, message):
+    folder = tmp_path / "results"
+    shutil.copytree(sample_results, folder)
+    spoil(folder)
+    with pytest.raises(LeadminError, match=message):
+        paper.read_published(folder)
+
+
+def test_the_larger_published_study_is_the_default(sample_results, tmp_path):
+    published = tmp_path / "book" / "published"
+    with pytest.raises(LeadminError, match="STUDY_RESULTS"):
+        paper.default_results(tmp_path)
+    shutil.copytree(sample_results, published / "sample")
+    assert paper.default_results(tmp_path) == published / "sample"
+    shutil.copytree(sample_results, published / "subset")
+    assert paper.default_results(tmp_path) == published / "subset"
+
+
+def test_without_tex_the_command_says_what_to_install(root, tmp_path):
+    command = "import sys; from leadmin.cli import main; sys.argv[1:] = ['paper']; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "pdflatex" in done.stderr
+    assert "texlive-science" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+ITEMS = (
+    "1 2 3a 3b 3c 4 5a 5b 6a 6b 6c 7 8a 8b 8c 9a 9b 9c 10 11 12a 12b 12c 12d 12e 12f 12g 13 14 15 "
+    "16 17 18a 18b 18c 18d 18e 18f 19 20a 20b 20c 21 22 23a 23b 24 25 26 27a 27b 27c"
+)
+
+
+def test_the_checklist_has_every_item_of_tripod_ai_in_order(root):
+    text = (root / "paper" / "supplement.tex").read_text(encoding="utf-8")
+    lists = text.split(r"\begin{longtable}")[1:]
+    rows = [re.findall(r"^(\d+[a-g]?) & ", one, re.M) for one in lists]
+    assert rows[0] == ITEMS.split()
+    assert rows[1] == [str(n) for n in range(1, 14)]
+    states = re.findall(
+        r"^\d+[a-g]? & [DE;]+ & .*? & \\(yes|partly|no|na) & (.+) \\\\$", text, re.M
+    )
+    assert len(states) == len(ITEMS.split())
+
+
+def page_text(path) -> str:
+    done = subprocess.run(["pdftotext", str(path), "-"], capture_output=True, text=True, check=True)
+    return re.sub(r"\s+", " ", done.stdout)
+
+
+@needs_tex
+@pytest.mark.parametrize("study", ["holdout", "crossval", "one recipe"])
+def test_paper_is_typeset_from_any_study(root, results, tmp_path, study):
+    made = paper.build_paper(results[study], root, tmp_path / "build")
+    assert [path.name for path in made] == ["main.pdf", "supplement.pdf"]
+    for document in paper.DOCUMENTS:
+        log = (tmp_path / "build" / "work" / f"{document}.log").read_text(errors="replace")
+        assert [message for points, message in paper.overfull(log) if points > 2] == []
+    if not shutil.which("pdftotext"):
+        pytest.skip("pdftotext is not installed; the PDFs were made, their text was not read")
+    text = page_text(made[0])
+    document = json.loads((results[study] / "tables" / "results_final.json").read_text())
+    reference = next(row for row in document["tables"]["main"] if row["config"] == "12-lead")
+    assert f"macro AUROC of {reference['auroc']:.3f}" in text
+    assert f"{reference['auroc_low']:.3f} to {reference['auroc_high']:.3f}" in text
+    assert "??" not in text + page_text(made[1])
+    assert ("Ten-fold cross-validation" in text) == (study == "crossval")
+    assert ("chosen on validation folds" in text) == (study == "crossval")
+    assert ("this project’s network" in text) == (study != "one recipe")
+    assert ("These records cannot decide it" in text) == (study != "crossval")
+
+
+@needs_tex
+def test_same_results_same_bytes(root, sample_results, tmp_path):
+    first = paper.build_paper(sample_results, root, tmp_path / "a")
+    second = paper.build_paper(sample_results, root, tmp_path / "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+@needs_tex
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (r"\res{primary.13-lead.auroc}", r"no result 'primary\.13-lead\.auroc'"),
+        (r"\res{primary.12-lead.difference_p_holm}", r"difference_p_holm' is null"),
+        (r"\whether{sunny}{a}{b}", "no flag 'sunny'"),
+        (r"Section~\ref{sec:nowhere}", "sec:nowhere"),
+        (r"\citep{nobody}", "nobody"),
+        (r"\undefinedcommand", "Undefined control sequence"),
+    ],
+)
+def test_what_leads_nowhere_stops_the_build(tree, sample_results, tmp_path, typed, message):
+    source = tree / "paper" / "main.tex"
+    text = source.read_text(encoding="utf-8")
+    source.write_text(text.replace(r"\section{Results}", rf"\section{{Results}} {typed}"))
+    with pytest.raises(LeadminError, match=message):
+        paper.build_paper(sample_results, tree, tmp_path / "build")
+    assert not (tmp_path / "build" / "main.pdf").exists()
+
+
+def test_a_figure_that_the_paper_lacks_goes_to_the_supplement(root, results):
+    text = (root / "paper" / "main.tex").read_text(encoding="utf-8")
+    blocks = paper.further_figures_latex(paper.read_published(results["crossval"]), text)
+    shown = re.findall(r"\{figure-([\w-]+)\}", blocks)
+    assert shown == ["my_own_idea", "subgroups"]
+    assert "my own idea" in blocks

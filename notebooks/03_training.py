@@ -39,6 +39,7 @@ from leadmin.leads import resolve
 from leadmin.metrics import probabilities
 from leadmin.pages import print_epoch, reading_table, value_with_interval
 from leadmin.study import RunSettings, check_injected, open_dataset, train_run
+from leadmin.tracking import MODULES
 from leadmin.training import RECIPES
 
 # %% [markdown]
@@ -59,6 +60,7 @@ seeds: int = 1  # networks that differ in nothing but the seed
 compare_seeds: int = 1  # the same for the second recipe
 epochs: int = 0  # passes over the training records; 0: the recipe's own number
 device: str = "auto"  # auto, cpu, cuda or cuda:N
+tracking: str = ""  # curves also for tensorboard, wandb, or both with a comma; empty for neither
 
 # %%
 check_injected(In)
@@ -74,6 +76,7 @@ settings = RunSettings(
     compare_seeds=compare_seeds,
     epochs=epochs,
     device=device,
+    tracking=tracking,
 )
 figures.use_style()
 
@@ -185,12 +188,14 @@ if len(run.recipes) == 2:
 # ## What the run wrote
 #
 # `metrics.json` holds the figures above and where they come from, `predictions.npz` every logit of
-# the validation and test records, `history.csv` the curves, and `checkpoints` the networks.
+# the validation and test records, `history.csv` the curves, and `checkpoints` the networks. Where
+# `tracking` was on, `tensorboard` and `wandb` lie beside them and show the same once more.
 
 # %%
 for path in sorted(run.folder.rglob("*")):
-    if path.is_file() and path.suffix != ".ipynb":
-        print(f"{path.relative_to(run.folder).as_posix():45} {path.stat().st_size:>9,} bytes")
+    name = path.relative_to(run.folder)
+    if path.is_file() and path.suffix != ".ipynb" and name.parts[0] not in MODULES:
+        print(f"{name.as_posix():45} {path.stat().st_size:>9,} bytes")
 
 # %% [markdown]
 # A checkpoint carries all that inference needs. Loaded and shown the first test record, it gives the

@@ -6,6 +6,7 @@ smallest one that the data could have shown.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control, t
 
 from leadmin import metrics, resampling
+from leadmin.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence import (
     LEVEL,
@@ -30,6 +32,7 @@ from leadmin.evidence import (
     smallest_resolvable_difference,
 )
 from leadmin.ptbxl import CLASSES
+from leadmin.quality import assess
 
 MARGINS = (MARGIN, 0.005, 0.02)
 """Non-inferiority margins in macro AUROC: the primary one, then two for sensitivity."""
@@ -164,7 +167,14 @@ def negative_controls(
                 "p": float((outside + 1) / (len(replicates) + 1)),
                 "verdict": verdict,
                 "smallest_resolvable": smallest_resolvable_difference(difference),
-                "statement": _control_sentence(first, second, verdict, low, high, margin),
+                "statement": _control_sentence(
+                    first,
+                    second,
+                    verdict,
+                    (low, high),
+                    margin,
+                    smallest_resolvable_difference(difference),
+                ),
                 **_counts(evidence, evidence.get(first, recipe)),
             }
         )
@@ -172,10 +182,14 @@ def negative_controls(
 
 
 def _control_sentence(
-    first: str, second: str, verdict: str, low: float, high: float, margin: float
+    first: str,
+    second: str,
+    verdict: str,
+    bounds: tuple[float, float],
+    margin: float,
+    resolvable: float,
 ) -> str:
-    minus = "\N{MINUS SIGN}"
-    interval = f"{low:+.3f} to {high:+.3f}".replace("-", minus)
+    interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}".replace("-", "\N{MINUS SIGN}")
     meaning = {
         "equivalent": "as they must, since the one set is computed from the other",
         "not equivalent": (
@@ -189,7 +203,7 @@ def _control_sentence(
     }[verdict]
     return (
         f"{first} minus {second}, 95% interval {interval} against a margin of {margin:g}: "
-        f"{verdict}, {meaning}."
+        f"{verdict}, {meaning}. Smallest resolvable difference: {resolvable:.3f}."
     )
 
 
@@ -374,6 +388,44 @@ def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) ->
     return pd.DataFrame(rows)
 
 
+def lrs_ranks(
+    table: pd.DataFrame, steps: int = 1000
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Rank the lead sets along the weights of the two terms of the Lead Robustness Score.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `lrs_weights`, one recipe. The score is linear in its weights, so two
+        corners say all.
+    steps : int
+        From weight 0 to weight 1.
+
+    Returns
+    -------
+    weight : ndarray, shape (steps + 1,)
+        Of the AUROC ratio.
+    rank : ndarray of int, shape (steps + 1, n_configs)
+        1 is best; columns in the order of the table.
+
+    Raises
+    ------
+    LeadminError
+        If a corner is missing.
+    """
+    configs = list(dict.fromkeys(table["config"]))
+    corners = []
+    for name in ("weight_calibration", "weight_ratio"):
+        corner = table[np.isclose(table[name], 1)].set_index("config")["score"]
+        if set(corner.index) != set(configs):
+            raise LeadminError(f"lrs_ranks: the table lacks a row of each set with {name} 1.")
+        corners.append(corner.loc[configs].to_numpy(dtype=float))
+    weight = np.linspace(0, 1, steps + 1)
+    score = np.outer(1 - weight, corners[0]) + np.outer(weight, corners[1])
+    rank = 1 + (score[:, None, :] > score[:, :, None]).sum(axis=2)
+    return weight, rank
+
+
 def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Compare each configuration with the 12 leads fold by fold, allowing for shared training data.
 
@@ -455,18 +507,25 @@ def hypertrophy_table(
     DataFrame
         Columns ``effect_name, first, second`` (values under each recipe), ``difference`` (first
         minus second, paired) with ``low, high, p, p_holm``; ``first_recipe, second_recipe,
-        n_records, n_patients``. The effects: AUROC of HYP with 12 leads, with I-II-V2, and as mean
-        of the configurations with fewer than 12 leads; the gap between HYP and the next hardest
-        class with fewer leads; the AUROC that HYP loses with fewer leads. Effects whose runs are
-        missing are left out.
+        n_reduced, n_records, n_patients``. The effects: AUROC of HYP with 12 leads, with I-II-V2,
+        and as mean of the ``n_reduced`` configurations with fewer than 12 leads that both recipes
+        trained; the gap between HYP and the next hardest class with fewer leads; the AUROC that HYP
+        loses with fewer leads. Effects whose runs are missing are left out.
     """
+    trained_by_both = [
+        scored.config
+        for scored in _others(evidence, first)
+        if len(scored.leads) < 12 and (scored.config, second) in evidence.scored
+    ]
 
     def reduced(recipe: str, name: str) -> Estimate:
-        scored = [s for s in _others(evidence, recipe) if len(s.leads) < 12]
-        if not scored:
-            raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
+        if not trained_by_both:
+            raise LeadminError(
+                f"No run with fewer than 12 leads was trained under both {first!r} and {second!r}."
+            )
         return combine(
-            lambda *v: np.mean(v, axis=0), *(one.of_class("auroc", name) for one in scored)
+            lambda *v: np.mean(v, axis=0),
+            *(evidence.get(config, recipe).of_class("auroc", name) for config in trained_by_both),
         )
 
     def of_config(config: str) -> Callable[[str], Estimate]:
@@ -505,6 +564,7 @@ def hypertrophy_table(
                 "p": difference.p(),
                 "first_recipe": first,
                 "second_recipe": second,
+                "n_reduced": len(trained_by_both),
                 "n_records": evidence.n_records,
                 "n_patients": evidence.n_patients,
             }
@@ -541,6 +601,58 @@ def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.s
     return {"sex": np.select([code == 0, code == 1], ["male", "female"], ""), "age": bands}
 
 
+def record_groups(dataset: EcgDataset, evidence: Evidence) -> dict[str, NDArray[np.str_]]:
+    """Sort the test records of a study into the subgroups that its data describe.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        Holds every test record; others are ignored.
+    evidence : Evidence
+
+    Returns
+    -------
+    dict of str to ndarray of str, shape (n_records,)
+        For `subgroup_table`, in the order of ``evidence.record_id``: ``all`` (every record),
+        ``sex``, ``age``, ``device`` and ``site`` as PTB-XL names them (those with fewer than
+        `MIN_POSITIVES` test records taken together), and ``signal`` (``no mark`` or
+        ``marked`` by a rule of `leadmin.quality`); the empty string where unknown.
+
+    Raises
+    ------
+    LeadminError
+        If a test record is missing from the data or belongs to another patient there.
+    """
+    order = np.argsort(dataset.record_id)
+    place = np.searchsorted(dataset.record_id, evidence.record_id, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)]
+    same = dataset.record_id[place] == evidence.record_id
+    same &= dataset.patient_id[place] == evidence.patient_id
+    if not same.all():
+        raise LeadminError(
+            f"{dataset.path}: {(~same).sum()} of {len(same)} test records of the runs are missing "
+            "or belong to other patients here; give the data that the runs were made from"
+        )
+    tested = dataset.select(place)
+    marked = assess(tested).records["any_rule"].to_numpy(dtype=bool)
+    device = tested.metadata["device"].fillna("").astype(str).str.split().str.join(" ")
+    site = tested.metadata["site"]
+    return {
+        "all": np.full(len(same), "all records"),
+        **demographic_groups(tested.age, tested.sex),
+        "device": _with_rare_as(device.to_numpy(), "other devices"),
+        "site": _with_rare_as(np.where(site < 0, "", "site " + site.astype(str)), "other sites"),
+        "signal": np.where(marked, "marked", "no mark"),
+    }
+
+
+def _with_rare_as(names: NDArray[Any], other: str) -> NDArray[np.str_]:
+    """Take names with too few records for any claim together."""
+    values = pd.Series(names.astype(str))
+    count = values.map(values.value_counts())
+    return values.mask((values != "") & (count < MIN_POSITIVES), other).to_numpy(dtype=np.str_)
+
+
 def subgroup_table(
     evidence: Evidence,
     groups: Mapping[str, ArrayLike],
@@ -557,8 +669,8 @@ def subgroup_table(
     Parameters
     ----------
     groups : mapping of str to array_like of str, shape (n_records,)
-        Name of the grouping (``"sex"``, ``"age"``, ``"site"``, ``"quality"``) to each test record's
-        subgroup, in the order of ``evidence.record_id``; an empty string is left out.
+        Name of the grouping (``"sex"``, ``"age"``, ...) to each test record's subgroup, in the
+        order of ``evidence.record_id``, as `record_groups` gives; an empty string is left out.
 
     Returns
     -------
@@ -577,7 +689,7 @@ def subgroup_table(
                 f"Subgroups {grouping!r}: {subgroup.shape[0]} entries for {evidence.n_records} "
                 "test records; give one for each, in the order of the records."
             )
-        levels = sorted(set(subgroup) - {""})
+        levels = sorted(set(subgroup) - {""}, key=_level_order)
         for level in levels:
             inside = subgroup == level
             rest = (subgroup != "") & ~inside
@@ -592,6 +704,13 @@ def subgroup_table(
         place = table.columns.tolist().index("interaction_p") + 1
         table.insert(place, "interaction_p_holm", resampling.holm(table["interaction_p"]))
     return table
+
+
+def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
+    """By the numbers in the name; "under ..." comes first and "other ..." last."""
+    pieces = re.split(r"(\d+)", level)
+    parts: list[str | int] = [int(p) if p.isdigit() else p for p in pieces]
+    return level.startswith("other"), not level.startswith("under "), parts
 
 
 def _subgroup_rows(

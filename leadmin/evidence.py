@@ -537,8 +537,9 @@ def key_findings(
     claim is about several comparisons (best of all, worst of all) the weakest is shown. With a
     two-sided p value against the threshold, Holm-corrected over all parts under this recipe, it is
     *supported* where p < 0.05 on the claimed side, *not supported* where p < 0.05 on the other
-    side, and *undecidable on these data* otherwise. A finding of several parts is supported when
-    all of them are, and not supported when one is not.
+    side, and *undecidable on these data* otherwise; *not asked* where the study lacks a run that
+    the question needs. A finding of several parts is supported when all of them are, and not
+    supported when one is not.
 
     Returns
     -------
@@ -555,6 +556,7 @@ def key_findings(
     table["verdict"] = [
         _verdict(inside, p) for inside, p in zip(table["inside"], table["p_holm"], strict=True)
     ]
+    table.loc[~table.pop("asked"), "verdict"] = VERDICTS[3]
     overall = {
         finding: _overall(list(rows["verdict"])) for finding, rows in table.groupby("finding")
     }
@@ -602,7 +604,8 @@ FINDING_COLUMNS = (
     "n_seeds",
 )
 
-VERDICTS = ("supported", "not supported", "undecidable on these data")
+VERDICTS = ("supported", "not supported", "undecidable on these data", "not asked")
+"""The last one where the study lacks a run that the question needs."""
 
 Comparisons = Callable[[Evidence, str], dict[str, Estimate]]
 
@@ -623,7 +626,8 @@ class Question:
     question : str
         What is asked, open to either answer.
     effect_name : str
-        What the number is; ``{rival}`` stands for the name of the comparison.
+        What the number is; ``{rival}`` stands for the name of the comparison, ``{reduced}`` for the
+        number of configurations with fewer than 12 leads.
     comparisons : callable
         From an `Evidence` and a recipe to an `Estimate` per rival.
     bounds : (float, float)
@@ -685,13 +689,18 @@ def _single_leads(lead: str, others: Sequence[str], sign: int) -> Comparisons:
     return comparisons
 
 
-def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
-    """Mean of a metric over the configurations with fewer than 12 leads."""
-    reduced = [
+def _reduced(evidence: Evidence, recipe: str) -> list[Scored]:
+    """All configurations with fewer than 12 leads."""
+    return [
         scored
         for (_, of_recipe), scored in evidence.scored.items()
         if of_recipe == recipe and len(scored.leads) < 12
     ]
+
+
+def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
+    """Mean of a metric over the configurations with fewer than 12 leads."""
+    reduced = _reduced(evidence, recipe)
     if not reduced:
         raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
     return combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
@@ -790,7 +799,7 @@ QUESTIONS: tuple[Question, ...] = (
         4,
         "4a",
         "Is hypertrophy the hardest class when leads are few?",
-        "AUROC with fewer leads, {rival} (the next hardest class) minus HYP",
+        "AUROC, mean of {reduced} smaller sets, {rival} (the next hardest class) minus HYP",
         _hardest("HYP"),
         (0.0, np.inf),
         "difference",
@@ -800,7 +809,7 @@ QUESTIONS: tuple[Question, ...] = (
         4,
         "4b",
         "Does hypertrophy lose more than any other class when leads are taken away?",
-        "AUROC lost with fewer leads, HYP minus {rival}, which loses most of the others",
+        "AUROC lost, mean of {reduced} smaller sets, HYP minus {rival}, the next to lose most",
         _loses_most("HYP"),
         (0.0, np.inf),
         "difference",
@@ -821,19 +830,21 @@ def _asked(evidence: Evidence, question: Question, recipe: str) -> dict[str, Any
         "threshold": question.threshold,
         "shown_as": question.shown_as,
         "original": question.original,
+        "asked": True,
     }
+    n_reduced = len(_reduced(evidence, recipe))
     try:
         comparisons = question.comparisons(evidence, recipe)
     except LeadminError:
         missing = ("effect", "low", "high", "p", "smallest_resolvable", "inside")
-        name = question.effect_name.format(rival="any other")
-        return row | {"effect_name": name} | dict.fromkeys(missing, float("nan"))
+        name = question.effect_name.format(rival="any other", reduced=n_reduced)
+        return row | {"effect_name": name, "asked": False} | dict.fromkeys(missing, float("nan"))
     inside = {rival: combine(question.inside, estimate) for rival, estimate in comparisons.items()}
     rival, p = conjunction_test(inside)
     effect = comparisons[rival]
     low, high = effect.interval()
     return row | {
-        "effect_name": question.effect_name.format(rival=rival),
+        "effect_name": question.effect_name.format(rival=rival, reduced=n_reduced),
         "effect": effect.value,
         "low": low,
         "high": high,
@@ -873,7 +884,7 @@ def _overall(verdicts: Sequence[str]) -> str:
     """Verdict on a finding from those on its parts."""
     if VERDICTS[1] in verdicts:
         return VERDICTS[1]
-    return VERDICTS[0] if set(verdicts) == {VERDICTS[0]} else VERDICTS[2]
+    return verdicts[0] if len(set(verdicts)) == 1 else VERDICTS[2]
 
 
 def _sentence(question: Question, row: pd.Series) -> str:

@@ -11,6 +11,7 @@ and line style, classes stand in panels or rows of their own, and both survive a
 Every figure has a white background of its own, so it reads the same on a light and a dark page.
 """
 
+import io
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,10 @@ from matplotlib.patches import Circle, Patch, PathPatch, Rectangle
 from matplotlib.path import Path as DrawnPath
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from leadmin.atomic import atomic_path
+from leadmin.comparisons import lrs_ranks
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, canonical_lead, resolve
 from leadmin.metrics import auroc, chance_corrected_retention, lrs
@@ -97,6 +100,8 @@ RHYTHM_LEAD = "II"
 # Seven and a half inches is the text column of the book; at 100 dpi doubled for dense screens a
 # figure comes to 1500 pixels and, being line art, to well under 300 KB.
 WIDTH = 7.5
+PRINT_WIDTH = 180 / 25.4
+PRINT_DPI = 300
 STYLE: dict[Any, Any] = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
@@ -189,6 +194,50 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=2 * figure.dpi, metadata=undated[path.suffix])
 
 
+def add_note(figure: Figure, note: str) -> Figure:
+    """Write below a figure on what it stands, and give the figure back.
+
+    Parameters
+    ----------
+    figure : Figure
+    note : str
+        Such as the number of records and patients.
+    """
+    label = figure.get_supxlabel()
+    if label:
+        figure.supxlabel(f"{label}\n{note}", fontsize=9)
+    else:
+        figure.supxlabel(note, fontsize=8, color=MUTED)
+    return figure
+
+
+def save_for_print(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as a journal wants it: ``<name>.pdf`` (vector) and ``<name>.png`` (300 dpi).
+
+    Both are 180 mm wide, the double column of most journals; the figure itself stays as it is.
+
+    Parameters
+    ----------
+    figure : Figure
+    folder : Path
+        Made if it is missing.
+    name : str
+        Without an ending.
+    """
+    width, height = figure.get_size_inches()
+    pixels = io.BytesIO()
+    try:
+        figure.set_size_inches(PRINT_WIDTH, height * PRINT_WIDTH / width)
+        save_figure(figure, folder / f"{name}.pdf")
+        figure.savefig(pixels, format="png", dpi=PRINT_DPI)
+    finally:
+        figure.set_size_inches(width, height)
+    # Line art needs no more than 256 colours, which make the file a third as large.
+    with Image.open(pixels) as image, atomic_path(folder / f"{name}.png") as temporary:
+        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        few.save(temporary, format="PNG", dpi=(PRINT_DPI, PRINT_DPI), optimize=True)
+
+
 # --------------------------------------------------------------------------------------------
 # What the figures below share
 # --------------------------------------------------------------------------------------------
@@ -276,6 +325,27 @@ def _luminance(colour: Sequence[float] | NDArray[Any]) -> float:
     channel = np.asarray(colour[:3], dtype=float)
     linear = np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
     return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def _beside(axis: Axes, row: float | None, points: float, text: str, **style: Any) -> None:
+    """Write text to the right of the axes, ``points`` from their edge; a heading without a row."""
+    heading = row is None
+    axis.annotate(
+        text,
+        (1, 1 if row is None else row),
+        (points, 4 if heading else 0),
+        xycoords="axes fraction" if heading else axis.get_yaxis_transform(),
+        textcoords="offset points",
+        **(
+            {
+                "fontsize": 8.5,
+                "fontweight": "bold" if heading else "normal",
+                "va": "bottom" if heading else "center",
+                "annotation_clip": False,
+            }
+            | style
+        ),
+    )
 
 
 def _checked_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
@@ -1724,12 +1794,20 @@ def plot_class_heatmap(
     figure = _figure(0.30 * len(configs) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)
     bar = {"location": "top", "shrink": 0.7, "aspect": 30}
-    _heatmap(left, values, cmap=GAIN_MAP, annot=True, fmt=".3f", cbar_kws={"label": "AUROC", **bar})
+    _heatmap(
+        left,
+        values,
+        cmap=GAIN_MAP,
+        annot=True,
+        fmt=".3f",
+        cbar_kws={"label": "AUROC", "ticks": MaxNLocator(4), **bar},
+    )
     reach = max(float(np.nanmax(np.abs(losses.to_numpy()))), 1e-3)
     texts = [["0" if config == reference else f"{value:+.3f}".replace("-", "−") for value in row]
              for config, row in zip(losses.index, losses.to_numpy(), strict=True)]  # fmt: skip
     _heatmap(right, losses, cmap=LOSS_MAP.reversed(), vmin=-reach, vmax=reach, annot=texts,
-             cbar_kws={"label": f"AUROC minus that of {reference}", **bar})  # fmt: skip
+             cbar_kws={"label": f"AUROC minus that of {reference}", "ticks": MaxNLocator(4),
+                       **bar})  # fmt: skip
     for axis in (left, right):
         axis.set(xlabel="", ylabel="")
         if macro is not None:
@@ -1742,6 +1820,7 @@ def plot_differences(
     margin: float = 0.01,
     reference: str = "12-lead",
     note: str | None = None,
+    other_margins: Sequence[float] = (),
 ) -> Figure:
     """Draw each paired difference to the reference with its interval: a forest plot.
 
@@ -1754,13 +1833,16 @@ def plot_differences(
     comparisons : DataFrame
         One recipe. Columns ``config``, ``difference``, ``difference_low``, ``difference_high``
         (configuration minus reference, so that a loss is negative), as
-        :func:`leadmin.evidence.main_table` gives; optionally ``verdict``.
+        :func:`leadmin.evidence.main_table` gives; optionally ``verdict``, and
+        ``smallest_resolvable``, which is then written beside the interval.
     margin : float, default 0.01
         Of non-inferiority.
     reference : str, default "12-lead"
         Its own row, if there is one, is left out.
     note : str, optional
         Stands below the axes.
+    other_margins : sequence of float, optional
+        Drawn as dotted lines, without a verdict.
 
     Returns
     -------
@@ -1788,6 +1870,9 @@ def plot_differences(
     axis.axvspan(-margin, 0, color=OKABE_ITO["blue"], alpha=0.11, linewidth=0, zorder=0)
     axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
     axis.axvline(-margin, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+    for other in other_margins:
+        axis.axvline(-other, color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.6)), zorder=1)
+    resolvable = "smallest_resolvable" in rows.columns
     bounds = rows[["difference", "difference_low", "difference_high"]].to_numpy(dtype=float)
     for position, ((value, low, high), verdict) in enumerate(zip(bounds, verdicts, strict=True)):
         colour = VERDICT_COLOURS.get(verdict, MUTED)
@@ -1810,37 +1895,31 @@ def plot_differences(
             markerfacecolor="white" if verdict == "undecided" else colour,
         )
         figures = f"{value:+.3f}  ({low:+.3f} to {high:+.3f})"
-        axis.text(
-            1.02,
-            position,
-            figures.replace("-", "−"),
-            va="center",
-            fontsize=8.5,
-            transform=axis.get_yaxis_transform(),
-        )
+        _beside(axis, position, 8, figures.replace("-", "−"))
+        if resolvable:
+            _beside(axis, position, 196, f"{rows['smallest_resolvable'].iloc[position]:.3f}",
+                    ha="right")  # fmt: skip
     axis.set_yticks(range(len(rows)), rows["config"])
     axis.set_ylim(len(rows) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
     axis.grid(axis="x", visible=True)
     axis.tick_params(axis="y", length=0)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(f"macro AUROC minus that of {reference}")
-    axis.text(
-        1.02,
-        1.02,
-        "difference (95% interval)",
-        transform=axis.transAxes,
-        fontsize=8.5,
-        fontweight="bold",
-        va="bottom",
-    )
+    if resolvable:
+        _beside(axis, None, 196, "resolvable", ha="right")
+    _beside(axis, None, 8, "difference (95% interval)")
     shown = [verdict for verdict in VERDICT_COLOURS if (verdicts == verdict).any()]
-    axis.legend(
+    figure.legend(
         [Line2D([], [], color=VERDICT_COLOURS[verdict], marker=VERDICT_MARKERS[verdict],
                 markersize=6, markeredgewidth=1.4,
                 markerfacecolor="white" if verdict == "undecided" else VERDICT_COLOURS[verdict])
-         for verdict in shown] + [Patch(facecolor=OKABE_ITO["blue"], alpha=0.13)],
-        [*shown, f"margin {margin:g}"], loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4,
-        borderaxespad=0.2, columnspacing=1.2, handletextpad=0.5)  # fmt: skip
+         for verdict in shown] + [Patch(facecolor=OKABE_ITO["blue"], alpha=0.13)]
+        + [Line2D([], [], color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.6)))
+           for _ in other_margins[:1]],
+        [*shown, f"margin {margin:g}", *([" and ".join(f"{other:g}" for other in other_margins)]
+                                         if len(other_margins) else [])],
+        loc="outside upper center", ncols=5, columnspacing=1.4, handletextpad=0.5)  # fmt: skip
     if note:
         figure.supxlabel(note, fontsize=8, color=MUTED)
     return figure
@@ -1988,7 +2067,9 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        One recipe. Columns ``config``, ``auroc``, ``brier``, with a row of the reference.
+        One recipe. Columns ``config``, ``auroc``, ``brier``, with a row of the reference;
+        optionally ``lrs_low``, ``lrs_high``, ``retention_above_chance_low`` and ``_high``, which
+        are then drawn as intervals.
     reference : str, default "12-lead"
         The configuration that the score is relative to.
 
@@ -2045,29 +2126,37 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
     left.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
     )
-    right.hlines(positions, retention, score, color=FAINT, linewidth=2.2)
-    right.plot(score, positions, "o", color=OKABE_ITO["blue"], markersize=6, label="LRS")
+    upper, lower = positions - 0.13, positions + 0.13
+    for name, colour, place in (
+        ("lrs", OKABE_ITO["blue"], upper),
+        ("retention_above_chance", OKABE_ITO["vermillion"], lower),
+    ):
+        if {f"{name}_low", f"{name}_high"} <= set(table.columns):
+            ends = table[[f"{name}_low", f"{name}_high"]].to_numpy(dtype=float).T
+            right.hlines(place, *ends, color=colour, linewidth=1.4)
+    right.plot(score, upper, "o", color=OKABE_ITO["blue"], markersize=6, label="LRS")
     right.plot(
         retention,
-        positions,
+        lower,
         "D",
         color=OKABE_ITO["vermillion"],
         markersize=5.5,
         label="chance-corrected retention",
     )
     right.axvline(coin, color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
-    right.text(
-        coin,
-        0.5,
-        f" a coin flip's LRS: {coin:.2f}",
+    right.annotate(
+        f"a coin flip's LRS: {coin:.2f}",
+        (coin, 0.72),
+        (-4, 0),
+        xycoords=right.get_xaxis_transform(),
+        textcoords="offset points",
         fontsize=8,
         color=MUTED,
         rotation=90,
         ha="right",
         va="center",
-        transform=right.get_xaxis_transform(),
     )
-    right.set_xlim(left=min(coin - 0.05, float(retention.min()) - 0.03))
+    right.set_xlim(left=min(coin - 0.05, right.get_xlim()[0]))
     right.set_xlabel("share of all leads' score kept")
     right.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
@@ -2077,4 +2166,349 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
         axis.grid(axis="x", visible=True)
         axis.tick_params(axis="y", length=0)
     left.set_ylim(len(values) - 0.4, -0.6)
+    return figure
+
+
+def plot_lrs_weights(table: pd.DataFrame) -> Figure:
+    """Draw how the order of the lead sets hangs on the weights of the Lead Robustness Score.
+
+    The score has two terms, the AUROC ratio with weight w and the Brier term with 1 - w, so its
+    weights fill the segment from 0 to 1: left, each set's rank along it, those that change rank in
+    colour. Right, the triangle that opens when the retention above chance is admitted as a third
+    term: how many pairs of sets stand in another order than under the original weights.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One recipe. Columns ``config``, ``weight_ratio``, ``weight_calibration``,
+        ``weight_above_chance``, ``score``, ``original``, with the corners of the triangle, as
+        :func:`leadmin.comparisons.lrs_weights` gives.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    LeadminError
+        If a column or a corner is missing, or the table is empty or holds several recipes.
+    """
+    what = "plot_lrs_weights"
+    weights = ["weight_ratio", "weight_calibration", "weight_above_chance"]
+    _require(table, ("config", *weights, "score", "original"), what)
+    _one_recipe(table, what)
+    configs = list(dict.fromkeys(table["config"]))
+    share, ranks = lrs_ranks(table)
+    figure = _figure(max(0.27 * len(configs) + 1.2, 3.4))
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+
+    colours = iter(
+        [colour for name, colour in OKABE_ITO.items() if name not in ("black", "yellow")]
+    )
+    lines = iter(["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), "-", (0, (4, 1.5))])
+    for config, rank in zip(configs, ranks.T, strict=True):
+        moves = np.ptp(rank) > 0
+        colour, line = (next(colours, INK), next(lines, "-")) if moves else (FAINT, "-")
+        left.plot(share, rank, color=colour, linestyle=line, linewidth=2.2 if moves else 1.6,
+                  solid_joinstyle="round", zorder=2 + moves)  # fmt: skip
+        left.annotate(config, (0, rank[0]), (-5, 0), textcoords="offset points", ha="right",
+                      va="center", fontsize=8,
+                      color=_darker(colour) if moves else MUTED)  # fmt: skip
+        left.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), textcoords="offset points",
+                      va="center", fontsize=8, color=MUTED)  # fmt: skip
+    mark = table[table["original"]].iloc[0]
+    left.plot([mark["weight_ratio"]] * 2, [0.6, len(configs) + 0.5], color=INK, linewidth=0.9,
+              linestyle=(0, (3, 2)), zorder=1)  # fmt: skip
+    left.text(mark["weight_ratio"], 0.5, "original", fontsize=8, ha="center", va="bottom")
+    left.set(xlim=(0, 1), ylim=(len(configs) + 0.5, 0.3), yticks=[])
+    left.set_xlabel("weight of the AUROC ratio (the Brier term has the rest)")
+    left.set_title("rank among the smaller sets", pad=14)
+    for spine in left.spines.values():
+        spine.set_visible(False)
+
+    points = table.pivot_table(index=weights, columns="config", values="score")[configs]
+    scores = points.to_numpy()
+    original = table[table["original"]].set_index("config").loc[configs, "score"].to_numpy()
+    pairs = np.triu_indices(len(configs), 1)
+    order = np.sign(original[pairs[0]] - original[pairs[1]])
+    turned = (np.sign(scores[:, pairs[0]] - scores[:, pairs[1]]) != order).sum(axis=1)
+    at = points.index.to_frame().to_numpy(dtype=float)
+    x, y = at[:, 0] + 0.5 * at[:, 2], np.sqrt(3) / 2 * at[:, 2]
+    shown = right.scatter(x, y, c=turned, cmap=GAIN_MAP, vmin=0, vmax=max(turned.max(), 1),
+                          marker="h", s=200, linewidths=0)  # fmt: skip
+    for px, py, count, shade in zip(x, y, turned, shown.to_rgba(turned), strict=True):
+        dark = _luminance(shade) < 0.18
+        right.text(px, py, str(count), ha="center", va="center", fontsize=7,
+                   color="white" if dark else INK)  # fmt: skip
+    right.plot(mark["weight_ratio"], 0, "h", markersize=15, markerfacecolor="none",
+               markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
+    corners = (
+        (-0.04, -0.11, "Brier term", "left"),
+        (1.04, -0.11, "AUROC ratio", "right"),
+        (0.5, np.sqrt(3) / 2 + 0.09, "retention above chance", "center"),
+    )
+    for px, py, name, side in corners:
+        right.text(px, py, name, ha=side, va="center", fontsize=8.5)
+    right.set(xlim=(-0.1, 1.1), ylim=(-0.18, 1.0), aspect="equal")
+    right.set_axis_off()
+    right.set_anchor("N")
+    right.set_title(f"pairs turned round, of {len(pairs[0])}", pad=14)
+    return figure
+
+
+def plot_ranks(ranks: pd.DataFrame) -> Figure:
+    """Draw the rank of each configuration over the resamples of patients.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        One recipe. Columns ``config``, ``rank``, ``rank_low``, ``rank_high``, ``share_best``,
+        ``share_best_reduced``, ``share_best_of_size``, as
+        :func:`leadmin.comparisons.rank_table` gives.
+
+    Returns
+    -------
+    Figure
+        Rank and 95% interval; beside them, in how many resamples it was the best.
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing, or the table is empty or holds several recipes.
+    """
+    shares = {
+        "share_best": "of all",
+        "share_best_reduced": "of smaller sets",
+        "share_best_of_size": "of its size",
+    }
+    _require(ranks, ("config", "rank", "rank_low", "rank_high", *shares), "plot_ranks")
+    _one_recipe(ranks, "plot_ranks")
+    figure = _figure(0.29 * len(ranks) + 1.2)
+    axis, text = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
+    for place, row in enumerate(ranks.to_dict("records")):
+        axis.plot([row["rank_low"], row["rank_high"]], [place] * 2, color=OKABE_ITO["blue"],
+                  linewidth=1.7)  # fmt: skip
+        axis.plot(row["rank"], place, "o", color=OKABE_ITO["blue"], markersize=6)
+        for column, name in enumerate(shares):
+            share = row[name]
+            written = f"{share:.0%}" if np.isfinite(share) else "\N{EN DASH}"
+            if 0 < share < 0.005:
+                written = "< 1%"
+            text.text(column + 0.5, place, written, ha="center", va="center", fontsize=8.5)
+    axis.set_yticks(range(len(ranks)), ranks["config"])
+    axis.set_ylim(len(ranks) - 0.4, -0.6)
+    axis.set_xlim(0.5, len(ranks) + 0.5)
+    axis.set_xticks(range(1, len(ranks) + 1))
+    axis.grid(axis="y", visible=False)
+    axis.grid(axis="x", visible=True)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel("rank by macro AUROC (1 is best), 95% interval")
+    text.set_xlim(0, len(shares))
+    text.set_axis_off()
+    above = {"ha": "center", "va": "bottom", "fontsize": 8.5, "textcoords": "offset points",
+             "xycoords": text.get_xaxis_transform()}  # fmt: skip
+    for column, heading in enumerate(shares.values()):
+        text.annotate(heading, (column + 0.5, 1), (0, 3), **above)
+    text.annotate("best, share of resamples", (len(shares) / 2, 1), (0, 18), fontweight="bold",
+                  **above)  # fmt: skip
+    return figure
+
+
+def plot_recalibration(calibration: pd.DataFrame) -> Figure:
+    """Draw calibration before and after recalibration, configuration by configuration.
+
+    Parameters
+    ----------
+    calibration : DataFrame
+        One recipe. Columns ``config``, ``class``, ``recalibrated``, ``slope``, ``smooth_ece``,
+        ``brier``, as :func:`leadmin.calibration.calibration_table` gives; the rows of the class
+        ``macro`` are drawn.
+
+    Returns
+    -------
+    Figure
+        Open before, filled after.
+
+    Raises
+    ------
+    LeadminError
+        If a column or the macro rows are missing, or the table holds several recipes.
+    """
+    what = "plot_recalibration"
+    panels = {
+        "slope": "calibration slope",
+        "smooth_ece": "smooth ECE",
+        "brier": "Brier score",
+    }
+    _require(calibration, ("config", "class", "recalibrated", *panels), what)
+    _one_recipe(calibration, what)
+    rows = calibration[calibration["class"] == "macro"]
+    _require(rows, (), f"{what}: rows of the class 'macro'")
+    before, after = (
+        rows[rows["recalibrated"] == state].set_index("config") for state in (False, True)
+    )
+    configs = list(before.index)
+    places = np.arange(len(configs))
+    figure = _figure(0.29 * len(configs) + 1.3)
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for axis, (name, title) in zip(axes, panels.items(), strict=True):
+        old, new = before[name].to_numpy(), after.loc[configs, name].to_numpy()
+        axis.hlines(places, old, new, color=FAINT, linewidth=2.2)
+        axis.plot(old, places, "o", color=OKABE_ITO["blue"], markersize=6, markerfacecolor="white",
+                  markeredgewidth=1.4, label="as trained")  # fmt: skip
+        axis.plot(new, places, "o", color=OKABE_ITO["blue"], markersize=6, label="recalibrated")
+        if name == "slope":
+            axis.axvline(1, color=INK, linewidth=0.9, zorder=1)
+        if name == "smooth_ece":
+            axis.set_xlim(0, 1.07 * max(old.max(), new.max()))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        axis.grid(axis="y", visible=False)
+        axis.grid(axis="x", visible=True)
+        axis.tick_params(axis="y", length=0)
+        axis.set_title(title)
+    axes[0].set_yticks(places, configs)
+    axes[0].set_ylim(len(configs) - 0.4, -0.6)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def plot_decision_curves(curves: pd.DataFrame) -> Figure:
+    """Draw the net benefit of acting on the network's word, class by class.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        One recipe. Columns ``config``, ``class``, ``threshold``, ``net_benefit``, ``low``,
+        ``high``, ``treat_all``, ``n_positive``, ``n_records``, as
+        :func:`leadmin.calibration.decision_curves` gives.
+
+    Returns
+    -------
+    Figure
+        One panel a class, with the interval of the first configuration as a band.
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing, or the table is empty or holds several recipes.
+    """
+    what = "plot_decision_curves"
+    _require(curves, ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
+                      "n_positive", "n_records"), what)  # fmt: skip
+    _one_recipe(curves, what)
+    configs = list(dict.fromkeys(curves["config"]))
+    looks: list[tuple[str, Any]] = [
+        ("blue", "-"),
+        ("vermillion", (0, (5, 1.5))),
+        ("green", (0, (1.2, 1.2))),
+        ("purple", (0, (6, 1, 1, 1))),
+        ("orange", "-"),
+        ("sky", (0, (5, 1.5))),
+    ]
+    figure = _figure(4.9)
+    panels = figure.subplots(2, 3, sharex=True).ravel()
+    for axis, name in zip(panels, CLASSES, strict=False):
+        mine = curves[curves["class"] == name]
+        prevalence = float((mine["n_positive"] / mine["n_records"]).iloc[0])
+        everyone = mine[mine["config"] == configs[0]]
+        axis.plot(everyone["threshold"], everyone["treat_all"], color=MUTED, linewidth=1.0)
+        axis.axhline(0, color=INK, linewidth=0.9)
+        for place, config in enumerate(configs):
+            rows = mine[mine["config"] == config]
+            colour, line = looks[place % len(looks)]
+            if place == 0:
+                axis.fill_between(rows["threshold"], rows["low"], rows["high"],
+                                  color=OKABE_ITO[colour], alpha=0.13, linewidth=0)  # fmt: skip
+            axis.plot(rows["threshold"], rows["net_benefit"], color=OKABE_ITO[colour],
+                      linestyle=line, linewidth=1.5)  # fmt: skip
+        axis.set_ylim(-0.12 * prevalence, 1.15 * prevalence)
+        axis.yaxis.set_major_locator(MaxNLocator(4))
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_title(f"{name}, {prevalence:.0%} of records")
+    for axis in panels[len(CLASSES) :]:
+        axis.set_axis_off()
+    panels[2].tick_params(labelbottom=True)
+    handles: list[Any] = [
+        Line2D(
+            [], [], color=OKABE_ITO[looks[k % len(looks)][0]], linestyle=looks[k % len(looks)][1]
+        )
+        for k in range(len(configs))
+    ]
+    handles += [
+        Patch(facecolor=OKABE_ITO["blue"], alpha=0.13),
+        Line2D([], [], color=MUTED, linewidth=1.0),
+        Line2D([], [], color=INK, linewidth=0.9),
+    ]
+    names = [*configs, f"95% interval of {configs[0]}", "call every record", "call no record"]
+    panels[len(CLASSES)].legend(handles, names, loc="center left", bbox_to_anchor=(0.0, 0.5))
+    figure.supxlabel("threshold probability", fontsize=9)
+    figure.supylabel("net benefit per record", fontsize=9)
+    return figure
+
+
+def plot_subgroups(
+    table: pd.DataFrame, config: str = "3-lead-I-II-V2", reference: str = "12-lead"
+) -> Figure:
+    """Draw the difference of one configuration to the reference in each subgroup of records.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One recipe. Columns ``grouping``, ``subgroup``, ``config``, ``n_records``,
+        ``fewest_positives``, ``enough``, ``auroc``, ``difference``, ``difference_low``,
+        ``difference_high``, as :func:`leadmin.comparisons.subgroup_table` gives.
+    config, reference : str
+        What is compared.
+
+    Returns
+    -------
+    Figure
+        Where a class has too few records for a value, the count stands in its place.
+
+    Raises
+    ------
+    LeadminError
+        If a column or the configuration is missing, or the table holds several recipes.
+    """
+    what = "plot_subgroups"
+    bounds = ["difference", "difference_low", "difference_high"]
+    _require(table, ("grouping", "subgroup", "config", "n_records", "fewest_positives", "enough",
+                     "auroc", *bounds), what)  # fmt: skip
+    _one_recipe(table, what)
+    rows = table[table["config"] == config].reset_index(drop=True)
+    if rows.empty:
+        raise LeadminError(f"{what}: no row of {config!r} is in the table.")
+    figure = _figure(0.235 * len(rows) + 1.2)
+    axis = figure.subplots()
+    axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    for place, row in enumerate(rows.to_dict("records")):
+        if place and row["grouping"] != rows["grouping"].iloc[place - 1]:
+            axis.axhline(place - 0.5, color=FAINT, linewidth=0.7)
+        _beside(axis, place, 44, f"{row['n_records']:,}", ha="right")
+        _beside(axis, place, 96, f"{row['fewest_positives']:,}", ha="right")
+        value, low, high = (float(row[name]) for name in bounds)
+        if not (row["enough"] and np.isfinite(value)):
+            _beside(axis, place, 112, "too few for a value", color=MUTED)
+            continue
+        axis.plot([low, high], [place] * 2, color=OKABE_ITO["blue"], linewidth=1.6, zorder=2)
+        axis.plot(value, place, "o", color=OKABE_ITO["blue"], markersize=5.5, zorder=3)
+        written = f"{value:+.3f}  ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
+        _beside(axis, place, 112, written)
+    _beside(axis, None, 44, "records", ha="right")
+    _beside(axis, None, 96, "rarest", ha="right")
+    _beside(axis, None, 112, "difference (95% interval)")
+    names = [
+        level if repeated or grouping in ("all", "site") else f"{grouping}: {level}"
+        for grouping, level, repeated in zip(
+            rows["grouping"], rows["subgroup"], rows["grouping"].duplicated(), strict=True
+        )
+    ]
+    axis.set_yticks(range(len(rows)), names)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    if not rows[bounds].notna().any(axis=None):
+        axis.set_xlim(-0.1, 0.1)
+    axis.grid(axis="y", visible=False)
+    axis.grid(axis="x", visible=True)
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
     return figure

@@ -142,6 +142,8 @@ class RunSettings:
     tracking : str
         Where the curves go besides ``history.csv``: ``tensorboard``, ``wandb``, both with a
         comma, or empty for nowhere. See `leadmin.tracking`.
+    compiled : bool
+        Whether the training step goes through ``torch.compile``; see `leadmin.training.fit`.
 
     Raises
     ------
@@ -161,6 +163,7 @@ class RunSettings:
     epochs: int = 0
     device: str = "auto"
     tracking: str = ""
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -409,7 +412,7 @@ def _train_run(
     provenance = describe_environment(device) | {"data": describe_data(dataset)}
     stacked: dict[str, dict[str, NDArray[np.float32]]] = {"validation": {}, "test": {}}
     rows: list[dict[str, Any]] = []
-    n_parameters = 0
+    n_parameters, compile_seconds = 0, 0.0
 
     def note(labels: dict[str, Any], entry: dict[str, float]) -> None:
         rows.append(labels | entry)
@@ -450,7 +453,9 @@ def _train_run(
                     on_epoch=partial(
                         note, {"recipe": recipe.name, "seed": seed, "fold": split.test_fold}
                     ),
+                    compiled=settings.compiled,
                 )
+                compile_seconds += trained.compile_seconds
                 save_checkpoint(
                     folder / "checkpoints" / stem,
                     trained.model,
@@ -497,6 +502,7 @@ def _train_run(
         seconds=time.perf_counter() - started,
         provenance=provenance,
         n_parameters=n_parameters,
+        compile_seconds=compile_seconds,
     )
     shutil.rmtree(folder / "state", ignore_errors=True)
     return run
@@ -516,6 +522,7 @@ def write_run(
     seconds: float,
     provenance: dict[str, Any] | None = None,
     n_parameters: int | None = None,
+    compile_seconds: float = 0.0,
 ) -> Run:
     """Write the run folder of something that was trained; ``metrics.json`` comes last.
 
@@ -545,6 +552,8 @@ def write_run(
         See `describe_environment`; found out if not given.
     n_parameters : int, optional
         Trainable numbers of one network.
+    compile_seconds : float
+        How much of ``seconds`` went into compiling.
 
     Returns
     -------
@@ -570,6 +579,7 @@ def write_run(
         "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
         "test": point_metrics(predictions["validation"], predictions["test"]),
         "seconds": seconds,
+        "compile_seconds": compile_seconds,
         "provenance": provenance or describe_environment() | {"data": describe_data(dataset)},
         "files": {name: sha256(folder / name) for name in ("predictions.npz", "history.csv")},
     }

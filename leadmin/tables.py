@@ -435,6 +435,8 @@ def _markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[s
     for recipe in evidence.recipes if len(table) else ():
         rows = table[table["recipe"] == recipe]
         primary = rows[rows["primary"]]
+        if primary.empty:  # only the 12 leads were trained under this recipe
+            continue
         shown = {
             "Configuration": primary["config"].tolist(),
             "Difference": [
@@ -476,7 +478,11 @@ def _markdown_hypertrophy(table: pd.DataFrame) -> list[str]:
             "p (Holm)": [_p(value) for value in table["p_holm"]],
         }
     )
-    return ["## Hypertrophy under both recipes", _markdown(shown)]
+    meaning = (
+        f'"Fewer leads" is the mean of the {table["n_reduced"].iloc[0]} configurations with fewer '
+        "than 12 leads that both recipes trained."
+    )
+    return ["## Hypertrophy under both recipes", _markdown(shown), meaning]
 
 
 def _markdown_controls(table: pd.DataFrame) -> list[str]:
@@ -547,6 +553,10 @@ def basis(evidence: Evidence, study: StudyDescription) -> str:
         trained = f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''} per configuration and recipe"
     else:
         trained = f"{seeds[0]} to {seeds[-1]} seeds per configuration and recipe"
+    for recipe in evidence.recipes:
+        n_trained = sum((config, recipe) in evidence.scored for config in evidence.configs)
+        if n_trained < len(evidence.configs):
+            trained += f"; recipe {recipe} on {n_trained} of {len(evidence.configs)} configurations"
     return (
         f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy]}. "
         f"Protocol: {PROTOCOLS[study.protocol]}. "

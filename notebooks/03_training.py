@@ -61,6 +61,7 @@ compare_seeds: int = 1  # the same for the second recipe
 epochs: int = 0  # passes over the training records; 0: the recipe's own number
 device: str = "auto"  # auto, cpu, cuda or cuda:N
 tracking: str = ""  # curves also for tensorboard, wandb, or both with a comma; empty for neither
+compiled: bool = False  # send training steps through torch.compile (CUDA graphs on an accelerator)
 
 # %%
 check_injected(In)
@@ -77,6 +78,7 @@ settings = RunSettings(
     epochs=epochs,
     device=device,
     tracking=tracking,
+    compiled=compiled,
 )
 figures.use_style()
 

@@ -1,12 +1,14 @@
 """Synthetic runs with known properties, for the tests of the evidence layer."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from leadmin.atomic import sha256, write_json
 from leadmin.leads import configurations
-from leadmin.study import Predictions, Run
+from leadmin.study import SCHEMA_VERSION, Predictions, Run
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
 STRENGTH = {
@@ -83,6 +85,49 @@ def synthetic_runs(
             folder=Path(config),
         )
     return runs
+
+
+def with_recipe_on(runs, configs, recipe="seed"):
+    """The same runs, with ``recipe`` kept on some configurations only."""
+    kept = {}
+    for config, run in runs.items():
+        recipes = tuple(r for r in run.recipes if r != recipe or config in configs)
+        cut = {
+            name: dataclasses.replace(
+                getattr(run, name), logits={r: getattr(run, name).logits[r] for r in recipes}
+            )
+            for name in ("validation", "test")
+        }
+        seeds = {r: run.seeds[r] for r in recipes}
+        kept[config] = dataclasses.replace(run, recipes=recipes, seeds=seeds, **cut)
+    return kept
+
+
+def write_runs(runs, folder, protocol):
+    """Put runs on disk as finished ones, for what reads them with `leadmin.study.load_runs`."""
+    for config, run in runs.items():
+        target = folder / config
+        target.mkdir(parents=True)
+        arrays = {}
+        for split in ("validation", "test"):
+            part = getattr(run, split)
+            for name in ("record_id", "patient_id", "fold", "labels"):
+                arrays[f"{split}/{name}"] = getattr(part, name)
+            arrays |= {f"{split}/logits/{r}": logits for r, logits in part.logits.items()}
+        np.savez(target / "predictions.npz", **arrays)
+        (target / "history.csv").write_text("recipe\n")
+        source = {"source": "synthetic ECGs", "source_version": "1", "n_records": 2000}
+        document = {
+            "schema_version": SCHEMA_VERSION,
+            "config": config,
+            "leads": list(run.leads),
+            "recipes": {recipe: {} for recipe in run.recipes},
+            "seeds": {recipe: list(seeds) for recipe, seeds in run.seeds.items()},
+            "settings": {"protocol": protocol, "label_policy": "any"},
+            "provenance": {"data": source},
+            "files": {n: sha256(target / n) for n in ("predictions.npz", "history.csv")},
+        }
+        write_json(target / "metrics.json", document)
 
 
 # Ovarian cancer data of DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845: albumin,

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from leadmin.ablation import VARIANTS, ablation_table, load_variants, merge, train_variant
+from leadmin.book import publish_ablation, published_pages
 from leadmin.cli import app
 from leadmin.errors import LeadminError
 from leadmin.training import ABLATIONS, RECIPES
@@ -79,6 +82,33 @@ def test_the_command_trains_what_it_is_asked_for(sample_file, tmp_path):
     table = pd.read_csv(tmp_path / "ablation.csv")
     assert list(table["variant"]) == ["default", "random-network"]
     assert set(table["description"]) <= set(VARIANTS.values())
+
+
+def test_publishing_executes_the_chapter_and_keeps_what_it_stands_on(folder, root, tmp_path):
+    source = tmp_path / "outputs"
+    shutil.copytree(folder, source / "runs")
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy(root / "notebooks" / "05_ablation.ipynb", tmp_path / "notebooks")
+    published = publish_ablation(source, tmp_path)
+    assert published == tmp_path / "book" / "published" / "ablation"
+    assert list(published_pages(tmp_path)) == ["published/ablation/05_ablation"]
+    table = pd.read_csv(published / "ablation.csv").set_index("variant")
+    assert list(table.index) == list(NAMES)
+    page = (published / "notebooks" / "05_ablation.ipynb").read_text(encoding="utf-8")
+    assert str(tmp_path) not in page
+    assert f"{table.loc['default-mixup', 'auroc_difference']:+.3f}" in page
+    assert (published / "figures" / "ablation.pdf").is_file()
+    again = ablation_table(load_variants(published / "runs"))
+    np.testing.assert_allclose(again["auroc"], table["auroc"], atol=1e-12)
+
+
+def test_publishing_nothing_leaves_what_was_published(root, tmp_path):
+    kept = tmp_path / "book" / "published" / "ablation" / "ablation.csv"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("kept")
+    with pytest.raises(LeadminError, match="no finished variant"):
+        publish_ablation(tmp_path / "nothing", tmp_path)
+    assert kept.read_text() == "kept"
 
 
 def test_the_command_refuses_an_unknown_variant(tmp_path):

@@ -1,16 +1,18 @@
 """Margins, ranks, controls, folds, subgroups: right figures, verdicts that can go any way."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs
+from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 from scipy import stats
 
 from leadmin import comparisons, metrics
 from leadmin import evidence as ev
 from leadmin.errors import LeadminError
+from leadmin.quality import assess
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +157,18 @@ def test_lrs_weights_cover_the_simplex_and_hold_the_original(evidence):
     assert len(comparisons.lrs_weights(evidence, steps=10)) == 66 * 10
 
 
+def test_ranks_along_the_two_terms_are_those_of_the_grid(evidence):
+    table = comparisons.lrs_weights(evidence, steps=10)
+    weight, rank = comparisons.lrs_ranks(table, steps=10)
+    configs = list(dict.fromkeys(table["config"]))
+    on_segment = table[table["weight_above_chance"] == 0]
+    for w, ranks in zip(weight, rank, strict=True):
+        rows = on_segment[np.isclose(on_segment["weight_ratio"], w)].set_index("config")
+        assert ranks.tolist() == rows.loc[configs, "rank"].tolist()
+    with pytest.raises(LeadminError, match="weight_ratio 1"):
+        comparisons.lrs_ranks(table[table["weight_ratio"] < 1])
+
+
 def test_fold_table_is_the_corrected_t_test():
     made = gathered({"12-lead": 2.0, "1-lead-II": 1.6}, 700, folds=range(1, 11))
     row = comparisons.fold_table(made).iloc[0]
@@ -208,6 +222,23 @@ def test_hypertrophy_under_two_recipes():
     assert (table["p_holm"] >= table["p"]).all()
 
 
+def test_hypertrophy_averages_the_same_sets_under_both_recipes():
+    strength = {c: STRENGTH[c] for c in ("12-lead", "3-lead-I-II-V2", "1-lead-II", "1-lead-V2")}
+    runs = synthetic_runs(400, 1, strength=strength)
+    trained = ("12-lead", "3-lead-I-II-V2", "1-lead-V2")
+    made = ev.gather(with_recipe_on(runs, trained), n_resamples=100)
+    row = comparisons.hypertrophy_table(made).set_index("effect_name")
+    row = row.loc["AUROC of HYP, mean of fewer leads"]
+    assert row["n_reduced"] == 2
+    for side, recipe in (("first", "default"), ("second", "seed")):
+        values = ev.per_class_table(made, recipe).query("`class` == 'HYP'").set_index("config")
+        assert row[side] == pytest.approx(values.loc[list(trained[1:]), "auroc"].mean())
+    alone = ev.gather(with_recipe_on(runs, ("12-lead",)), n_resamples=50)
+    assert comparisons.hypertrophy_table(alone)["effect_name"].tolist() == [
+        "AUROC of HYP, 12 leads"
+    ]
+
+
 def test_hypertrophy_needs_both_recipes(evidence):
     assert len(comparisons.hypertrophy_table(evidence)) == 0
 
@@ -225,6 +256,51 @@ def test_demographic_groups():
         "75 and over",
         "75 and over",
         "",
+    ]
+
+
+def test_record_groups_are_matched_by_record(sample):
+    """The runs hold other records in another order than the data."""
+    rng = np.random.default_rng(3)
+    n = 300
+    chosen = rng.permutation(len(sample))[:n]
+    runs = synthetic_runs(n, 1, ("default",), {"12-lead": 2.0})
+    test = dataclasses.replace(
+        runs["12-lead"].test,
+        record_id=sample.record_id[chosen],
+        patient_id=sample.patient_id[chosen],
+    )
+    made = ev.gather([dataclasses.replace(runs["12-lead"], test=test)], n_resamples=20)
+    groups = comparisons.record_groups(sample, made)
+    by_sex = {"male": 0, "female": 1, "": -1}
+    assert [by_sex[name] for name in groups["sex"]] == sample.sex[chosen].tolist()
+    site = sample.metadata["site"].to_numpy()[chosen]
+    sizes = pd.Series(site).value_counts()
+    for name, number in zip(groups["site"], site, strict=True):
+        rare = sizes[number] < comparisons.MIN_POSITIVES
+        assert name == ("" if number < 0 else "other sites" if rare else f"site {number}")
+    marked = assess(sample.select(chosen)).records["any_rule"]
+    assert (groups["signal"] == "marked").tolist() == marked.tolist()
+    assert set(groups["all"]) == {"all records"}
+
+    with pytest.raises(LeadminError, match="1 of 300 test records"):
+        comparisons.record_groups(sample.select(sample.record_id != test.record_id[7]), made)
+    moved = dataclasses.replace(sample, patient_id=sample.patient_id + 1)
+    with pytest.raises(LeadminError, match="300 of 300"):
+        comparisons.record_groups(moved, made)
+
+
+def test_subgroups_stand_in_a_readable_order(evidence):
+    names = ["other sites", "75 and over", "under 40", "site 10", "site 9", "40-60"]
+    groups = {"mixed": np.resize(names, evidence.n_records)}
+    table = comparisons.subgroup_table(evidence, groups, configs=("12-lead",))
+    assert table["subgroup"].tolist() == [
+        "under 40",
+        "40-60",
+        "75 and over",
+        "site 9",
+        "site 10",
+        "other sites",
     ]
 
 

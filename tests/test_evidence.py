@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs
+from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 
 from leadmin import evidence as ev
 from leadmin import metrics
@@ -306,11 +306,44 @@ def test_missing_runs_leave_a_finding_open(runs):
     table = ev.key_findings(subset(runs, "12-lead", "6-lead-limb"), n_resamples=60)
     table = table.set_index("part")
     assert math.isnan(table.loc["1a", "effect"])
-    assert table.loc["1a", "verdict"] == "undecidable on these data"
+    assert table.loc["1a", "verdict"] == "not asked"
     assert "lacks a run" in table.loc["1a", "statement"]
+    assert table.loc["3a", "finding_verdict"] == "not asked"
+    assert table.loc["4a", "verdict"] != "not asked"
+    assert "mean of 1 smaller sets" in table.loc["4a", "effect_name"]
     assert not math.isnan(table.loc["4a", "effect"])
     # only two questions could be asked, so Holm corrects for two
     assert table.loc["4a", "p_holm"] <= 2 * table.loc["4a", "p"] + 1e-12
+
+
+def test_a_finding_asked_in_part_is_undecided_unless_a_part_falls(runs):
+    """Of finding 2, 2a can be asked without I-II-III, and 2b cannot."""
+    kept = subset(runs, "12-lead", "6-lead-limb", "3-lead-I-II-V2")
+    table = ev.key_findings(kept, n_resamples=200).set_index("part")
+    assert table.loc["2a", "verdict"] == "supported"
+    assert table.loc["2b", "verdict"] == "not asked"
+    assert table.loc["2a", "finding_verdict"] == "undecidable on these data"
+
+
+def test_a_recipe_on_some_configurations_only(runs, evidence):
+    """Nothing changes for what is there, and what is missing is left out or not asked."""
+    trained = ("12-lead", "6-lead-limb", "3-lead-I-II-V2")
+    partial = ev.gather(with_recipe_on(runs, trained), n_resamples=400, seed=0)
+    assert partial.recipes == evidence.recipes
+    for made in (ev.main_table, ev.per_class_table):
+        pd.testing.assert_frame_equal(made(partial), made(evidence))
+    part, whole = (ev.main_table(e, "seed") for e in (partial, evidence))
+    assert tuple(part["config"]) == trained
+    same = ["auroc", "auroc_low", "difference", "difference_low", "lrs"]
+    pd.testing.assert_frame_equal(
+        part.set_index("config")[same], whole.set_index("config").loc[list(trained), same]
+    )
+    assert len(ev.pairwise_matrix(partial, "seed")) == 3
+    compared = ev.recipe_comparison(partial)
+    assert tuple(dict.fromkeys(compared["config"])) == trained
+    findings = ev.key_findings(partial, "seed").set_index("part")
+    assert set(findings.index[findings["verdict"] == "not asked"]) == {"2b", "3a", "3b", "3c"}
+    assert findings.loc[["3a", "3b", "3c"], "finding_verdict"].eq("not asked").all()
 
 
 def test_retention_close_to_93_percent_is_an_equivalence_question():

@@ -1,5 +1,6 @@
 """What the figures promise: true scale, the right leads in black, clear errors, no side effects."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,12 +9,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import synthetic_runs
+from evidence_fixtures import synthetic_runs, with_recipe_on
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from leadmin import evidence, figures
+from leadmin import comparisons, evidence, figures
+from leadmin.calibration import calibration_table, decision_curves
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, configurations, resolve
 from leadmin.ptbxl import CLASSES
@@ -343,6 +345,35 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
     assert written == [("−0.010", "normal"), ("−0.030", "bold"), ("−0.020", "normal")]
 
 
+MORE_COLUMNS = (
+    "rank",
+    "rank_low",
+    "rank_high",
+    "share_best",
+    "share_best_reduced",
+    "share_best_of_size",
+    "weight_ratio",
+    "weight_calibration",
+    "weight_above_chance",
+    "score",
+    "original",
+    "recalibrated",
+    "slope",
+    "smooth_ece",
+    "threshold",
+    "net_benefit",
+    "low",
+    "high",
+    "treat_all",
+    "n_positive",
+    "n_records",
+    "grouping",
+    "subgroup",
+    "fewest_positives",
+    "enough",
+)
+
+
 @pytest.mark.parametrize(
     ("plot", "column"),
     [
@@ -353,6 +384,11 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
         (figures.plot_learning_curves, "validation_auroc"),
         (figures.plot_recipe_comparison, "metric"),
         (figures.plot_pairwise, "p_bh"),
+        (figures.plot_ranks, "share_best"),
+        (figures.plot_lrs_weights, "weight_ratio"),
+        (figures.plot_recalibration, "smooth_ece"),
+        (figures.plot_decision_curves, "treat_all"),
+        (figures.plot_subgroups, "fewest_positives"),
     ],
 )
 def test_a_missing_column_is_named(plot, column, main_table, per_class):
@@ -367,6 +403,7 @@ def test_a_missing_column_is_named(plot, column, main_table, per_class):
         first="a",
         second="b",
         p_bh=1.0,
+        **dict.fromkeys(MORE_COLUMNS, 1.0),
     )
     with pytest.raises(LeadminError, match=f"'{column}'"):
         plot(table.drop(columns=column))
@@ -397,6 +434,127 @@ def test_tables_of_the_evidence_can_be_drawn_as_they_are():
     assert_apart(figures.plot_answer(both))
     score = next(line for line in figures.plot_lrs(main).axes[1].lines if line.get_label() == "LRS")
     np.testing.assert_allclose(score.get_xdata(), main["lrs"], atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def gathered():
+    return evidence.gather(synthetic_runs(n_records=400, n_seeds=1), n_resamples=60)
+
+
+def test_a_note_stands_below_what_was_there_already(gathered):
+    ranks = comparisons.rank_table(gathered)
+    assert figures.add_note(figures.plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
+    compared = figures.plot_recipe_comparison(evidence.recipe_comparison(gathered))
+    before = compared.get_supxlabel()
+    assert figures.add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
+
+
+def test_a_recipe_on_some_configurations_only_can_be_drawn():
+    runs = with_recipe_on(synthetic_runs(n_records=174, n_seeds=1), ("12-lead", "2-lead-I-II"))
+    partial = evidence.gather(runs, n_resamples=40)
+    both = pd.concat([evidence.main_table(partial, recipe) for recipe in partial.recipes])
+    assert_apart(figures.plot_answer(both))
+    compared = figures.plot_recipe_comparison(evidence.recipe_comparison(partial))
+    labels = [label.get_text() for label in compared.axes[0].get_yticklabels()]
+    assert labels == ["12-lead", "2-lead-I-II"]
+
+
+def test_forest_writes_other_margins_and_what_was_resolvable(gathered):
+    table = comparisons.non_inferiority_table(gathered)
+    table = table[table["primary"]].rename(
+        columns={"low": "difference_low", "high": "difference_high"}
+    )
+    figure = figures.plot_differences(table, other_margins=(0.005, 0.02))
+    axis = figure.axes[0]
+    assert_apart(figure)
+    upright = {line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1}
+    assert {0, -0.01, -0.005, -0.02} <= upright
+    written = [text.get_text() for text in axis.texts]
+    for value in table["smallest_resolvable"]:
+        assert f"{value:.3f}" in written
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-1] == "0.005 and 0.02"
+
+
+def test_ranks_and_shares_are_those_of_the_table(gathered):
+    table = comparisons.rank_table(gathered)
+    axis, shares = figures.plot_ranks(table).axes
+    points = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
+    assert points == table["rank"].tolist()
+    spans = [line.get_xdata() for line in axis.lines if line.get_marker() != "o"]
+    np.testing.assert_array_equal(spans, table[["rank_low", "rank_high"]])
+    first = [text.get_text() for text in shares.texts[:3]]
+    assert first == [
+        f"{table['share_best'].iloc[0]:.0%}", "\N{EN DASH}",
+        f"{table['share_best_of_size'].iloc[0]:.0%}",
+    ]  # fmt: skip
+    assert_apart(figures.plot_ranks(table))
+
+
+def test_weights_show_who_changes_rank(gathered):
+    table = comparisons.lrs_weights(gathered)
+    left, right = figures.plot_lrs_weights(table).axes
+    _, ranks = comparisons.lrs_ranks(table)
+    moving = int((np.ptp(ranks, axis=0) > 0).sum())
+    lines = [line for line in left.lines if len(line.get_xdata()) == len(ranks)]
+    assert len(lines) == 10
+    faint = [line for line in lines if to_hex(line.get_color()) == figures.FAINT]
+    assert len(faint) == 10 - moving
+    counts = [int(text.get_text()) for text in right.texts[:66]]
+    assert min(counts) == 0
+    at_original = table[table["original"]].sort_values("config")["score"].to_numpy()
+    corner = table[table["weight_calibration"] == 1].sort_values("config")["score"].to_numpy()
+    pairs = np.triu_indices(10, 1)
+    turned = [np.sign(s[pairs[0]] - s[pairs[1]]) for s in (at_original, corner)]
+    assert counts[0] == (turned[0] != turned[1]).sum()  # the grid starts at the Brier corner
+
+
+def test_recalibration_is_open_before_and_filled_after(gathered):
+    table = calibration_table(gathered)
+    macro = table[table["class"] == "macro"]
+    for axis, name in zip(
+        figures.plot_recalibration(table).axes, ("slope", "smooth_ece", "brier"), strict=True
+    ):
+        old, new = (line for line in axis.lines if line.get_marker() == "o")
+        assert to_hex(old.get_markerfacecolor()) == "#ffffff"
+        for line, state in ((old, False), (new, True)):
+            expected = macro[macro["recalibrated"] == state][name]
+            np.testing.assert_array_equal(line.get_xdata(), expected)
+    with pytest.raises(LeadminError, match="macro"):
+        figures.plot_recalibration(table[table["class"] == "MI"])
+
+
+def test_decision_curves_draw_both_simple_rules_in_every_panel(gathered):
+    curves = decision_curves(gathered)
+    figure = figures.plot_decision_curves(curves)
+    for axis, name in zip(figure.axes, CLASSES, strict=False):
+        mine = curves[curves["class"] == name]
+        drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axis.lines]
+        for config, rows in mine.groupby("config"):
+            assert any(np.array_equal(y, rows["net_benefit"]) for y in drawn), config
+        assert any(np.array_equal(y, rows["treat_all"]) for y in drawn)
+        assert any(np.array_equal(y, [0, 0]) for y in drawn)
+        assert axis.get_title(loc="left").startswith(name)
+
+
+def test_subgroups_too_small_are_listed_without_a_value(gathered):
+    groups = {
+        "all": np.full(gathered.n_records, "all records"),
+        "age": np.where(np.arange(gathered.n_records) < 25, "under 40", "40-60"),
+    }
+    table = comparisons.subgroup_table(gathered, groups)
+    figure = figures.plot_subgroups(table)
+    axis = figure.axes[0]
+    names = [label.get_text() for label in axis.get_yticklabels()]
+    assert names == ["all records", "age: under 40", "40-60"]
+    points = [line for line in axis.lines if line.get_marker() == "o"]
+    rows = table[(table["config"] == "3-lead-I-II-V2") & table["enough"]]
+    assert [line.get_xdata()[0] for line in points] == rows["difference"].tolist()
+    written = [text.get_text() for text in axis.texts]
+    assert written.count("too few for a value") == 1
+    assert "25" in written
+    with pytest.raises(LeadminError, match="6-lead-limb"):
+        figures.plot_subgroups(table, "6-lead-limb")
 
 
 # --- figures of a run -----------------------------------------------------------------------
@@ -597,6 +755,26 @@ def test_a_figure_written_twice_is_the_same_file(tmp_path, ending, main_table):
         figures.save_figure(figures.plot_answer(main_table), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in paths]
+
+
+def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_path, main_table):
+    for name in "ab":
+        figure = figures.plot_answer(main_table)
+        size = tuple(figure.get_size_inches())
+        figures.save_for_print(figure, tmp_path, name)
+        assert tuple(figure.get_size_inches()) == size
+    for ending in ("pdf", "png"):
+        assert len({(tmp_path / f"{name}.{ending}").read_bytes() for name in "ab"}) == 1
+    page = re.search(rb"/MediaBox \[ *([\d. ]+)\]", (tmp_path / "a.pdf").read_bytes())
+    points = [float(value) for value in page[1].split()]
+    assert points[2] / 72 * INCH == pytest.approx(180, abs=0.1)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.width / image.info["dpi"][0] * INCH == pytest.approx(180, abs=0.2)
+        drawn = np.asarray(image.convert("RGB"))
+    assert (tmp_path / "a.png").stat().st_size < 300_000
+    assert (drawn == 255).all(axis=2).mean() > 0.4  # white stays white
+    blue = np.array([int(figures.RECIPE_COLOURS["default"][k : k + 2], 16) for k in (1, 3, 5)])
+    assert (np.abs(drawn.astype(int) - blue).max(axis=2) <= 6).any()
 
 
 def test_an_unknown_ending_is_refused(tmp_path):

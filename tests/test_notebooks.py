@@ -1,12 +1,15 @@
 """Notebooks through papermill, the door that batch users come through."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from dataclasses import fields
 
 import nbformat
+import numpy as np
 import pytest
+from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
 
 from leadmin.study import RunSettings, load_run
 
@@ -92,6 +95,63 @@ def test_what_is_not_valid_ends_the_run(root, tmp_path, options, message):
 def test_explanatory_notebooks_run(root, tmp_path, sample_file, name):
     result = papermill(root, tmp_path, f"{name}.ipynb", "-p", "data", str(sample_file))
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def analysis(root, tmp_path, runs, *options):
+    """The analysis of runs on disk: all of its text, and the folder with its tables."""
+    places = ["-p", "runs", str(runs), "-p", "tables_out", str(tmp_path / "tables")]
+    places += ["-p", "figures_out", str(tmp_path / "figures"), "-p", "n_resamples", "100"]
+    result = papermill(root, tmp_path, "04_analysis.ipynb", *places, *options)
+    assert result.returncode == 0, result.stderr[-3000:]
+    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
+    data = [output.data for output in outputs if "data" in output]
+    return "\n".join(str(d.get(kind, "")) for d in data for kind in ("text/html", "text/markdown"))
+
+
+def test_the_analysis_takes_pooled_folds_and_a_recipe_on_some_runs(root, tmp_path):
+    names = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
+    runs = synthetic_runs(400, 1, strength={c: STRENGTH[c] for c in names}, folds=range(1, 11))
+    write_runs(with_recipe_on(runs, names[:2]), tmp_path / "runs", "crossval")
+    text = analysis(root, tmp_path, tmp_path / "runs")
+    assert "Over 10 folds" in text
+    assert "recipe seed on 2 of 4 configurations" in text
+    assert "not asked" in text
+    assert "Subgroups are not shown here: no data file was given." in text
+    drawn = {path.stem for path in (tmp_path / "figures").glob("*.pdf")}
+    assert drawn == {path.stem for path in (tmp_path / "figures").glob("*.png")}
+    assert {"answer", "differences", "pairs", "ranks", "classes", "lrs_weights"} <= drawn
+    assert (tmp_path / "tables" / "folds.csv").is_file()
+
+
+def test_the_analysis_of_a_single_run_says_what_it_lacks(root, tmp_path):
+    runs = synthetic_runs(200, 1, ("default",), {"12-lead": 2.0})
+    write_runs(runs, tmp_path / "runs", "holdout")
+    text = analysis(root, tmp_path, tmp_path / "runs")
+    assert "no comparison with twelve leads" in text
+    assert "nothing to compare between folds" in text
+    assert "hold one recipe" in text
+
+
+def test_the_analysis_shows_subgroups_where_the_data_are_given(root, tmp_path, sample_file, sample):
+    tested = np.flatnonzero(sample.labels["any"].any(axis=1))[:600]
+    strength = {name: STRENGTH[name] for name in ("12-lead", "3-lead-I-II-V2")}
+    runs = synthetic_runs(600, 1, ("default",), strength)
+    for name, run in runs.items():
+        same = {"record_id": sample.record_id[tested], "patient_id": sample.patient_id[tested]}
+        runs[name] = dataclasses.replace(run, test=dataclasses.replace(run.test, **same))
+    write_runs(runs, tmp_path / "runs", "holdout")
+    text = analysis(root, tmp_path, tmp_path / "runs", "-p", "data", str(sample_file))
+    assert "subgroups hold enough records of every class" in text
+    assert (tmp_path / "figures" / "subgroups.pdf").is_file()
+    assert "under 40" in (tmp_path / "tables" / "subgroups.csv").read_text(encoding="utf-8")
+
+
+def test_pages_that_appear_twice_hold_no_labels(root):
+    for name in ("03_training", "04_analysis"):
+        text = (root / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+        assert ":name:" not in text
 
 
 @pytest.mark.parametrize("name", ["01_data_exploration", "02_resnet", "04_analysis"])

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs
+from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -169,6 +169,26 @@ def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
     assert "undecidable" in (tmp_path / "RESULTS.md").read_text()
     assert not (tmp_path / "recipe_comparison.csv").exists()
     assert "{--}" in (tmp_path / "table_main.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    "trained", [("12-lead",), ("12-lead", "3-lead-I-II-V2")], ids=["reference", "two"]
+)
+def test_a_recipe_on_some_configurations_only(study, tmp_path, trained):
+    strength = {c: STRENGTH[c] for c in ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")}
+    runs = with_recipe_on(synthetic_runs(240, 1, strength=strength), trained)
+    partial = ev.gather(runs, n_resamples=60)
+    made = tables.study_tables(partial, {"all": ["all"] * 240})
+    for name in ("main", "ranks", "calibration", "delong", "decision_curves", "subgroups"):
+        assert set(made[name].query("recipe == 'seed'")["config"]) == set(trained), name
+    assert set(made["recipe_comparison"]["config"]) == set(trained)
+    tables.write_publication_outputs(partial, tmp_path, study, made)
+    report = (tmp_path / "RESULTS.md").read_text()
+    assert f"recipe seed on {len(trained)} of 4 configurations" in report
+    assert "not asked" in report
+    assert "nan" not in report.lower().replace("provenance", "")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert set(summary["recipes"]["seed"]) == set(trained)
 
 
 @pytest.mark.parametrize(("field", "value"), [("protocol", "hold-out"), ("label_policy", "all")])

@@ -1,0 +1,223 @@
+"""Tables as a page shows them, and sentences that say what the numbers beside them say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from evidence_fixtures import STRENGTH, synthetic_runs
+
+from leadmin import calibration, comparisons, pages
+from leadmin import evidence as ev
+from leadmin.errors import LeadminError
+
+NAMES = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II", "1-lead-V2")
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    runs = synthetic_runs(500, 2, strength={c: STRENGTH[c] for c in NAMES})
+    return ev.gather(runs, n_resamples=200)
+
+
+@pytest.fixture(scope="module")
+def main(evidence):
+    return ev.main_table(evidence)
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def test_values_carry_intervals_signs_and_true_minus():
+    row = {"auroc": 0.9, "auroc_low": 0.88, "auroc_high": 0.92, "brier": 0.1}
+    row |= {"difference": -0.02, "difference_low": -0.04, "difference_high": 0.001}
+    assert pages.value_with_interval(row, "auroc") == "0.900 [0.880, 0.920]"
+    assert pages.value_with_interval(row, "brier") == "0.100"
+    assert pages.value_with_interval(row, "difference") == "−0.020 [−0.040, +0.001]"
+    assert pages.value_with_interval({"auroc": float("nan")}, "auroc") == "–"
+
+
+def test_p_values_are_written_as_such_and_escaped():
+    table = pd.DataFrame({"config": ["a<b"], "p_holm": [0.0001], "difference_p": [0.25]})
+    html = pages.reading_table(table, {"config": "c", "p_holm": "p", "difference_p": "q"}).to_html()
+    assert "&lt; 0.001" in html
+    assert "a&lt;b" in html
+    assert "0.250" in html
+    assert pages.p_value(float("nan")) == "–"
+
+
+def test_a_missing_column_is_named(main):
+    with pytest.raises(LeadminError, match="no column retained"):
+        pages.reading_table(main, {"retained": "x"})
+
+
+def test_margin_table_has_the_verdicts_of_each_margin(evidence):
+    table = comparisons.non_inferiority_table(evidence)
+    shown = pages.margin_table(table).data
+    assert shown["configuration"].tolist() == list(NAMES[1:])
+    for margin in comparisons.MARGINS:
+        (heading,) = [name for name in shown if name.startswith(f"at {margin:g},")]
+        assert heading.endswith("primary") == (margin == ev.MARGIN)
+        verdicts = table[table["margin"] == margin]["verdict"].tolist()
+        assert [cell.split(",")[0] for cell in shown[heading]] == verdicts
+
+
+def test_recalibration_table_shows_both_states_of_a_row(evidence):
+    table = calibration.calibration_table(evidence)
+    macro = table[table["class"] == "macro"]
+    shown = pages.recalibration_table(macro).data.set_index("configuration")
+    for config in NAMES:
+        before, after = (
+            macro[(macro["config"] == config) & (macro["recalibrated"] == state)]["slope"].iloc[0]
+            for state in (False, True)
+        )
+        assert shown.loc[config, "slope"] == f"{before:.2f} → {after:.2f}"
+    # the prevalence does not change, so one number says it
+    assert not shown["uncertainty"].str.contains("→").any()
+    classes = table[(table["config"] == "12-lead") & (table["class"] != "macro")]
+    first = classes.iloc[0]
+    cell = pages.recalibration_table(classes, by="class").data["slope"].iloc[0]
+    assert cell.startswith(f"{first['slope']:.2f} [{first['slope_low']:.2f}, ")
+    assert pages.recalibration_table(classes, by="class").data["class"].tolist() == [
+        "NORM",
+        "MI",
+        "STTC",
+        "CD",
+        "HYP",
+    ]
+
+
+def test_a_question_that_was_not_asked_is_said_to_be(evidence):
+    runs = synthetic_runs(200, 1, strength={c: STRENGTH[c] for c in ("12-lead", "1-lead-II")})
+    findings = ev.key_findings(runs, n_resamples=50)
+    shown = pages.findings_table(findings).data
+    first = shown.set_index("").loc["1a"]
+    assert first["verdict"] == "not asked"
+    assert "lacks a run" in first["here"]
+    assert first["p (Holm)"] == "–"
+    assert not shown.astype(str).apply(lambda column: column.str.contains("nan")).any(axis=None)
+    assert "not asked" in pages.findings_reading(findings)
+
+
+# --- sentences --------------------------------------------------------------------------------
+
+
+def test_answer_names_the_fewest_leads_that_were_proven():
+    rows = [("12-lead", 12, 0.90, 0, 0, 0), ("3-lead-I-II-V2", 3, 0.90, -0.001, -0.006, 0.004)]
+    rows += [("2-lead-I-II", 2, 0.895, -0.005, -0.012, 0.002)]
+    names = ["config", "n_leads", "auroc", "difference", "difference_low", "difference_high"]
+    main = pd.DataFrame(rows, columns=names).assign(leads="some leads")
+    assert pages.answer_sentence(main).startswith("**3 leads**")
+    main.loc[1, "difference_low"] = -0.02
+    assert pages.answer_sentence(main).startswith("**These records cannot decide it.**")
+    assert "no comparison" in pages.answer_sentence(main.iloc[:1])
+
+
+def test_sentences_say_what_the_tables_say(evidence, main):
+    answer = pages.answer_reading(main)
+    ordered = main[main["config"] != "12-lead"].sort_values("auroc")["config"].tolist()
+    assert answer.index(ordered[-1]) < answer.index(ordered[0])
+
+    margins = comparisons.non_inferiority_table(evidence)
+    primary = margins[margins["primary"]]
+    assert f"{(primary['verdict'] == 'inferior').sum()} to be worse" in pages.margin_reading(
+        margins
+    )
+    pairs = ev.pairwise_matrix(evidence)
+    assert pages.pairs_reading(pairs).startswith(f"{(pairs['p_bh'] < 0.05).sum()} of 10 pairs")
+
+    ranks = comparisons.rank_table(evidence)
+    best = ranks.sort_values("share_best_reduced").dropna()["config"].iloc[-1]
+    assert f"`{best}` is the best" in pages.rank_reading(ranks)
+
+    per_class = ev.per_class_table(evidence)
+    loss = per_class[per_class["config"] != "12-lead"].groupby("class")["difference"].mean()
+    assert f"smaller sets {loss.idxmin()} changes most" in pages.class_reading(per_class)
+
+    lowest = main[main["config"] != "12-lead"].sort_values("lrs").iloc[0]
+    reading = pages.lrs_reading(main)
+    assert f"`{lowest['config']}`" in reading
+    assert f"{0.7 * 0.5 / main['auroc'].iloc[0] + 0.3:.2f}." in reading
+
+    delong = comparisons.delong_table(evidence)
+    assert pages.delong_reading(delong, per_class).startswith("The ends of the 45 intervals")
+    assert f"{main['auroc_seed_sd'].max():.4f}" in pages.seed_reading(main)
+    once = main.assign(auroc_seed_sd=np.nan)
+    assert "not known" in pages.seed_reading(once)
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        ([(0.9, 0.9), (0.8, 0.8)], "`a` is first at every weight; 0 of 1 pairs"),
+        ([(0.9, 0.8), (0.8, 0.9)], "`a` is first for weights of the AUROC ratio from 0.50 to 1.00"),
+    ],
+)
+def test_weights_that_turn_the_order_round_are_named(scores, sentence):
+    corners = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.7, 0.3, 0.0)]
+    rows = [
+        {
+            "config": config,
+            "weight_ratio": w[0],
+            "weight_calibration": w[1],
+            "weight_above_chance": w[2],
+            "score": w[0] * ratio + w[1] * brier,
+            "original": w[0] == 0.7,
+        }
+        for w in corners
+        for config, (ratio, brier) in zip("ab", scores, strict=True)
+    ]
+    assert pages.lrs_weights_reading(pd.DataFrame(rows)).startswith(sentence)
+
+
+def test_thresholds_of_a_gain_are_those_whose_interval_is_above_zero():
+    curves = pd.DataFrame(
+        {
+            "config": "3-lead-I-II-V2",
+            "class": ["NORM"] * 4 + ["MI"] * 4,
+            "threshold": [0.1, 0.2, 0.3, 0.4] * 2,
+            "gain_low": [-0.1, 0.01, 0.02, -0.1] + [-0.1] * 4,
+        }
+    )
+    assert pages.decision_reading(curves).endswith("NORM 20% to 30%, MI nowhere.")
+    curves.loc[0, "gain_low"] = 0.01
+    curves.loc[1, "gain_low"] = -0.01
+    assert pages.decision_reading(curves).endswith("NORM parts of 10% to 30%, MI nowhere.")
+    assert "`3-lead-I-II-V2`" in pages.decision_reading(curves, "absent")
+
+
+def test_subgroups_without_enough_records_are_counted(evidence):
+    half = np.where(np.arange(evidence.n_records) < 250, "first", "second")
+    few = np.where(np.arange(evidence.n_records) < 30, "few", "")
+    one = comparisons.subgroup_table(evidence, {"half": half, "few": few})
+    reading = pages.subgroup_reading(one)
+    assert reading.startswith("2 of 3 subgroups")
+    assert "of 1 tests" in reading
+    none = comparisons.subgroup_table(evidence, {"few": few})
+    assert pages.subgroup_reading(none).startswith("0 of 1 subgroups")
+
+
+def test_recipes_and_hypertrophy_are_counted(evidence):
+    compared = ev.recipe_comparison(evidence)
+    auroc = compared[compared["metric"] == "auroc"]
+    clear = (auroc["difference_low"] > 0).sum()
+    assert f"of 5 configurations, clear of zero in {clear};" in pages.recipe_reading(compared)
+    table = comparisons.hypertrophy_table(evidence)
+    assert "the mean of 4 smaller sets" in pages.hypertrophy_reading(table)
+
+
+def test_folds_are_counted_by_what_their_interval_shows():
+    folds = pd.DataFrame(
+        {"low": [-0.2, -0.1, 0.01], "high": [-0.1, 0.1, 0.02], "n_folds": [10, 10, 10]}
+    )
+    reading = pages.fold_reading(folds)
+    assert "1 of 3 sets are below" in reading
+    assert "1 above, and 1 cannot" in reading
+
+
+def test_nothing_to_compare_is_said(main):
+    alone = main[main["config"] == "12-lead"]
+    empty = pd.DataFrame()
+    assert "no smaller set" in pages.margin_reading(empty)
+    assert "no pair" in pages.pairs_reading(empty)
+    assert "no smaller set" in pages.lrs_weights_reading(empty)
+    assert "no smaller set" in pages.lrs_reading(alone)
+    assert "All twelve leads" in pages.answer_reading(alone)

@@ -181,6 +181,55 @@ def negative_controls(
     return pd.DataFrame(rows)
 
 
+def across_recipes(
+    evidence: Evidence, first: str = "default", second: str = "seed"
+) -> pd.DataFrame:
+    """Set each lead set under one recipe against the 12 leads under another.
+
+    Does a better recipe make up for missing leads? Paired: the same test records on both sides.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    first : str
+        Recipe of the lead sets.
+    second : str
+        Recipe of the 12 leads that they are compared with.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration: ``config, n_leads, auroc`` (under ``first``), ``reference`` (the
+        12 leads under ``second``), ``difference`` with ``_low``, ``_high``, ``p`` and ``p_holm``
+        over the rows, ``first_recipe, second_recipe, n_records, n_patients, n_seeds``. Empty where
+        the 12 leads were not trained under ``second``.
+    """
+    if (REFERENCE, second) not in evidence.scored:
+        return pd.DataFrame()
+    reference = evidence.get(REFERENCE, second).macro("auroc")
+    rows = []
+    for config in _present(evidence, first):
+        scored = evidence.get(config, first)
+        difference = combine(np.subtract, scored.macro("auroc"), reference)
+        rows.append(
+            {
+                "config": config,
+                "n_leads": len(scored.leads),
+                "auroc": scored.macro("auroc").value,
+                "reference": reference.value,
+                **interval_columns("difference", difference),
+                "p": difference.p(),
+                "first_recipe": first,
+                "second_recipe": second,
+                **_counts(evidence, scored),
+            }
+        )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(table.columns.tolist().index("p") + 1, "p_holm", resampling.holm(table["p"]))
+    return table
+
+
 def _control_sentence(
     first: str,
     second: str,

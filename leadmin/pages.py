@@ -439,6 +439,28 @@ def recipe_reading(comparison: pd.DataFrame) -> str:
     return _sentence(f"`{first}` is above `{second}` in {'; in '.join(parts)}")
 
 
+def across_reading(across: pd.DataFrame) -> str:
+    """Name the lead sets that read better under one recipe than twelve leads under the other.
+
+    Parameters
+    ----------
+    across : DataFrame
+        `leadmin.comparisons.across_recipes`, with a row at least.
+    """
+    first, second = across[["first_recipe", "second_recipe"]].iloc[0]
+    fewer = across[across["n_leads"] < 12]
+    above = fewer[fewer["difference_low"] > 0]["config"]
+    below = fewer[fewer["difference_high"] < 0]["config"]
+    unclear = fewer[(fewer["difference_low"] <= 0) & (fewer["difference_high"] >= 0)]["config"]
+    parts = [
+        f"{what}: {', '.join(names)}"
+        for what, names in (("clearly above", above), ("level", unclear), ("clearly below", below))
+        if len(names)
+    ]
+    text = f"Under `{first}` against twelve leads under `{second}` "
+    return _sentence(f"{text}({across['reference'].iloc[0]:.3f}), {'; '.join(parts) or 'no set'}")
+
+
 def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
     """Say what the first recipe gains on hypertrophy, and what "fewer leads" stands for.
 

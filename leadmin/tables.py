@@ -111,8 +111,9 @@ def study_tables(
     dict of str to DataFrame
         ``main, per_class, key_findings, pairwise, non_inferiority, negative_controls, ranks,
         delong, calibration, decision_curves, lrs_weights, folds, subgroups``, each with the recipes
-        one below the other, and ``recipe_comparison`` of the first two recipes. A table without
-        rows (``folds`` with a single fold, ``subgroups`` without groups, ...) is empty.
+        one below the other, and ``recipe_comparison, hypertrophy, across_recipes`` of the first two
+        recipes. A table without rows (``folds`` with a single fold, ``subgroups`` without groups,
+        ...) is empty.
     """
 
     def each(table: Callable[[Evidence, str], pd.DataFrame]) -> pd.DataFrame:
@@ -127,6 +128,7 @@ def study_tables(
         "pairwise": each(ev.pairwise_matrix),
         "recipe_comparison": pd.DataFrame(),
         "hypertrophy": pd.DataFrame(),
+        "across_recipes": pd.DataFrame(),
         "non_inferiority": each(comparisons.non_inferiority_table),
         "negative_controls": each(comparisons.negative_controls),
         "ranks": each(comparisons.rank_table),
@@ -141,6 +143,7 @@ def study_tables(
         first, second = evidence.recipes[:2]
         tables["recipe_comparison"] = ev.recipe_comparison(evidence, first, second)
         tables["hypertrophy"] = comparisons.hypertrophy_table(evidence, first, second)
+        tables["across_recipes"] = comparisons.across_recipes(evidence, first, second)
     return tables
 
 

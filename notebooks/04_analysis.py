@@ -311,6 +311,17 @@ else:
     display(Markdown("These runs hold one recipe, so there is nothing to compare."))
 
 # %% [markdown]
+# How many leads is the better recipe worth? Each set under the first recipe against *twelve* leads
+# under the second:
+
+# %% tags=["remove-input"]
+if len(made["across_recipes"]):
+    names = {"config": "configuration", "auroc": f"macro AUROC, {primary}"}
+    names |= {"difference": f"minus 12 leads, {others[0]}", "p_holm": "p (Holm)"}
+    display(pages.rendered(pages.across_reading(made["across_recipes"])))
+    display(pages.reading_table(made["across_recipes"], names))
+
+# %% [markdown]
 # Is hypertrophy hard because of the leads, or because of the recipe? Both recipes also differ in more
 # than the scaling, so this bounds its effect and does not isolate it.
 
@@ -394,7 +405,8 @@ for statement in controls["statement"] if len(controls) else ["These runs hold n
     display(Markdown(statement))
 
 # %% [markdown]
-# **Do the intervals cover?** They were tried in a simulated world whose truth is known: [the research log](/research_log.md) has the shares that covered, and why BCa
+# **Do the intervals cover?** They were tried in a simulated world whose truth is known: [the research
+# log](/research_log.md) has the shares that covered, and why BCa
 # intervals serve single values and percentile intervals differences.
 #
 # **Seeds are not patients.** The spread over seeds is how much one training differs from the next on

@@ -9,7 +9,7 @@ import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 from scipy import stats
 
-from leadmin import comparisons, metrics
+from leadmin import comparisons, metrics, pages
 from leadmin import evidence as ev
 from leadmin.errors import LeadminError
 from leadmin.quality import assess
@@ -370,3 +370,22 @@ def test_strengths_of_the_fixture_are_ordered():
     auroc = ev.main_table(made).set_index("config")["auroc"]
     expected = pd.Series(STRENGTH)
     assert auroc.corr(expected, method="spearman") > 0.95
+
+
+def test_a_better_recipe_is_set_against_twelve_leads_of_the_other():
+    runs = synthetic_runs(600, 1, ("default", "seed"), STRENGTH)
+    gathered_runs = ev.gather(runs, n_resamples=300)
+    table = comparisons.across_recipes(gathered_runs).set_index("config")
+    assert list(table.index) == list(gathered_runs.configs)
+    reference = gathered_runs.get("12-lead", "seed").macro("auroc").value
+    for config, row in table.iterrows():
+        value = gathered_runs.get(config, "default").macro("auroc").value
+        assert row["difference"] == pytest.approx(value - reference, abs=1e-12)
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+        assert row["p_holm"] >= row["p"]
+    reading = pages.across_reading(table.reset_index())
+    weakest = table["difference_high"].idxmin()
+    assert table.loc[weakest, "difference_high"] < 0
+    assert weakest in reading.split("clearly below")[1]
+    alone = ev.gather(synthetic_runs(300, 1, ("default",)), n_resamples=100)
+    assert comparisons.across_recipes(alone).empty

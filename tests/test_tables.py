@@ -30,6 +30,7 @@ FILES = {
     "pairwise.csv",
     "recipe_comparison.csv",
     "hypertrophy.csv",
+    "across_recipes.csv",
     "non_inferiority.csv",
     "negative_controls.csv",
     "ranks.csv",

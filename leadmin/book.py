@@ -262,7 +262,7 @@ def publish_study(study: Study, root: Path) -> Path:
         if study.name != EDITION:
             analysis = nbformat.read(out / "notebooks" / "04_analysis.ipynb", as_version=4)
             first = analysis.cells[0]
-            first.source = re.sub(r"\A# .*", f"# {study.title}", first.source)
+            first.source = re.sub(r"\A# .*", f"# How few leads? {study.title}", first.source)
             (scratch / "notebooks").mkdir()
             nbformat.write(_portable(analysis), scratch / "notebooks" / "04_analysis.ipynb")
         write_json(scratch / "study.json", dataclasses.asdict(study))

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from leadmin.study import load_runs
+
 CONFIGS = ("12-lead", "2-lead-I-II")
 
 
@@ -21,7 +23,7 @@ class Tree:
     def __init__(self, root: Path, folder: Path) -> None:
         self.folder = folder
         for name in ("notebooks", "workflow", "book", "leadmin"):
-            ignored = shutil.ignore_patterns("__pycache__", "published")
+            ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(root / name, folder / name, ignore=ignored)
         for name in ("_config.yml", "_toc.yml"):
             shutil.copyfile(root / name, folder / name)
@@ -161,6 +163,11 @@ def test_publishing_copies_tables_and_summaries(tree, built):
     folder = tree.folder / "book" / "published" / "tiny"
     assert (folder / "tables" / "RESULTS.md").is_file()
     assert (folder / "figures" / "answer.png").is_file()
+    page = (folder / "notebooks" / "04_analysis.ipynb").read_text(encoding="utf-8")
+    assert "# How few leads? Two configurations, one epoch" in page
+    assert str(tree.folder) not in page
+    runs = load_runs(folder / "runs", CONFIGS)  # enough to repeat the analysis
+    assert runs["12-lead"].test.logits["default"].shape[1] > 100
     assert json.loads((folder / "runs" / "12-lead" / "metrics.json").read_text())["config"]
 
 

@@ -22,8 +22,8 @@ from leadmin.study import Predictions, Run, RunSettings, load_run, train_run
 from leadmin.training import ABLATIONS
 
 VARIANTS: dict[str, str] = {
-    "default": "the recipe of this study",
-    "seed": "the original recipe",
+    "default": "default",
+    "seed": "seed, the original",
     **{name: description for name, (_, description, _) in ABLATIONS.items()},
     **{name: baseline[0] for name, baseline in BASELINES.items()},
 }
@@ -260,13 +260,13 @@ def long_differences(table: pd.DataFrame, measures: Iterable[str] = MEASURES) ->
     Returns
     -------
     DataFrame
-        Columns ``config`` (the variant's name), ``metric, difference, difference_low,
+        Columns ``config`` (the variant in words), ``metric, difference, difference_low,
         difference_high``; one row per variant and measure.
     """
     pieces = [
         pd.DataFrame(
             {
-                "config": table["variant"],
+                "config": table["description"],
                 "metric": measure,
                 **{
                     f"difference{end}": table[f"{measure}_difference{end}"]
@@ -300,7 +300,7 @@ def reading(table: pd.DataFrame) -> str:
         parts = [
             f"{verdict}: "
             + ", ".join(
-                f"{row['variant']} ({row[f'{measure}_difference']:+.3f})"
+                f"{row['description']} ({row[f'{measure}_difference']:+.3f})"
                 for row in group.to_dict("records")
             )
             for verdict, group in groups.items()

@@ -215,9 +215,9 @@ def _boosted(x: Array, y: NDArray[np.uint8], split: Split, seed: int) -> Array:
 
 
 BASELINES: dict[str, tuple[str, bool, Callable[[Array, NDArray[np.uint8], Split, int], Array]]] = {
-    "logistic-regression": ("logistic regression on waveform features", True, _logistic),
-    "gradient-boosting": ("gradient boosting on waveform features", True, _boosted),
-    "random-network": ("random weights, trained classifier", False, _logistic),
+    "logistic-regression": ("logistic regression", True, _logistic),
+    "gradient-boosting": ("boosted trees", True, _boosted),
+    "random-network": ("random network", False, _logistic),
 }
 """Name to description, whether it reads waveform features, and how it is fitted."""
 

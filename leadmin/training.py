@@ -118,31 +118,31 @@ RECIPES: dict[str, Recipe] = {
 ABLATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "default-record-scaling": (
         "default",
-        "each lead of each record z-scored: the voltage is lost",
+        "z-score of each lead and record",
         {"scaling": "record"},
     ),
     "default-lead-scaling": (
         "default",
-        "each lead z-scored with constants of the training records",
+        "z-score of each lead",
         {"scaling": "lead"},
     ),
     "default-likelihood50": (
         "default",
-        "labels in training from a likelihood of 50%",
+        "labels from 50% likelihood",
         {"train_labels": "likelihood50"},
     ),
     "default-smoothing": ("default", "label smoothing 0.1", {"label_smoothing": 0.1}),
     "default-mixup": ("default", "mixup 0.2", {"mixup": 0.2}),
     "default-whole-record": (
         "default",
-        "ten seconds at once instead of crops",
+        "ten seconds, no crops",
         {"crop_seconds": 0.0, "test_windows": 1},
     ),
-    "default-no-noise": ("default", "no added noise", {"noise": 0.0}),
-    "default-no-averaging": ("default", "no average of the weights", {"averaging": 0.0}),
+    "default-no-noise": ("default", "no noise", {"noise": 0.0}),
+    "default-no-averaging": ("default", "no averaged weights", {"averaging": 0.0}),
     "seed-factor-scaling": (
         "seed",
-        "the original recipe with one scale factor: the voltage is kept",
+        "seed, with one scale factor",
         {"scaling": "factor"},
     ),
 }

@@ -273,8 +273,8 @@ display(recalibration)
 # %% [markdown]
 # In numbers, before → after, as means over the classes. The Brier score is the miscalibration (what
 # recalibration can gain) less the discrimination (what the ranking gains) plus the uncertainty (what
-# the prevalence alone would score). *Intercept* is calibration in the large, with the slope held at
-# 1. *ECE* has bins of equal count; *smooth ECE* has none.
+# the prevalence alone would score). *Intercept* is calibration in the large, with a slope held at one.
+# *ECE* has bins of equal count; *smooth ECE* has none.
 
 # %% tags=["remove-input"]
 pages.recalibration_table(calibrated[calibrated["class"] == "macro"])
@@ -318,7 +318,7 @@ else:
 if len(made["across_recipes"]):
     names = {"config": "configuration", "auroc": f"macro AUROC, {primary}"}
     names |= {"difference": f"minus 12 leads, {others[0]}", "p_holm": "p (Holm)"}
-    display(pages.rendered(pages.across_reading(made["across_recipes"])))
+    glue("across", pages.rendered(pages.across_reading(made["across_recipes"])))
     display(pages.reading_table(made["across_recipes"], names))
 
 # %% [markdown]
@@ -330,7 +330,7 @@ if len(made["hypertrophy"]):
     names = {"effect_name": "", "first": primary, "second": others[0]}
     names |= {"difference": "difference", "p_holm": "p (Holm)"}
     bounds = {"low": "difference_low", "high": "difference_high"}
-    display(pages.rendered(pages.hypertrophy_reading(made["hypertrophy"])))
+    glue("hypertrophy", pages.rendered(pages.hypertrophy_reading(made["hypertrophy"])))
     display(pages.reading_table(made["hypertrophy"].rename(columns=bounds), names))
 
 # %% [markdown]

@@ -26,7 +26,7 @@
 # * judge the network against logistic regression and boosted trees on the same records.
 # ```
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 from pathlib import Path
 
 from IPython.display import Markdown
@@ -52,7 +52,7 @@ Markdown(
     f"**What this page stands on.** {data['source']} {data['source_version']}, "
     f"{data['n_records']:,} records; configuration {first.config}, protocol "
     f"{settings['protocol']}; {row['n_records']:,} test records of {row['n_patients']:,} patients; "
-    f"{table['n_seeds'].max()} seed(s) of each network; {n_resamples:,} resamples of patients."
+    f"seeds of each network: {table['n_seeds'].max()}; {n_resamples:,} resamples of patients."
 )
 
 # %% [markdown]
@@ -61,36 +61,31 @@ Markdown(
 # Each row is a recipe that differs from its origin in one respect, or a baseline. Differences are to
 # the recipe `default`, paired on the same patients.
 
-# %%
-shown = {
-    "description": "what",
-    "auroc": "macro AUROC",
-    "auroc_difference": "difference",
-    "auroc_HYP": "AUROC of HYP",
-    "brier": "Brier score",
-    "slope": "calibration slope",
-    "smooth_ece": "smooth ECE",
-}
-pages.reading_table(table, shown)
+# %% tags=["remove-input"]
+columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
+pages.reading_table(table, columns | {"auroc_HYP": "AUROC of HYP"})
 
 # %% [markdown]
-# A calibration slope of 1 is ideal; below 1 the network claims too much, above 1 too little.
+# And whether the probabilities can be believed. A calibration slope of 1 is ideal; below 1 the network
+# claims too much, above 1 too little.
 
-# %%
-others = table[table["variant"] != "default"]
-measures = ("auroc", "auroc_HYP", "brier")
-long = ablation.long_differences(others, measures)
-figure = figures.plot_recipe_comparison(long, measures)
-target = Path(figures_out or folder.parent / "figures")
-for ending in ("png", "pdf"):
-    figures.save_figure(figure, target / f"ablation.{ending}")
+# %% tags=["remove-input"]
+columns = {"description": "what", "brier": "Brier score", "brier_difference": "difference"}
+pages.reading_table(table, columns | {"slope": "slope", "smooth_ece": "smooth ECE"})
 
 # %% [markdown]
 # What is to the left of the line was worse than `default`. Filled points have an interval clear of
 # zero.
 
-# %%
-Markdown(ablation.reading(table))
+# %% tags=["hide-input"]
+measures = ("auroc", "auroc_HYP", "brier")
+long = ablation.long_differences(table[table["variant"] != "default"], measures)
+figure = figures.plot_recipe_comparison(long, measures)
+figures.save_for_print(figure, Path(figures_out or folder.parent / "figures"), "ablation")
+figure
+
+# %% tags=["remove-input"]
+pages.rendered(ablation.reading(table))
 
 # %% [markdown]
 # ## How it was done

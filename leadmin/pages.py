@@ -477,7 +477,8 @@ def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
         f"{value_with_interval(row, 'difference')} (Holm-corrected p {p_value(row['p_holm'])})"
     )
     if row["n_reduced"]:
-        text += f'; "fewer leads" is the mean of {row["n_reduced"]} smaller sets'
+        fewer = "one smaller set" if row["n_reduced"] == 1 else f"{row['n_reduced']} smaller sets"
+        text += f'; "fewer leads" is the mean over {fewer}'
     return _sentence(text)
 
 

@@ -14,8 +14,8 @@
 # %% [markdown]
 # # What each part of the recipe is worth
 #
-# Two recipes that differ in eight things do not tell which of the eight matters. Here one thing at a
-# time is changed, everything else is kept, and methods that need no deep network stand beside.
+# Two recipes that differ in many things do not tell which of them matters. Here one thing at a time
+# is changed, everything else is kept, and methods that need no deep network stand beside.
 #
 # ```{admonition} Audience and objectives
 # For those who want to change the recipe, and for those who doubt that a network is needed. After

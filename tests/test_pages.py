@@ -201,7 +201,7 @@ def test_recipes_and_hypertrophy_are_counted(evidence):
     clear = (auroc["difference_low"] > 0).sum()
     assert f"of 5 configurations, clear of zero in {clear};" in pages.recipe_reading(compared)
     table = comparisons.hypertrophy_table(evidence)
-    assert "the mean of 4 smaller sets" in pages.hypertrophy_reading(table)
+    assert "the mean over 4 smaller sets" in pages.hypertrophy_reading(table)
 
 
 def test_folds_are_counted_by_what_their_interval_shows():

@@ -5,11 +5,10 @@ They are then scored together, under the same resamples of patients.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from leadmin import evidence as ev
@@ -18,7 +17,7 @@ from leadmin.calibration import calibration_table
 from leadmin.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.resampling import holm
-from leadmin.study import Predictions, Run, RunSettings, load_run, train_run
+from leadmin.study import Predictions, Run, RunSettings, load_run, same_records, train_run
 from leadmin.training import ABLATIONS
 
 VARIANTS: dict[str, str] = {
@@ -42,7 +41,6 @@ def train_variant(
     seeds: int = 1,
     epochs: int = 0,
     device: str = "auto",
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
 ) -> Run:
     """Train one variant, unless its run folder is finished already.
 
@@ -59,8 +57,6 @@ def train_variant(
         See `RunSettings`.
     seeds : int
         Networks per variant; a baseline is trained once.
-    on_epoch : callable, optional
-        Called with each row of the history; for baselines with the number of each fold.
 
     Returns
     -------
@@ -80,12 +76,7 @@ def train_variant(
         if same and finished.recipes == (name,) and data["content_sha256"] == checksum:
             return finished
     if name in BASELINES:
-
-        def on_fold(baseline: str, fold: int) -> None:
-            if on_epoch:
-                on_epoch({"recipe": baseline, "fold": fold})
-
-        return train_baseline(name, dataset, out, config, protocol, label_policy, on_fold)
+        return train_baseline(name, dataset, out, config, protocol, label_policy)
     run_settings = RunSettings(
         data=str(dataset.path),
         out=str(out),
@@ -94,7 +85,7 @@ def train_variant(
         device=device,
         **wanted,
     )
-    return train_run(run_settings, dataset, on_epoch)
+    return train_run(run_settings, dataset)
 
 
 def _finished(folder: Path) -> Run | None:
@@ -127,7 +118,7 @@ def merge(runs: Iterable[Run]) -> Run:
         raise LeadminError("no runs to put together; train at least one variant first")
     first = listed[0]
     for run in listed[1:]:
-        if run.config != first.config or not _same_records(first, run):
+        if run.config != first.config or not same_records(first, run):
             raise LeadminError(
                 f"{run.folder}: another configuration or other records than {first.folder}; train "
                 "both on the same ones"
@@ -146,14 +137,6 @@ def merge(runs: Iterable[Run]) -> Run:
         seeds={name: seeds for run in listed for name, seeds in run.seeds.items()},
         validation=together("validation"),
         test=together("test"),
-    )
-
-
-def _same_records(first: Run, second: Run) -> bool:
-    return all(
-        np.array_equal(getattr(getattr(first, part), name), getattr(getattr(second, part), name))
-        for part in ("validation", "test")
-        for name in ("record_id", "patient_id", "labels")
     )
 
 
@@ -277,34 +260,3 @@ def long_differences(table: pd.DataFrame, measures: Iterable[str] = MEASURES) ->
         for measure in measures
     ]
     return pd.concat(pieces, ignore_index=True)
-
-
-def reading(table: pd.DataFrame) -> str:
-    """Say in words what an ablation table shows, from its intervals alone.
-
-    Returns
-    -------
-    str
-        Markdown: which variants are clearly worse or better than the reference in macro AUROC and
-        in the AUROC of hypertrophy, and which the data cannot tell apart.
-    """
-    rows = table[table["auroc_difference"].notna()]
-    sentences = []
-    for measure, what in (("auroc", "macro AUROC"), ("auroc_HYP", "the AUROC of hypertrophy")):
-        low, high = rows[f"{measure}_difference_low"], rows[f"{measure}_difference_high"]
-        groups = {
-            "clearly lower": rows[high < 0],
-            "clearly higher": rows[low > 0],
-            "not to be told apart from it": rows[(low <= 0) & (high >= 0)],
-        }
-        parts = [
-            f"{verdict}: "
-            + ", ".join(
-                f"{row['description']} ({row[f'{measure}_difference']:+.3f})"
-                for row in group.to_dict("records")
-            )
-            for verdict, group in groups.items()
-            if len(group)
-        ]
-        sentences.append(f"**In {what}**, against `default`: " + "; ".join(parts) + ".")
-    return "\n\n".join(sentences)

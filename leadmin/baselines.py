@@ -24,7 +24,13 @@ from leadmin.metrics import auroc
 from leadmin.model import ResNet1d
 from leadmin.ptbxl import CLASSES
 from leadmin.study import Run, Split, splits, write_run
-from leadmin.training import RECIPES, fit_scaling, predict_logits, window_samples
+from leadmin.training import (
+    RECIPES,
+    check_classes,
+    fit_scaling,
+    predict_logits,
+    window_samples,
+)
 
 Array = NDArray[np.float64]
 
@@ -267,7 +273,7 @@ def train_baseline(
     features = waveform_features(signals, dataset.sampling_rate) if on_waveforms else None
     logits: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
     for split in divisions:
-        _check_classes(dataset, labels, split)
+        check_classes(dataset, split.train, label_policy, split.test_fold)
         x = features
         if x is None:
             x = random_network_features(signals, split.train, dataset.sampling_rate, 0)
@@ -288,13 +294,3 @@ def train_baseline(
         history=[],
         seconds=time.perf_counter() - started,
     )
-
-
-def _check_classes(dataset: EcgDataset, labels: NDArray[np.uint8], split: Split) -> None:
-    counts = labels[split.train].sum(axis=0)
-    absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
-    if absent:
-        raise LeadminError(
-            f"{dataset.path}: no training record has the class {', '.join(absent)} (test fold "
-            f"{split.test_fold}); use more records or fewer classes"
-        )

@@ -6,29 +6,22 @@ provenance page that is made from what the runs recorded about themselves. Jupyt
 that folder, and only a finished build replaces the previous one.
 """
 
-import dataclasses
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill
 import yaml
 
-from leadmin.ablation import ablation_table, load_variants
-from leadmin.atomic import write_json, write_text
+from leadmin.atomic import write_text
 from leadmin.errors import LeadminError
 from leadmin.leads import resolve
 from leadmin.study import Run, Study, load_runs
-
-EDITION = "sample"
-"""The study that every `make book` runs again, whose pages are never copied."""
 
 CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
 
@@ -90,16 +83,9 @@ def gather(study: Study, root: Path, target: Path) -> None:
         machine.append((page, notebook.metadata.get("papermill", {})))
         if page.startswith("runs/"):
             _title_run(notebook, runs[page.removeprefix("runs/")])
-        _tidy(notebook)
-        destination = target / f"{page}.ipynb"
-        destination.parent.mkdir(exist_ok=True)
-        nbformat.write(notebook, destination)
+        _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
-        notebook = nbformat.read(path, as_version=4)
-        _tidy(notebook)
-        destination = target / f"{page}.ipynb"
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, destination)
+        _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, runs), sort_keys=False))
     write_text(target / "runs_table.md", runs_table(runs))
@@ -122,12 +108,14 @@ def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
     first.source = re.sub(r"\A# .*", f"# {run.config}: {leads} on trial", first.source)
 
 
-def _tidy(notebook: nbformat.NotebookNode) -> None:
-    """Fold away what a reader seldom needs: the cells that hold parameters."""
+def _place(notebook: nbformat.NotebookNode, destination: Path) -> None:
+    """Write a page, with the cells folded away that a reader seldom needs: the parameters."""
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if {"parameters", "injected-parameters"} & set(tags) and "hide-input" not in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, destination)
 
 
 def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
@@ -237,110 +225,3 @@ def _machine(provenance: dict[str, Any]) -> str:
 def _table(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
     lines = [header, tuple("---" for _ in header), *rows]
     return ["| " + " | ".join(map(str, line)) + " |" for line in lines] + [""]
-
-
-def publish_study(study: Study, root: Path) -> Path:
-    """Copy what is worth keeping of a study to ``book/published/<study>``.
-
-    The executed analysis, tables, figures and, for each run, its summary, history and predictions,
-    so that everything can be computed again without training; no checkpoints. A folder published
-    before is replaced as a whole.
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
-    out = root / "outputs" / study.name
-    runs = load_runs(out / "runs", [resolve(name).name for name in study.configurations])
-    target = root / "book" / "published" / study.name
-    with _replaced(target) as scratch:
-        shutil.copytree(out / "tables", scratch / "tables")
-        if (out / "figures").is_dir():
-            shutil.copytree(out / "figures", scratch / "figures")
-        _copy_runs(runs, scratch / "runs")
-        if study.name != EDITION:
-            analysis = nbformat.read(out / "notebooks" / "04_analysis.ipynb", as_version=4)
-            first = analysis.cells[0]
-            first.source = re.sub(r"\A# .*", f"# How few leads? {study.title}", first.source)
-            (scratch / "notebooks").mkdir()
-            nbformat.write(_portable(analysis), scratch / "notebooks" / "04_analysis.ipynb")
-        write_json(scratch / "study.json", dataclasses.asdict(study))
-    return target
-
-
-def publish_ablation(folder: Path, root: Path) -> Path:
-    """Execute the chapter on the ablation and copy it with its runs to ``book/published``.
-
-    Parameters
-    ----------
-    folder : Path
-        What ``leadmin ablate`` wrote, with the folder ``runs``.
-    root : Path
-        The source tree.
-
-    Returns
-    -------
-    Path
-        ``book/published/ablation``.
-
-    Raises
-    ------
-    LeadminError
-        If there is no finished variant, or the notebook fails.
-    """
-    runs = load_variants(folder / "runs")
-    target = root / "book" / "published" / "ablation"
-    with _replaced(target) as scratch:
-        _copy_runs(runs, scratch / "runs")
-        executed = scratch / "notebooks" / "05_ablation.ipynb"
-        executed.parent.mkdir()
-        parameters = {"runs": str(folder.resolve() / "runs")}
-        parameters["figures_out"] = str(scratch.resolve() / "figures")
-        try:
-            papermill.execute_notebook(
-                str(root / "notebooks" / "05_ablation.ipynb"),
-                str(executed),
-                parameters,
-                cwd=str(root),
-                progress_bar=False,
-            )
-        except papermill.PapermillExecutionError as error:
-            raise LeadminError(f"{folder}: the chapter on the ablation fails: {error}") from error
-        notebook = _portable(nbformat.read(executed, as_version=4))
-        nbformat.write(notebook, executed)
-        write_text(scratch / "ablation.csv", ablation_table(runs).to_csv(index=False))
-    return target
-
-
-@contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of ``target`` if all goes well."""
-    scratch = target.with_name(f".{target.name}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-    shutil.rmtree(target, ignore_errors=True)
-    scratch.rename(target)
-
-
-def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
-    for name, run in runs.items():
-        (target / name).mkdir(parents=True)
-        for file in ("metrics.json", "predictions.npz", "history.csv"):
-            shutil.copyfile(run.folder / file, target / name / file)
-
-
-def _portable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Take the folders of this machine out of an executed notebook."""
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-    cells = notebook.cells
-    notebook.cells = [c for c in cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    return notebook

@@ -340,6 +340,25 @@ def _class_calibration(
     return result
 
 
+def before_and_after(table: pd.DataFrame, by: str = "config") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split a table of calibration into its halves before and after recalibration.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `calibration_table`: rows of one recipe, and of either one class or one configuration.
+    by : {"config", "class"}
+        What tells the rows apart; the index of both halves.
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        With their rows in the same order.
+    """
+    before, after = (table[table["recalibrated"] == state].set_index(by) for state in (False, True))
+    return before, after.loc[before.index]
+
+
 def net_benefit(
     labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike
 ) -> NDArray[np.float64]:

@@ -168,7 +168,7 @@ def publish(
     ] = None,
 ) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
-    from leadmin.book import publish_ablation, publish_study
+    from leadmin.publishing import publish_ablation, publish_study
     from leadmin.study import load_study
 
     root = source_tree()

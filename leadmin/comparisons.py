@@ -28,7 +28,9 @@ from leadmin.evidence import (
     combine,
     compare,
     interval_columns,
+    reduced_sets,
     relative_to_reference,
+    signed,
     smallest_resolvable_difference,
 )
 from leadmin.ptbxl import CLASSES
@@ -147,6 +149,7 @@ def negative_controls(
             continue
         difference = compare(evidence, first, second, recipe)
         low, high = difference.interval()
+        resolvable = smallest_resolvable_difference(difference)
         replicates = difference.replicates
         outside = max(np.sum(replicates <= -margin), np.sum(replicates >= margin))
         if -margin < low and high < margin:
@@ -166,14 +169,9 @@ def negative_controls(
                 "margin": margin,
                 "p": float((outside + 1) / (len(replicates) + 1)),
                 "verdict": verdict,
-                "smallest_resolvable": smallest_resolvable_difference(difference),
+                "smallest_resolvable": resolvable,
                 "statement": _control_sentence(
-                    first,
-                    second,
-                    verdict,
-                    (low, high),
-                    margin,
-                    smallest_resolvable_difference(difference),
+                    first, second, verdict, (low, high), margin, resolvable
                 ),
                 **_counts(evidence, evidence.get(first, recipe)),
             }
@@ -238,7 +236,7 @@ def _control_sentence(
     margin: float,
     resolvable: float,
 ) -> str:
-    interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}".replace("-", "\N{MINUS SIGN}")
+    interval = " to ".join(signed(bound) for bound in bounds)
     meaning = {
         "equivalent": "as they must, since the one set is computed from the other",
         "not equivalent": (
@@ -563,8 +561,8 @@ def hypertrophy_table(
     """
     trained_by_both = [
         scored.config
-        for scored in _others(evidence, first)
-        if len(scored.leads) < 12 and (scored.config, second) in evidence.scored
+        for scored in reduced_sets(evidence, first)
+        if (scored.config, second) in evidence.scored
     ]
 
     def reduced(recipe: str, name: str) -> Estimate:

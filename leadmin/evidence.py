@@ -689,8 +689,8 @@ def _single_leads(lead: str, others: Sequence[str], sign: int) -> Comparisons:
     return comparisons
 
 
-def _reduced(evidence: Evidence, recipe: str) -> list[Scored]:
-    """All configurations with fewer than 12 leads."""
+def reduced_sets(evidence: Evidence, recipe: str) -> list[Scored]:
+    """List the configurations with fewer than 12 leads that were trained under a recipe."""
     return [
         scored
         for (_, of_recipe), scored in evidence.scored.items()
@@ -700,7 +700,7 @@ def _reduced(evidence: Evidence, recipe: str) -> list[Scored]:
 
 def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
     """Mean of a metric over the configurations with fewer than 12 leads."""
-    reduced = _reduced(evidence, recipe)
+    reduced = reduced_sets(evidence, recipe)
     if not reduced:
         raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
     return combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
@@ -832,7 +832,7 @@ def _asked(evidence: Evidence, question: Question, recipe: str) -> dict[str, Any
         "original": question.original,
         "asked": True,
     }
-    n_reduced = len(_reduced(evidence, recipe))
+    n_reduced = len(reduced_sets(evidence, recipe))
     try:
         comparisons = question.comparisons(evidence, recipe)
     except LeadminError:
@@ -906,7 +906,24 @@ def shown(value: float, shown_as: str) -> str:
         return "\N{EN DASH}"
     if shown_as == "share":
         return f"{100 * value:.1f}%"
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}") if value else "0"
+    return signed(value) if value else "0"
+
+
+def number(value: float, digits: int = 3, sign: str = "") -> str:
+    """Write a number with a real minus; a dash where there is none."""
+    if not np.isfinite(value):
+        return "\N{EN DASH}"
+    return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float) -> str:
+    """Write a difference as `number` does, with its sign."""
+    return number(value, sign="+")
+
+
+def p_value(p: float) -> str:
+    """Write a p value with three decimals; a dash where there is none."""
+    return "< 0.001" if p < 0.001 else number(p)
 
 
 # --- shared pieces ------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from leadmin.atomic import atomic_path
+from leadmin.calibration import before_and_after
 from leadmin.comparisons import lrs_ranks
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, canonical_lead, resolve
@@ -346,6 +347,19 @@ def _beside(axis: Axes, row: float | None, points: float, text: str, **style: An
             | style
         ),
     )
+
+
+def _rows_down(axis: Axes, names: Collection[str]) -> None:
+    """Name the rows of a figure that is read line by line, the first one on top."""
+    axis.set_yticks(range(len(names)), list(names))
+    axis.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _read_across(axis: Axes) -> None:
+    """Draw the grid of a figure whose rows are read along the x axis."""
+    axis.grid(axis="y", visible=False)
+    axis.grid(axis="x", visible=True)
+    axis.tick_params(axis="y", length=0)
 
 
 def _checked_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
@@ -1899,11 +1913,8 @@ def plot_differences(
         if resolvable:
             _beside(axis, position, 196, f"{rows['smallest_resolvable'].iloc[position]:.3f}",
                     ha="right")  # fmt: skip
-    axis.set_yticks(range(len(rows)), rows["config"])
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.grid(axis="y", visible=False)
-    axis.grid(axis="x", visible=True)
-    axis.tick_params(axis="y", length=0)
+    _rows_down(axis, rows["config"])
+    _read_across(axis)
     axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(f"macro AUROC minus that of {reference}")
     if resolvable:
@@ -1988,13 +1999,10 @@ def plot_recipe_comparison(
             )
         if metric.split("_")[0] in ("brier", "ece"):
             axis.invert_xaxis()
-        axis.grid(axis="y", visible=False)
-        axis.grid(axis="x", visible=True)
-        axis.tick_params(axis="y", length=0)
+        _read_across(axis)
         axis.xaxis.set_major_locator(MaxNLocator(3))
         axis.set_title(_metric_name(metric))
-    panels[0].set_yticks(range(len(configs)), configs)
-    panels[0].set_ylim(len(configs) - 0.4, -0.6)
+    _rows_down(panels[0], configs)
     label = "difference (95% interval)"
     if {"first_recipe", "second_recipe"} <= set(comparison.columns):
         label = (
@@ -2162,9 +2170,7 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
     )
     for axis in (left, right):
-        axis.grid(axis="y", visible=False)
-        axis.grid(axis="x", visible=True)
-        axis.tick_params(axis="y", length=0)
+        _read_across(axis)
     left.set_ylim(len(values) - 0.4, -0.6)
     return figure
 
@@ -2295,13 +2301,10 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
             if 0 < share < 0.005:
                 written = "< 1%"
             text.text(column + 0.5, place, written, ha="center", va="center", fontsize=8.5)
-    axis.set_yticks(range(len(ranks)), ranks["config"])
-    axis.set_ylim(len(ranks) - 0.4, -0.6)
+    _rows_down(axis, ranks["config"])
     axis.set_xlim(0.5, len(ranks) + 0.5)
     axis.set_xticks(range(1, len(ranks) + 1))
-    axis.grid(axis="y", visible=False)
-    axis.grid(axis="x", visible=True)
-    axis.tick_params(axis="y", length=0)
+    _read_across(axis)
     axis.set_xlabel("rank by macro AUROC (1 is best), 95% interval")
     text.set_xlim(0, len(shares))
     text.set_axis_off()
@@ -2344,15 +2347,13 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     _one_recipe(calibration, what)
     rows = calibration[calibration["class"] == "macro"]
     _require(rows, (), f"{what}: rows of the class 'macro'")
-    before, after = (
-        rows[rows["recalibrated"] == state].set_index("config") for state in (False, True)
-    )
+    before, after = before_and_after(rows)
     configs = list(before.index)
     places = np.arange(len(configs))
     figure = _figure(0.29 * len(configs) + 1.3)
     axes = figure.subplots(1, len(panels), sharey=True)
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
-        old, new = before[name].to_numpy(), after.loc[configs, name].to_numpy()
+        old, new = before[name].to_numpy(), after[name].to_numpy()
         axis.hlines(places, old, new, color=FAINT, linewidth=2.2)
         axis.plot(old, places, "o", color=OKABE_ITO["blue"], markersize=6, markerfacecolor="white",
                   markeredgewidth=1.4, label="as trained")  # fmt: skip
@@ -2362,12 +2363,9 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
         if name == "smooth_ece":
             axis.set_xlim(0, 1.07 * max(old.max(), new.max()))
         axis.xaxis.set_major_locator(MaxNLocator(4))
-        axis.grid(axis="y", visible=False)
-        axis.grid(axis="x", visible=True)
-        axis.tick_params(axis="y", length=0)
+        _read_across(axis)
         axis.set_title(title)
-    axes[0].set_yticks(places, configs)
-    axes[0].set_ylim(len(configs) - 0.4, -0.6)
+    _rows_down(axes[0], configs)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
@@ -2503,12 +2501,9 @@ def plot_subgroups(
             rows["grouping"], rows["subgroup"], rows["grouping"].duplicated(), strict=True
         )
     ]
-    axis.set_yticks(range(len(rows)), names)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
+    _rows_down(axis, names)
     if not rows[bounds].notna().any(axis=None):
         axis.set_xlim(-0.1, 0.1)
-    axis.grid(axis="y", visible=False)
-    axis.grid(axis="x", visible=True)
-    axis.tick_params(axis="y", length=0)
+    _read_across(axis)
     axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
     return figure

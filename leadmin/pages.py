@@ -11,9 +11,10 @@ from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 
 from leadmin import metrics
+from leadmin.calibration import before_and_after
 from leadmin.comparisons import lrs_ranks
 from leadmin.errors import LeadminError
-from leadmin.evidence import VERDICTS, shown
+from leadmin.evidence import VERDICTS, p_value, shown, signed
 
 
 def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
@@ -100,13 +101,6 @@ def _styled(table: pd.DataFrame, kind: str) -> Styler:
 def rendered(markdown: str) -> HTML:
     """Turn Markdown into HTML, which can be glued on any page; Markdown only on its own."""
     return HTML(MarkdownIt().render(markdown))
-
-
-def p_value(p: float) -> str:
-    """Write a p value with three decimals; a dash where there is none."""
-    if not np.isfinite(p):
-        return "\N{EN DASH}"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "12-lead") -> str:
@@ -196,7 +190,7 @@ def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     """
     primary = non_inferiority[non_inferiority["primary"]]
     table = pd.DataFrame({"configuration": primary["config"].to_list()})
-    table["lower bound"] = [_signed(low) for low in primary["low"]]
+    table["lower bound"] = [signed(low) for low in primary["low"]]
     for margin, rows in non_inferiority.groupby("margin"):
         name = f"at {margin:g}, p (Holm)" + (", primary" if rows["primary"].all() else "")
         ordered = rows.set_index("config").loc[primary["config"]].to_dict("records")
@@ -225,10 +219,7 @@ def recalibration_table(calibration: pd.DataFrame, by: str = "config") -> Styler
         "ece": "ECE",
         "smooth_ece": "smooth ECE",
     }
-    before, after = (
-        calibration[calibration["recalibrated"] == state].set_index(by) for state in (False, True)
-    )
-    after = after.loc[before.index]
+    before, after = before_and_after(calibration, by)
     table = pd.DataFrame({"configuration" if by == "config" else by: before.index})
     for name, heading in headings.items():
         digits = 2 if name in ("slope", "offset") else 3
@@ -365,7 +356,7 @@ def class_reading(per_class: pd.DataFrame, reference: str = "12-lead") -> str:
     lowest = per_class.sort_values("auroc", kind="stable").iloc[0]
     return _sentence(
         f"On the mean over the smaller sets {mean.idxmin()} changes most for the worse "
-        f"({_signed(mean.min())}) and {mean.idxmax()} least ({_signed(mean.max())}); the lowest "
+        f"({signed(mean.min())}) and {mean.idxmax()} least ({signed(mean.max())}); the lowest "
         f"AUROC of all is {lowest['class']} under `{lowest['config']}`, "
         f"{value_with_interval(lowest.to_dict(), 'auroc')}"
     )
@@ -379,10 +370,7 @@ def recalibration_reading(calibration: pd.DataFrame) -> str:
     calibration : DataFrame
         `leadmin.calibration.calibration_table` of one recipe.
     """
-    rows = calibration[calibration["class"] == "macro"]
-    before, after = (
-        rows[rows["recalibrated"] == state].set_index("config") for state in (False, True)
-    )
+    before, after = before_and_after(calibration[calibration["class"] == "macro"])
     config = before.index[0]
     lower = int((after["smooth_ece"] < before["smooth_ece"]).sum())
     brier = int((after["brier"] < before["brier"]).sum())
@@ -449,16 +437,48 @@ def across_reading(across: pd.DataFrame) -> str:
     """
     first, second = across[["first_recipe", "second_recipe"]].iloc[0]
     fewer = across[across["n_leads"] < 12]
-    above = fewer[fewer["difference_low"] > 0]["config"]
-    below = fewer[fewer["difference_high"] < 0]["config"]
-    unclear = fewer[(fewer["difference_low"] <= 0) & (fewer["difference_high"] >= 0)]["config"]
+    below, above, level = _told_apart(fewer, "difference")
     parts = [
-        f"{what}: {', '.join(names)}"
-        for what, names in (("clearly above", above), ("level", unclear), ("clearly below", below))
-        if len(names)
+        f"{what}: {', '.join(rows['config'])}"
+        for what, rows in (("clearly above", above), ("level", level), ("clearly below", below))
+        if len(rows)
     ]
     text = f"Under `{first}` against twelve leads under `{second}` "
     return _sentence(f"{text}({across['reference'].iloc[0]:.3f}), {'; '.join(parts) or 'no set'}")
+
+
+def ablation_reading(table: pd.DataFrame) -> str:
+    """Say which variants are clearly worse or better than the reference, from intervals alone.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `leadmin.ablation.ablation_table`.
+
+    Returns
+    -------
+    str
+        Markdown, a paragraph for macro AUROC and one for the AUROC of hypertrophy.
+    """
+    compared = table[table["auroc_difference"].notna()]
+    sentences = []
+    for measure, what in (("auroc", "macro AUROC"), ("auroc_HYP", "the AUROC of hypertrophy")):
+        column = f"{measure}_difference"
+        lower, higher, level = _told_apart(compared, column)
+        parts = [
+            f"{verdict}: "
+            + ", ".join(
+                f"{row['description']} ({row[column]:+.3f})" for row in rows.to_dict("records")
+            )
+            for verdict, rows in (
+                ("clearly lower", lower),
+                ("clearly higher", higher),
+                ("not to be told apart from it", level),
+            )
+            if len(rows)
+        ]
+        sentences.append(f"**In {what}**, against `default`: " + "; ".join(parts) + ".")
+    return "\n\n".join(sentences)
 
 
 def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
@@ -547,7 +567,7 @@ def subgroup_reading(subgroups: pd.DataFrame, config: str = "3-lead-I-II-V2") ->
     enough = rows[rows["enough"] & rows["difference"].notna()]
     text = f"{len(enough)} of {len(rows)} subgroups hold enough records of every class for a value"
     if len(enough):
-        ends = list(dict.fromkeys(map(_signed, enough["difference"].agg(["min", "max"]))))
+        ends = list(dict.fromkeys(signed(end) for end in enough["difference"].agg(["min", "max"])))
         text += f"; there `{config}` differs from twelve leads by {' to '.join(ends)}"
         tested = int(enough["interaction_p_holm"].notna().sum())
         clear = int((enough["interaction_p_holm"] < 0.05).sum())
@@ -615,12 +635,16 @@ def fold_reading(folds: pd.DataFrame) -> str:
     )
 
 
+def _told_apart(
+    table: pd.DataFrame, column: str
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Rows whose interval lies below zero, above it, and those that it cannot tell."""
+    below, above = table[f"{column}_high"] < 0, table[f"{column}_low"] > 0
+    return table[below], table[above], table[~below & ~above]
+
+
 def _macro(row: pd.Series) -> str:
     return value_with_interval(row.to_dict(), "auroc")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _span(values: pd.Series) -> str:

@@ -23,7 +23,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pandas as pd
 import yaml
 
@@ -31,7 +30,7 @@ from leadmin import pages, ptbxl, tables
 from leadmin.atomic import write_text
 from leadmin.comparisons import MARGINS
 from leadmin.errors import LeadminError
-from leadmin.evidence import LEVEL, MARGIN, REFERENCE, VERDICTS, shown
+from leadmin.evidence import LEVEL, MARGIN, REFERENCE, VERDICTS, number, shown, signed
 from leadmin.tables import latex_escape
 
 DOCUMENTS = ("main", "supplement")
@@ -349,7 +348,7 @@ def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
     root : Path
         The source tree: ``paper/*.tex``, ``book/references.bib`` and ``CITATION.cff``.
     target : Path
-        Folder for the PDFs; made if it is missing. What is typeset lies in ``work`` below it,
+        Folder for the PDFs; made if it is missing. What is typeset lies in ``tex`` below it,
         which is kept when the build fails.
 
     Returns
@@ -367,7 +366,7 @@ def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
     study = read_published(results)
     numbers = paper_numbers(study)
     _put_citation(numbers, root / "CITATION.cff")
-    work = target / "work"
+    work = target / "tex"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     write_text(work / "numbers.tex", numbers.latex())
@@ -452,13 +451,7 @@ def _read_json(path: Path) -> Any:
 
 def _read_checked(path: Path, kind: str) -> dict[str, Any]:
     document = _read_json(path)
-    validator = jsonschema.Draft202012Validator({**tables.schema(), "$ref": f"#/$defs/{kind}"})
-    problem = jsonschema.exceptions.best_match(validator.iter_errors(document))
-    if problem is not None:
-        raise LeadminError(
-            f"{path}: does not fit results_schema.json at {problem.json_path}: "
-            f"{problem.message[:300]}"
-        )
+    tables.check_document(document, kind, f"{path}:")
     return dict(document)
 
 
@@ -633,9 +626,9 @@ def _put_findings(numbers: Numbers, study: PublishedStudy, role: str, recipe: st
             numbers.values[f"{key}.effect"] = value
             numbers.values[f"{key}.interval"] = f"{low} to {high}"
     overall = {row["finding"]: row for row in rows}
-    for number, row in overall.items():
-        numbers.put(f"{role}.finding{number}.verdict", row["finding_verdict"])
-        numbers.put(f"{role}.finding{number}.name", row["finding_name"])
+    for finding, row in overall.items():
+        numbers.put(f"{role}.finding{finding}.verdict", row["finding_verdict"])
+        numbers.put(f"{role}.finding{finding}.name", row["finding_name"])
     by_verdict = {
         verdict: [n for n, row in sorted(overall.items()) if row["finding_verdict"] == verdict]
         for verdict in VERDICTS
@@ -673,8 +666,8 @@ def _put_checks(numbers: Numbers, study: PublishedStudy, role: str, recipe: str)
     controls = study.rows("negative_controls", recipe)
     numbers.flags[f"{role}.controls"] = bool(controls)
     sentences = [
-        f"{row['first']} minus {row['second']}: {_signed(row['difference'])} "
-        f"({_signed(row['low'])} to {_signed(row['high'])}), {row['verdict']}"
+        f"{row['first']} minus {row['second']}: {signed(row['difference'])} "
+        f"({signed(row['low'])} to {signed(row['high'])}), {row['verdict']}"
         for row in controls
         if row["difference"] is not None
     ]
@@ -707,9 +700,9 @@ def _put_comparison(numbers: Numbers, study: PublishedStudy) -> None:
     hypertrophy = study.rows("hypertrophy")
     numbers.flags["hypertrophy"] = bool(hypertrophy)
     told = [
-        f"{row['effect_name']}: {_plain(row['first'])} with {row['first_recipe']} against "
-        f"{_plain(row['second'])} with {row['second_recipe']} (difference "
-        f"{_signed(row['difference'])}, {_signed(row['low'])} to {_signed(row['high'])})"
+        f"{row['effect_name']}: {number(row['first'])} with {row['first_recipe']} against "
+        f"{number(row['second'])} with {row['second_recipe']} (difference "
+        f"{signed(row['difference'])}, {signed(row['low'])} to {signed(row['high'])})"
         for row in hypertrophy
         if None not in (row["first"], row["second"], row["difference"], row["low"], row["high"])
     ]
@@ -741,16 +734,8 @@ def _writer(name: str) -> Callable[[float], str]:
     if name.startswith(_PER_CENT):
         return lambda value: rf"{100 * value:.1f}\%"
     if name.startswith(_SIGNED):
-        return lambda value: latex_escape(_signed(value))
-    return lambda value: latex_escape(_plain(value))
-
-
-def _plain(value: float) -> str:
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+        return lambda value: latex_escape(signed(value))
+    return lambda value: latex_escape(number(value))
 
 
 def _p(value: float) -> str:
@@ -832,11 +817,11 @@ def _typeset(work: Path, document: str, day: date, numbers: Numbers) -> None:
         path = work / f"{document}.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
-    for number in range(_MAX_PASSES):
+    for passes in range(_MAX_PASSES):
         done = run(latex)
         if done.returncode:
             raise LeadminError(_latex_problem(work, document, log() or done.stdout, numbers))
-        if number == 0 and r"\bibdata" in (work / f"{document}.aux").read_text(encoding="utf-8"):
+        if passes == 0 and r"\bibdata" in (work / f"{document}.aux").read_text(encoding="utf-8"):
             cited = run(["bibtex", document])
             complaints = re.findall(r"^(?:Warning--|I couldn't|I found no).*", cited.stdout, re.M)
             if cited.returncode or complaints:
@@ -844,7 +829,7 @@ def _typeset(work: Path, document: str, day: date, numbers: Numbers) -> None:
                     f"{work / document}.tex: bibtex: {'; '.join(complaints) or cited.stdout[-500:]}"
                 )
             continue
-        if number and not re.search(r"Rerun to get|Label\(s\) may have changed", log()):
+        if passes and not re.search(r"Rerun to get|Label\(s\) may have changed", log()):
             break
     dangling = re.findall(r"(?:Reference|Citation) `[^']*'[^\n]*undefined", log())
     if dangling:

@@ -724,17 +724,21 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
     runs.sort(key=lambda run: order.index(run.config) if run.config in order else len(order))
     first = runs[0]
     for run in runs[1:]:
-        same = all(
-            np.array_equal(getattr(getattr(run, split), name), getattr(getattr(first, split), name))
-            for split in ("validation", "test")
-            for name in ("record_id", "patient_id", "labels")
-        )
-        if not same or run.recipes[0] != first.recipes[0]:
+        if not same_records(first, run) or run.recipes[0] != first.recipes[0]:
             raise LeadminError(
                 f"{run.folder}: made from other records, labels or recipes than {first.folder}; "
                 "run one of them again so that the comparison is paired"
             )
     return {run.config: run for run in runs}
+
+
+def same_records(first: Run, second: Run) -> bool:
+    """Tell whether two runs were validated and tested on the same records and labels."""
+    return all(
+        np.array_equal(getattr(getattr(first, part), name), getattr(getattr(second, part), name))
+        for part in ("validation", "test")
+        for name in ("record_id", "patient_id", "labels")
+    )
 
 
 def describe_data(dataset: EcgDataset) -> dict[str, Any]:

@@ -180,8 +180,8 @@ def write_publication_outputs(
     made = dict(study_tables(evidence) if tables is None else tables)
     results = results_document(evidence, study, made)
     summary = summary_document(evidence, study, made)
-    _validate(results, "results")
-    _validate(summary, "summary")
+    check_document(results, "results", "The results document")
+    check_document(summary, "summary", "The summary document")
     texts = {
         "table_main.tex": main_latex(evidence, study, made["main"]),
         "table_perclass.tex": per_class_latex(evidence, study, made["per_class"]),
@@ -328,7 +328,7 @@ def findings_latex(evidence: Evidence, study: StudyDescription, findings: pd.Dat
                 latex_escape(row["question"]),
                 latex_escape(_effect(row)),
                 latex_escape(row["threshold"]),
-                latex_escape(_p(row["p_holm"])),
+                latex_escape(ev.p_value(row["p_holm"])),
                 latex_escape(row["verdict"]),
             ]
             lines.append(" & ".join(cells) + r" \\")
@@ -359,7 +359,7 @@ def results_markdown(
                 "Question": rows["question"],
                 "Effect": [_effect(row) for row in rows.to_dict("records")],
                 "Claim needs": rows["threshold"],
-                "p (Holm)": [_p(value) for value in rows["p_holm"]],
+                "p (Holm)": [ev.p_value(value) for value in rows["p_holm"]],
                 "Verdict": rows["verdict"],
                 "Original": rows["original"],
             }
@@ -378,14 +378,14 @@ def results_markdown(
                 "Configuration": rows["config"],
                 "Leads": rows["n_leads"],
                 "AUROC": _with_interval(rows, "auroc"),
-                "Seed SD": [_plain(value, 4) for value in rows["auroc_seed_sd"]],
+                "Seed SD": [ev.number(value, 4) for value in rows["auroc_seed_sd"]],
                 "Minus 12 leads": _with_interval(
                     rows.mask(rows["config"] == ev.REFERENCE), "difference", sign=True
                 ),
-                "p (Holm)": [_p(value) for value in rows["difference_p_holm"]],
+                "p (Holm)": [ev.p_value(value) for value in rows["difference_p_holm"]],
                 "F1": _with_interval(rows, "f1"),
                 "Brier": _with_interval(rows, "brier"),
-                "ECE": [_plain(value) for value in rows["ece"]],
+                "ECE": [ev.number(value) for value in rows["ece"]],
                 "LRS": _with_interval(rows, "lrs"),
                 "Retention": [_per_cent(value) for value in rows["retention"]],
                 "Kept above chance": [_per_cent(value) for value in rows["retention_above_chance"]],
@@ -407,10 +407,10 @@ def results_markdown(
         shown = pd.DataFrame(
             {
                 "Configuration": rows["config"],
-                f"`{first}`": [_plain(value) for value in rows["first"]],
-                f"`{second}`": [_plain(value) for value in rows["second"]],
+                f"`{first}`": [ev.number(value) for value in rows["first"]],
+                f"`{second}`": [ev.number(value) for value in rows["second"]],
                 "Difference": _with_interval(rows, "difference", sign=True),
-                "p (Holm)": [_p(value) for value in rows["p_holm"]],
+                "p (Holm)": [ev.p_value(value) for value in rows["p_holm"]],
             }
         )
         parts += [f"## Macro AUROC, `{first}` minus `{second}`", _markdown(shown)]
@@ -443,8 +443,7 @@ def _markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[s
         shown = {
             "Configuration": primary["config"].tolist(),
             "Difference": [
-                f"{_plain(r['difference'], sign=True)} ({_plain(r['low'], sign=True)} to "
-                f"{_plain(r['high'], sign=True)})"
+                f"{ev.signed(r['difference'])} ({ev.signed(r['low'])} to {ev.signed(r['high'])})"
                 for r in primary.to_dict("records")
             ],
         }
@@ -453,7 +452,7 @@ def _markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[s
         shown["Holds after Holm"] = [
             "yes" if holds else "no" for holds in primary["holds_corrected"]
         ]
-        shown["Smallest resolvable"] = [_plain(v) for v in primary["smallest_resolvable"]]
+        shown["Smallest resolvable"] = [ev.number(v) for v in primary["smallest_resolvable"]]
         parts += [f"### Recipe `{recipe}`", _markdown(pd.DataFrame(shown))]
     if parts:
         parts.append(
@@ -471,14 +470,13 @@ def _markdown_hypertrophy(table: pd.DataFrame) -> list[str]:
     shown = pd.DataFrame(
         {
             "": table["effect_name"],
-            f"`{first}`": [_plain(value) for value in table["first"]],
-            f"`{second}`": [_plain(value) for value in table["second"]],
+            f"`{first}`": [ev.number(value) for value in table["first"]],
+            f"`{second}`": [ev.number(value) for value in table["second"]],
             "Difference": [
-                f"{_plain(r['difference'], sign=True)} ({_plain(r['low'], sign=True)} to "
-                f"{_plain(r['high'], sign=True)})"
+                f"{ev.signed(r['difference'])} ({ev.signed(r['low'])} to {ev.signed(r['high'])})"
                 for r in table.to_dict("records")
             ],
-            "p (Holm)": [_p(value) for value in table["p_holm"]],
+            "p (Holm)": [ev.p_value(value) for value in table["p_holm"]],
         }
     )
     meaning = (
@@ -510,7 +508,7 @@ def _markdown_calibration(evidence: Evidence, table: pd.DataFrame) -> list[str]:
             ("smooth_ece", "Smooth ECE"),
         ):
             shown[heading] = [
-                _plain(a) if name == "discrimination" else f"{_plain(a)} → {_plain(b)}"
+                ev.number(a) if name == "discrimination" else f"{ev.number(a)} → {ev.number(b)}"
                 for a, b in zip(before[name], after[name], strict=True)
             ]
         parts += [f"### Recipe `{recipe}`", _markdown(pd.DataFrame(shown))]
@@ -537,7 +535,9 @@ def _markdown_subgroups(evidence: Evidence, table: pd.DataFrame) -> list[str]:
                 "Fewest positives": rows["fewest_positives"],
                 "AUROC": _with_interval(rows, "auroc"),
                 "Minus 12 leads": _with_interval(rows, "difference", sign=True),
-                "Interaction, p (Holm)": [_p(value) for value in rows["interaction_p_holm"]],
+                "Interaction, p (Holm)": [
+                    ev.p_value(value) for value in rows["interaction_p_holm"]
+                ],
             }
         )
         parts += [f"### Recipe `{recipe}`", _markdown(shown)]
@@ -599,13 +599,28 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _validate(document: Mapping[str, Any], kind: str) -> None:
-    whole = schema()
-    validator = jsonschema.Draft202012Validator({**whole, "$ref": f"#/$defs/{kind}"})
+def check_document(document: Any, kind: str, where: str) -> None:
+    """Hold a document against ``results_schema.json``.
+
+    Parameters
+    ----------
+    document : object
+        As JSON has it.
+    kind : {"results", "summary"}
+        Which of the two documents it should be.
+    where : str
+        What the message calls it, such as its path.
+
+    Raises
+    ------
+    LeadminError
+        Naming the place in the document and what is wrong there.
+    """
+    validator = jsonschema.Draft202012Validator({**schema(), "$ref": f"#/$defs/{kind}"})
     problem = jsonschema.exceptions.best_match(validator.iter_errors(document))
     if problem is not None:
         raise LeadminError(
-            f"The {kind} document does not fit results_schema.json at {problem.json_path}: "
+            f"{where} does not fit results_schema.json at {problem.json_path}: "
             f"{problem.message[:300]}"
         )
 
@@ -678,13 +693,6 @@ def _interval(low: float, high: float, digits: int = 3) -> str:
     return f"{low:.{digits}f}--{high:.{digits}f}"
 
 
-def _plain(value: float, digits: int = 3, sign: bool = False) -> str:
-    if not math.isfinite(value):
-        return "\N{EN DASH}"
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
 def _per_cent(value: float) -> str:
     return f"{100 * value:.1f}%" if math.isfinite(value) else "\N{EN DASH}"
 
@@ -695,17 +703,10 @@ def _effect(row: Mapping[Any, Any]) -> str:
     return f"{value} ({low} to {high})" if math.isfinite(row["effect"]) else value
 
 
-def _p(value: float) -> str:
-    if not math.isfinite(value):
-        return "\N{EN DASH}"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def _with_interval(rows: pd.DataFrame, name: str, sign: bool = False) -> list[str]:
+    write = ev.signed if sign else ev.number
     return [
-        f"{_plain(value, sign=sign)} ({_plain(low, sign=sign)} to {_plain(high, sign=sign)})"
-        if math.isfinite(low)
-        else _plain(value, sign=sign)
+        f"{write(value)} ({write(low)} to {write(high)})" if math.isfinite(low) else write(value)
         for value, low, high in zip(
             rows[name], rows[f"{name}_low"], rows[f"{name}_high"], strict=True
         )

@@ -435,6 +435,36 @@ def _learning_rate(recipe: Recipe, step: int, n_steps: int, steps_per_epoch: int
     return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))
 
 
+def check_classes(
+    dataset: EcgDataset, train: NDArray[np.intp], label_policy: str, fold: int
+) -> None:
+    """Refuse training records among which a class never occurs.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        The prepared records.
+    train : ndarray of int
+        Indices of those to train on.
+    label_policy : str
+        Policy of their labels.
+    fold : int
+        Number of the test fold, for the message.
+
+    Raises
+    ------
+    LeadminError
+        Naming the classes.
+    """
+    counts = dataset.labels[label_policy][train].sum(0)
+    absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
+    if absent:
+        raise LeadminError(
+            f"{dataset.path}: no training record has the class {', '.join(absent)} "
+            f"(test fold {fold}, label policy {label_policy}); use more records or fewer classes"
+        )
+
+
 def fit(
     dataset: EcgDataset,
     configuration: Configuration,
@@ -500,16 +530,7 @@ def fit(
             f"{dataset.path}: {len(train)} training and {len(validation)} validation records; "
             "both need at least one: check the folds of the data"
         )
-    absent = [
-        name
-        for name, count in zip(CLASSES, dataset.labels[policy][train].sum(0), strict=True)
-        if not count
-    ]
-    if absent:
-        raise LeadminError(
-            f"{dataset.path}: no training record has the class {', '.join(absent)} "
-            f"(test fold {fold}, label policy {policy}); use more records or fewer classes"
-        )
+    check_classes(dataset, train, policy, fold)
     leads = np.array(lead_indices(configuration.leads))
     scaling = fit_scaling(recipe.scaling, dataset.signals[np.ix_(train, leads)])
     signals = torch.from_numpy(dataset.signals[np.ix_(train, leads)]).to(device)

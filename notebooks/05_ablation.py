@@ -32,10 +32,12 @@ from pathlib import Path
 from IPython.display import Markdown
 
 from leadmin import ablation, figures, pages
+from leadmin.atomic import write_text
 from leadmin.study import check_injected, located
 
 # %% tags=["parameters"]
 runs: str = "outputs/ablation/runs"  # folder with the finished variants of `leadmin ablate`
+tables_out: str = ""  # folder that the table is written to; empty: beside the runs
 figures_out: str = ""  # folder that the figure is written to; empty: beside the runs
 n_resamples: int = 2000  # bootstrap resamples
 
@@ -45,6 +47,7 @@ figures.use_style()
 folder = located(runs)
 finished = ablation.load_variants(folder)
 table = ablation.ablation_table(finished, n_resamples=n_resamples)
+write_text(Path(tables_out or folder.parent) / "ablation.csv", table.to_csv(index=False))
 first = next(iter(finished.values()))
 data, settings = first.metrics["provenance"]["data"], first.metrics["settings"]
 row = table.iloc[0]
@@ -85,7 +88,7 @@ figures.save_for_print(figure, Path(figures_out or folder.parent / "figures"), "
 figure
 
 # %% tags=["remove-input"]
-pages.rendered(ablation.reading(table))
+pages.rendered(pages.ablation_reading(table))
 
 # %% [markdown]
 # ## How it was done

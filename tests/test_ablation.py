@@ -6,9 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from leadmin.ablation import VARIANTS, ablation_table, load_variants, merge, train_variant
-from leadmin.book import publish_ablation, published_pages
+from leadmin.book import published_pages
 from leadmin.cli import app
 from leadmin.errors import LeadminError
+from leadmin.publishing import publish_ablation
 from leadmin.training import ABLATIONS, RECIPES
 
 NAMES = ("default", "default-mixup", "random-network")

@@ -279,7 +279,7 @@ def test_paper_is_typeset_from_any_study(root, results, tmp_path, study):
     made = paper.build_paper(results[study], root, tmp_path / "build")
     assert [path.name for path in made] == ["main.pdf", "supplement.pdf"]
     for document in paper.DOCUMENTS:
-        log = (tmp_path / "build" / "work" / f"{document}.log").read_text(errors="replace")
+        log = (tmp_path / "build" / "tex" / f"{document}.log").read_text(errors="replace")
         assert [message for points, message in paper.overfull(log) if points > 2] == []
     if not shutil.which("pdftotext"):
         pytest.skip("pdftotext is not installed; the PDFs were made, their text was not read")

@@ -430,6 +430,8 @@ def recipe_reading(comparison: pd.DataFrame) -> str:
 def across_reading(across: pd.DataFrame) -> str:
     """Name the lead sets that read better under one recipe than twelve leads under the other.
 
+    A set is clearly better or worse where the Holm-corrected p value is below 0.05.
+
     Parameters
     ----------
     across : DataFrame
@@ -437,7 +439,8 @@ def across_reading(across: pd.DataFrame) -> str:
     """
     first, second = across[["first_recipe", "second_recipe"]].iloc[0]
     fewer = across[across["n_leads"] < 12]
-    below, above, level = _told_apart(fewer, "difference")
+    clear, gain = fewer["p_holm"] < 0.05, fewer["difference"] > 0
+    above, below, level = fewer[clear & gain], fewer[clear & ~gain], fewer[~clear]
     parts = [
         f"{what}: {', '.join(rows['config'])}"
         for what, rows in (("clearly above", above), ("level", level), ("clearly below", below))
@@ -464,16 +467,16 @@ def ablation_reading(table: pd.DataFrame) -> str:
     sentences = []
     for measure, what in (("auroc", "macro AUROC"), ("auroc_HYP", "the AUROC of hypertrophy")):
         column = f"{measure}_difference"
-        lower, higher, level = _told_apart(compared, column)
+        lower, higher = compared[f"{column}_high"] < 0, compared[f"{column}_low"] > 0
         parts = [
             f"{verdict}: "
             + ", ".join(
                 f"{row['description']} ({row[column]:+.3f})" for row in rows.to_dict("records")
             )
             for verdict, rows in (
-                ("clearly lower", lower),
-                ("clearly higher", higher),
-                ("not to be told apart from it", level),
+                ("clearly lower", compared[lower]),
+                ("clearly higher", compared[higher]),
+                ("not to be told apart from it", compared[~lower & ~higher]),
             )
             if len(rows)
         ]
@@ -633,14 +636,6 @@ def fold_reading(folds: pd.DataFrame) -> str:
         f"{worse} of {len(folds)} sets are below twelve leads, {better} above, and "
         f"{len(folds) - worse - better} cannot be told apart from them"
     )
-
-
-def _told_apart(
-    table: pd.DataFrame, column: str
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Rows whose interval lies below zero, above it, and those that it cannot tell."""
-    below, above = table[f"{column}_high"] < 0, table[f"{column}_low"] > 0
-    return table[below], table[above], table[~below & ~above]
 
 
 def _macro(row: pd.Series) -> str:

@@ -221,3 +221,19 @@ def test_nothing_to_compare_is_said(main):
     assert "no smaller set" in pages.lrs_weights_reading(empty)
     assert "no smaller set" in pages.lrs_reading(alone)
     assert "All twelve leads" in pages.answer_reading(alone)
+
+
+def test_a_set_that_holms_correction_does_not_let_through_is_not_called_clear():
+    rows = {
+        "config": ["12-lead", "a", "b", "c", "d"],
+        "n_leads": [12, 3, 6, 2, 1],
+        "reference": 0.887,
+        "difference": [0.03, 0.02, 0.006, 0.001, -0.03],
+        "difference_low": [0.02, 0.01, 0.001, -0.004, -0.04],
+        "difference_high": [0.04, 0.03, 0.011, 0.006, -0.02],
+        "p_holm": [0.01, 0.01, 0.144, 0.786, 0.01],
+        "first_recipe": "default",
+        "second_recipe": "seed",
+    }
+    reading = pages.across_reading(pd.DataFrame(rows))
+    assert "clearly above: a; level: b, c; clearly below: d" in reading

@@ -2,6 +2,7 @@
 
     python benchmarks/training.py [--data FILE] [--records N] [--epochs 5] [--threads 2]
                                   [--config 12-lead] [--device cpu] [--rounds 3]
+                                  [--precision float32] [--compiled]
 
 Equal architecture, records, batches, crops and threads; an epoch is the training steps and one
 look at the validation records. Each side runs in a process of its own, in turn, so that peak memory
@@ -9,11 +10,14 @@ is its own and a machine that grows slower does so for all.
 
 * ours: `leadmin.training.fit` with everything on: scaling, random crops, noise, averaged weights,
   a saved state after each epoch.
-* loader: a PyTorch `Dataset` of float32 arrays in memory with scaling, crop and noise in numpy,
-  one record at a time, behind a `DataLoader`; without workers and with one per thread, the faster
-  counts.
-* bare: one scaled float32 tensor, an index, a crop, forward, backward, step; no noise, no averaged
-  weights, no state.
+* ours, folds at once: as many fits side by side as there are threads, one thread each, which is
+  what ``workers`` and the workflow do with folds, seeds and configurations. Seconds are wall time
+  for one epoch of one fit: what an epoch takes, divided by the number of fits.
+* loader: the same network as `torch.nn.Conv1d` writes it, a `Dataset` of float32 arrays in memory
+  with scaling, crop and noise in numpy, one record at a time, behind a `DataLoader`; without
+  workers and with one per thread, the faster counts.
+* bare: our network and one scaled float32 tensor, an index, a crop, forward, backward, step; no
+  noise, no averaged weights, no state.
 
 `--records N` repeats the records up to N, for timings only. The arithmetic limit is the time that
 the step's floating-point operations would take at the speed of a large matrix product.
@@ -21,6 +25,7 @@ the step's floating-point operations would take at the speed of a large matrix p
 
 import argparse
 import json
+import multiprocessing
 import resource
 import statistics
 import subprocess
@@ -32,6 +37,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
@@ -39,10 +45,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from leadmin.leads import lead_indices, resolve
 from leadmin.model import ResNet1d
 from leadmin.study import open_dataset, splits
-from leadmin.training import RECIPES, fit, fit_scaling, predict_logits
+from leadmin.training import PRECISIONS, RECIPES, fit, fit_scaling, predict_logits
 
 RECIPE = RECIPES["default"]
 CROP = 250
+SIDES = ("ours", "ours, folds at once", "bare", "loader", "loader, workers")
 
 
 class Records(Dataset):
@@ -64,6 +71,60 @@ class Records(Dataset):
         return torch.from_numpy(x), torch.from_numpy(self.labels[index])
 
 
+class PlainBlock(nn.Module):
+    """`leadmin.model.ResidualBlock` in the layers of the textbook."""
+
+    def __init__(self, n_in, n_out, stride, a, skip_probability):
+        super().__init__()
+        padding = a.kernel // 2
+        self.conv1 = nn.Conv1d(n_in, n_out, a.kernel, stride, padding, bias=False)
+        self.norm1 = nn.BatchNorm1d(n_out)
+        self.dropout = nn.Dropout1d(a.spatial_dropout)
+        self.conv2 = nn.Conv1d(n_out, n_out, a.kernel, 1, padding, bias=False)
+        self.norm2 = nn.BatchNorm1d(n_out)
+        self.skip_probability = skip_probability
+        pool = nn.AvgPool1d(stride, ceil_mode=True)
+        projection = nn.Conv1d(n_in, n_out, 1, bias=False)
+        self.shortcut = nn.Sequential(pool, projection, nn.BatchNorm1d(n_out))
+
+    def forward(self, x):  # noqa: D102
+        correction = functional.relu(self.norm1(self.conv1(x)))
+        correction = self.norm2(self.conv2(self.dropout(correction)))
+        if self.training:
+            keep = 1 - self.skip_probability
+            kept = torch.rand(len(x), 1, 1, device=x.device) < keep
+            correction = correction * kept / keep
+        return functional.relu(correction + self.shortcut(x))
+
+
+class PlainNetwork(nn.Sequential):
+    """`leadmin.model.ResNet1d` in the layers of the textbook; takes the same weights."""
+
+    def __init__(self, n_leads):
+        a = RECIPE.architecture
+        stem = nn.Conv1d(n_leads, a.stem_channels, a.stem_kernel, 2, a.stem_kernel // 2, bias=False)
+        widths, n = (a.stem_channels, *a.channels), len(a.channels)
+        blocks = [
+            PlainBlock(widths[i], widths[i + 1], a.strides[i], a, a.stochastic_depth * (i + 1) / n)
+            for i in range(n)
+        ]
+        super().__init__()
+        self.stem = nn.Sequential(stem, nn.BatchNorm1d(a.stem_channels), nn.ReLU(), nn.MaxPool1d(2))
+        self.blocks = nn.Sequential(*blocks)
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Dropout(a.dropout), nn.Linear(widths[-1], 5)
+        )
+
+
+def check_equal_architecture(n_leads):
+    """Refuse to compare networks that differ: same weights, same logits, or an error."""
+    ours, plain = ResNet1d(n_leads, 5, RECIPE.architecture).eval(), PlainNetwork(n_leads).eval()
+    plain.load_state_dict(ours.state_dict())
+    x = torch.randn(8, n_leads, CROP)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), plain(x), rtol=1e-3, atol=1e-4)
+
+
 def prepared(options):
     """Give the records, the configuration and the split of the benchmark."""
     dataset = open_dataset(options.data)
@@ -75,9 +136,8 @@ def prepared(options):
     return dataset, configuration, split
 
 
-def new_network(n_leads, device):
-    model = ResNet1d(n_leads, 5, RECIPE.architecture).to(device)
-    return model, torch.optim.AdamW(
+def new_optimizer(model):
+    return torch.optim.AdamW(
         model.parameters(), RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
     )
 
@@ -91,32 +151,57 @@ def step(model, optimizer, x, y, device):
     optimizer.step()
 
 
-def run_ours(dataset, configuration, split, epochs, device):
+def run_ours(options, seed=0):
+    """Train one fit and give the seconds of each epoch and of compiling."""
+    dataset, configuration, split = prepared(options)
     with tempfile.TemporaryDirectory() as folder:
         done = fit(
             dataset,
             configuration,
-            replace(RECIPE, epochs=epochs),
+            replace(RECIPE, epochs=options.epochs),
             split.train,
             split.validation,
-            device=device,
+            seed=seed,
+            device=torch.device(options.device),
             state_path=Path(folder) / "state.safetensors",
+            compiled=options.compiled,
+            precision=options.precision,
         )
-    return [entry["seconds"] for entry in done.history]
+    return [entry["seconds"] for entry in done.history], done.compile_seconds
 
 
-def run_others(dataset, configuration, split, epochs, device, workers):
+def one_of_several(options, seed):
+    torch.set_num_threads(1)
+    seconds, compile_seconds = run_ours(options, seed)
+    return seconds, compile_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def run_at_once(options):
+    """Train one fit per thread side by side; seconds are those of one epoch of one fit."""
+    n = options.threads
+    with multiprocessing.get_context("spawn").Pool(n) as pool:
+        done = pool.starmap(one_of_several, [(options, seed) for seed in range(n)], chunksize=1)
+    seconds = [statistics.mean(times) / n for times in zip(*(d[0] for d in done), strict=True)]
+    return seconds, max(d[1] for d in done), sum(d[2] for d in done)
+
+
+def run_others(options, workers):
     """Train with the loader if ``workers`` is a number, or else with the bare loop."""
+    dataset, configuration, split = prepared(options)
+    device = torch.device(options.device)
     leads = list(lead_indices(configuration.leads))
     signals = dataset.signals[:, leads]
     scaling = fit_scaling("factor", signals[split.train])
     validation = torch.from_numpy(signals[split.validation]).to(device)
     labels = dataset.labels["any"]
-    model, optimizer = new_network(len(leads), device)
     if workers is None:
+        model = ResNet1d(len(leads), 5, RECIPE.architecture).to(device)
         x_all = scaling(torch.from_numpy(signals[split.train])).to(device)
         y_all = torch.from_numpy(labels[split.train]).float().to(device)
+        n_records, n_leads, n_samples = x_all.shape
+        windows = x_all.transpose(1, 2).flatten().unfold(0, CROP * n_leads, n_leads)
     else:
+        model = PlainNetwork(len(leads)).to(device)
         records = Records(signals[split.train], labels[split.train], scaling.std[0])
         loader = DataLoader(
             records,
@@ -125,17 +210,17 @@ def run_others(dataset, configuration, split, epochs, device, workers):
             num_workers=workers,
             persistent_workers=workers > 0,
         )
+    optimizer = new_optimizer(model)
     times = []
-    for _ in range(epochs):
+    for _ in range(options.epochs):
         started = time.perf_counter()
         model.train()
         if workers is None:
-            for batch in torch.randperm(len(x_all)).split(RECIPE.batch_size):
-                index = batch.to(device)
-                starts = torch.randint(0, x_all.shape[-1] - CROP + 1, (len(batch),), device=device)
-                windows = x_all[index].unfold(-1, CROP, 1)
-                x = windows[torch.arange(len(batch), device=device), :, starts]
-                step(model, optimizer, x, y_all[index], device)
+            for batch in torch.randperm(n_records).tensor_split(-(-n_records // RECIPE.batch_size)):
+                starts = torch.randint(0, n_samples - CROP + 1, (len(batch),))
+                first = (batch * n_samples + starts).to(device)
+                x = windows[first].view(-1, CROP, n_leads).transpose(1, 2)
+                step(model, optimizer, x, y_all[batch.to(device)], device)
         else:
             for x, y in loader:
                 step(model, optimizer, x.to(device), y.to(device), device)
@@ -147,24 +232,25 @@ def run_others(dataset, configuration, split, epochs, device, workers):
 def child(options):
     """Run one side and print its times and its peak memory."""
     torch.set_num_threads(options.threads)
-    device = torch.device(options.device)
-    dataset, configuration, split = prepared(options)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    arguments = (dataset, configuration, split, options.epochs, device)
+    compile_seconds, peak = 0.0, None
     if options.side == "ours":
-        seconds = run_ours(*arguments)
+        seconds, compile_seconds = run_ours(options)
+    elif options.side == "ours, folds at once":
+        seconds, compile_seconds, peak = run_at_once(options)
     else:
-        workers = {"bare": None, "loader": 0, "loader-workers": options.threads}[options.side]
-        seconds = run_others(*arguments, workers)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(json.dumps({"seconds": seconds[1:], "peak_mb": peak / 1024, "before_mb": before / 1024}))
+        workers = {"bare": None, "loader": 0, "loader, workers": options.threads}[options.side]
+        seconds = run_others(options, workers)
+    if peak is None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    answer = {"seconds": seconds[1:], "peak_mb": peak / 1024, "compile_seconds": compile_seconds}
+    print(json.dumps(answer))
 
 
 def arithmetic_limit(n_leads, threads):
     """Operations of one step, and the speed of a large matrix product, in units of 1e9."""
     torch.set_num_threads(threads)
-    model, _ = new_network(n_leads, torch.device("cpu"))
+    model = ResNet1d(n_leads, 5, RECIPE.architecture)
     x, y = torch.randn(RECIPE.batch_size, n_leads, CROP), torch.zeros(RECIPE.batch_size, 5)
     with FlopCounterMode(display=False) as counter:
         functional.binary_cross_entropy_with_logits(model(x), y).backward()
@@ -188,7 +274,9 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--config", default="12-lead")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--side", choices=["ours", "bare", "loader", "loader-workers"])
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--side", choices=SIDES)
     options = parser.parse_args()
     if options.epochs < 2:
         parser.error("--epochs must be at least 2: the first one is a warm-up and not counted")
@@ -196,38 +284,44 @@ def main():
         child(options)
         return
     _, configuration, split = prepared(options)
+    check_equal_architecture(len(configuration.leads))
     n_steps = -(-len(split.train) // RECIPE.batch_size)
     print(
         f"{configuration.name}, {len(split.train):,} training and {len(split.validation):,} "
-        f"validation records, {n_steps} steps an epoch, {options.threads} threads, {options.device}"
+        f"validation records, {n_steps} steps an epoch, {options.threads} threads, "
+        f"{options.device}; ours in precision {options.precision}"
     )
     sides: dict[str, dict] = {}
     for _ in range(options.rounds):
-        for side in ("ours", "bare", "loader", "loader-workers"):
+        for side in SIDES:
             command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-            answer = subprocess.run(command, capture_output=True, text=True, check=True)
+            answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             result = json.loads(answer.stdout.splitlines()[-1])
-            kept = sides.setdefault(side, {"seconds": [], "peak_mb": 0.0})
+            kept = sides.setdefault(side, {"seconds": [], "peak_mb": 0.0, "compile_seconds": 0.0})
             kept["seconds"] += result["seconds"]
-            kept["peak_mb"] = max(kept["peak_mb"], result["peak_mb"])
+            for name in ("peak_mb", "compile_seconds"):
+                kept[name] = max(kept[name], result[name])
     medians = {side: statistics.median(kept["seconds"]) for side, kept in sides.items()}
     for side, kept in sides.items():
         low, high = min(kept["seconds"]), max(kept["seconds"])
+        apart = f"  compiling {kept['compile_seconds']:.0f} s" if kept["compile_seconds"] else ""
         print(
-            f"{side:15} {medians[side]:7.3f} s an epoch [{low:.3f}, {high:.3f}]  peak "
-            f"{kept['peak_mb']:6.0f} MB"
+            f"{side:20} {medians[side]:7.3f} s an epoch [{low:.3f}, {high:.3f}]  peak "
+            f"{kept['peak_mb']:6.0f} MB{apart}"
         )
-    loader = min(medians["loader"], medians["loader-workers"])
-    print(f"loader / ours   {loader / medians['ours']:.2f}")
-    print(f"ours / bare     {medians['ours'] / medians['bare']:.2f}")
+    loader = min(medians["loader"], medians["loader, workers"])
+    print(f"loader / ours, folds at once  {loader / medians['ours, folds at once']:.2f}")
+    print(f"loader / ours                 {loader / medians['ours']:.2f}")
+    print(f"ours / bare                   {medians['ours'] / medians['bare']:.2f}")
     if options.device == "cpu":
         work, speed = arithmetic_limit(len(configuration.leads), options.threads)
-        per_step = medians["ours"] / n_steps
-        print(
-            f"arithmetic: {work:.2f} GFLOP a step at {speed:.0f} GFLOP/s would take "
-            f"{1000 * work / speed:.1f} ms; ours takes {1000 * per_step:.1f} ms with its share of "
-            f"validation: {100 * work / speed / per_step:.0f}% of the limit"
-        )
+        for side in ("ours", "ours, folds at once"):
+            per_step = medians[side] / n_steps
+            print(
+                f"arithmetic: {work:.2f} GFLOP a step at {speed:.0f} GFLOP/s would take "
+                f"{1000 * work / speed:.1f} ms; {side}: {1000 * per_step:.1f} ms with its share "
+                f"of validation, {100 * work / speed / per_step:.0f}% of the limit"
+            )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ def train_variant(
     seeds: int = 1,
     epochs: int = 0,
     device: str = "auto",
+    workers: int = 1,
 ) -> Run:
     """Train one variant, unless its run folder is finished already.
 
@@ -53,7 +54,7 @@ def train_variant(
     out : Path
         The run folder. A finished run found there is read if it was made from these records with
         these settings, and replaced if not. An unfinished one is continued.
-    config, protocol, label_policy, epochs, device : str or int
+    config, protocol, label_policy, epochs, device, workers : str or int
         See `RunSettings`.
     seeds : int
         Networks per variant; a baseline is trained once.
@@ -83,6 +84,7 @@ def train_variant(
         recipe=name,
         compare_with="",
         device=device,
+        workers=workers,
         **wanted,
     )
     return train_run(run_settings, dataset)

@@ -169,7 +169,7 @@ def random_network_features(
     scaling = fit_scaling(recipe.scaling, signals[train])
     window = window_samples(recipe, sampling_rate, signals.shape[-1])
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
+        if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # a plain average over the batches below
             module.train()
         else:

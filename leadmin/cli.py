@@ -196,6 +196,9 @@ def ablate(
     seeds: Annotated[int, typer.Option(help="Networks per variant.")] = 1,
     epochs: Annotated[int, typer.Option(help="Other number of epochs; 0: the recipe's.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(help="Fits side by side, of one thread each; 0: one per thread.")
+    ] = 1,
 ) -> None:
     """Train variants of the recipe and baselines, and compare them on the same records.
 
@@ -222,6 +225,7 @@ def ablate(
             seeds=seeds,
             epochs=epochs,
             device=device,
+            workers=workers,
         )
         typer.echo(f"{name}: macro AUROC {run.metrics['test'][name][0]['auroc']:.4f} (first seed)")
     runs = load_variants(out / "runs")

@@ -10,6 +10,11 @@ where :math:`S` is the identity, or a pooled 1x1 convolution where length or wid
 Only the stem depends on the number of leads, so the parameter count moves by 480 per lead:
 from about 111 thousand for one lead to 116 thousand for twelve.
 
+Inside, a batch is laid out as ``(batch, channels, 1, length)`` with the channels of one moment
+beside each other in memory (``torch.channels_last``). The numbers are those of `nn.Conv1d` on
+``(batch, channels, length)``; a training step takes about two thirds of the time on a processor,
+since no layer has to rearrange its input first.
+
 References
 ----------
 .. [He2016] K. He et al., Deep residual learning for image recognition, CVPR 2016.
@@ -56,17 +61,40 @@ class Architecture:
     stochastic_depth: float = 0.1
 
 
-class HalvingMean(nn.Module):
-    """Mean of each two neighbouring samples; a last odd one stands for itself.
+class TimeConvolution(nn.Conv1d):
+    """A convolution along time, without bias, for the layout that this network computes in.
 
-    What ``AvgPool1d(2, ceil_mode=True)`` computes, in slices, which take half its time on a CPU.
+    `nn.Conv1d` with the same weights gives the same numbers from ``(batch, channels, length)``.
     """
 
+    def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(n_in, n_out, kernel, stride, kernel // 2, bias=False)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, channels, length)`` to ``(batch, channels, ceil(length / 2))``."""
-        if x.shape[-1] % 2:
-            x = functional.pad(x, (0, 1), mode="replicate")
-        return (x[..., ::2] + x[..., 1::2]) * 0.5
+        """Map ``(batch, n_in, 1, length)`` to ``(batch, n_out, 1, ceil(length / stride))``."""
+        padding = self.kernel_size[0] // 2
+        return functional.conv2d(
+            x, self.weight[:, :, None], None, (1, self.stride[0]), (0, padding)
+        )
+
+
+class Stem(nn.Sequential):
+    """The first convolution and a maximum over each two samples; lays the signals out anew."""
+
+    def __init__(self, n_leads: int, n_out: int, kernel: int) -> None:
+        super().__init__(
+            TimeConvolution(n_leads, n_out, kernel, stride=2),
+            nn.BatchNorm2d(n_out),
+            # The maximum first: ReLU after it gives the same and has half as much to do.
+            nn.MaxPool2d((1, 2)),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(batch, n_leads, n_samples)`` to ``(batch, n_out, 1, n_samples / 4)``."""
+        # `contiguous` would not do: with one row or one lead it takes any layout for this one.
+        rows = x.transpose(1, 2).contiguous()  # (batch, n_samples, n_leads), leads innermost
+        return super().forward(rows.transpose(1, 2)[:, :, None])
 
 
 class ResidualBlock(nn.Module):
@@ -92,30 +120,33 @@ class ResidualBlock(nn.Module):
         skip_probability: float,
     ) -> None:
         super().__init__()
-        padding = kernel // 2
-        self.conv1 = nn.Conv1d(n_in, n_out, kernel, stride, padding, bias=False)
-        self.norm1 = nn.BatchNorm1d(n_out)
-        self.dropout = nn.Dropout1d(spatial_dropout)
-        self.conv2 = nn.Conv1d(n_out, n_out, kernel, 1, padding, bias=False)
-        self.norm2 = nn.BatchNorm1d(n_out)
+        self.conv1 = TimeConvolution(n_in, n_out, kernel, stride)
+        self.norm1 = nn.BatchNorm2d(n_out)
+        self.dropout = nn.Dropout2d(spatial_dropout)
+        self.conv2 = TimeConvolution(n_out, n_out, kernel)
+        self.norm2 = nn.BatchNorm2d(n_out)
         self.skip_probability = skip_probability
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or n_in != n_out:
             # Averaging before the 1x1 convolution keeps every sample in play; a strided 1x1
             # convolution would look at one sample in two.
-            pool = HalvingMean() if stride == 2 else nn.Identity()
-            projection = nn.Conv1d(n_in, n_out, 1, bias=False)
-            self.shortcut = nn.Sequential(pool, projection, nn.BatchNorm1d(n_out))
+            pool = nn.AvgPool2d((1, stride), ceil_mode=True) if stride > 1 else nn.Identity()
+            projection = TimeConvolution(n_in, n_out, 1)
+            self.shortcut = nn.Sequential(pool, projection, nn.BatchNorm2d(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, n_in, length)`` to ``(batch, n_out, ceil(length / stride))``."""
-        correction = functional.relu(self.norm1(self.conv1(x)))
+        """Map ``(batch, n_in, 1, length)`` to ``(batch, n_out, 1, ceil(length / stride))``."""
+        correction = functional.relu(self.norm1(self.conv1(x)), inplace=True)
         correction = self.norm2(self.conv2(self.dropout(correction)))
+        shortcut = self.shortcut(x)
         if self.training and self.skip_probability > 0:
             keep = 1 - self.skip_probability
-            kept = torch.rand(len(x), 1, 1, device=x.device) < keep
-            correction = correction * kept / keep
-        return functional.relu(correction + self.shortcut(x))
+            kept = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
+            # One pass over memory: shortcut + correction * kept / keep.
+            total = torch.addcmul(shortcut, correction, kept.to(x.dtype), value=1 / keep)
+        else:
+            total = shortcut + correction
+        return functional.relu(total, inplace=True)
 
 
 class ResNet1d(nn.Module):
@@ -148,12 +179,7 @@ class ResNet1d(nn.Module):
         if len(a.channels) != len(a.strides) or not set(a.strides) <= {1, 2}:
             raise ValueError(f"strides must be 1 or 2, one per block: {a.channels}, {a.strides}")
         self.n_leads, self.architecture = n_leads, a
-        self.stem = nn.Sequential(
-            nn.Conv1d(n_leads, a.stem_channels, a.stem_kernel, 2, a.stem_kernel // 2, bias=False),
-            nn.BatchNorm1d(a.stem_channels),
-            nn.ReLU(),
-            nn.MaxPool1d(2),
-        )
+        self.stem = Stem(n_leads, a.stem_channels, a.stem_kernel)
         blocks, n_in = [], a.stem_channels
         for number, (n_out, stride) in enumerate(zip(a.channels, a.strides, strict=True), start=1):
             skip = a.stochastic_depth * number / len(a.channels)
@@ -161,13 +187,13 @@ class ResNet1d(nn.Module):
             n_in = n_out
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Dropout(a.dropout), nn.Linear(n_in, n_classes)
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(a.dropout), nn.Linear(n_in, n_classes)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map scaled signals ``(batch, n_leads, n_samples)`` to logits ``(batch, n_classes)``."""
-        x = self.stem(x)  # (batch, 32, n_samples / 4)
-        x = self.blocks(x)  # (batch, 88, n_samples / 64)
+        x = self.stem(x)  # (batch, 32, 1, n_samples / 4)
+        x = self.blocks(x)  # (batch, 88, 1, n_samples / 64)
         return self.head(x)
 
 
@@ -225,9 +251,8 @@ def describe(model: ResNet1d, n_samples: int) -> list[LayerView]:
         x = model.stem(torch.zeros(1, model.n_leads, n_samples))
         field = 1 + (a.stem_kernel - 1) + 2  # the stem's pool looks at two strided outputs
         step = 4
-        views.append(
-            LayerView("stem", tuple(x.shape[1:]), count_parameters(model.stem), field, step)
-        )
+        shape = (x.shape[1], x.shape[3])
+        views.append(LayerView("stem", shape, count_parameters(model.stem), field, step))
         for number, (block, stride) in enumerate(
             zip(model.blocks, a.strides, strict=True), start=1
         ):
@@ -236,7 +261,8 @@ def describe(model: ResNet1d, n_samples: int) -> list[LayerView]:
             step *= stride
             field += (a.kernel - 1) * step
             stage = f"block {number}"
-            views.append(LayerView(stage, tuple(x.shape[1:]), count_parameters(block), field, step))
+            shape = (x.shape[1], x.shape[3])
+            views.append(LayerView(stage, shape, count_parameters(block), field, step))
         x = model.head(x)
         views.append(
             LayerView(

@@ -18,13 +18,13 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -41,6 +41,7 @@ from leadmin.model import count_parameters
 from leadmin.ptbxl import CLASSES, LABEL_POLICIES
 from leadmin.tracking import Tracking, tracker_names
 from leadmin.training import (
+    PRECISIONS,
     RECIPES,
     Recipe,
     choose_device,
@@ -144,6 +145,11 @@ class RunSettings:
         comma, or empty for nowhere. See `leadmin.tracking`.
     compiled : bool
         Whether the training step goes through ``torch.compile``; see `leadmin.training.fit`.
+    precision : {"auto", "float32", "bfloat16"}
+        What training steps multiply in; see `leadmin.training.mixed_precision`.
+    workers : int
+        Fits that are trained side by side, each in a process of its own with one thread; 0 for
+        as many as there are threads. With 1 they follow each other in this process.
 
     Raises
     ------
@@ -164,6 +170,8 @@ class RunSettings:
     device: str = "auto"
     tracking: str = ""
     compiled: bool = False
+    precision: str = "auto"
+    workers: int = 1
 
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):
@@ -177,12 +185,13 @@ class RunSettings:
             "compare_with": ["", *RECIPES],
             "protocol": PROTOCOLS,
             "label_policy": LABEL_POLICIES,
+            "precision": PRECISIONS,
         }
         for name, choices in valid.items():
             if getattr(self, name) not in choices:
                 listed = ", ".join(choice or "'' (none)" for choice in choices)
                 raise LeadminError(f"parameter {name} is {getattr(self, name)!r}; valid: {listed}")
-        for name, least in (("seeds", 1), ("compare_seeds", 1), ("epochs", 0)):
+        for name, least in (("seeds", 1), ("compare_seeds", 1), ("epochs", 0), ("workers", 0)):
             if getattr(self, name) < least:
                 raise LeadminError(
                     f"parameter {name} must be at least {least}, not {getattr(self, name)}"
@@ -409,85 +418,51 @@ def _train_run(
     (folder / "metrics.json").unlink(missing_ok=True)
     device = choose_device(settings.device)
     divisions = splits(dataset, settings.protocol, settings.label_policy)
-    provenance = describe_environment(device) | {"data": describe_data(dataset)}
-    stacked: dict[str, dict[str, NDArray[np.float32]]] = {"validation": {}, "test": {}}
+    n_threads, workers = torch.get_num_threads(), settings.workers or torch.get_num_threads()
+    provenance = describe_environment(device, 1 if workers > 1 else n_threads)
+    provenance["data"] = describe_data(dataset)
+    jobs = [
+        _Job(configuration, recipe, seed, split, settings, provenance)
+        for recipe, n_seeds in settings.recipes()
+        for seed in range(n_seeds)
+        for split in divisions
+    ]
+    pieces: dict[tuple[str, int], list[dict[str, NDArray[np.float32]]]] = {}
     rows: list[dict[str, Any]] = []
     n_parameters, compile_seconds = 0, 0.0
 
-    def note(labels: dict[str, Any], entry: dict[str, float]) -> None:
-        rows.append(labels | entry)
-        tracking.epoch(entry)
-        if on_epoch:
-            on_epoch(rows[-1])
+    def begin(job: _Job) -> Callable[[dict[str, float]], None]:
+        tracking.start(job.stem, job.described | {"test_fold": job.split.test_fold})
+        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.split.test_fold}
 
-    for recipe, n_seeds in settings.recipes():
-        window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
-        per_seed: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
-        for seed in range(n_seeds):
-            parts: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
-            described = {
-                "config": configuration.name,
-                "leads": list(configuration.leads),
-                "seed": seed,
-                "settings": _portable(settings),
-                "recipe": dataclasses.asdict(recipe),
-                "data": provenance["data"],
+        def note(entry: dict[str, float]) -> None:
+            rows.append(labels | entry)
+            tracking.epoch(entry)
+            if on_epoch:
+                on_epoch(rows[-1])
+
+        return note
+
+    for job, done in _finished_jobs(jobs, dataset, device, workers, begin):
+        tracking.checkpoint(folder / "checkpoints" / job.stem)
+        n_parameters, compile_seconds = done.n_parameters, compile_seconds + done.compile_seconds
+        of_seed = pieces.setdefault((job.recipe.name, job.seed), [])
+        of_seed.append(done.logits)
+        if tracking.chosen and len(of_seed) == len(divisions):
+            if settings.protocol == "crossval":
+                tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
+            latest = {
+                part: {job.recipe.name: logits[np.newaxis]}
+                for part, logits in _joined(of_seed).items()
             }
-            for split in divisions:
-                stem = f"{recipe.name}-seed{seed}"
-                if settings.protocol == "crossval":
-                    stem += f"-fold{split.test_fold}"
-                state = folder / "state" / f"{stem}.safetensors"
-                tracking.start(stem, described | {"test_fold": split.test_fold})
-                trained = fit(
-                    dataset,
-                    configuration,
-                    recipe,
-                    split.train,
-                    split.validation,
-                    seed=seed,
-                    fold=split.test_fold,
-                    label_policy=settings.label_policy,
-                    device=device,
-                    state_path=state,
-                    on_epoch=partial(
-                        note, {"recipe": recipe.name, "seed": seed, "fold": split.test_fold}
-                    ),
-                    compiled=settings.compiled,
-                )
-                compile_seconds += trained.compile_seconds
-                save_checkpoint(
-                    folder / "checkpoints" / stem,
-                    trained.model,
-                    trained.scaling,
-                    recipe,
-                    config=configuration.name,
-                    leads=configuration.leads,
-                    classes=CLASSES,
-                    sampling_rate=dataset.sampling_rate,
-                    window=window,
-                    provenance=provenance | {"seed": seed, "test_fold": split.test_fold},
-                )
-                tracking.checkpoint(folder / "checkpoints" / stem)
-                n_parameters = count_parameters(trained.model)
-                leads = np.array(lead_indices(configuration.leads))
-                for name, index in (("validation", split.validation), ("test", split.test)):
-                    signals = torch.from_numpy(dataset.signals[np.ix_(index, leads)]).to(device)
-                    logits = predict_logits(
-                        trained.model, trained.scaling, signals, window, recipe.test_windows
-                    )
-                    parts[name].append(logits.cpu().numpy())
-            for name, pieces in parts.items():
-                per_seed[name].append(np.concatenate(pieces))
-            if tracking.chosen:
-                if settings.protocol == "crossval":
-                    tracking.start(f"{recipe.name}-seed{seed}", described, job="test")
-                latest = {name: {recipe.name: per_seed[name][-1][np.newaxis]} for name in per_seed}
-                pooled = _predictions(dataset, divisions, settings.label_policy, latest)
-                (measured,) = point_metrics(**pooled)[recipe.name]
-                tracking.result(measured)
-        for name, layers in per_seed.items():
-            stacked[name][recipe.name] = np.stack(layers)
+            pooled = _predictions(dataset, divisions, settings.label_policy, latest)
+            (measured,) = point_metrics(**pooled)[job.recipe.name]
+            tracking.result(measured)
+    stacked: dict[str, dict[str, NDArray[np.float32]]] = {"validation": {}, "test": {}}
+    for recipe, n_seeds in settings.recipes():
+        per_seed = [_joined(pieces[recipe.name, seed]) for seed in range(n_seeds)]
+        for part, by_recipe in stacked.items():
+            by_recipe[recipe.name] = np.stack([logits[part] for logits in per_seed])
 
     run = write_run(
         folder,
@@ -506,6 +481,134 @@ def _train_run(
     )
     shutil.rmtree(folder / "state", ignore_errors=True)
     return run
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One fit of a run, and what its checkpoint says about it."""
+
+    configuration: Configuration
+    recipe: Recipe
+    seed: int
+    split: Split
+    settings: RunSettings
+    provenance: dict[str, Any]
+
+    @property
+    def stem(self) -> str:
+        """Name of its checkpoint, its state and its folder of curves."""
+        fold = f"-fold{self.split.test_fold}" if self.settings.protocol == "crossval" else ""
+        return f"{self.recipe.name}-seed{self.seed}{fold}"
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What a tracker shows as its configuration."""
+        return {
+            "config": self.configuration.name,
+            "leads": list(self.configuration.leads),
+            "seed": self.seed,
+            "settings": _portable(self.settings),
+            "recipe": dataclasses.asdict(self.recipe),
+            "data": self.provenance["data"],
+        }
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What is left of a fit once its checkpoint is written."""
+
+    history: list[dict[str, float]]
+    logits: dict[str, NDArray[np.float32]]
+    n_parameters: int
+    compile_seconds: float
+
+
+def _finished_jobs(
+    jobs: list[_Job],
+    dataset: EcgDataset,
+    device: torch.device,
+    workers: int,
+    begin: Callable[[_Job], Callable[[dict[str, float]], None]],
+) -> Iterator[tuple[_Job, _Done]]:
+    """Train jobs, several at once if asked to, and yield them in their order."""
+    if workers == 1 or len(jobs) == 1:
+        for job in jobs:
+            yield job, _train_job(job, dataset, device, begin(job))
+        return
+    side_by_side = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers)
+    results = side_by_side(
+        joblib.delayed(_train_alone)(job, dataset, device, os.getpid()) for job in jobs
+    )
+    for job, done in zip(jobs, results, strict=True):
+        note = begin(job)
+        for entry in done.history:
+            note(entry)
+        yield job, done
+
+
+def _train_alone(job: _Job, dataset: EcgDataset, device: torch.device, parent: int) -> _Done:
+    """Train one job on one thread of a worker, and end when whoever asked for it is gone."""
+    torch.set_num_threads(1)
+
+    def end_if_orphaned(_: dict[str, float]) -> None:
+        if os.getppid() != parent:
+            os._exit(1)  # its state is saved, and somebody else may go on with it
+
+    return _train_job(job, dataset, device, end_if_orphaned)
+
+
+def _train_job(
+    job: _Job,
+    dataset: EcgDataset,
+    device: torch.device,
+    on_epoch: Callable[[dict[str, float]], None],
+) -> _Done:
+    """Train one network, write its checkpoint, and apply it to the records it has not seen."""
+    settings, configuration, recipe = job.settings, job.configuration, job.recipe
+    folder = Path(settings.out)
+    window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
+    trained = fit(
+        dataset,
+        configuration,
+        recipe,
+        job.split.train,
+        job.split.validation,
+        seed=job.seed,
+        fold=job.split.test_fold,
+        label_policy=settings.label_policy,
+        device=device,
+        state_path=folder / "state" / f"{job.stem}.safetensors",
+        on_epoch=on_epoch,
+        compiled=settings.compiled,
+        precision=settings.precision,
+    )
+    save_checkpoint(
+        folder / "checkpoints" / job.stem,
+        trained.model,
+        trained.scaling,
+        recipe,
+        config=configuration.name,
+        leads=configuration.leads,
+        classes=CLASSES,
+        sampling_rate=dataset.sampling_rate,
+        window=window,
+        provenance=job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold},
+    )
+    leads = np.array(lead_indices(configuration.leads))
+    logits = {}
+    for part in ("validation", "test"):
+        index = getattr(job.split, part)
+        signals = torch.from_numpy(dataset.signals[np.ix_(index, leads)]).to(device)
+        answers = predict_logits(
+            trained.model, trained.scaling, signals, window, recipe.test_windows
+        )
+        logits[part] = answers.cpu().numpy()
+    return _Done(trained.history, logits, count_parameters(trained.model), trained.compile_seconds)
+
+
+def _joined(pieces: list[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
+    """Put the logits of the folds behind each other."""
+    return {part: np.concatenate([piece[part] for piece in pieces]) for part in pieces[0]}
 
 
 def write_run(
@@ -750,8 +853,18 @@ def describe_data(dataset: EcgDataset) -> dict[str, Any]:
     return described
 
 
-def describe_environment(device: torch.device | None = None) -> dict[str, Any]:
-    """Say on what a result was made: machine, versions, state of the source code."""
+def describe_environment(
+    device: torch.device | None = None, n_threads: int | None = None
+) -> dict[str, Any]:
+    """Say on what a result was made: machine, versions, state of the source code.
+
+    Parameters
+    ----------
+    device : torch.device, optional
+        Where networks were trained; the processor by default.
+    n_threads : int, optional
+        Threads of one fit; those of this process by default.
+    """
     packages = ("torch", "numpy", "h5py", "wfdb", "scikit-learn", "papermill", "snakemake")
     on_gpu = device is not None and device.type == "cuda"
     return {
@@ -760,7 +873,7 @@ def describe_environment(device: torch.device | None = None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "n_cores": os.cpu_count(),
-        "n_threads": torch.get_num_threads(),
+        "n_threads": n_threads or torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(device) if on_gpu else None,
         "versions": {"leadmin": version("leadmin")} | {name: version(name) for name in packages},
         "git_commit": git_commit(),

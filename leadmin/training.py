@@ -198,6 +198,25 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
+
+
+def mixed_precision(precision: str, device: torch.device) -> bool:
+    """Say whether training steps multiply in bfloat16; weights and sums stay in float32.
+
+    A processor without bfloat16 instructions is slower with it, so it has to be asked for there.
+
+    Raises
+    ------
+    LeadminError
+        If ``precision`` is not one of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise LeadminError(f"parameter precision is {precision!r}; valid: {', '.join(PRECISIONS)}")
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
 @dataclass(frozen=True)
 class Scaling:
     """How microvolts become network input.
@@ -215,17 +234,33 @@ class Scaling:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    def constants(self, microvolts: Tensor) -> tuple[Tensor, Tensor]:
+        """Find what to subtract from records and what to divide them by.
+
+        Parameters
+        ----------
+        microvolts : Tensor, shape (n_records, n_leads, n_samples)
+            Whole records: a z-score belongs to the record, not to a window of it.
+
+        Returns
+        -------
+        mean, std : Tensor of float32, shape (n_records or 1, n_leads, 1)
+        """
+        if self.kind == "record":
+            pieces = [
+                (piece.mean(-1, keepdim=True), piece.std(-1, keepdim=True, correction=0))
+                for piece in (chunk.to(torch.float32) for chunk in microvolts.split(512))
+            ]
+            mean, std = (torch.cat(parts) for parts in zip(*pieces, strict=True))
+            return mean, std.clamp_min(1.0)  # a flat lead stays flat: 1 microvolt floor
+        shape, device = (1, len(self.mean), 1), microvolts.device
+        mean = torch.tensor(self.mean, device=device).reshape(shape)
+        return mean, torch.tensor(self.std, device=device).reshape(shape)
+
     def __call__(self, microvolts: Tensor) -> Tensor:
         """Scale ``(batch, n_leads, n_samples)`` microvolts of any number type to float32."""
-        x = microvolts.to(torch.float32)
-        if self.kind == "record":
-            mean = x.mean(-1, keepdim=True)
-            std = x.std(-1, keepdim=True, correction=0)
-            return (x - mean) / std.clamp_min(1.0)  # a flat lead stays flat: 1 microvolt floor
-        shape = (1, len(self.mean), 1)
-        mean = torch.tensor(self.mean, device=x.device).reshape(shape)
-        std = torch.tensor(self.std, device=x.device).reshape(shape)
-        return (x - mean) / std
+        mean, std = self.constants(microvolts)
+        return (microvolts.to(torch.float32) - mean) / std
 
 
 def fit_scaling(kind: str, signals: NDArray[np.int16]) -> Scaling:
@@ -322,7 +357,7 @@ def predict_logits(
     pieces = []
     for first in range(0, len(signals), batch_size):
         # Scaling comes before the cut: a z-score belongs to the record, not to the window.
-        x = scaling(signals[first : first + batch_size])
+        x = scaling(signals[first : first + batch_size].transpose(1, 2).contiguous().mT)
         logits = [model(x[..., start : start + window]) for start in starts]
         pieces.append(torch.stack(logits).mean(0).float())
     return torch.cat(pieces)
@@ -340,10 +375,47 @@ def _batches(
     yield from np.array_split(order, math.ceil(n_records / batch_size))
 
 
-def _crop(signals: Tensor, starts: Tensor, length: int) -> Tensor:
-    """Cut ``length`` samples at ``starts`` out of ``(batch, n_leads, n_samples)``."""
-    windows = signals.unfold(-1, length, 1)  # a view: (batch, n_leads, n_starts, length)
-    return windows[torch.arange(len(signals), device=signals.device), :, starts]
+class _Batches:
+    """Training records on the device, from which scaled and cropped batches are cut.
+
+    Samples lie record after record, the leads of one moment beside each other. A window is then
+    one piece of memory, and the network computes in this order anyway.
+    """
+
+    def __init__(self, signals: Tensor, scaling: Scaling, window: int) -> None:
+        self.n_leads, self.n_samples = signals.shape[1:]
+        self.window = window
+        self.mean, self.std = scaling.constants(signals)
+        size = window * self.n_leads
+        samples = signals.transpose(1, 2).flatten()
+        self.windows = samples.unfold(0, size, self.n_leads)  # a view: (every start, size)
+
+    def __call__(self, records: Tensor, starts: Tensor) -> Tensor:
+        """Cut windows that begin at ``starts``: ``(batch, n_leads, window)``, scaled."""
+        pieces = self.windows.index_select(0, records * self.n_samples + starts)
+        x = pieces.view(-1, self.window, self.n_leads).transpose(1, 2).to(torch.float32)
+        own = len(self.mean) > 1
+        mean, std = (c[records] if own else c for c in (self.mean, self.std))
+        return x.sub_(mean).div_(std)
+
+
+class _Noise:
+    """White noise, drawn once: a batch gets a piece of it from a random place.
+
+    Drawing it anew for each batch takes longer than scaling and cropping together.
+    """
+
+    def __init__(self, size: int, rng: np.random.Generator, device: torch.device) -> None:
+        values = rng.standard_normal(max(2**22, 4 * size), dtype=np.float32)
+        self.values = torch.from_numpy(values).to(device)
+
+    def add_to(self, x: Tensor, strength: float, rng: np.random.Generator) -> None:
+        """Add noise of standard deviation ``strength`` to ``x`` in place."""
+        start = int(rng.integers(0, len(self.values) - x.numel() + 1))
+        # Laid out in memory like x, so that the sum is one pass.
+        batch, n_leads, window = x.shape
+        piece = self.values[start : start + x.numel()].view(batch, window, n_leads)
+        x.add_(piece.transpose(1, 2), alpha=strength)
 
 
 def _state_tensors(
@@ -479,6 +551,7 @@ def fit(
     state_path: Path | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     compiled: bool = False,
+    precision: str = "auto",
 ) -> Fit:
     """Train one network.
 
@@ -510,6 +583,8 @@ def fit(
         Whether the training step goes through ``torch.compile``, on an accelerator with CUDA
         graphs. It draws other random numbers for dropout, so the weights differ from those of a
         fit that is not compiled as those of another seed would.
+    precision : {"auto", "float32", "bfloat16"}
+        What training steps multiply in; see `mixed_precision`. Evaluation is always in float32.
 
     Returns
     -------
@@ -531,6 +606,7 @@ def fit(
             "both need at least one: check the folds of the data"
         )
     check_classes(dataset, train, policy, fold)
+    mixed = mixed_precision(precision, device)
     leads = np.array(lead_indices(configuration.leads))
     scaling = fit_scaling(recipe.scaling, dataset.signals[np.ix_(train, leads)])
     signals = torch.from_numpy(dataset.signals[np.ix_(train, leads)]).to(device)
@@ -545,7 +621,7 @@ def fit(
         model = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
     average, best = copy.deepcopy(model), copy.deepcopy(model)
     optimizer = torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+        model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     steps_per_epoch = math.ceil(len(train) / recipe.batch_size)
     n_steps = steps_per_epoch * recipe.epochs
@@ -562,6 +638,7 @@ def fit(
         "train": dataset.record_id[train].tolist(),
         "validation": dataset.record_id[validation].tolist(),
         "device": device.type,
+        "mixed": mixed,
         **({"compiled": True} if compiled else {}),
     }
     resume = _Resume(state_path, identity)
@@ -581,7 +658,12 @@ def fit(
     if compiled:
         batch_sizes = {len(train) // steps_per_epoch, math.ceil(len(train) / steps_per_epoch)}
         shapes = [(size, len(leads), crop) for size in sorted(batch_sizes)]
-        network, compile_seconds = _compile(model, shapes, device)
+        network, compile_seconds = _compile(model, shapes, device, mixed)
+    cut = _Batches(signals, scaling, crop)
+    noise = None
+    if recipe.noise:
+        rng = np.random.default_rng([seed, fold, 0])  # epochs count from 1
+        noise = _Noise(recipe.batch_size * len(leads) * crop, rng, device)
     parameters: list[Tensor] = list(model.parameters())
     buffers = _float_buffers(model)
     averaged: list[Tensor] = list(average.parameters())
@@ -601,18 +683,11 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 index = torch.from_numpy(batch).to(device)
-                x, y = signals[index], targets[index]
-                # A z-score belongs to the whole record; constants can wait until the crop.
-                early = scaling.kind == "record"
-                if early:
-                    x = scaling(x)
-                if crop < x.shape[-1]:
-                    starts = rng.integers(0, x.shape[-1] - crop + 1, len(batch))
-                    x = _crop(x, torch.from_numpy(starts).to(device), crop)
-                if not early:
-                    x = scaling(x)
-                if recipe.noise:
-                    x = x + recipe.noise * torch.randn_like(x)
+                last = signals.shape[-1] - crop
+                starts = torch.from_numpy(rng.integers(0, last + 1, len(batch))).to(device)
+                x, y = cut(index, starts), targets[index]
+                if noise:
+                    noise.add_to(x, recipe.noise, rng)
                 if recipe.mixup:
                     share = float(rng.beta(recipe.mixup, recipe.mixup))
                     partner = torch.from_numpy(rng.permutation(len(batch))).to(device)
@@ -620,7 +695,7 @@ def fit(
                     y = share * y + (1 - share) * y[partner]
                 if recipe.label_smoothing:
                     y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                     logits = network(x)
                 loss = functional.binary_cross_entropy_with_logits(logits.float(), y)
                 optimizer.zero_grad(set_to_none=True)
@@ -671,7 +746,7 @@ def fit(
 
 
 def _compile(
-    model: ResNet1d, shapes: list[tuple[int, int, int]], device: torch.device
+    model: ResNet1d, shapes: list[tuple[int, int, int]], device: torch.device, mixed: bool
 ) -> tuple[Callable[[Tensor], Tensor], float]:
     """Compile forward and backward pass for all batch shapes; ``model`` comes out as it went in."""
     started = time.perf_counter()
@@ -681,8 +756,11 @@ def _compile(
     model.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for shape in shapes:
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = network(torch.zeros(shape, device=device))
+            # Laid out in memory as training batches are, or it would be compiled once more.
+            batch, n_leads, window = shape
+            x = torch.zeros((batch, window, n_leads), device=device).transpose(1, 2)
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                logits = network(x)
             logits.float().sum().backward()
     model.zero_grad(set_to_none=True)
     model.load_state_dict(before)

@@ -94,7 +94,9 @@ Code(
 # ## Shapes and receptive fields
 #
 # For one record of 12 leads and ten seconds, stage by stage. The *receptive field* is the stretch of
-# ECG that one feature can depend on; the *step* is the time between neighbouring features.
+# ECG that one feature can depend on; the *step* is the time between neighbouring features. (In the
+# source a signal is an image one row high, `(batch, channels, 1, length)`: in that layout the
+# processor's library for convolutions is fastest. The row is left out below.)
 
 # %%
 model = ResNet1d(12)
@@ -131,7 +133,7 @@ glue("n_1", count_parameters(ResNet1d(1)), display=False)
 model.eval()
 probe = torch.randn(1, 12, dataset.signals.shape[-1], requires_grad=True)
 features = model.blocks(model.stem(probe))
-features[0, :, features.shape[-1] // 2].sum().backward()
+features[0, :, 0, features.shape[-1] // 2].sum().backward()
 touched = np.flatnonzero(probe.grad[0].abs().sum(0).numpy())
 measured = float(touched[-1] - touched[0] + 1) / dataset.sampling_rate
 glue("measured_field", measured, display=False)

@@ -375,11 +375,20 @@ def _batches(
     yield from np.array_split(order, math.ceil(n_records / batch_size))
 
 
-class _Batches:
-    """Training records on the device, from which scaled and cropped batches are cut.
+class ResidentRecords:
+    """Training records on the device, from which scaled windows are cut.
 
     Samples lie record after record, the leads of one moment beside each other. A window is then
     one piece of memory, and the network computes in this order anyway.
+
+    Parameters
+    ----------
+    signals : Tensor of int16, shape (n_records, n_leads, n_samples)
+        Microvolts.
+    scaling : Scaling
+        How they become input of the network.
+    window : int
+        Samples in a window.
     """
 
     def __init__(self, signals: Tensor, scaling: Scaling, window: int) -> None:
@@ -391,7 +400,18 @@ class _Batches:
         self.windows = samples.unfold(0, size, self.n_leads)  # a view: (every start, size)
 
     def __call__(self, records: Tensor, starts: Tensor) -> Tensor:
-        """Cut windows that begin at ``starts``: ``(batch, n_leads, window)``, scaled."""
+        """Cut one window out of each of some records.
+
+        Parameters
+        ----------
+        records, starts : Tensor of int64, shape (batch,)
+            Which records, and the first sample of each window.
+
+        Returns
+        -------
+        Tensor of float32, shape (batch, n_leads, window)
+            Scaled.
+        """
         pieces = self.windows.index_select(0, records * self.n_samples + starts)
         x = pieces.view(-1, self.window, self.n_leads).transpose(1, 2).to(torch.float32)
         own = len(self.mean) > 1
@@ -399,10 +419,19 @@ class _Batches:
         return x.sub_(mean).div_(std)
 
 
-class _Noise:
+class NoiseBank:
     """White noise, drawn once: a batch gets a piece of it from a random place.
 
     Drawing it anew for each batch takes longer than scaling and cropping together.
+
+    Parameters
+    ----------
+    size : int
+        Numbers that one batch needs at most.
+    rng : numpy Generator
+        Draws the noise.
+    device : torch.device
+        Where it stays.
     """
 
     def __init__(self, size: int, rng: np.random.Generator, device: torch.device) -> None:
@@ -410,7 +439,7 @@ class _Noise:
         self.values = torch.from_numpy(values).to(device)
 
     def add_to(self, x: Tensor, strength: float, rng: np.random.Generator) -> None:
-        """Add noise of standard deviation ``strength`` to ``x`` in place."""
+        """Add noise of standard deviation ``strength`` to ``(batch, n_leads, window)`` in place."""
         start = int(rng.integers(0, len(self.values) - x.numel() + 1))
         # Laid out in memory like x, so that the sum is one pass.
         batch, n_leads, window = x.shape
@@ -659,11 +688,11 @@ def fit(
         batch_sizes = {len(train) // steps_per_epoch, math.ceil(len(train) / steps_per_epoch)}
         shapes = [(size, len(leads), crop) for size in sorted(batch_sizes)]
         network, compile_seconds = _compile(model, shapes, device, mixed)
-    cut = _Batches(signals, scaling, crop)
+    cut = ResidentRecords(signals, scaling, crop)
     noise = None
     if recipe.noise:
         rng = np.random.default_rng([seed, fold, 0])  # epochs count from 1
-        noise = _Noise(recipe.batch_size * len(leads) * crop, rng, device)
+        noise = NoiseBank(recipe.batch_size * len(leads) * crop, rng, device)
     parameters: list[Tensor] = list(model.parameters())
     buffers = _float_buffers(model)
     averaged: list[Tensor] = list(average.parameters())

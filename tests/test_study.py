@@ -1,9 +1,14 @@
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
+import torch
 import yaml
 
 from leadmin.errors import LeadminError
@@ -150,6 +155,89 @@ def test_crossval_pools_the_ten_test_folds(small, tmp_path):
     assert len(list((tmp_path / "checkpoints").glob("*.json"))) == 10
 
 
+def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path):
+    seen, runs = {1: [], 2: []}, {}
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        for workers, rows in seen.items():
+            settings = RunSettings(
+                config="1-lead-II", data="", out=str(tmp_path / str(workers)), epochs=2, seeds=2
+            )
+            settings = replace(settings, workers=workers, compare_with="")
+            runs[workers] = train_run(settings, small, on_epoch=rows.append)
+    finally:
+        torch.set_num_threads(threads)
+    alone, beside = runs[1], runs[2]
+    for part in ("validation", "test"):
+        one, other = (getattr(run, part).logits["default"] for run in (alone, beside))
+        assert np.array_equal(one, other)
+    timeless = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in rows] for rows in seen.values()
+    ]
+    assert timeless[0] == timeless[1]
+    assert [(row["seed"], row["epoch"]) for row in seen[2]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert beside.metrics["provenance"]["n_threads"] == 1
+    assert not (tmp_path / "2" / "state").exists()
+    for seed in (0, 1):
+        name = f"checkpoints/default-seed{seed}.safetensors"
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_an_error_in_a_worker_reaches_the_caller_as_it_is(small, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "default-seed1.safetensors").write_bytes(b"no tensors")
+    settings = RunSettings(
+        config="1-lead-II", data="", out=str(tmp_path), epochs=1, seeds=2, workers=2
+    )
+    with pytest.raises(LeadminError, match=r"default-seed1\.safetensors.*delete the file"):
+        train_run(replace(settings, compare_with=""), small)
+    with pytest.raises(LeadminError, match="not finished"):
+        load_run(tmp_path)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+from leadmin.dataset import load_dataset
+from leadmin.study import RunSettings, train_run
+torch.set_num_threads(1)
+data = load_dataset(Path(sys.argv[1]))
+settings = RunSettings(
+    config="1-lead-II", data="", out=sys.argv[2], epochs=5, seeds=2, compare_with="",
+    workers=int(sys.argv[3]),
+)
+train_run(settings, data)
+"""
+
+
+def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(sample_file, tmp_path):
+    def started(out, workers):
+        command = [sys.executable, "-c", KILLED, str(sample_file), str(out), str(workers)]
+        return subprocess.Popen(command, start_new_session=True)
+
+    process = started(tmp_path / "killed", 2)
+    state = tmp_path / "killed" / "state"
+    deadline = time.monotonic() + 120
+    while len(list(state.glob("*.safetensors"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    workers = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
+    assert workers
+    process.kill()
+    process.wait()
+    gone = time.monotonic() + 60
+    while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < gone:
+        time.sleep(0.1)
+    assert not [pid for pid in workers if psutil.pid_exists(pid)], "workers outlive the run"
+    assert not (tmp_path / "killed" / "metrics.json").exists()
+    assert started(tmp_path / "killed", 2).wait() == 0
+    assert started(tmp_path / "whole", 1).wait() == 0
+    killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
+    assert np.array_equal(killed.test.logits["default"], whole.test.logits["default"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -165,6 +253,8 @@ def test_crossval_pools_the_ten_test_folds(small, tmp_path):
         ({"epochs": 2.5}, "type int"),
         ({"epochs": True}, "type int"),
         ({"device": "gpu"}, "auto, cpu, cuda"),
+        ({"precision": "half"}, "auto, float32, bfloat16"),
+        ({"workers": -1}, "at least 0"),
     ],
 )
 def test_invalid_parameters_say_what_is_valid(change, message):

@@ -18,6 +18,8 @@ from leadmin.errors import LeadminError
 from leadmin.leads import resolve
 from leadmin.training import (
     RECIPES,
+    NoiseBank,
+    ResidentRecords,
     Scaling,
     _batches,
     _learning_rate,
@@ -288,6 +290,73 @@ def test_early_stopping_keeps_the_best_epoch(small):
         predict_logits(result.model, result.scaling, signals).double().numpy(),
     )
     assert np.nanmean(again) == pytest.approx(max(scores), abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kind=st.sampled_from(["record", "lead", "factor"]),
+    n_leads=st.integers(1, 12),
+    n_samples=st.integers(20, 60),
+    data=st.data(),
+)
+def test_windows_cut_from_the_resident_records_are_the_scaled_records(
+    kind, n_leads, n_samples, data
+):
+    rng = np.random.default_rng(n_samples)
+    signals = rng.integers(-2000, 2000, (7, n_leads, n_samples)).astype(np.int16)
+    scaling = fit_scaling(kind, signals)
+    window = data.draw(st.integers(1, n_samples))
+    records = data.draw(st.lists(st.integers(0, 6), min_size=1, max_size=9))
+    last = st.integers(0, n_samples - window)
+    starts = data.draw(st.lists(last, min_size=len(records), max_size=len(records)))
+    cut = ResidentRecords(torch.from_numpy(signals), scaling, window)
+    x = cut(torch.tensor(records), torch.tensor(starts))
+    whole = scaling(torch.from_numpy(signals))
+    for row, record, start in zip(x, records, starts, strict=True):
+        assert torch.equal(row, whole[record, :, start : start + window])
+    assert x.shape == (len(records), n_leads, window)
+
+
+def test_noise_is_white_of_unit_strength_and_another_one_each_time():
+    rng = np.random.default_rng(0)
+    noise = NoiseBank(64 * 3 * 250, rng, torch.device("cpu"))
+    drawn = []
+    for _ in range(2):
+        x = torch.zeros(64, 3, 250)
+        noise.add_to(x, 0.5, rng)
+        drawn.append(x)
+    for x in drawn:
+        assert abs(float(x.std()) - 0.5) < 0.01
+        assert abs(float(x.mean())) < 0.01
+        for neighbour in (x[..., 1:] * x[..., :-1], x[:, 1:] * x[:, :-1], x[1:] * x[:-1]):
+            assert abs(float(neighbour.mean())) < 0.01
+    assert abs(float((drawn[0] * drawn[1]).mean())) < 0.01
+
+
+def test_bfloat16_trains_another_network_that_is_as_good_and_resumes(small, tmp_path):
+    train, validation = parts(small)
+    arguments = (small, resolve("1-lead-I"), QUICK, train, validation)
+    plain, mixed = fit(*arguments), fit(*arguments, precision="bfloat16")
+    assert not same(weights(plain), weights(mixed))
+    assert all(value.dtype != torch.bfloat16 for value in weights(mixed).values())
+    for one, other in zip(plain.history, mixed.history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
+    state = tmp_path / "state.safetensors"
+
+    def stop(entry):
+        if entry["epoch"] == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        fit(*arguments, state_path=state, on_epoch=stop, precision="bfloat16")
+    in_float32 = fit(*arguments, state_path=state)
+    assert same(weights(in_float32), weights(plain)), "a state of the other precision was used"
+
+
+def test_a_precision_that_does_not_exist_is_named(small):
+    train, validation = parts(small)
+    with pytest.raises(LeadminError, match="float32, bfloat16"):
+        fit(small, resolve("1-lead-I"), QUICK, train, validation, precision="float16")
 
 
 @settings(max_examples=25, deadline=None)

@@ -47,7 +47,7 @@ from leadmin.model import ResNet1d
 from leadmin.study import open_dataset, splits
 from leadmin.training import PRECISIONS, RECIPES, fit, fit_scaling, predict_logits
 
-RECIPE = RECIPES["default"]
+RECIPE = RECIPES["scratch"]
 CROP = 250
 SIDES = ("ours", "ours, folds at once", "bare", "loader", "loader, workers")
 

@@ -18,15 +18,20 @@ from leadmin.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.resampling import holm
 from leadmin.study import Predictions, Run, RunSettings, load_run, same_records, train_run
-from leadmin.training import ABLATIONS
+from leadmin.training import ABLATIONS, RECIPES
 
 VARIANTS: dict[str, str] = {
-    "default": "default",
+    "any-lead": "the any-lead network itself",
+    "default": "default: trained on from the any-lead network",
+    "scratch": "scratch: from random weights",
     "seed": "seed, the original",
     **{name: description for name, (_, description, _) in ABLATIONS.items()},
     **{name: baseline[0] for name, baseline in BASELINES.items()},
 }
 """Everything that the table can hold: name to description."""
+
+REFERENCE = "scratch"
+"""What the others are compared with: most of them differ from it in one respect."""
 
 MEASURES = ("auroc", "auroc_HYP", "brier")
 
@@ -53,7 +58,8 @@ def train_variant(
         The prepared records.
     out : Path
         The run folder. A finished run found there is read if it was made from these records with
-        these settings, and replaced if not. An unfinished one is continued.
+        these settings, and replaced if not. An unfinished one is continued. At 12 leads, a network
+        to start from is looked for beside it.
     config, protocol, label_policy, epochs, device, workers : str or int
         See `RunSettings`.
     seeds : int
@@ -78,6 +84,8 @@ def train_variant(
             return finished
     if name in BASELINES:
         return train_baseline(name, dataset, out, config, protocol, label_policy)
+    beside = out.parent / (RECIPES[name].start or "none")
+    found = config == "12-lead" and (beside / "metrics.json").is_file()
     run_settings = RunSettings(
         data=str(dataset.path),
         out=str(out),
@@ -85,6 +93,7 @@ def train_variant(
         compare_with="",
         device=device,
         workers=workers,
+        start_from=str(beside) if found else "",
         **wanted,
     )
     return train_run(run_settings, dataset)
@@ -157,7 +166,7 @@ def load_variants(folder: Path) -> dict[str, Run]:
 
 
 def ablation_table(
-    runs: Mapping[str, Run], reference: str = "default", n_resamples: int = 2000, seed: int = 0
+    runs: Mapping[str, Run], reference: str = REFERENCE, n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Score variants and baselines of one configuration on the same test records.
 

@@ -159,7 +159,7 @@ def random_network_features(
 
     Returns
     -------
-    ndarray, shape (n_records, 88)
+    ndarray, shape (n_records, 96)
         Means over the windows of the recipe.
     """
     recipe = RECIPES["default"]

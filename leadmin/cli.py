@@ -205,7 +205,13 @@ def ablate(
     What is finished is kept: the command may be stopped and called again, also with other
     variants. Without data it uses the embedded sample.
     """
-    from leadmin.ablation import VARIANTS, ablation_table, load_variants, train_variant
+    from leadmin.ablation import (
+        REFERENCE,
+        VARIANTS,
+        ablation_table,
+        load_variants,
+        train_variant,
+    )
     from leadmin.atomic import write_text
     from leadmin.study import open_dataset
 
@@ -229,7 +235,7 @@ def ablate(
         )
         typer.echo(f"{name}: macro AUROC {run.metrics['test'][name][0]['auroc']:.4f} (first seed)")
     runs = load_variants(out / "runs")
-    if "default" in runs:
+    if REFERENCE in runs:
         write_text(out / "ablation.csv", ablation_table(runs).to_csv(index=False))
         typer.echo(str(out / "ablation.csv"))
 

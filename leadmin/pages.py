@@ -450,13 +450,15 @@ def across_reading(across: pd.DataFrame) -> str:
     return _sentence(f"{text}({across['reference'].iloc[0]:.3f}), {'; '.join(parts) or 'no set'}")
 
 
-def ablation_reading(table: pd.DataFrame) -> str:
+def ablation_reading(table: pd.DataFrame, reference: str) -> str:
     """Say which variants are clearly worse or better than the reference, from intervals alone.
 
     Parameters
     ----------
     table : DataFrame
         `leadmin.ablation.ablation_table`.
+    reference : str
+        What its differences are to.
 
     Returns
     -------
@@ -480,7 +482,7 @@ def ablation_reading(table: pd.DataFrame) -> str:
             )
             if len(rows)
         ]
-        sentences.append(f"**In {what}**, against `default`: " + "; ".join(parts) + ".")
+        sentences.append(f"**In {what}**, against `{reference}`: " + "; ".join(parts) + ".")
     return "\n\n".join(sentences)
 
 

@@ -32,7 +32,7 @@ import yaml
 from numpy.typing import NDArray
 
 from leadmin.atomic import atomic_path, sha256, write_json, write_text
-from leadmin.checkpoint import save_checkpoint
+from leadmin.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.dataset import EcgDataset, load_dataset, prepare
 from leadmin.errors import LeadminError
 from leadmin.leads import Configuration, configurations, lead_indices, resolve
@@ -44,6 +44,7 @@ from leadmin.training import (
     PRECISIONS,
     RECIPES,
     Recipe,
+    Start,
     choose_device,
     fit,
     predict_logits,
@@ -147,6 +148,9 @@ class RunSettings:
         Whether the training step goes through ``torch.compile``; see `leadmin.training.fit`.
     precision : {"auto", "float32", "bfloat16"}
         What training steps multiply in; see `leadmin.training.mixed_precision`.
+    start_from : str
+        Folder of a finished run of the recipe that ``recipe`` starts from, on these records and
+        folds. Empty: it is trained first, into a folder of its own inside ``out``.
     workers : int
         Fits that are trained side by side, each in a process of its own with one thread; 0 for
         as many as there are threads. With 1 they follow each other in this process.
@@ -171,6 +175,7 @@ class RunSettings:
     tracking: str = ""
     compiled: bool = False
     precision: str = "auto"
+    start_from: str = ""
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -421,8 +426,13 @@ def _train_run(
     n_threads, workers = torch.get_num_threads(), settings.workers or torch.get_num_threads()
     provenance = describe_environment(device, 1 if workers > 1 else n_threads)
     provenance["data"] = describe_data(dataset)
+    starts = {
+        recipe.start: _start_folder(settings, recipe.start, dataset, on_epoch)
+        for recipe, _ in settings.recipes()
+        if recipe.start
+    }
     jobs = [
-        _Job(configuration, recipe, seed, split, settings, provenance)
+        _Job(configuration, recipe, seed, split, settings, provenance, starts.get(recipe.start))
         for recipe, n_seeds in settings.recipes()
         for seed in range(n_seeds)
         for split in divisions
@@ -483,6 +493,74 @@ def _train_run(
     return run
 
 
+def _start_folder(
+    settings: RunSettings,
+    recipe: str,
+    dataset: EcgDataset,
+    on_epoch: Callable[[dict[str, Any]], None] | None,
+) -> Path:
+    """Find the run whose networks other fits start from, or train it if none is named.
+
+    Raises
+    ------
+    LeadminError
+        If a run is named and does not fit: its networks must not have seen records that are
+        tested here.
+    """
+    wanted = dataclasses.replace(
+        settings,
+        config="12-lead",
+        recipe=recipe,
+        compare_with="",
+        start_from="",
+        seeds=max(n for r, n in settings.recipes() if r.start == recipe),
+        out=settings.start_from or str(Path(settings.out) / recipe),
+    )
+    folder, named = Path(wanted.out), bool(settings.start_from)
+    try:
+        found: Run | None = load_run(folder)
+    except LeadminError:
+        if named:
+            raise
+        found = None
+    differs = _differences(found, wanted, dataset, named) if found else ["it is not finished"]
+    if differs and named:
+        raise LeadminError(
+            f"{folder}: this run cannot be started from: {'; '.join(differs)}; train the recipe "
+            f"{recipe} on 12-lead with the same settings, or leave start_from empty"
+        )
+    if differs:
+        train_run(wanted, dataset, on_epoch)
+    return folder
+
+
+def _differences(found: Run, wanted: RunSettings, dataset: EcgDataset, named: bool) -> list[str]:
+    """Say in what a finished run differs from what ``wanted`` would train."""
+    pairs = {
+        name: (found.metrics["settings"].get(name), getattr(wanted, name))
+        for name in ("config", "recipe", "protocol", "label_policy")
+    }
+    data = found.metrics["provenance"]["data"]
+    pairs["checksum of the data"] = (data["content_sha256"], dataset.attributes["content_sha256"])
+    ((recipe, n_seeds),) = wanted.recipes()
+    # Through JSON, where a tuple is a list.
+    mine = json.loads(json.dumps(dataclasses.asdict(recipe)))
+    pairs |= {
+        f"{recipe.name}.{option}": (
+            found.metrics["recipes"].get(recipe.name, {}).get(option),
+            value,
+        )
+        for option, value in mine.items()
+        # Whoever names a run to start from may want fewer epochs of the fit alone.
+        if not (named and option == "epochs")
+    }
+    differs = [f"{name} is {a!r}, not {b!r}" for name, (a, b) in pairs.items() if a != b]
+    n_found = len(found.seeds.get(recipe.name, ()))
+    if n_found < n_seeds:
+        differs.append(f"it has {n_found} of {n_seeds} seeds")
+    return differs
+
+
 @dataclass(frozen=True)
 class _Job:
     """One fit of a run, and what its checkpoint says about it."""
@@ -493,12 +571,25 @@ class _Job:
     split: Split
     settings: RunSettings
     provenance: dict[str, Any]
+    start_folder: Path | None
+
+    @property
+    def fold(self) -> str:
+        """What is behind the names of its files, so that folds do not share them."""
+        return f"-fold{self.split.test_fold}" if self.settings.protocol == "crossval" else ""
 
     @property
     def stem(self) -> str:
         """Name of its checkpoint, its state and its folder of curves."""
-        fold = f"-fold{self.split.test_fold}" if self.settings.protocol == "crossval" else ""
-        return f"{self.recipe.name}-seed{self.seed}{fold}"
+        return f"{self.recipe.name}-seed{self.seed}{self.fold}"
+
+    def start(self, device: torch.device) -> Start | None:
+        """Read the network that its fit starts from."""
+        if self.start_folder is None:
+            return None
+        stem = f"{self.recipe.start}-seed{self.seed}{self.fold}"
+        found = load_checkpoint(self.start_folder / "checkpoints" / stem, device)
+        return Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
 
     @property
     def described(self) -> dict[str, Any]:
@@ -581,6 +672,7 @@ def _train_job(
         on_epoch=on_epoch,
         compiled=settings.compiled,
         precision=settings.precision,
+        start=job.start(device),
     )
     save_checkpoint(
         folder / "checkpoints" / job.stem,
@@ -708,7 +800,8 @@ def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[
 def _portable(settings: RunSettings) -> dict[str, Any]:
     """Keep the settings, without the folders of this machine."""
     kept = dataclasses.asdict(settings)
-    kept["data"], kept["out"] = Path(settings.data).name, Path(settings.out).name
+    for name in ("data", "out", "start_from"):
+        kept[name] = Path(kept[name]).name
     return kept
 
 

@@ -10,7 +10,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +71,11 @@ class Recipe:
         Standard deviation of added white noise, in scaled units.
     averaging : float
         Decay per step of the exponential moving average of the weights; 0 for none.
+    lead_masking : bool
+        Whether each record shows a random set of its leads, from one to all, the others zero:
+        training of a network that reads any lead set.
+    start : str
+        Recipe of the 12-lead network whose weights training starts from; empty for random ones.
     architecture : Architecture
         The network's own options.
     """
@@ -90,13 +95,17 @@ class Recipe:
     test_windows: int = 8
     noise: float = 0.1
     averaging: float = 0.995
+    lead_masking: bool = False
+    start: str = ""
     architecture: Architecture = field(default_factory=Architecture)
 
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name="default"),
+        Recipe(name="default", start="any-lead", epochs=15),
+        Recipe(name="any-lead", lead_masking=True, epochs=120),
+        Recipe(name="scratch"),
         Recipe(
             name="seed",
             scaling="record",
@@ -116,30 +125,30 @@ RECIPES: dict[str, Recipe] = {
 }
 
 ABLATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "default-record-scaling": (
-        "default",
+    "scratch-record-scaling": (
+        "scratch",
         "z-score of each lead and record",
         {"scaling": "record"},
     ),
-    "default-lead-scaling": (
-        "default",
+    "scratch-lead-scaling": (
+        "scratch",
         "z-score of each lead",
         {"scaling": "lead"},
     ),
-    "default-likelihood50": (
-        "default",
+    "scratch-likelihood50": (
+        "scratch",
         "labels from 50% likelihood",
         {"train_labels": "likelihood50"},
     ),
-    "default-smoothing": ("default", "label smoothing 0.1", {"label_smoothing": 0.1}),
-    "default-mixup": ("default", "mixup 0.2", {"mixup": 0.2}),
-    "default-whole-record": (
-        "default",
+    "scratch-smoothing": ("scratch", "label smoothing 0.1", {"label_smoothing": 0.1}),
+    "scratch-mixup": ("scratch", "mixup 0.2", {"mixup": 0.2}),
+    "scratch-whole-record": (
+        "scratch",
         "ten seconds, no crops",
         {"crop_seconds": 0.0, "test_windows": 1},
     ),
-    "default-no-noise": ("default", "no noise", {"noise": 0.0}),
-    "default-no-averaging": ("default", "no averaged weights", {"averaging": 0.0}),
+    "scratch-no-noise": ("scratch", "no noise", {"noise": 0.0}),
+    "scratch-no-averaging": ("scratch", "no averaged weights", {"averaging": 0.0}),
     "seed-factor-scaling": (
         "seed",
         "seed, with one scale factor",
@@ -234,6 +243,13 @@ class Scaling:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    def select(self, positions: Sequence[int]) -> "Scaling":
+        """Keep the constants of some leads, given by their positions."""
+        if self.kind == "record":
+            return self
+        mean, std = (tuple(values[i] for i in positions) for values in (self.mean, self.std))
+        return Scaling(self.kind, mean, std)
+
     def constants(self, microvolts: Tensor) -> tuple[Tensor, Tensor]:
         """Find what to subtract from records and what to divide them by.
 
@@ -289,6 +305,49 @@ def fit_scaling(kind: str, signals: NDArray[np.int16]) -> Scaling:
         return Scaling("lead", tuple(mean.tolist()), tuple(std.tolist()))
     factor = math.sqrt(squares.sum() / (count * n_leads) - (total.sum() / (count * n_leads)) ** 2)
     return Scaling("factor", (0.0,) * n_leads, (max(factor, 1.0),) * n_leads)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained network whose weights another fit starts from.
+
+    Parameters
+    ----------
+    model : ResNet1d
+        The network.
+    scaling : Scaling
+        The constants it was trained with; the new fit keeps them, since weights fit to voltages.
+    leads : tuple of str
+        Its input leads, in order.
+    checksum : str
+        SHA-256 of its weights.
+    """
+
+    model: ResNet1d
+    scaling: Scaling
+    leads: tuple[str, ...]
+    checksum: str
+
+    def of_leads(self, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
+        """Give weights and scaling for a network that sees only ``leads``.
+
+        The weights are all there but for the stem's, which lack the other leads.
+
+        Raises
+        ------
+        LeadminError
+            If the network was not trained on one of them.
+        """
+        missing = [lead for lead in leads if lead not in self.leads]
+        if missing:
+            raise LeadminError(
+                f"lead {', '.join(missing)} is not among those of the network to start from: "
+                f"{', '.join(self.leads)}"
+            )
+        positions = [self.leads.index(lead) for lead in leads]
+        weights = dict(self.model.state_dict())
+        weights["stem.0.weight"] = weights["stem.0.weight"][:, positions]
+        return weights, self.scaling.select(positions)
 
 
 @dataclass(frozen=True)
@@ -373,6 +432,17 @@ def _batches(
     """Yield shuffled batches of nearly equal size, so that no batch is left with one record."""
     order = rng.permutation(n_records)
     yield from np.array_split(order, math.ceil(n_records / batch_size))
+
+
+def _shown_leads(n_records: int, n_leads: int, rng: np.random.Generator) -> Tensor:
+    """Draw which leads each record shows, as ones and zeros ``(n_records, n_leads)``.
+
+    One record in five shows all of them, the others any number from one up, each as often.
+    """
+    n_shown = rng.integers(1, n_leads + 1, (n_records, 1))
+    n_shown[rng.random(n_records) < 0.2] = n_leads
+    order = rng.random((n_records, n_leads)).argsort(1).argsort(1)
+    return torch.from_numpy((order < n_shown).astype(np.float32))
 
 
 class ResidentRecords:
@@ -581,6 +651,7 @@ def fit(
     on_epoch: Callable[[dict[str, float]], None] | None = None,
     compiled: bool = False,
     precision: str = "auto",
+    start: Start | None = None,
 ) -> Fit:
     """Train one network.
 
@@ -614,6 +685,8 @@ def fit(
         fit that is not compiled as those of another seed would.
     precision : {"auto", "float32", "bfloat16"}
         What training steps multiply in; see `mixed_precision`. Evaluation is always in float32.
+    start : Start, optional
+        The network to start from; needed if the recipe names one, and not used otherwise.
 
     Returns
     -------
@@ -624,7 +697,7 @@ def fit(
     ------
     LeadminError
         If there is nothing to train or validate on, a class never occurs in the training
-        records, or the loss stops being a finite number.
+        records, the network to start from is missing, or the loss stops being a finite number.
     """
     device = device or torch.device("cpu")
     policy = recipe.train_labels
@@ -637,7 +710,15 @@ def fit(
     check_classes(dataset, train, policy, fold)
     mixed = mixed_precision(precision, device)
     leads = np.array(lead_indices(configuration.leads))
-    scaling = fit_scaling(recipe.scaling, dataset.signals[np.ix_(train, leads)])
+    if not recipe.start:
+        start, scaling = None, fit_scaling(recipe.scaling, dataset.signals[np.ix_(train, leads)])
+    elif start is not None:
+        weights, scaling = start.of_leads(configuration.leads)
+    else:
+        raise LeadminError(
+            f"recipe {recipe.name} starts from a network of the recipe {recipe.start}; train that "
+            "first"
+        )
     signals = torch.from_numpy(dataset.signals[np.ix_(train, leads)]).to(device)
     targets = torch.from_numpy(dataset.labels[policy][train]).to(device, torch.float32)
     validation_signals = torch.from_numpy(dataset.signals[np.ix_(validation, leads)]).to(device)
@@ -648,6 +729,8 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed * 1000 + fold)
         model = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(device)
+    if start is not None:
+        model.load_state_dict(weights)
     average, best = copy.deepcopy(model), copy.deepcopy(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
@@ -668,6 +751,7 @@ def fit(
         "validation": dataset.record_id[validation].tolist(),
         "device": device.type,
         "mixed": mixed,
+        "start": start.checksum if start is not None else None,
         **({"compiled": True} if compiled else {}),
     }
     resume = _Resume(state_path, identity)
@@ -717,6 +801,8 @@ def fit(
                 x, y = cut(index, starts), targets[index]
                 if noise:
                     noise.add_to(x, recipe.noise, rng)
+                if recipe.lead_masking:
+                    x.mul_(_shown_leads(len(x), len(leads), rng).to(device)[..., None])
                 if recipe.mixup:
                     share = float(rng.beta(recipe.mixup, recipe.mixup))
                     partner = torch.from_numpy(rng.permutation(len(batch))).to(device)

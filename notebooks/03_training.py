@@ -52,7 +52,7 @@ from leadmin.training import RECIPES
 config: str = "3-lead-I-II-V2"  # lead configuration: a name of the registry, or leads with commas
 data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample
 out: str = ""  # folder that the run writes; empty: outputs/adhoc/runs/<config>
-recipe: str = "default"  # recipe to train: default or seed
+recipe: str = "default"  # recipe to train: default, scratch, any-lead or seed
 compare_with: str = "seed"  # second recipe, trained on the same records; empty for none
 protocol: str = "holdout"  # holdout (folds 1-8, 9, 10) or crossval (each fold is tested once)
 label_policy: str = "any"  # statements that count as labels: any likelihood, or likelihood50
@@ -63,6 +63,7 @@ device: str = "auto"  # auto, cpu, cuda or cuda:N
 tracking: str = ""  # curves also for tensorboard, wandb, or both with a comma; empty for neither
 compiled: bool = False  # send training steps through torch.compile (CUDA graphs on an accelerator)
 precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 on an accelerator only
+start_from: str = ""  # finished run of the any-lead network to start from; empty: trained first
 workers: int = 1  # fits side by side, each in a process of one thread; 0: one per thread
 
 # %%
@@ -82,6 +83,7 @@ settings = RunSettings(
     tracking=tracking,
     compiled=compiled,
     precision=precision,
+    start_from=start_from,
     workers=workers,
 )
 figures.use_style()

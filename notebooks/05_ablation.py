@@ -17,6 +17,10 @@
 # Two recipes that differ in many things do not tell which of them matters. Here one thing at a time
 # is changed, everything else is kept, and methods that need no deep network stand beside.
 #
+# The recipe `default` trains in two steps: one network that reads any lead set, then, from its
+# weights, one for each set. Its second step alone, from random weights, is the recipe `scratch`. The
+# parts of training are taken away from `scratch`, whose fits are cheap.
+#
 # ```{admonition} Audience and objectives
 # For those who want to change the recipe, and for those who doubt that a network is needed. After
 # this page you can
@@ -33,6 +37,7 @@ from IPython.display import Markdown
 
 from leadmin import ablation, figures, pages
 from leadmin.atomic import write_text
+from leadmin.baselines import BASELINES
 from leadmin.study import check_injected, located
 
 # %% tags=["parameters"]
@@ -62,7 +67,7 @@ Markdown(
 # ## One change at a time
 #
 # Each row is a recipe that differs from its origin in one respect, or a baseline. Differences are to
-# the recipe `default`, paired on the same patients.
+# the recipe `scratch`, paired on the same patients.
 
 # %% tags=["remove-input"]
 columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
@@ -77,25 +82,41 @@ columns = {"description": "what", "brier": "Brier score", "brier_difference": "d
 pages.reading_table(table, columns | {"slope": "slope", "smooth_ece": "smooth ECE"})
 
 # %% [markdown]
-# What is to the left of the line was worse than `default`. Filled points have an interval clear of
+# What is to the left of the line was worse than `scratch`. Filled points have an interval clear of
 # zero.
 
 # %% tags=["hide-input"]
 measures = ("auroc", "auroc_HYP", "brier")
-long = ablation.long_differences(table[table["variant"] != "default"], measures)
+long = ablation.long_differences(table[table["variant"] != ablation.REFERENCE], measures)
 figure = figures.plot_recipe_comparison(long, measures)
 figures.save_for_print(figure, Path(figures_out or folder.parent / "figures"), "ablation")
 figure
 
 # %% tags=["remove-input"]
-pages.rendered(pages.ablation_reading(table))
+pages.rendered(pages.ablation_reading(table, ablation.REFERENCE))
+
+# %% [markdown]
+# ## Against simpler methods
+#
+# Boosted trees and logistic regression know what to look for: they see the rhythm, and for each lead
+# amplitudes, spectrum and the median beat. The network has to find such things in a few thousand
+# records. Differences are to `default`.
+
+# %% tags=["remove-input"]
+baselines = [name for name in finished if name in BASELINES]
+if "default" in finished and baselines:
+    rivals = {name: finished[name] for name in ("default", *baselines)}
+    against = ablation.ablation_table(rivals, "default", n_resamples=n_resamples)
+    write_text(Path(tables_out or folder.parent) / "baselines.csv", against.to_csv(index=False))
+    columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
+    display(pages.reading_table(against, columns | {"brier": "Brier score"}))
+    display(pages.rendered(pages.ablation_reading(against, "default")))
 
 # %% [markdown]
 # ## How it was done
 #
 # `leadmin ablate --data FILE --protocol crossval` trains everything on this page and may be stopped
-# and called again. The waveform features are the rhythm, and for each lead amplitudes, spectrum and
-# the median beat; boosted trees and logistic regression see the same features and the same folds.
+# and called again. Boosted trees and logistic regression see the same features and the same folds.
 # Settings of the trees were fixed beforehand, the strength of the logistic regression was chosen on
 # validation folds. The test folds took no part in any choice; the ablation was run after `default` had
 # been chosen.

@@ -12,7 +12,7 @@ from leadmin.errors import LeadminError
 from leadmin.publishing import publish_ablation
 from leadmin.training import ABLATIONS, RECIPES
 
-NAMES = ("default", "default-mixup", "random-network")
+NAMES = ("scratch", "scratch-mixup", "random-network")
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +36,25 @@ def test_each_variant_differs_from_its_origin_in_what_it_says():
 
 def test_a_finished_variant_is_kept_and_another_request_replaces_it(folder, small, tmp_path):
     settings = {"config": "2-lead-I-II", "epochs": 1}
-    path = tmp_path / "default"
-    train_variant("default", small, path, **settings)
+    path = tmp_path / "scratch"
+    train_variant("scratch", small, path, **settings)
     stamp = (path / "metrics.json").stat().st_mtime_ns
-    train_variant("default", small, path, **settings)
+    train_variant("scratch", small, path, **settings)
     assert (path / "metrics.json").stat().st_mtime_ns == stamp
-    run = train_variant("default", small, path, seeds=2, **settings)
-    assert run.seeds == {"default": (0, 1)}
+    run = train_variant("scratch", small, path, seeds=2, **settings)
+    assert run.seeds == {"scratch": (0, 1)}
 
 
-def test_the_table_compares_every_variant_with_the_default(folder):
+def test_the_table_compares_every_variant_with_the_reference(folder):
     runs = load_variants(folder)
     table = ablation_table(runs, n_resamples=200).set_index("variant")
     assert list(table.index) == list(NAMES)
     for name in NAMES:
         expected = np.mean([one["auroc"] for one in runs[name].metrics["test"][name]])
         assert table.loc[name, "auroc"] == pytest.approx(expected, abs=1e-12)
-    difference = table.loc["default-mixup", "auroc"] - table.loc["default", "auroc"]
-    assert table.loc["default-mixup", "auroc_difference"] == pytest.approx(difference, abs=1e-12)
-    assert np.isnan(table.loc["default", "auroc_difference"])
+    difference = table.loc["scratch-mixup", "auroc"] - table.loc["scratch", "auroc"]
+    assert table.loc["scratch-mixup", "auroc_difference"] == pytest.approx(difference, abs=1e-12)
+    assert np.isnan(table.loc["scratch", "auroc_difference"])
     assert table.loc["random-network", "kind"] == "baseline"
     assert list(table["n_seeds"]) == [2, 2, 1]
     for measure in ("auroc", "brier", "auroc_HYP"):
@@ -62,26 +62,33 @@ def test_the_table_compares_every_variant_with_the_default(folder):
         assert (table[measure] <= table[f"{measure}_high"]).all()
 
 
+def test_what_starts_from_another_variant_finds_it_beside(small, tmp_path):
+    for name in ("any-lead", "default"):
+        run = train_variant(name, small, tmp_path / name, epochs=1)
+    assert run.metrics["settings"]["start_from"] == "any-lead"
+    assert not (tmp_path / "default" / "any-lead").exists()
+
+
 def test_runs_that_do_not_belong_together_are_refused(folder, small, tmp_path):
     runs = load_variants(folder)
-    other = train_variant("default", small, tmp_path / "x", config="1-lead-I", epochs=1)
+    other = train_variant("scratch", small, tmp_path / "x", config="1-lead-I", epochs=1)
     with pytest.raises(LeadminError, match="another configuration"):
-        merge([runs["default-mixup"], other])
+        merge([runs["scratch-mixup"], other])
     with pytest.raises(LeadminError, match="occurs in two"):
-        merge([runs["default"], runs["default"]])
+        merge([runs["scratch"], runs["scratch"]])
     with pytest.raises(LeadminError, match="not among the"):
-        ablation_table({"default-mixup": runs["default-mixup"]})
+        ablation_table({"scratch-mixup": runs["scratch-mixup"]})
     with pytest.raises(LeadminError, match="no finished variant"):
         load_variants(tmp_path / "nothing")
 
 
 def test_the_command_trains_what_it_is_asked_for(sample_file, tmp_path):
     command = ["ablate", "--data", str(sample_file), "--out", str(tmp_path), "--config", "1-lead-I"]
-    chosen = ["--variant", "default", "--variant", "random-network", "--epochs", "1"]
+    chosen = ["--variant", "scratch", "--variant", "random-network", "--epochs", "1"]
     result = CliRunner().invoke(app, command + chosen)
     assert result.exit_code == 0, result.output
     table = pd.read_csv(tmp_path / "ablation.csv")
-    assert list(table["variant"]) == ["default", "random-network"]
+    assert list(table["variant"]) == ["scratch", "random-network"]
     assert set(table["description"]) <= set(VARIANTS.values())
 
 
@@ -97,7 +104,7 @@ def test_publishing_executes_the_chapter_and_keeps_what_it_stands_on(folder, roo
     assert list(table.index) == list(NAMES)
     page = (published / "notebooks" / "05_ablation.ipynb").read_text(encoding="utf-8")
     assert str(tmp_path) not in page
-    assert f"{table.loc['default-mixup', 'auroc_difference']:+.3f}" in page
+    assert f"{table.loc['scratch-mixup', 'auroc_difference']:+.3f}" in page
     assert (published / "figures" / "ablation.pdf").is_file()
     again = ablation_table(load_variants(published / "runs"))
     np.testing.assert_allclose(again["auroc"], table["auroc"], atol=1e-12)

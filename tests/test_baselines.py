@@ -65,7 +65,7 @@ def test_random_features_depend_on_the_seed_only(small):
         random_network_features(small.signals[:, :2], train, 100, seed) for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
-    assert first.shape == (len(small.record_id), 88)
+    assert first.shape == (len(small.record_id), 96)
     assert not np.allclose(first, other)
 
 

@@ -129,7 +129,7 @@ def test_a_record_keeps_a_correction_scaled_up_or_has_none():
     torch.manual_seed(1)
     block = ResNet1d(2).blocks[3].eval()
     block.dropout.p = 0.0
-    x = torch.randn(1, 72, 1, 8)
+    x = torch.randn(1, block.conv1.in_channels, 1, 8)
     with torch.no_grad():
         shortcut = block.shortcut(x)
         correction = block.norm2(block.conv2(torch.relu(block.norm1(block.conv1(x)))))

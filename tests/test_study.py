@@ -164,13 +164,13 @@ def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path
             settings = RunSettings(
                 config="1-lead-II", data="", out=str(tmp_path / str(workers)), epochs=2, seeds=2
             )
-            settings = replace(settings, workers=workers, compare_with="")
+            settings = replace(settings, workers=workers, compare_with="", recipe="scratch")
             runs[workers] = train_run(settings, small, on_epoch=rows.append)
     finally:
         torch.set_num_threads(threads)
     alone, beside = runs[1], runs[2]
     for part in ("validation", "test"):
-        one, other = (getattr(run, part).logits["default"] for run in (alone, beside))
+        one, other = (getattr(run, part).logits["scratch"] for run in (alone, beside))
         assert np.array_equal(one, other)
     timeless = [
         [{k: v for k, v in row.items() if k != "seconds"} for row in rows] for rows in seen.values()
@@ -180,17 +180,77 @@ def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path
     assert beside.metrics["provenance"]["n_threads"] == 1
     assert not (tmp_path / "2" / "state").exists()
     for seed in (0, 1):
-        name = f"checkpoints/default-seed{seed}.safetensors"
+        name = f"checkpoints/scratch-seed{seed}.safetensors"
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def any_lead_run(small, tmp_path_factory):
+    """A finished run of the any-lead network, one epoch."""
+    out = str(tmp_path_factory.mktemp("start") / "any-lead")
+    settings = RunSettings(config="12-lead", data="", out=out, recipe="any-lead", epochs=1)
+    return train_run(replace(settings, compare_with=""), small).folder
+
+
+def test_a_run_trains_what_it_starts_from_once_and_gives_the_same_as_if_it_was_there(
+    small, any_lead_run, tmp_path
+):
+    settings = RunSettings(config="1-lead-V2", data="", out=str(tmp_path / "a"), epochs=1)
+    settings = replace(settings, compare_with="")
+    rows = []
+    alone = train_run(settings, small, on_epoch=rows.append)
+    assert [row["recipe"] for row in rows] == ["any-lead", "default"]
+    assert set(alone.history["recipe"]) == {"default"}
+    rows.clear()
+    train_run(settings, small, on_epoch=rows.append)
+    assert [row["recipe"] for row in rows] == ["default"]
+    named = replace(settings, out=str(tmp_path / "b"), start_from=str(any_lead_run))
+    beside = train_run(named, small)
+    assert np.array_equal(alone.test.logits["default"], beside.test.logits["default"])
+    assert beside.metrics["settings"]["start_from"] == "any-lead"
+    assert not (tmp_path / "b" / "any-lead").exists()
+    train_run(replace(named, out=str(tmp_path / "c"), epochs=2), small)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"protocol": "crossval"}, "protocol is 'holdout', not 'crossval'"),
+        ({"label_policy": "likelihood50"}, "label_policy is 'any', not 'likelihood50'"),
+        ({"seeds": 2}, "1 of 2 seeds"),
+        ({"start_from": "nowhere"}, "nowhere.*not finished"),
+    ],
+)
+def test_a_start_that_may_have_seen_tested_records_is_refused(
+    small, any_lead_run, tmp_path, change, message
+):
+    settings = RunSettings(
+        config="1-lead-V2", data="", out=str(tmp_path), epochs=1, start_from=str(any_lead_run)
+    )
+    with pytest.raises(LeadminError, match=message):
+        train_run(replace(settings, **change), small)
+
+
+def test_a_start_on_other_records_or_of_another_recipe_is_refused(
+    runs, small, any_lead_run, tmp_path
+):
+    settings = RunSettings(
+        config="1-lead-V2", data="", out=str(tmp_path), epochs=1, start_from=str(any_lead_run)
+    )
+    with pytest.raises(LeadminError, match="checksum of the data"):
+        train_run(settings, replace(small, attributes=small.attributes | {"content_sha256": "0"}))
+    with pytest.raises(LeadminError, match="recipe is 'default', not 'any-lead'"):
+        train_run(replace(settings, start_from=str(runs / "12-lead")), small)
 
 
 def test_an_error_in_a_worker_reaches_the_caller_as_it_is(small, tmp_path):
     (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "default-seed1.safetensors").write_bytes(b"no tensors")
+    (tmp_path / "state" / "scratch-seed1.safetensors").write_bytes(b"no tensors")
     settings = RunSettings(
         config="1-lead-II", data="", out=str(tmp_path), epochs=1, seeds=2, workers=2
     )
-    with pytest.raises(LeadminError, match=r"default-seed1\.safetensors.*delete the file"):
+    settings = replace(settings, recipe="scratch")
+    with pytest.raises(LeadminError, match=r"scratch-seed1\.safetensors.*delete the file"):
         train_run(replace(settings, compare_with=""), small)
     with pytest.raises(LeadminError, match="not finished"):
         load_run(tmp_path)
@@ -244,7 +304,7 @@ def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(sam
         ({"config": "3-lead-I-II-V9"}, "12-lead"),
         ({"config": "I,V9"}, "V1, V2, V3"),
         ({"config": 12}, "type str"),
-        ({"recipe": "sead"}, "default, seed"),
+        ({"recipe": "sead"}, "default, any-lead, scratch, seed"),
         ({"compare_with": "default"}, "same recipe"),
         ({"protocol": "bootstrap"}, "holdout, crossval"),
         ({"label_policy": "all"}, "any, likelihood50"),

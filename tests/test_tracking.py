@@ -22,7 +22,14 @@ SHOWN = ("auroc", "average_precision", "f1", "brier", "ece")
 
 
 def settings_for(folder, **changes):
-    base = RunSettings(config="2-lead-I-II", data="", out=str(folder), epochs=2, compare_with="")
+    base = RunSettings(
+        config="2-lead-I-II",
+        data="",
+        out=str(folder),
+        recipe="scratch",
+        epochs=2,
+        compare_with="",
+    )
     return replace(base, **changes)
 
 
@@ -147,11 +154,11 @@ def test_names_may_be_spaced_and_repeated():
 def test_a_missing_package_is_named_before_anything_is_touched(name, small, tmp_path, monkeypatch):
     monkeypatch.setitem(tracking.MODULES, name, "leadmin_without_this_package")
     (tmp_path / "metrics.json").write_text("{}")
-    (tmp_path / name / "default-seed0").mkdir(parents=True)
+    (tmp_path / name / "scratch-seed0").mkdir(parents=True)
     with pytest.raises(LeadminError, match=rf'pip install "leadmin\[{name}\]"'):
         train_run(settings_for(tmp_path, tracking=name), small)
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", name}
-    assert (tmp_path / name / "default-seed0").is_dir()
+    assert (tmp_path / name / "scratch-seed0").is_dir()
 
 
 def test_extras_are_named_after_the_trackers(root):
@@ -202,7 +209,7 @@ def test_tracking_changes_no_trained_number(pair):
     assert pair.tracked.metrics["test"] == pair.plain.metrics["test"]
 
 
-@pytest.mark.parametrize("recipe", ["default", "seed"])
+@pytest.mark.parametrize("recipe", ["scratch", "seed"])
 def test_tensorboard_has_each_epoch_once(pair, recipe):
     found, _ = scalars(pair.tracked.folder / "tensorboard" / f"{recipe}-seed0")
     history = pair.tracked.history.query("recipe == @recipe")
@@ -225,8 +232,8 @@ def expected_test_metrics(run, recipe):
 def test_tensorboard_has_settings_test_metrics_and_checkpoint(pair):
     from tensorboard.plugins.hparams import metadata
 
-    found, events = scalars(pair.tracked.folder / "tensorboard" / "default-seed0")
-    for name, value in expected_test_metrics(pair.tracked, "default").items():
+    found, events = scalars(pair.tracked.folder / "tensorboard" / "scratch-seed0")
+    for name, value in expected_test_metrics(pair.tracked, "scratch").items():
         ((_, shown),) = found[name]
         assert shown == pytest.approx(value, rel=1e-6)
     start = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
@@ -238,7 +245,7 @@ def test_tensorboard_has_settings_test_metrics_and_checkpoint(pair):
         for tag in ("configuration", "checkpoint")
     }
     described = json.loads(texts["configuration"].strip("`\n"))
-    assert described["recipe"] == pair.tracked.metrics["recipes"]["default"]
+    assert described["recipe"] == pair.tracked.metrics["recipes"]["scratch"]
     assert described["settings"] == pair.tracked.metrics["settings"]
     for name in texts["checkpoint"].strip("`\n").splitlines():
         assert (pair.tracked.folder / name).is_file()
@@ -248,11 +255,11 @@ def test_tensorboard_finds_every_fit_below_the_outputs(pair):
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
     found = EventMultiplexer().AddRunsFromDirectory(str(pair.tracked.folder.parents[1])).Runs()
-    stems = ("default-seed0", "seed-seed0")
+    stems = ("scratch-seed0", "seed-seed0")
     assert set(found) == {f"runs/2-lead-I-II/tensorboard/{stem}" for stem in stems}
 
 
-@pytest.mark.parametrize("recipe", ["default", "seed"])
+@pytest.mark.parametrize("recipe", ["scratch", "seed"])
 def test_wandb_has_each_epoch_once(pair, recipe):
     run = wandb_run(pair.tracked.folder / "wandb" / f"{recipe}-seed0")
     rows = pd.DataFrame(run.history)
@@ -263,20 +270,20 @@ def test_wandb_has_each_epoch_once(pair, recipe):
 
 
 def test_wandb_has_group_name_settings_test_metrics_and_model(pair):
-    run = wandb_run(pair.tracked.folder / "wandb" / "default-seed0")
+    run = wandb_run(pair.tracked.folder / "wandb" / "scratch-seed0")
     record = run.record
     assert (record.project, record.run_group) == ("leadmin", "tracked")
-    assert (record.display_name, record.job_type) == ("2-lead-I-II-default-seed0", "train")
+    assert (record.display_name, record.job_type) == ("2-lead-I-II-scratch-seed0", "train")
     assert run.exit == 0
-    assert run.config["recipe"] == pair.tracked.metrics["recipes"]["default"]
+    assert run.config["recipe"] == pair.tracked.metrics["recipes"]["scratch"]
     assert run.config["settings"] == pair.tracked.metrics["settings"]
-    wanted = expected_test_metrics(pair.tracked, "default")
+    wanted = expected_test_metrics(pair.tracked, "scratch")
     assert {name: run.summary[name] for name in wanted} == wanted
     (artifact,) = run.artifacts
-    assert (artifact.name, artifact.type) == ("2-lead-I-II-default-seed0", "model")
+    assert (artifact.name, artifact.type) == ("2-lead-I-II-scratch-seed0", "model")
     checkpoints = pair.tracked.folder / "checkpoints"
     listed = {entry.path: entry for entry in artifact.manifest.contents}
-    assert set(listed) == {"default-seed0.safetensors", "default-seed0.json"}
+    assert set(listed) == {"scratch-seed0.safetensors", "scratch-seed0.json"}
     for name, entry in listed.items():
         assert entry.local_path == str(checkpoints / name)
         assert entry.size == (checkpoints / name).stat().st_size
@@ -289,7 +296,7 @@ def test_wandb_stays_in_the_run_folder_and_calls_nobody(pair):
     written = [p.name for p in (pair.tracked.folder / "wandb").rglob("*") if p.is_file()]
     assert not [name for name in written if name.endswith((".py", ".ipynb", ".patch", ".diff"))]
     assert not {"wandb-metadata.json", "requirements.txt", "output.log"} & set(written)
-    record = wandb_run(pair.tracked.folder / "wandb" / "default-seed0").record
+    record = wandb_run(pair.tracked.folder / "wandb" / "scratch-seed0").record
     assert not record.HasField("git")
     assert record.host == ""
 
@@ -311,8 +318,8 @@ def test_a_resumed_fit_and_a_repeated_run_show_each_epoch_once(offline, small, t
             raise KeyboardInterrupt
 
     def steps():
-        found, _ = scalars(tmp_path / "tensorboard" / "default-seed0")
-        run = wandb_run(tmp_path / "wandb" / "default-seed0")
+        found, _ = scalars(tmp_path / "tensorboard" / "scratch-seed0")
+        run = wandb_run(tmp_path / "wandb" / "scratch-seed0")
         return [s for s, _ in found["train_loss"]], [row["_step"] for row in run.history], run.exit
 
     with pytest.raises(KeyboardInterrupt):
@@ -321,10 +328,10 @@ def test_a_resumed_fit_and_a_repeated_run_show_each_epoch_once(offline, small, t
     assert not (tmp_path / "metrics.json").exists()
     train_run(settings, small)
     assert steps() == ([1, 2, 3], [1, 2, 3], 0)
-    (tmp_path / "tensorboard" / "default-seed1").mkdir()
+    (tmp_path / "tensorboard" / "scratch-seed1").mkdir()
     train_run(replace(settings, epochs=1), small)
     assert steps() == ([1], [1], 0)
-    assert not (tmp_path / "tensorboard" / "default-seed1").exists()
+    assert not (tmp_path / "tensorboard" / "scratch-seed1").exists()
     assert other.is_dir()
 
 
@@ -335,19 +342,19 @@ def test_crossval_has_a_folder_per_fold_and_one_for_the_pooled_test(
     monkeypatch.setattr(study, "splits", lambda *_: both)
     settings = settings_for(tmp_path, epochs=1, protocol="crossval", tracking="tensorboard,wandb")
     run = train_run(settings, small)
-    stems = {"default-seed0", "default-seed0-fold1", "default-seed0-fold2"}
+    stems = {"scratch-seed0", "scratch-seed0-fold1", "scratch-seed0-fold2"}
     for name in tracking.MODULES:
         assert {path.name for path in (tmp_path / name).iterdir()} == stems
-    wanted = expected_test_metrics(run, "default")["test_auroc"]
-    pooled, _ = scalars(tmp_path / "tensorboard" / "default-seed0")
+    wanted = expected_test_metrics(run, "scratch")["test_auroc"]
+    pooled, _ = scalars(tmp_path / "tensorboard" / "scratch-seed0")
     assert pooled["test_auroc"] == [(0, pytest.approx(wanted, rel=1e-6))]
     assert "train_loss" not in pooled
-    fold, _ = scalars(tmp_path / "tensorboard" / "default-seed0-fold2")
+    fold, _ = scalars(tmp_path / "tensorboard" / "scratch-seed0-fold2")
     assert len(fold["train_loss"]) == 1
     assert "test_auroc" not in fold
-    whole = wandb_run(tmp_path / "wandb" / "default-seed0")
+    whole = wandb_run(tmp_path / "wandb" / "scratch-seed0")
     assert (whole.record.job_type, whole.summary["test_auroc"]) == ("test", wanted)
-    assert wandb_run(tmp_path / "wandb" / "default-seed0-fold1").config["test_fold"] == 1
+    assert wandb_run(tmp_path / "wandb" / "scratch-seed0-fold1").config["test_fold"] == 1
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -370,7 +377,7 @@ def test_a_full_disk_ends_the_tracking_and_not_the_training(offline, small, tmp_
     assert len(ours) == 1
     assert list(run.history["epoch"]) == [1, 2, 1, 2]
     assert load_run(tmp_path).metrics["files"] == run.metrics["files"]
-    assert not (tmp_path / "tensorboard" / "default-seed1").exists()
+    assert not (tmp_path / "tensorboard" / "scratch-seed1").exists()
 
 
 def test_one_tracker_that_cannot_start_leaves_the_other_alone(offline, small, tmp_path):
@@ -378,7 +385,7 @@ def test_one_tracker_that_cannot_start_leaves_the_other_alone(offline, small, tm
     settings = settings_for(tmp_path, tracking="wandb,tensorboard")
     with pytest.warns(UserWarning, match="tracking with wandb stopped"):
         run = train_run(settings, small)
-    found, _ = scalars(tmp_path / "tensorboard" / "default-seed0")
+    found, _ = scalars(tmp_path / "tensorboard" / "scratch-seed0")
     assert [step for step, _ in found["train_loss"]] == list(run.history["epoch"])
 
 

@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from leadmin.errors import LeadminError
-from leadmin.leads import resolve
+from leadmin.leads import LEADS, lead_indices, resolve
+from leadmin.model import ResNet1d
 from leadmin.training import (
     RECIPES,
     NoiseBank,
     ResidentRecords,
     Scaling,
+    Start,
     _batches,
     _learning_rate,
+    _shown_leads,
     choose_device,
     fit,
     fit_scaling,
@@ -31,7 +34,7 @@ from leadmin.training import (
     window_samples,
 )
 
-QUICK = replace(RECIPES["default"], epochs=3, test_windows=2, batch_size=64)
+QUICK = replace(RECIPES["scratch"], epochs=3, test_windows=2, batch_size=64)
 
 
 def parts(dataset):
@@ -75,7 +78,7 @@ def test_it_learns_a_few_records_by_heart(small):
     assert result.history[-1]["train_loss"] < 0.6 * result.history[0]["train_loss"]
 
 
-@pytest.mark.parametrize("name", ["default", "seed"])
+@pytest.mark.parametrize("name", ["scratch", "any-lead", "seed"])
 def test_same_seed_same_weights_and_another_seed_others(small, name):
     train, validation = parts(small)
     chosen = replace(recipe(name, epochs=2), batch_size=64)
@@ -101,7 +104,7 @@ class Stopped(Exception):  # noqa: N818
     """Stands for a process that ends between two epochs."""
 
 
-@pytest.mark.parametrize("name", ["default", "seed"])
+@pytest.mark.parametrize("name", ["scratch", "any-lead", "seed"])
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, stop_after):
     train, validation = parts(small)
@@ -150,12 +153,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from leadmin.dataset import load_dataset
-from leadmin.leads import resolve
+from leadmin.leads import LEADS, lead_indices, resolve
+from leadmin.model import ResNet1d
 from leadmin.training import RECIPES, fit
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
 data = data.select(np.arange(0, len(data.record_id), 4))
-chosen = replace(RECIPES["default"], epochs=12, test_windows=2, batch_size=64)
+chosen = replace(RECIPES["scratch"], epochs=12, test_windows=2, batch_size=64)
 train, validation = (np.flatnonzero(m) for m in (data.fold <= 8, data.fold == 9))
 result = fit(data, resolve("1-lead-II"), chosen, train, validation, state_path=Path(sys.argv[2]))
 save_file(result.model.state_dict(), sys.argv[3])
@@ -403,7 +407,7 @@ def test_batches_hold_every_record_once_and_none_is_oversized(n, size, seed):
 
 
 def test_one_cycle_is_that_of_pytorch():
-    chosen = replace(RECIPES["default"], epochs=7)
+    chosen = replace(RECIPES["scratch"], epochs=7)
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=chosen.learning_rate)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
@@ -447,9 +451,80 @@ def test_a_crop_is_as_long_as_the_recipe_says():
 
 
 def test_unknown_recipes_devices_and_epochs_say_what_is_valid():
-    with pytest.raises(LeadminError, match="default, seed"):
+    with pytest.raises(LeadminError, match="default, any-lead, scratch, seed"):
         recipe("defualt")
     with pytest.raises(LeadminError, match="at least 1"):
         recipe("default", epochs=0)
     with pytest.raises(LeadminError, match="valid: auto, cpu"):
         choose_device("gpu")
+
+
+@pytest.fixture(scope="module")
+def any_lead(small):
+    """A network that was trained on all leads for an epoch, to start others from."""
+    train, validation = parts(small)
+    chosen = replace(RECIPES["any-lead"], epochs=1)
+    fitted = fit(small, resolve("12-lead"), chosen, train, validation)
+    return Start(fitted.model, fitted.scaling, LEADS, "0" * 64)
+
+
+def test_a_network_of_fewer_leads_starts_as_the_other_one_with_those_leads_alone(small, any_lead):
+    x = torch.from_numpy(small.signals[:6])
+    for name in ("1-lead-V5", "3-lead-I-II-V2", "V6,aVR"):
+        leads = resolve(name).leads
+        weights_of_few, scaling = any_lead.of_leads(leads)
+        few = ResNet1d(len(leads))
+        few.load_state_dict(weights_of_few)
+        positions = list(lead_indices(leads))
+        hidden = torch.zeros_like(x)
+        hidden[:, positions] = x[:, positions]
+        expected = predict_logits(any_lead.model, any_lead.scaling, hidden)
+        assert torch.allclose(predict_logits(few, scaling, x[:, positions]), expected, atol=1e-4)
+
+
+def test_training_goes_on_from_the_start_and_leaves_it_as_it_was(small, any_lead, tmp_path):
+    train, validation = parts(small)
+    before = {name: value.clone() for name, value in any_lead.model.state_dict().items()}
+    still = replace(RECIPES["default"], epochs=1, learning_rate=1e-12, averaging=0.0)
+    arguments = (small, resolve("I,V2"), still, train, validation)
+    fitted = fit(*arguments, start=any_lead)
+    begun, scaling = any_lead.of_leads(("I", "V2"))
+    assert fitted.scaling == scaling
+    for name, value in fitted.model.named_parameters():
+        assert torch.allclose(value, begun[name], atol=1e-5), name
+    fit(
+        small,
+        resolve("I,V2"),
+        replace(RECIPES["default"], epochs=1),
+        train,
+        validation,
+        start=any_lead,
+    )
+    assert all(torch.equal(before[n], v) for n, v in any_lead.model.state_dict().items())
+    state = tmp_path / "state.safetensors"
+    first = fit(*arguments, start=any_lead, state_path=state)
+    seen = []
+    fit(
+        *arguments,
+        start=replace(any_lead, checksum="1" * 64),
+        state_path=state,
+        on_epoch=seen.append,
+    )
+    assert seen[0]["seconds"] != first.history[0]["seconds"], "another start was gone on from"
+    with pytest.raises(LeadminError, match="recipe any-lead; train that first"):
+        fit(*arguments)
+    with pytest.raises(LeadminError, match="V2 is not among"):
+        fit(*arguments, start=replace(any_lead, leads=("I", "II")))
+
+
+@given(n_leads=st.integers(1, 12), seed=st.integers(0, 99))
+def test_every_record_shows_a_lead_and_one_in_five_or_more_all_of_them(n_leads, seed):
+    shown = _shown_leads(400, n_leads, np.random.default_rng(seed))
+    counts = shown.sum(1)
+    assert shown.shape == (400, n_leads)
+    assert set(shown.unique().tolist()) <= {0.0, 1.0}
+    assert counts.min() >= 1
+    assert float((counts == n_leads).float().mean()) > 0.15
+    if n_leads > 1:
+        assert counts.min() < n_leads
+        assert shown.mean(0).max() - shown.mean(0).min() < 0.2, "a lead is shown too often"

@@ -21,7 +21,8 @@ import yaml
 from leadmin.atomic import write_text
 from leadmin.errors import LeadminError
 from leadmin.leads import resolve
-from leadmin.study import Run, Study, load_runs
+from leadmin.study import Run, Study, load_run, load_runs
+from leadmin.training import RECIPES
 
 CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
 
@@ -74,7 +75,9 @@ def gather(study: Study, root: Path, target: Path) -> None:
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
     shutil.copyfile(root / "_config.yml", target / "_config.yml")
     notebooks = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in CHAPTERS}
-    notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in runs.items()}
+    start = RECIPES[study.recipe].start
+    pages = ({start: load_run(out / start)} if start else {}) | runs
+    notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in pages.items()}
     machine: list[tuple[str, Any]] = []
     for page, path in notebooks.items():
         if not path.is_file():
@@ -82,13 +85,13 @@ def gather(study: Study, root: Path, target: Path) -> None:
         notebook = nbformat.read(path, as_version=4)
         machine.append((page, notebook.metadata.get("papermill", {})))
         if page.startswith("runs/"):
-            _title_run(notebook, runs[page.removeprefix("runs/")])
+            _title_run(notebook, pages[page.removeprefix("runs/")])
         _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, runs), sort_keys=False))
-    write_text(target / "runs_table.md", runs_table(runs))
+    write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, pages), sort_keys=False))
+    write_text(target / "runs_table.md", runs_table(runs, start))
     write_text(target / "provenance.md", provenance_page(study, runs, machine))
 
 
@@ -105,7 +108,10 @@ def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
     """Give the executed template the title of its configuration."""
     first = notebook.cells[0]
     leads = f"{len(run.leads)} lead{'s' * (len(run.leads) > 1)}"
-    first.source = re.sub(r"\A# .*", f"# {run.config}: {leads} on trial", first.source)
+    title = f"{run.config}: {leads} on trial"
+    if RECIPES[run.recipes[0]].lead_masking:
+        title = f"{run.recipes[0]}: the network that the others start from"
+    first.source = re.sub(r"\A# .*", f"# {title}", first.source)
 
 
 def _place(notebook: nbformat.NotebookNode, destination: Path) -> None:
@@ -127,10 +133,22 @@ def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
     return contents
 
 
-def runs_table(runs: Iterable[str]) -> str:
-    """Write the table that links to one page per run, for the chapter on the runs."""
+def runs_table(runs: Iterable[str], start: str = "") -> str:
+    """Write the table that links to one page per run, for the chapter on the runs.
+
+    Parameters
+    ----------
+    runs : iterable of str
+        Their configurations.
+    start : str
+        Name of the run that they start from; empty for none.
+    """
     configurations = [resolve(name) for name in runs]
-    rows = [
+    rows = []
+    if start:
+        why = "The network of any lead set, which the others start from."
+        rows.append((f"[{start}](runs/{start})", "all, a random part of them hidden", why))
+    rows += [
         (f"[{c.name}](runs/{c.name})", ", ".join(c.leads), c.why or "chosen for this study")
         for c in configurations
     ]

@@ -69,7 +69,8 @@ class EcgClassifier:
         signals : ndarray, shape (n_records, n_leads, n_samples) or (n_leads, n_samples)
             Voltages in ``unit``, leads in the order of ``leads``.
         leads : sequence of str
-            Which leads ``signals`` holds. More than the network needs is fine; order is free.
+            Which leads ``signals`` holds. More than the network needs is fine; order is free. A
+            network that was trained with hidden leads needs only one of its own.
         sampling_rate : float
             Of ``signals``, in Hz; must be the network's.
         unit : {"mV", "uV", "V"}
@@ -101,7 +102,8 @@ class EcgClassifier:
                 "Hz; resample them first, for instance with scipy.signal.resample_poly"
             )
         missing = [lead for lead in self.leads if lead not in leads]
-        if missing:
+        masked = self.metadata["recipe"].get("lead_masking", False)
+        if missing and not (masked and len(missing) < len(self.leads)):
             raise LeadminError(f"the network needs lead {', '.join(missing)}, given: {leads}")
         if x.shape[-1] < self.window:
             raise LeadminError(
@@ -109,8 +111,15 @@ class EcgClassifier:
             )
         if not np.isfinite(x).all():
             raise LeadminError("signals hold a value that is not a finite number")
-        order = [list(leads).index(lead) for lead in self.leads]
-        microvolts = x[:, order].astype(np.float32) * np.float32(MICROVOLTS_PER[unit])
+        # A lead that is not there is one that scaling turns into zeros.
+        absent = self.scaling.mean or (0.0,) * len(self.leads)
+        microvolts = np.empty((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
+        for position, lead in enumerate(self.leads):
+            if lead in missing:
+                microvolts[:, position] = absent[position]
+            else:
+                volts = x[:, list(leads).index(lead)].astype(np.float32)
+                microvolts[:, position] = volts * np.float32(MICROVOLTS_PER[unit])
         device = next(self.model.parameters()).device
         logits = predict_logits(
             self.model,

@@ -45,6 +45,26 @@ def test_it_is_found_by_the_name_of_its_configuration(run):
         leadmin.load("1-lead-I", runs=run.folder.parent)
 
 
+def test_the_any_lead_network_reads_what_leads_there_are(run, small, tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (tmp_path / "any-lead").symlink_to(run.folder / "any-lead")
+    classifier = leadmin.load("any-lead", runs=runs)
+    assert classifier.leads == LEADS
+    x = small.signals[:4] / 1000
+    hidden = np.zeros_like(x)
+    hidden[:, [10, 0]] = x[:, [10, 0]]
+    expected = classifier.predict(hidden, leads=LEADS, sampling_rate=100)
+    found = classifier.predict(x[:, [10, 0]], leads=["V5", "I"], sampling_rate=100)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    whole = classifier.predict(x, leads=LEADS, sampling_rate=100)
+    assert np.abs(found - whole).max() > 1e-4
+    with pytest.raises(LeadminError, match="needs lead I, II"):
+        classifier.predict(x[:, :1], leads=["X"], sampling_rate=100)
+    with pytest.raises(LeadminError, match="needs lead II, V2"):
+        leadmin.load(run.folder).predict(x[:, :1], leads=["I"], sampling_rate=100)
+
+
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(LEADS), unit=st.sampled_from(["uV", "mV", "V"]))
 def test_order_of_the_leads_and_unit_do_not_matter(run, small, order, unit):

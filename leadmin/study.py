@@ -420,17 +420,17 @@ def _train_run(
 ) -> Run:
     started = time.perf_counter()
     folder = Path(settings.out)
+    starts = {
+        recipe.start: _start_folder(settings, recipe.start, dataset, on_epoch)
+        for recipe, _ in settings.recipes()
+        if recipe.start
+    }
     (folder / "metrics.json").unlink(missing_ok=True)
     device = choose_device(settings.device)
     divisions = splits(dataset, settings.protocol, settings.label_policy)
     n_threads, workers = torch.get_num_threads(), settings.workers or torch.get_num_threads()
     provenance = describe_environment(device, 1 if workers > 1 else n_threads)
     provenance["data"] = describe_data(dataset)
-    starts = {
-        recipe.start: _start_folder(settings, recipe.start, dataset, on_epoch)
-        for recipe, _ in settings.recipes()
-        if recipe.start
-    }
     jobs = [
         _Job(configuration, recipe, seed, split, settings, provenance, starts.get(recipe.start))
         for recipe, n_seeds in settings.recipes()

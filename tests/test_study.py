@@ -243,6 +243,14 @@ def test_a_start_on_other_records_or_of_another_recipe_is_refused(
         train_run(replace(settings, start_from=str(runs / "12-lead")), small)
 
 
+def test_a_finished_run_stays_finished_if_it_cannot_be_repeated(runs, small, tmp_path):
+    shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
+    settings = RunSettings(config="2-lead-I-II", data="", out=str(tmp_path / "run"), epochs=1)
+    with pytest.raises(LeadminError, match="nowhere"):
+        train_run(replace(settings, start_from="nowhere"), small)
+    assert load_run(tmp_path / "run").config == "2-lead-I-II"
+
+
 def test_an_error_in_a_worker_reaches_the_caller_as_it_is(small, tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "scratch-seed1.safetensors").write_bytes(b"no tensors")

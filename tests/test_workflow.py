@@ -193,8 +193,9 @@ def test_a_failing_run_leaves_its_notebook_with_the_traceback(root, tmp_path):
     tree = Tree(root, tmp_path)
     module = tree.folder / "leadmin" / "training.py"
     text = module.read_text(encoding="utf-8")
+    line = "    device = device or torch.device"
     broken = text.replace(
-        "    device = device or torch.device", "    raise ZeroDivisionError\n#", 1
+        line, f"    if start is not None:\n        raise ZeroDivisionError\n{line}", 1
     )
     assert broken != text
     module.write_text(broken, encoding="utf-8")
@@ -203,6 +204,7 @@ def test_a_failing_run_leaves_its_notebook_with_the_traceback(root, tmp_path):
     assert "workflow failed" in result.stderr
     assert "ZeroDivisionError" in (tree.out / "logs" / "12-lead.ipynb").read_text(encoding="utf-8")
     assert not (tree.out / "runs" / "12-lead" / "metrics.json").exists()
+    assert (tree.out / "any-lead" / "metrics.json").exists(), "what was finished is kept"
 
 
 @pytest.mark.slow

@@ -139,6 +139,13 @@ def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "
         )
     worse = int((reduced["difference_high"] < -margin).sum())
     best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
+    if worse == len(reduced):
+        sets = f"{worse} sets" if worse > 1 else "set"
+        return (
+            f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "
+            f"lose more than {margin} of their macro AUROC. The closest is {best['leads']}, at a "
+            f"difference of {value_with_interval(best, 'difference')}."
+        )
     return (
         "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "
         f"stay within {margin} of their macro AUROC; {worse} of {len(reduced)} are shown to be "

@@ -32,6 +32,7 @@ from leadmin.comparisons import MARGINS
 from leadmin.errors import LeadminError
 from leadmin.evidence import LEVEL, MARGIN, REFERENCE, VERDICTS, number, shown, signed
 from leadmin.tables import latex_escape
+from leadmin.training import RECIPES
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
@@ -81,7 +82,10 @@ RECIPE_WORDS: dict[str, dict[str, str]] = {
     },
     "train_labels": {"any": "any likelihood", "likelihood50": "likelihood of at least 50%"},
     "crop_seconds": {"0": "the whole record"},
-    "start": {"": "random weights", "any-lead": "the any-lead network"},
+    "start": {
+        "": "random weights",
+        "any-lead": f"the any-lead network, {RECIPES['any-lead'].epochs} epochs",
+    },
     "patience": {"0": "none: fixed length"},
     "schedule": {"one_cycle": "one cycle"},
     "label_smoothing": _NONE,
@@ -584,6 +588,7 @@ def _put_main(numbers: Numbers, study: PublishedStudy, role: str, recipe: str) -
     within = [row for row in reduced if row["non_inferior"]]
     worse = [row for row in reduced if row["difference_high"] < -MARGIN]
     numbers.flags[f"{role}.decided"] = bool(within)
+    numbers.flags[f"{role}.all-worse"] = len(worse) == len(reduced) > 0
     numbers.put(f"{role}.within.count", _in_words(len(within)))
     numbers.put(f"{role}.worse.count", _in_words(len(worse)))
     numbers.put(f"{role}.undecided.count", _in_words(len(reduced) - len(within) - len(worse)))

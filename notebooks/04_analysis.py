@@ -102,8 +102,8 @@ glue("answer", pages.rendered(pages.answer_sentence(main)))
 
 # %% [markdown]
 # The rule was fixed beforehand: the fewest leads whose *whole* interval of the paired difference to
-# twelve leads lies above −0.01 macro AUROC. An interval that reaches below the margin does not show
-# that the leads are worse; it shows that these data cannot tell.
+# twelve leads lies above −0.01 macro AUROC. A set whose whole interval lies below it is shown to lose
+# more than that; an interval on both sides of the margin shows neither: these data cannot tell.
 
 # %% tags=["hide-input"]
 tested = f"{result.n_records:,} test records, {result.n_patients:,} patients"

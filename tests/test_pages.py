@@ -109,6 +109,12 @@ def test_answer_names_the_fewest_leads_that_were_proven():
     main.loc[1, "difference_low"] = -0.02
     assert pages.answer_sentence(main).startswith("**These records cannot decide it.**")
     assert "no comparison" in pages.answer_sentence(main.iloc[:1])
+    lost = main.assign(difference_low=-0.06, difference_high=-0.02)
+    answer = pages.answer_sentence(lost)
+    assert answer.startswith("**More than these.** Each of the")
+    assert "cannot decide" not in answer
+    mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
+    assert pages.answer_sentence(mixed).startswith("**These records cannot decide it.**")
 
 
 def test_sentences_say_what_the_tables_say(evidence, main):

@@ -21,8 +21,8 @@ from leadmin.study import Predictions, Run, RunSettings, load_run, same_records,
 from leadmin.training import ABLATIONS, RECIPES
 
 VARIANTS: dict[str, str] = {
-    "any-lead": "the any-lead network itself",
-    "default": "default: trained on from the any-lead network",
+    "any-lead": "the any-lead network",
+    "default": "default, from any-lead",
     "scratch": "scratch: from random weights",
     "seed": "seed, the original",
     **{name: description for name, (_, description, _) in ABLATIONS.items()},

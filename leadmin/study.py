@@ -420,12 +420,19 @@ def _train_run(
 ) -> Run:
     started = time.perf_counter()
     folder = Path(settings.out)
-    starts = {
-        recipe.start: _start_folder(settings, recipe.start, dataset, on_epoch)
-        for recipe, _ in settings.recipes()
-        if recipe.start
-    }
+
+    def find_starts() -> dict[str, Path]:
+        return {
+            recipe.start: _start_folder(settings, recipe.start, dataset, on_epoch)
+            for recipe, _ in settings.recipes()
+            if recipe.start
+        }
+
+    # A start that is named is checked while an earlier result still counts as finished; one that
+    # has to be trained belongs to what is begun here.
+    starts = find_starts() if settings.start_from else {}
     (folder / "metrics.json").unlink(missing_ok=True)
+    starts = starts or find_starts()
     device = choose_device(settings.device)
     divisions = splits(dataset, settings.protocol, settings.label_policy)
     n_threads, workers = torch.get_num_threads(), settings.workers or torch.get_num_threads()

@@ -18,8 +18,8 @@
 # is changed, everything else is kept, and methods that need no deep network stand beside.
 #
 # The recipe `default` trains in two steps: one network that reads any lead set, then, from its
-# weights, one for each set. Its second step alone, from random weights, is the recipe `scratch`. The
-# parts of training are taken away from `scratch`, whose fits are cheap.
+# weights, one for each set. Its second step from random weights, with twice the epochs, is the recipe
+# `scratch`. The parts of training are taken away from `scratch`, whose fits are cheap.
 #
 # ```{admonition} Audience and objectives
 # For those who want to change the recipe, and for those who doubt that a network is needed. After

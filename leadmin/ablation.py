@@ -17,7 +17,15 @@ from leadmin.calibration import calibration_table
 from leadmin.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.resampling import holm
-from leadmin.study import Predictions, Run, RunSettings, load_run, same_records, train_run
+from leadmin.study import (
+    Predictions,
+    Run,
+    RunSettings,
+    finished_run,
+    load_run,
+    same_records,
+    train_run,
+)
 from leadmin.training import ABLATIONS, RECIPES
 
 VARIANTS: dict[str, str] = {
@@ -75,7 +83,7 @@ def train_variant(
     wanted: dict[str, Any] = {"config": config, "protocol": protocol, "label_policy": label_policy}
     if name not in BASELINES:
         wanted |= {"seeds": seeds, "epochs": epochs}
-    finished = _finished(out)
+    finished = finished_run(out)
     if finished is not None:
         settings, data = finished.metrics["settings"], finished.metrics["provenance"]["data"]
         same = all(settings.get(key) == value for key, value in wanted.items())
@@ -97,13 +105,6 @@ def train_variant(
         **wanted,
     )
     return train_run(run_settings, dataset)
-
-
-def _finished(folder: Path) -> Run | None:
-    try:
-        return load_run(folder)
-    except LeadminError:
-        return None
 
 
 def merge(runs: Iterable[Run]) -> Run:

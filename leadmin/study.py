@@ -524,12 +524,7 @@ def _start_folder(
         out=settings.start_from or str(Path(settings.out) / recipe),
     )
     folder, named = Path(wanted.out), bool(settings.start_from)
-    try:
-        found: Run | None = load_run(folder)
-    except LeadminError:
-        if named:
-            raise
-        found = None
+    found = load_run(folder) if named else finished_run(folder)
     differs = _differences(found, wanted, dataset, named) if found else ["it is not finished"]
     if differs and named:
         raise LeadminError(
@@ -841,6 +836,14 @@ def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
             arrays[f"{split}/logits/{recipe}"] = logits
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def finished_run(folder: Path) -> Run | None:
+    """Read a run folder, or give nothing if no finished run can be read there."""
+    try:
+        return load_run(folder)
+    except LeadminError:
+        return None
 
 
 def load_run(folder: Path) -> Run:

@@ -104,21 +104,26 @@ class Stopped(Exception):  # noqa: N818
     """Stands for a process that ends between two epochs."""
 
 
+def stop_after(epoch):
+    """Give an ``on_epoch`` that ends a fit behind that epoch."""
+
+    def stop(entry):
+        if entry["epoch"] == epoch:
+            raise Stopped
+
+    return stop
+
+
 @pytest.mark.parametrize("name", ["scratch", "any-lead", "seed"])
-@pytest.mark.parametrize("stop_after", [1, 2, 3])
-def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, stop_after):
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, last):
     train, validation = parts(small)
     chosen = replace(recipe(name, epochs=4), batch_size=64)
     arguments = (small, resolve("1-lead-I"), chosen, train, validation)
     whole = fit(*arguments)
     state = tmp_path / "state.safetensors"
-
-    def stop(entry):
-        if entry["epoch"] == stop_after:
-            raise Stopped
-
     with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop)
+        fit(*arguments, state_path=state, on_epoch=stop_after(last))
     resumed = fit(*arguments, state_path=state)
     assert same(weights(whole), weights(resumed))
     assert [e["epoch"] for e in resumed.history] == [e["epoch"] for e in whole.history]
@@ -246,13 +251,8 @@ def test_a_compiled_fit_learns_resumes_and_says_what_compiling_took(small, tmp_p
     for one, other in zip(plain.history, compiled.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
     state = tmp_path / "state.safetensors"
-
-    def stop(entry):
-        if entry["epoch"] == 2:
-            raise Stopped
-
     with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop, compiled=True)
+        fit(*arguments, state_path=state, on_epoch=stop_after(2), compiled=True)
     resumed = fit(*arguments, state_path=state, compiled=True)
     assert same(weights(compiled), weights(resumed))
 
@@ -346,13 +346,10 @@ def test_bfloat16_trains_another_network_that_is_as_good_and_resumes(small, tmp_
     for one, other in zip(plain.history, mixed.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
     state = tmp_path / "state.safetensors"
-
-    def stop(entry):
-        if entry["epoch"] == 2:
-            raise Stopped
-
     with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop, precision="bfloat16")
+        fit(*arguments, state_path=state, on_epoch=stop_after(2), precision="bfloat16")
+    resumed = fit(*arguments, state_path=state, precision="bfloat16")
+    assert same(weights(resumed), weights(mixed))
     in_float32 = fit(*arguments, state_path=state)
     assert same(weights(in_float32), weights(plain)), "a state of the other precision was used"
 

@@ -4,7 +4,7 @@
                                         [--compiled] [--epochs N]
 
 The records are repeated up to the size asked for, so that the figures are about speed alone. What
-is timed is `leadmin.training.fit` with everything on, for the any-lead network and then, from its
+is timed is `fit` with everything on, for the any-lead network and then, from its
 weights, for each configuration, one after the other on one device. The time for compiling is stated
 apart; that for taking the records to the device is part of each fit. With `--epochs` a shorter
 training is timed, and the time of the whole recipe extrapolated from its median epoch; the output
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from leadmin.leads import LEADS, configurations, resolve
-from leadmin.study import open_dataset, splits
-from leadmin.training import RECIPES, Start, fit
+from leadmin.net.training import RECIPES, Start, fit
+from leadmin.study.runs import open_dataset, splits
 
 
 def main():

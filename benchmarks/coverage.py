@@ -2,14 +2,14 @@
 
     python benchmarks/coverage.py [--studies 2000] [--resamples 1000] [--patients 420]
 
-Prints the table of `leadmin.simulation.coverage`; some 0.12 s a study on one core.
+Prints the table of `leadmin.evidence.simulation.coverage`; some 0.12 s a study on one core.
 """
 
 import argparse
 
 import numpy as np
 
-from leadmin.simulation import World, coverage
+from leadmin.evidence.simulation import World, coverage
 
 
 def main():

@@ -31,18 +31,19 @@ import psutil
 import wfdb
 from tqdm import tqdm
 
-from leadmin import ptbxl
-from leadmin.archive import FolderArchive
-from leadmin.dataset import load_dataset
-from leadmin.fetch import fetch
-from leadmin.wfdb_record import parse_header
+from leadmin.data import ptbxl
+from leadmin.data.archive import FolderArchive
+from leadmin.data.dataset import load_dataset
+from leadmin.data.fetch import fetch
+from leadmin.data.records import parse_header
+from leadmin.labels import LABEL_POLICIES
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "ptb-xl-sample.zip"
 
 _PREPARE = """
 import sys, time
 from pathlib import Path
-from leadmin.dataset import prepare
+from leadmin.data.dataset import prepare
 start = time.perf_counter()
 report = prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=int(sys.argv[3]), progress=False)
 print(report.n_records, time.perf_counter() - start, time.process_time())
@@ -63,7 +64,7 @@ def plain_loop(folder: Path, target: Path) -> tuple[float, float]:
         file["signals"] = signals
         for name in ("record_id", "patient_id", "fold", "age", "sex"):
             file[name] = getattr(table, name)
-        for policy in ptbxl.LABEL_POLICIES:
+        for policy in LABEL_POLICIES:
             file[f"labels/{policy}"] = ptbxl.label_matrix(table.statements, superclasses, policy)
         for name, column in table.metadata.items():
             text = column.dtype.kind not in "if"

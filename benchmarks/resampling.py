@@ -17,7 +17,8 @@ from scipy.stats import rankdata
 from sklearn import metrics as sk
 from threadpoolctl import threadpool_limits
 
-from leadmin import metrics, resampling
+from leadmin import metrics
+from leadmin.evidence import resampling
 
 N_CONFIGURATIONS = 11
 PREVALENCE = (0.49, 0.21, 0.24, 0.21, 0.12)

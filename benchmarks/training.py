@@ -8,7 +8,7 @@ Equal architecture, records, batches, crops and threads; an epoch is the trainin
 look at the validation records. Each side runs in a process of its own, in turn, so that peak memory
 is its own and a machine that grows slower does so for all.
 
-* ours: `leadmin.training.fit` with everything on: scaling, random crops, noise, averaged weights,
+* ours: `fit` with everything on: scaling, random crops, noise, averaged weights,
   a saved state after each epoch.
 * ours, folds at once: as many fits side by side as there are threads, one thread each, which is
   what ``workers`` and the workflow do with folds, seeds and configurations. Seconds are wall time
@@ -43,9 +43,9 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from leadmin.leads import lead_indices, resolve
-from leadmin.model import ResNet1d
-from leadmin.study import open_dataset, splits
-from leadmin.training import PRECISIONS, RECIPES, fit, fit_scaling, predict_logits
+from leadmin.net.model import ResNet1d
+from leadmin.net.training import PRECISIONS, RECIPES, fit, fit_scaling, predict_logits
+from leadmin.study.runs import open_dataset, splits
 
 RECIPE = RECIPES["scratch"]
 CROP = 250
@@ -72,7 +72,7 @@ class Records(Dataset):
 
 
 class PlainBlock(nn.Module):
-    """`leadmin.model.ResidualBlock` in the layers of the textbook."""
+    """`leadmin.net.model.ResidualBlock` in the layers of the textbook."""
 
     def __init__(self, n_in, n_out, stride, a, skip_probability):
         super().__init__()
@@ -98,7 +98,7 @@ class PlainBlock(nn.Module):
 
 
 class PlainNetwork(nn.Sequential):
-    """`leadmin.model.ResNet1d` in the layers of the textbook; takes the same weights."""
+    """`leadmin.net.model.ResNet1d` in the layers of the textbook; takes the same weights."""
 
     def __init__(self, n_leads):
         a = RECIPE.architecture

@@ -19,7 +19,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_curve
 
 from leadmin.errors import LeadminError
-from leadmin.ptbxl import CLASSES
+from leadmin.labels import CLASSES
 
 ECE_BINS = 15
 """Bins of `calibration_error`, each with the same number of records."""

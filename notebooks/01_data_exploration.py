@@ -37,11 +37,11 @@ from myst_nb import glue
 from scipy.signal import butter, sosfiltfilt
 from sklearn.metrics import roc_auc_score
 
-from leadmin import figures
+from leadmin.data.quality import RULES, assess, crossing_patients
+from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, identity_residuals, resolve
-from leadmin.ptbxl import CLASSES
-from leadmin.quality import RULES, assess, crossing_patients
-from leadmin.study import check_injected, open_dataset
+from leadmin.show import figures
+from leadmin.study.runs import check_injected, open_dataset
 
 # %% [markdown]
 # ## Parameters

@@ -38,12 +38,12 @@ import torch
 from IPython.display import Code
 from myst_nb import glue
 
-from leadmin import figures
+from leadmin.labels import CLASSES
 from leadmin.leads import configurations, lead_indices
-from leadmin.model import Architecture, ResidualBlock, ResNet1d, count_parameters, describe
-from leadmin.ptbxl import CLASSES
-from leadmin.study import check_injected, open_dataset
-from leadmin.training import fit_scaling
+from leadmin.net.model import Architecture, ResidualBlock, ResNet1d, count_parameters, describe
+from leadmin.net.training import fit_scaling
+from leadmin.show import figures
+from leadmin.study.runs import check_injected, open_dataset
 
 # %% tags=["parameters"]
 data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample

@@ -34,13 +34,15 @@ import numpy as np
 from IPython.display import Markdown
 from myst_nb import glue
 
-from leadmin import evidence, figures, load
+from leadmin import load
+from leadmin.evidence import scores as evidence
 from leadmin.leads import resolve
 from leadmin.metrics import probabilities
-from leadmin.pages import print_epoch, reading_table, value_with_interval
-from leadmin.study import RunSettings, check_injected, open_dataset, train_run
-from leadmin.tracking import MODULES
-from leadmin.training import RECIPES
+from leadmin.net.training import RECIPES
+from leadmin.show import figures
+from leadmin.show.pages import print_epoch, reading_table, value_with_interval
+from leadmin.study.runs import RunSettings, check_injected, open_dataset, train_run
+from leadmin.study.tracking import MODULES
 
 # %% [markdown]
 # ## Parameters

@@ -34,8 +34,11 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from leadmin import comparisons, evidence, figures, pages, tables
-from leadmin.study import check_injected, load_runs, located, open_dataset
+from leadmin.evidence import comparisons
+from leadmin.evidence import scores as evidence
+from leadmin.publish import results as tables
+from leadmin.show import figures, pages
+from leadmin.study.runs import check_injected, load_runs, located, open_dataset
 
 # %% tags=["parameters"]
 runs: str = "outputs/sample/runs"  # folder with the runs of one study

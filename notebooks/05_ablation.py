@@ -35,10 +35,11 @@ from pathlib import Path
 
 from IPython.display import Markdown
 
-from leadmin import ablation, figures, pages
-from leadmin.atomic import write_text
-from leadmin.baselines import BASELINES
-from leadmin.study import check_injected, located
+from leadmin.files import write_text
+from leadmin.show import figures, pages
+from leadmin.study import ablation
+from leadmin.study.baselines import BASELINES
+from leadmin.study.runs import check_injected, located
 
 # %% tags=["parameters"]
 runs: str = "outputs/ablation/runs"  # folder with the finished variants of `leadmin ablate`

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leadmin import ptbxl
+from leadmin.data import ptbxl
 from leadmin.leads import LEADS
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "ptb-xl-sample.zip"

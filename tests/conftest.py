@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from leadmin.dataset import EcgDataset, load_dataset, prepare
+from leadmin.data.dataset import EcgDataset, load_dataset, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 

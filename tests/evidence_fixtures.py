@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leadmin.atomic import sha256, write_json
+from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
-from leadmin.study import SCHEMA_VERSION, Predictions, Run
+from leadmin.study.runs import SCHEMA_VERSION, Predictions, Run
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
 STRENGTH = {
@@ -104,7 +104,7 @@ def with_recipe_on(runs, configs, recipe="seed"):
 
 
 def write_runs(runs, folder, protocol):
-    """Put runs on disk as finished ones, for what reads them with `leadmin.study.load_runs`."""
+    """Put runs on disk as finished ones, for what reads them with `load_runs`."""
     for config, run in runs.items():
         target = folder / config
         target.mkdir(parents=True)

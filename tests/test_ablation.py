@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from leadmin.ablation import VARIANTS, ablation_table, load_variants, merge, train_variant
-from leadmin.book import published_pages
-from leadmin.cli import app
+from leadmin.cli.main import app
 from leadmin.errors import LeadminError
-from leadmin.publishing import publish_ablation
-from leadmin.training import ABLATIONS, RECIPES
+from leadmin.net.training import ABLATIONS, RECIPES
+from leadmin.publish.book import published_pages
+from leadmin.publish.publishing import publish_ablation
+from leadmin.study.ablation import VARIANTS, ablation_table, load_variants, merge, train_variant
 
 NAMES = ("scratch", "scratch-mixup", "random-network")
 

@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leadmin.baselines import (
+from leadmin.errors import LeadminError
+from leadmin.study.baselines import (
     BASELINES,
     r_peaks,
     random_network_features,
     train_baseline,
     waveform_features,
 )
-from leadmin.errors import LeadminError
-from leadmin.study import load_run, splits
+from leadmin.study.runs import load_run, splits
 
 
 def _train_of_pulses(interval: float, rate: int = 100, n_samples: int = 1000) -> np.ndarray:

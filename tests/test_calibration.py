@@ -8,9 +8,10 @@ from evidence_fixtures import synthetic_runs
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from leadmin import calibration, metrics, resampling
-from leadmin import evidence as ev
+from leadmin import metrics
 from leadmin.errors import LeadminError
+from leadmin.evidence import calibration, resampling
+from leadmin.evidence import scores as ev
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import leadmin
-from leadmin.checkpoint import load_checkpoint
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
-from leadmin.study import RunSettings, train_run
+from leadmin.net.checkpoint import load_checkpoint
+from leadmin.study.runs import RunSettings, train_run
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,12 @@ import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 from scipy import stats
 
-from leadmin import comparisons, metrics, pages
-from leadmin import evidence as ev
+from leadmin import metrics
+from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
-from leadmin.quality import assess
+from leadmin.evidence import comparisons
+from leadmin.evidence import scores as ev
+from leadmin.show import pages
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ import pytest
 from archives import COLUMNS, SAMPLE, make_files, sign, write_folder, write_zip
 from typer.testing import CliRunner
 
-from leadmin import ptbxl
-from leadmin.cli_data import app
-from leadmin.dataset import EcgDataset, load_dataset, prepare
+from leadmin.cli.data import app
+from leadmin.data import ptbxl
+from leadmin.data.dataset import EcgDataset, load_dataset, prepare
 from leadmin.errors import LeadminError
 
 pytestmark = pytest.mark.timeout(60)

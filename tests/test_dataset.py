@@ -16,9 +16,9 @@ import pytest
 from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zip
 from typer.testing import CliRunner
 
-from leadmin import dataset, ptbxl
-from leadmin.cli_data import app
-from leadmin.dataset import load_dataset, prepare
+from leadmin.cli.data import app
+from leadmin.data import dataset, ptbxl
+from leadmin.data.dataset import load_dataset, prepare
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
 
@@ -343,7 +343,7 @@ def test_cooccurrence(prepared: Path) -> None:
 # --- interruption, full disks ---------------------------------------------------------------
 
 _PREPARE = (
-    "import sys; from pathlib import Path; from leadmin.dataset import prepare; "
+    "import sys; from pathlib import Path; from leadmin.data.dataset import prepare; "
     "prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)"
 )
 
@@ -370,7 +370,7 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing(
     """A limit on file size fails like a full disk: in the middle of a write, in HDF5's hands."""
     target = tmp_path / "out" / "x.h5"
     program = (
-        "import resource, sys; from pathlib import Path; from leadmin.dataset import prepare\n"
+        "import resource, sys; from pathlib import Path; from leadmin.data.dataset import prepare\n"
         "from leadmin.errors import LeadminError\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
         "try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)\n"

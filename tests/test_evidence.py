@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 
-from leadmin import evidence as ev
 from leadmin import metrics
 from leadmin.errors import LeadminError
+from leadmin.evidence import scores as ev
+from leadmin.labels import CLASSES
 from leadmin.leads import configurations
-from leadmin.ptbxl import CLASSES
 
 GOLDEN = Path(__file__).parent / "golden" / "seed_sweep_single_seed.csv"
 

@@ -18,9 +18,9 @@ from archives import SAMPLE, make_files, sign, write_folder, write_zip
 from http_server import Handler, Served, serve
 from typer.testing import CliRunner
 
-from leadmin import dataset, fetch, ptbxl
-from leadmin.cli_data import app
-from leadmin.download import HttpTree, Patience, check_url, download
+from leadmin.cli.data import app
+from leadmin.data import dataset, fetch, ptbxl
+from leadmin.data.download import HttpTree, Patience, check_url, download
 from leadmin.errors import LeadminError
 
 pytestmark = pytest.mark.timeout(60)
@@ -569,7 +569,7 @@ def test_verify_knows_the_published_counts(
 
 def test_killed_fetch_is_finished_by_the_next(tmp_path: Path) -> None:
     """SIGKILL while the sample is unpacked; the next call keeps what is whole and completes it."""
-    program = "import sys; from leadmin.cli_data import app; app()"
+    program = "import sys; from leadmin.cli.data import app; app()"
     command = [sys.executable, "-c", program, "fetch", "--from", str(SAMPLE), "--to", str(tmp_path)]
     process = subprocess.Popen([*command, "--quiet"])
     staging = tmp_path / f".{ptbxl.TOP_FOLDER}.partial"

@@ -14,11 +14,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from leadmin import comparisons, evidence, figures
-from leadmin.calibration import calibration_table, decision_curves
 from leadmin.errors import LeadminError
+from leadmin.evidence import comparisons
+from leadmin.evidence import scores as evidence
+from leadmin.evidence.calibration import calibration_table, decision_curves
+from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, resolve
-from leadmin.ptbxl import CLASSES
+from leadmin.show import figures
 
 RATE = 100
 INCH = 25.4
@@ -52,7 +54,7 @@ def millimetres(figure: Figure, points: np.ndarray) -> np.ndarray:
 def test_import_changes_nothing_and_opens_no_window():
     code = (
         "import matplotlib as m; before = dict(m.rcParams); "
-        "import leadmin.figures, sys; after = dict(m.rcParams); "
+        "import leadmin.show.figures, sys; after = dict(m.rcParams); "
         "print(sorted(k for k in before if before[k] != after[k])); "
         "import matplotlib.pyplot as p; print(p.get_fignums())"
     )

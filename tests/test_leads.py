@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from leadmin import leads, ptbxl
+from leadmin import leads
+from leadmin.data import ptbxl
 from leadmin.errors import LeadminError
 
 lead_sets = st.sets(st.sampled_from(leads.LEADS), min_size=1).map(sorted)

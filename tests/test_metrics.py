@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
 
 from leadmin import metrics
-from leadmin.atomic import write_json
 from leadmin.errors import LeadminError
-from leadmin.ptbxl import CLASSES
+from leadmin.files import write_json
+from leadmin.labels import CLASSES
 
 GOLDEN = Path(__file__).parent / "golden" / "seed_sweep_single_seed.csv"
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from leadmin.model import Architecture, ResNet1d, count_parameters, describe
+from leadmin.net.model import Architecture, ResNet1d, count_parameters, describe
 
 
 @pytest.mark.parametrize("n_leads", range(1, 13))

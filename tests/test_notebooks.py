@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
 
-from leadmin.study import RunSettings, load_run
+from leadmin.study.runs import RunSettings, load_run
 
 PAPERMILL = [sys.executable, "-m", "papermill"]
 

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs
 
-from leadmin import calibration, comparisons, pages
-from leadmin import evidence as ev
 from leadmin.errors import LeadminError
+from leadmin.evidence import calibration, comparisons
+from leadmin.evidence import scores as ev
+from leadmin.show import pages
 
 NAMES = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II", "1-lead-V2")
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from leadmin import paper
 from leadmin.errors import LeadminError
-from leadmin.ptbxl import CLASSES
+from leadmin.labels import CLASSES
+from leadmin.publish import paper
 
 needs_tex = pytest.mark.skipif(
     not (shutil.which("pdflatex") and shutil.which("bibtex")), reason="pdflatex is not installed"
@@ -236,7 +236,7 @@ def test_the_larger_published_study_is_the_default(sample_results, tmp_path):
 
 
 def test_without_tex_the_command_says_what_to_install(root, tmp_path):
-    command = "import sys; from leadmin.cli import main; sys.argv[1:] = ['paper']; main()"
+    command = "import sys; from leadmin.cli.main import main; sys.argv[1:] = ['paper']; main()"
     done = subprocess.run(
         [sys.executable, "-c", command],
         env={"PATH": str(tmp_path)},

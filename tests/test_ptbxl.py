@@ -8,11 +8,11 @@ import pytest
 import wfdb
 from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zip
 
-from leadmin import ptbxl
-from leadmin.archive import FolderArchive, open_archive
+from leadmin.data import ptbxl
+from leadmin.data.archive import FolderArchive, open_archive
+from leadmin.data.records import RecordError, parse_header
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
-from leadmin.wfdb_record import RecordError, parse_header
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from archives import SAMPLE, make_files, write_zip
 from typer.testing import CliRunner
 
-from leadmin import quality
-from leadmin.cli_data import app
-from leadmin.datacard import write_card
-from leadmin.dataset import EcgDataset, load_dataset, prepare
+from leadmin.cli.data import app
+from leadmin.data import quality
+from leadmin.data.card import write_card
+from leadmin.data.dataset import EcgDataset, load_dataset, prepare
 from leadmin.leads import LEADS, LIMB_LEADS, derive, lead_indices
 
 pytestmark = pytest.mark.timeout(120)

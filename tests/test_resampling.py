@@ -12,8 +12,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics as sk
 
-from leadmin import metrics, resampling
+from leadmin import metrics
 from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ import wfdb
 from archives import SAMPLE, make_files, sign, write_zip
 from typer.testing import CliRunner
 
-from leadmin import ptbxl, sample
-from leadmin.cli_data import app
+from leadmin.cli.data import app
+from leadmin.data import ptbxl, sample
+from leadmin.data.fetch import verify
 from leadmin.errors import LeadminError
-from leadmin.fetch import verify
+from leadmin.labels import CLASSES
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,7 +79,7 @@ def test_list_of_ids_and_readme(table: ptbxl.RecordTable, labels: np.ndarray) ->
     assert listing["ecg_id"].tolist() == table.record_id.tolist()
     assert listing["patient_id"].tolist() == table.patient_id.tolist()
     assert listing["strat_fold"].tolist() == table.fold.tolist()
-    words = [" ".join(np.array(ptbxl.CLASSES)[row == 1]) for row in labels]
+    words = [" ".join(np.array(CLASSES)[row == 1]) for row in labels]
     assert listing["superclasses"].tolist() == words
     text = (SAMPLE.parent / "README.md").read_text()
     assert hashlib.sha256(SAMPLE.read_bytes()).hexdigest() in text

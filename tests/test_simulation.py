@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leadmin import metrics
-from leadmin.simulation import World, coverage
+from leadmin.evidence.simulation import World, coverage
 
 
 def test_the_truth_of_the_world_is_what_many_records_show():
@@ -50,7 +50,7 @@ def test_intervals_cover_and_tests_stay_quiet():
 
 def test_ignoring_patients_would_be_noticed():
     """Repeated records make the naive bootstrap over records overconfident; ours is not."""
-    from leadmin import simulation
+    from leadmin.evidence import simulation
 
     world = World(n_patients=150, repeated=1.0)
     rng = np.random.default_rng(3)

@@ -13,7 +13,7 @@ import yaml
 
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations
-from leadmin.study import (
+from leadmin.study.runs import (
     RunSettings,
     Study,
     check_injected,
@@ -268,8 +268,8 @@ KILLED = """
 import sys
 from pathlib import Path
 import torch
-from leadmin.dataset import load_dataset
-from leadmin.study import RunSettings, train_run
+from leadmin.data.dataset import load_dataset
+from leadmin.study.runs import RunSettings, train_run
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
 settings = RunSettings(

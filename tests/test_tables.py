@@ -13,9 +13,9 @@ from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadmin import evidence as ev
-from leadmin import tables
 from leadmin.errors import LeadminError
+from leadmin.evidence import scores as ev
+from leadmin.publish import results as tables
 
 FILES = {
     "table_main.tex",

@@ -12,11 +12,12 @@ import pandas as pd
 import psutil
 import pytest
 
-from leadmin import study, tracking
 from leadmin.errors import LeadminError
-from leadmin.ptbxl import CLASSES
-from leadmin.study import RunSettings, Study, load_run, load_study, train_run
-from leadmin.tracking import Tracking, study_name, tracker_names
+from leadmin.labels import CLASSES
+from leadmin.study import runs as study
+from leadmin.study import tracking
+from leadmin.study.runs import RunSettings, Study, load_run, load_study, train_run
+from leadmin.study.tracking import Tracking, study_name, tracker_names
 
 SHOWN = ("auroc", "average_precision", "f1", "brier", "ece")
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, lead_indices, resolve
-from leadmin.model import ResNet1d
-from leadmin.training import (
+from leadmin.net.model import ResNet1d
+from leadmin.net.training import (
     RECIPES,
     NoiseBank,
     ResidentRecords,
@@ -157,10 +157,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from leadmin.dataset import load_dataset
+from leadmin.data.dataset import load_dataset
 from leadmin.leads import LEADS, lead_indices, resolve
-from leadmin.model import ResNet1d
-from leadmin.training import RECIPES, fit
+from leadmin.net.model import ResNet1d
+from leadmin.net.training import RECIPES, fit
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
 data = data.select(np.arange(0, len(data.record_id), 4))

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from leadmin.study import load_runs
+from leadmin.study.runs import load_runs
 
 CONFIGS = ("12-lead", "2-lead-I-II")
 
@@ -43,7 +43,7 @@ class Tree:
         path.write_text(yaml.safe_dump(study | changes), encoding="utf-8")
 
     def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", "from leadmin.cli import main; main()", *words]
+        return [sys.executable, "-c", "from leadmin.cli.main import main; main()", *words]
 
     @property
     def environment(self) -> dict[str, str]:

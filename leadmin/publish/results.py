@@ -18,23 +18,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from leadmin import calibration, comparisons
-from leadmin import evidence as ev
-from leadmin.atomic import write_json, write_text
 from leadmin.errors import LeadminError
-from leadmin.evidence import Evidence
-from leadmin.ptbxl import CLASSES
+from leadmin.evidence import calibration, comparisons
+from leadmin.evidence import scores as ev
+from leadmin.evidence.scores import Evidence
+from leadmin.files import write_json, write_text
+from leadmin.labels import CLASSES, LABEL_POLICIES
 
 SCHEMA_VERSION = 1
 
 PROTOCOLS = {
     "holdout": "holdout (folds 1-8 train, 9 validates, 10 tests)",
     "crossval": "ten-fold cross-validation over patient folds, predictions pooled",
-}
-
-LABEL_POLICIES = {
-    "any": "diagnostic statements of any likelihood",
-    "likelihood50": "diagnostic statements of at least 50% likelihood",
 }
 
 
@@ -104,7 +99,7 @@ def study_tables(
     ----------
     evidence : Evidence
     groups : mapping of str to array_like of str, optional
-        Subgroups of the test records, see `leadmin.comparisons.subgroup_table`.
+        Subgroups of the test records, see `leadmin.evidence.comparisons.subgroup_table`.
 
     Returns
     -------
@@ -561,7 +556,7 @@ def basis(evidence: Evidence, study: StudyDescription) -> str:
         if n_trained < len(evidence.configs):
             trained += f"; recipe {recipe} on {n_trained} of {len(evidence.configs)} configurations"
     return (
-        f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy]}. "
+        f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy].words}. "
         f"Protocol: {PROTOCOLS[study.protocol]}. "
         f"{evidence.n_records:,} test records of {evidence.n_patients:,} patients; {trained}; "
         f"{evidence.n_resamples:,} bootstrap resamples of patients."
@@ -595,7 +590,7 @@ def latex_escape(text: str) -> str:
 
 def schema() -> dict[str, Any]:
     """Give the JSON schema of ``results_final.json`` and ``summary.json``."""
-    text = files("leadmin").joinpath("results_schema.json").read_text(encoding="utf-8")
+    text = files("leadmin.publish").joinpath("results_schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
 

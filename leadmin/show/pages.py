@@ -11,10 +11,10 @@ from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 
 from leadmin import metrics
-from leadmin.calibration import before_and_after
-from leadmin.comparisons import lrs_ranks
 from leadmin.errors import LeadminError
-from leadmin.evidence import VERDICTS, p_value, shown, signed
+from leadmin.evidence.calibration import before_and_after
+from leadmin.evidence.comparisons import lrs_ranks
+from leadmin.evidence.scores import VERDICTS, p_value, shown, signed
 
 
 def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
@@ -113,7 +113,7 @@ def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "
     Parameters
     ----------
     main : DataFrame
-        `leadmin.evidence.main_table` of one recipe.
+        `leadmin.evidence.scores.main_table` of one recipe.
     margin : float
         Non-inferiority margin in macro AUROC.
     reference : str
@@ -165,7 +165,7 @@ def findings_table(findings: pd.DataFrame) -> Styler:
     Parameters
     ----------
     findings : DataFrame
-        `leadmin.evidence.key_findings`.
+        `leadmin.evidence.scores.key_findings`.
     """
     rows = findings.to_dict("records")
 
@@ -193,7 +193,7 @@ def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     Parameters
     ----------
     non_inferiority : DataFrame
-        `leadmin.comparisons.non_inferiority_table` of one recipe.
+        `leadmin.evidence.comparisons.non_inferiority_table` of one recipe.
     """
     primary = non_inferiority[non_inferiority["primary"]]
     table = pd.DataFrame({"configuration": primary["config"].to_list()})
@@ -211,7 +211,7 @@ def recalibration_table(calibration: pd.DataFrame, by: str = "config") -> Styler
     Parameters
     ----------
     calibration : DataFrame
-        `leadmin.calibration.calibration_table`: rows of one recipe, and of either one class or one
+        `calibration_table`: rows of one recipe, and of either one class or one
         configuration.
     by : {"config", "class"}
         What tells the rows apart.
@@ -247,7 +247,7 @@ def answer_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
     Parameters
     ----------
     main : DataFrame
-        `leadmin.evidence.main_table` of one recipe.
+        `leadmin.evidence.scores.main_table` of one recipe.
     reference : str
         The configuration with all leads.
     """
@@ -270,7 +270,7 @@ def findings_reading(findings: pd.DataFrame) -> str:
     Parameters
     ----------
     findings : DataFrame
-        `leadmin.evidence.key_findings` of one recipe.
+        `leadmin.evidence.scores.key_findings` of one recipe.
     """
     verdicts = findings.drop_duplicates("finding")["finding_verdict"].value_counts()
     counts = ", ".join(f"{verdicts[name]} {name}" for name in VERDICTS if name in verdicts)
@@ -283,7 +283,7 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
     Parameters
     ----------
     non_inferiority : DataFrame
-        `leadmin.comparisons.non_inferiority_table` of one recipe.
+        `leadmin.evidence.comparisons.non_inferiority_table` of one recipe.
     """
     if non_inferiority.empty:
         return "There is no smaller set to compare with twelve leads."
@@ -306,7 +306,7 @@ def pairs_reading(pairwise: pd.DataFrame, level: float = 0.05) -> str:
     Parameters
     ----------
     pairwise : DataFrame
-        `leadmin.evidence.pairwise_matrix` of one recipe.
+        `leadmin.evidence.scores.pairwise_matrix` of one recipe.
     level : float
         Share of false discoveries that is accepted.
     """
@@ -328,7 +328,7 @@ def rank_reading(ranks: pd.DataFrame) -> str:
     Parameters
     ----------
     ranks : DataFrame
-        `leadmin.comparisons.rank_table` of one recipe.
+        `leadmin.evidence.comparisons.rank_table` of one recipe.
     """
     reduced = ranks[ranks["share_best_reduced"].notna()].sort_values(
         "share_best_reduced", ascending=False
@@ -352,7 +352,7 @@ def class_reading(per_class: pd.DataFrame, reference: str = "12-lead") -> str:
     Parameters
     ----------
     per_class : DataFrame
-        `leadmin.evidence.per_class_table` of one recipe.
+        `leadmin.evidence.scores.per_class_table` of one recipe.
     reference : str
         The configuration with all leads.
     """
@@ -375,7 +375,7 @@ def recalibration_reading(calibration: pd.DataFrame) -> str:
     Parameters
     ----------
     calibration : DataFrame
-        `leadmin.calibration.calibration_table` of one recipe.
+        `leadmin.evidence.calibration.calibration_table` of one recipe.
     """
     before, after = before_and_after(calibration[calibration["class"] == "macro"])
     config = before.index[0]
@@ -396,7 +396,7 @@ def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> st
     Parameters
     ----------
     curves : DataFrame
-        `leadmin.calibration.decision_curves` of one recipe.
+        `leadmin.evidence.calibration.decision_curves` of one recipe.
     config : str
         The first configuration of the table where this one is missing.
     """
@@ -421,7 +421,7 @@ def recipe_reading(comparison: pd.DataFrame) -> str:
     Parameters
     ----------
     comparison : DataFrame
-        `leadmin.evidence.recipe_comparison`.
+        `leadmin.evidence.scores.recipe_comparison`.
     """
     parts = []
     for metric, name in (("auroc", "macro AUROC"), ("auroc_HYP", "AUROC of HYP")):
@@ -442,7 +442,7 @@ def across_reading(across: pd.DataFrame) -> str:
     Parameters
     ----------
     across : DataFrame
-        `leadmin.comparisons.across_recipes`, with a row at least.
+        `leadmin.evidence.comparisons.across_recipes`, with a row at least.
     """
     first, second = across[["first_recipe", "second_recipe"]].iloc[0]
     fewer = across[across["n_leads"] < 12]
@@ -463,7 +463,7 @@ def ablation_reading(table: pd.DataFrame, reference: str) -> str:
     Parameters
     ----------
     table : DataFrame
-        `leadmin.ablation.ablation_table`.
+        `leadmin.study.ablation.ablation_table`.
     reference : str
         What its differences are to.
 
@@ -499,7 +499,7 @@ def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
     Parameters
     ----------
     hypertrophy : DataFrame
-        `leadmin.comparisons.hypertrophy_table`, with a row at least.
+        `leadmin.evidence.comparisons.hypertrophy_table`, with a row at least.
     """
     row = hypertrophy.iloc[0].to_dict()
     row |= {"difference_low": row["low"], "difference_high": row["high"]}
@@ -520,7 +520,7 @@ def lrs_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
     Parameters
     ----------
     main : DataFrame
-        `leadmin.evidence.main_table` of one recipe.
+        `leadmin.evidence.scores.main_table` of one recipe.
     reference : str
         The configuration with all leads.
     """
@@ -543,7 +543,7 @@ def lrs_weights_reading(weights: pd.DataFrame) -> str:
     Parameters
     ----------
     weights : DataFrame
-        `leadmin.comparisons.lrs_weights` of one recipe.
+        `leadmin.evidence.comparisons.lrs_weights` of one recipe.
     """
     if weights.empty:
         return "There is no smaller set to rank."
@@ -571,7 +571,7 @@ def subgroup_reading(subgroups: pd.DataFrame, config: str = "3-lead-I-II-V2") ->
     Parameters
     ----------
     subgroups : DataFrame
-        `leadmin.comparisons.subgroup_table` of one recipe.
+        `leadmin.evidence.comparisons.subgroup_table` of one recipe.
     config : str
         The configuration that is compared with twelve leads.
     """
@@ -597,7 +597,7 @@ def seed_reading(main: pd.DataFrame) -> str:
     Parameters
     ----------
     main : DataFrame
-        `leadmin.evidence.main_table` of one recipe.
+        `leadmin.evidence.scores.main_table` of one recipe.
     """
     spread = main["auroc_seed_sd"].dropna()
     half = float(((main["auroc_high"] - main["auroc_low"]) / 2).median())
@@ -618,9 +618,9 @@ def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
     Parameters
     ----------
     delong : DataFrame
-        `leadmin.comparisons.delong_table` of one recipe.
+        `leadmin.evidence.comparisons.delong_table` of one recipe.
     per_class : DataFrame
-        `leadmin.evidence.per_class_table` of the same recipe.
+        `leadmin.evidence.scores.per_class_table` of the same recipe.
     """
     both = delong.merge(per_class, on=["config", "class"], suffixes=("", "_bootstrap"))
     ends = [f"{name}_{end}" for name in ("auroc", "difference") for end in ("low", "high")]
@@ -637,7 +637,7 @@ def fold_reading(folds: pd.DataFrame) -> str:
     Parameters
     ----------
     folds : DataFrame
-        `leadmin.comparisons.fold_table` of one recipe.
+        `leadmin.evidence.comparisons.fold_table` of one recipe.
     """
     worse, better = int((folds["high"] < 0).sum()), int((folds["low"] > 0).sum())
     return _sentence(
@@ -666,7 +666,7 @@ def print_epoch(row: Mapping[str, Any]) -> None:
     Parameters
     ----------
     row : mapping
-        What `leadmin.study.train_run` hands to ``on_epoch``.
+        What `leadmin.study.runs.train_run` hands to ``on_epoch``.
     """
     if row["epoch"] == 1:
         print(f"{row['recipe']}, seed {row['seed']}, test fold {row['fold']}")

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, ndtri
 from scipy.stats import binomtest
 
-from leadmin import metrics, resampling
-from leadmin.calibration import calibration_line, resampled_calibration
-from leadmin.evidence import LEVEL, MARGIN
+from leadmin import metrics
+from leadmin.evidence import resampling
+from leadmin.evidence.calibration import calibration_line, resampled_calibration
+from leadmin.evidence.scores import LEVEL, MARGIN
 
 NETWORKS = ("reference", "equal", "worse by the margin")
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 
-from leadmin import evidence as ev
-from leadmin.baselines import BASELINES, train_baseline
-from leadmin.calibration import calibration_table
-from leadmin.dataset import EcgDataset
+from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.resampling import holm
-from leadmin.study import (
+from leadmin.evidence import scores as ev
+from leadmin.evidence.calibration import calibration_table
+from leadmin.evidence.resampling import holm
+from leadmin.net.training import ABLATIONS, RECIPES
+from leadmin.study.baselines import BASELINES, train_baseline
+from leadmin.study.runs import (
     Predictions,
     Run,
     RunSettings,
@@ -26,7 +27,6 @@ from leadmin.study import (
     same_records,
     train_run,
 )
-from leadmin.training import ABLATIONS, RECIPES
 
 VARIANTS: dict[str, str] = {
     "any-lead": "the any-lead network",
@@ -243,7 +243,7 @@ def _records(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
 
 
 def long_differences(table: pd.DataFrame, measures: Iterable[str] = MEASURES) -> pd.DataFrame:
-    """Reshape an ablation table for `leadmin.figures.plot_recipe_comparison`.
+    """Reshape an ablation table for `leadmin.show.figures.plot_recipe_comparison`.
 
     Parameters
     ----------

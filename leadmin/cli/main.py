@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from leadmin.cli_data import app as data_app
-from leadmin.cli_data import reports_errors
+from leadmin.cli.data import app as data_app
+from leadmin.cli.data import reports_errors
 from leadmin.errors import LeadminError
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def source_tree() -> Path:
     LeadminError
         If the package stands alone, without notebooks and workflow.
     """
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / "workflow" / "Snakefile").is_file():
         raise LeadminError(
             f"{root}: no workflow/Snakefile here; install from a clone with `pip install -e .`"
@@ -108,7 +108,7 @@ def run(
     the study they come from and never replace them.
     """
     from leadmin.leads import resolve
-    from leadmin.study import derive_study, load_study
+    from leadmin.study.runs import derive_study, load_study
 
     if all_configurations == bool(config):
         raise LeadminError("give either --all or --config NAME")
@@ -151,8 +151,8 @@ def run(
 @reports_errors
 def book(study: StudyOption = SAMPLE_STUDY) -> None:
     """Assemble the executed notebooks of a study and build the HTML book."""
-    from leadmin.book import build_book
-    from leadmin.study import load_study
+    from leadmin.publish.book import build_book
+    from leadmin.study.runs import load_study
 
     root = source_tree()
     index = build_book(load_study(root / _relative(study, root)), root)
@@ -168,8 +168,8 @@ def publish(
     ] = None,
 ) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
-    from leadmin.publishing import publish_ablation, publish_study
-    from leadmin.study import load_study
+    from leadmin.publish.publishing import publish_ablation, publish_study
+    from leadmin.study.runs import load_study
 
     root = source_tree()
     if ablation is not None:
@@ -205,15 +205,15 @@ def ablate(
     What is finished is kept: the command may be stopped and called again, also with other
     variants. Without data it uses the embedded sample.
     """
-    from leadmin.ablation import (
+    from leadmin.files import write_text
+    from leadmin.study.ablation import (
         REFERENCE,
         VARIANTS,
         ablation_table,
         load_variants,
         train_variant,
     )
-    from leadmin.atomic import write_text
-    from leadmin.study import open_dataset
+    from leadmin.study.runs import open_dataset
 
     unknown = [name for name in variant or [] if name not in VARIANTS]
     if unknown:
@@ -252,7 +252,7 @@ def paper(
     ] = None,
 ) -> None:
     """Typeset the paper and its supplement from a study's results; needs TeX."""
-    from leadmin.paper import build_paper, default_results
+    from leadmin.publish.paper import build_paper, default_results
 
     root = source_tree()
     made = build_paper(results or default_results(root), root, target or root / "paper" / "build")

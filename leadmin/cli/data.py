@@ -61,7 +61,7 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Convert PTB-XL to one HDF5 file: int16 microvolts, labels, folds, demographics."""
-    from leadmin import dataset
+    from leadmin.data import dataset
 
     report = dataset.prepare(
         source, target, rate, jobs, max_failures, force, progress=False if quiet else None
@@ -101,7 +101,7 @@ def fetch(
     cut. To download only the files of one rate, give the address of the single files:
     --from https://physionet.org/files/ptb-xl/1.0.3/
     """
-    from leadmin import fetch as fetching
+    from leadmin.data import fetch as fetching
 
     report = fetching.fetch(target, source, rate, keep_archive, progress=False if quiet else None)
     state = "is there already" if report.up_to_date else "unpacked and checked"
@@ -126,8 +126,8 @@ def verify(
 
     import pandas as pd
 
-    from leadmin import fetch as fetching
-    from leadmin.atomic import write_text
+    from leadmin.data import fetch as fetching
+    from leadmin.files import write_text
 
     report = fetching.verify(source, rate, progress=False if quiet else None)
     if table is not None:
@@ -160,8 +160,8 @@ def quality(
     ],
 ) -> None:
     """Count flat, saturated, clipped, noisy, lead-swapped and duplicated records."""
-    from leadmin import quality as assessing
-    from leadmin.dataset import load_dataset
+    from leadmin.data import quality as assessing
+    from leadmin.data.dataset import load_dataset
 
     report = assessing.assess(load_dataset(prepared))
     print(report.by_fold.to_string())
@@ -180,7 +180,7 @@ def card(
     ] = None,
 ) -> None:
     """Write a data card (Markdown) and Croissant metadata (JSON) for a prepared file."""
-    from leadmin.datacard import write_card
+    from leadmin.data.card import write_card
 
     files = write_card(prepared, target)
     for path in (files.card, files.croissant, files.table):
@@ -197,7 +197,7 @@ def cut_sample(
     ] = 50,
 ) -> None:
     """Cut the small sample of real records that ships with this repository."""
-    from leadmin import sample
+    from leadmin.data import sample
 
     report = sample.cut_sample(source, target, normal_per_fold)
     print(

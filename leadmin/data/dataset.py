@@ -23,13 +23,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from tqdm import tqdm
 
-from leadmin import ptbxl
-from leadmin.archive import Archive
-from leadmin.atomic import atomic_path, write_json, write_text
+from leadmin.data import ptbxl
+from leadmin.data.archive import Archive
+from leadmin.data.ptbxl import RecordTable
+from leadmin.data.records import RecordError
 from leadmin.errors import LeadminError
+from leadmin.files import atomic_path, write_json, write_text
+from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.leads import LEADS
-from leadmin.ptbxl import CLASSES, LABEL_POLICIES, RecordTable
-from leadmin.wfdb_record import RecordError
 
 FORMAT = "leadmin prepared ECG"
 SCHEMA_VERSION = 1
@@ -74,7 +75,7 @@ class Failure:
     file : str
         Its path in the archive, without extension.
     reason : str
-        One word; see `leadmin.wfdb_record.RecordError`.
+        One word; see `leadmin.data.records.RecordError`.
     detail : str
         The whole message.
     """
@@ -149,7 +150,7 @@ class EcgDataset:
         every file agreed), ``content_sha256``, ``schema_version``, ``created_by``, ``n_failed``
         and more.
     metadata : pandas.DataFrame
-        One row per record; columns as in `leadmin.ptbxl.METADATA_COLUMNS`.
+        One row per record; columns as in `leadmin.data.ptbxl.METADATA_COLUMNS`.
     path : Path
         The file it was read from.
     """

@@ -22,13 +22,14 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from leadmin import metrics, resampling
+from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence import LEVEL, Evidence
-from leadmin.ptbxl import CLASSES
+from leadmin.evidence import resampling
+from leadmin.evidence.scores import LEVEL, Evidence
+from leadmin.labels import CLASSES
 
 if TYPE_CHECKING:
-    from leadmin.study import Run
+    from leadmin.study.runs import Run
 
 LOGIT_LIMIT = 30.0
 """Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""

@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
-from leadmin.atomic import write_text
-from leadmin.dataset import EcgDataset
+from leadmin.data.dataset import EcgDataset
+from leadmin.files import write_text
+from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, identity_residuals, lead_indices
-from leadmin.ptbxl import CLASSES
 
 _BLOCK = 256
 _ANALYSIS_RATE = 100

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 import requests
 from tqdm import tqdm
 
-from leadmin.archive import MemberError, checked_member
+from leadmin.data.archive import MemberError, checked_member
 from leadmin.errors import LeadminError
 
 MAX_BYTES = 16 * 2**30
@@ -343,7 +343,7 @@ class HttpTree:
         return True
 
     def read(self, member: str, limit: int) -> bytes:
-        """Give the bytes of ``member``; see `leadmin.archive.Archive.read`."""
+        """Give the bytes of ``member``; see `leadmin.data.archive.Archive.read`."""
         url = self.url + quote(checked_member(member))
         last = "no answer"
         for failure in range(1, self.patience.attempts + 1):

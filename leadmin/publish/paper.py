@@ -26,13 +26,16 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from leadmin import pages, ptbxl, tables
-from leadmin.atomic import write_text
-from leadmin.comparisons import MARGINS
+from leadmin.data import ptbxl
 from leadmin.errors import LeadminError
-from leadmin.evidence import LEVEL, MARGIN, REFERENCE, VERDICTS, number, shown, signed
-from leadmin.tables import latex_escape
-from leadmin.training import RECIPES
+from leadmin.evidence.comparisons import MARGINS
+from leadmin.evidence.scores import LEVEL, MARGIN, REFERENCE, VERDICTS, number, shown, signed
+from leadmin.files import write_text
+from leadmin.labels import CLASSES, LABEL_POLICIES
+from leadmin.net.training import RECIPES
+from leadmin.publish import results as tables
+from leadmin.publish.results import latex_escape
+from leadmin.show import pages
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
@@ -485,7 +488,7 @@ def _put_study(numbers: Numbers, study: PublishedStudy) -> None:
     about = study.results["study"]
     for name in ("name", "title", "data"):
         numbers.put(f"study.{name}", about[name])
-    numbers.put("labels", tables.LABEL_POLICIES[about["label_policy"]])
+    numbers.put("labels", LABEL_POLICIES[about["label_policy"]].words)
     for key, name in (("test", "n_records"), ("test.patients", "n_patients")):
         numbers.put(f"n.{key}", about[name])
     numbers.put("n.resamples", about["n_resamples"])
@@ -505,7 +508,7 @@ def _put_study(numbers: Numbers, study: PublishedStudy) -> None:
     numbers.put("n.configurations", _in_words(len(names)))
     numbers.put("n.reduced", _in_words(len(names) - 1))
     positives = {row["class"]: row["n_positive"] for row in study.rows("per_class")}
-    for name in ptbxl.CLASSES:
+    for name in CLASSES:
         numbers.put(f"n.{name}", positives.get(name))
     rarest = min(positives, key=lambda name: positives[name])
     numbers.put("class.rarest", rarest)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from leadmin.atomic import atomic_path, sha256, write_json
 from leadmin.errors import LeadminError
-from leadmin.model import Architecture, ResNet1d
-from leadmin.training import Recipe, Scaling, predict_logits
+from leadmin.files import atomic_path, sha256, write_json
+from leadmin.net.model import Architecture, ResNet1d
+from leadmin.net.training import Recipe, Scaling, predict_logits
 
 SCHEMA_VERSION = 1
 

@@ -15,7 +15,7 @@ penalty and stands beside it. Patients are resampled across the pooled folds, wi
 records: the intervals are those of these trained networks on new patients. What they leave out is
 that the folds' networks share most of their training records, so that another draw of *training*
 patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
-`leadmin.comparisons.fold_table` gives the usual correction for it as a second opinion.
+`leadmin.evidence.comparisons.fold_table` gives the usual correction for it as a second opinion.
 
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.
@@ -36,12 +36,13 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import false_discovery_control, t
 
-from leadmin import metrics, resampling
+from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.ptbxl import CLASSES
+from leadmin.evidence import resampling
+from leadmin.labels import CLASSES
 
 if TYPE_CHECKING:
-    from leadmin.study import Run
+    from leadmin.study.runs import Run
 
 REFERENCE = "12-lead"
 """The configuration that every other one is compared with."""
@@ -55,7 +56,7 @@ LEVEL = 0.95
 BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
 """Metrics of one configuration whose interval is the BCa one.
 
-Near 1 the distribution of an AUROC is skewed. In the simulation of `leadmin.simulation` with 18
+Near 1 the distribution of an AUROC is skewed. In a simulation with 18
 positive records the percentile interval of a class covered 92.2% and BCa 94.0% (1,500 studies);
 for differences the percentile interval was the better one, 94.3-95.1% against 93.5-94.0%. Metrics
 with a threshold in them are steps, for which the jackknife of BCa is not valid.
@@ -296,7 +297,7 @@ def main_table(
         f1_half, brier, ece``, the operating points (such as ``sensitivity_at_90_specificity``),
         ``auroc_within_fold`` (only where several folds are pooled), ``lrs, retention,
         retention_above_chance``: the value and ``_low``, ``_high`` of its 95% interval (none for
-        ``ece``, see `leadmin.calibration.calibration_table`);
+        ``ece``, see `leadmin.evidence.calibration.calibration_table`);
         ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads, paired) with
         ``_low``, ``_high``, ``difference_p`` and ``difference_p_holm`` (Holm over the
         configurations other than the 12 leads), and ``non_inferior`` (the interval of the
@@ -934,7 +935,7 @@ def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
 
     Sampling noise can only enlarge a mean absolute gap. Its bootstrap distribution lies above the
     estimate, which lies above the truth, and where the network is well calibrated no bootstrap
-    interval covers. Slope and offset of `leadmin.calibration` have intervals that do.
+    interval covers. Slope and offset of `leadmin.evidence.calibration` have intervals that do.
     """
     if name == "ece":
         return {name: estimate.value}

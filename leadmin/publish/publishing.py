@@ -13,11 +13,11 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from leadmin.ablation import load_variants
-from leadmin.atomic import write_json
 from leadmin.errors import LeadminError
+from leadmin.files import write_json
 from leadmin.leads import resolve
-from leadmin.study import Run, Study, load_runs
+from leadmin.study.ablation import load_variants
+from leadmin.study.runs import Run, Study, load_runs
 
 EDITION = "sample"
 """The study that every `make book` runs again, whose pages are never copied."""

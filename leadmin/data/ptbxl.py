@@ -27,9 +27,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leadmin.archive import Archive, MemberError, checked_member, open_archive
+from leadmin.data.archive import Archive, MemberError, checked_member, open_archive
+from leadmin.data.records import RecordError, decode, parse_header
 from leadmin.errors import LeadminError
-from leadmin.wfdb_record import RecordError, decode, parse_header
+from leadmin.labels import CLASSES, LABEL_POLICIES
 
 VERSION = "1.0.3"
 TITLE = "PTB-XL, a large publicly available electrocardiography dataset"
@@ -42,28 +43,10 @@ LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 N_RECORDS = 21_799
 """Records of the complete data set."""
 
-CLASSES: tuple[str, ...] = ("NORM", "MI", "STTC", "CD", "HYP")
-CLASS_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "NORM": "normal ECG",
-        "MI": "myocardial infarction",
-        "STTC": "ST/T change",
-        "CD": "conduction disturbance",
-        "HYP": "hypertrophy",
-    }
-)
-
 OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType(
     {"NORM": 9514, "MI": 5469, "STTC": 5235, "CD": 4898, "HYP": 2649}
 )
 """Records of each superclass in the complete data set, any likelihood, as [2]_ states them."""
-
-LABEL_POLICIES: Mapping[str, float] = MappingProxyType({"any": 0.0, "likelihood50": 50.0})
-"""Smallest likelihood (per cent) at which a statement counts, by policy.
-
-``any`` is the benchmark's reading [3]_: every statement counts, also one whose likelihood is given
-as 0, which PTB-XL uses for "unknown". ``likelihood50`` counts statements of at least 50 per cent.
-"""
 
 SAMPLING_RATES: tuple[int, ...] = (100, 500)
 DURATION = 10
@@ -303,7 +286,7 @@ def label_matrix(
         raise LeadminError(
             f"There is no label policy called {policy!r}; valid: {', '.join(LABEL_POLICIES)}."
         )
-    threshold = LABEL_POLICIES[policy]
+    threshold = LABEL_POLICIES[policy].least
     labels = np.zeros((len(statements), len(CLASSES)), dtype=np.uint8)
     for row, codes in enumerate(statements):
         for code, likelihood in codes.items():

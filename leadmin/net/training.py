@@ -23,13 +23,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from leadmin.atomic import atomic_path
-from leadmin.dataset import EcgDataset
+from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
+from leadmin.files import atomic_path
+from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices
 from leadmin.metrics import auroc
-from leadmin.model import Architecture, ResNet1d
-from leadmin.ptbxl import CLASSES
+from leadmin.net.model import Architecture, ResNet1d
 
 
 @dataclass(frozen=True)

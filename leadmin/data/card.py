@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from leadmin import ptbxl, quality
-from leadmin.atomic import sha256, write_json, write_text
-from leadmin.dataset import EcgDataset, load_dataset, software
+from leadmin.data import ptbxl, quality
+from leadmin.data.dataset import EcgDataset, load_dataset, software
+from leadmin.files import sha256, write_json, write_text
+from leadmin.labels import CLASS_NAMES, CLASSES, LABEL_POLICIES
 from leadmin.leads import LEADS
-from leadmin.ptbxl import CLASSES, LABEL_POLICIES
 
 CROISSANT_VERSION = "http://mlcommons.org/croissant/1.0"
 
@@ -111,7 +111,7 @@ def write_card(prepared: Path, folder: Path | None = None) -> CardFiles:
     Parameters
     ----------
     prepared : Path
-        An HDF5 file that `leadmin.dataset.prepare` wrote.
+        An HDF5 file that `leadmin.data.dataset.prepare` wrote.
     folder : Path, optional
         Where to write, by default beside the file. The metadata name the HDF5 file relative to
         themselves, so the default is what to publish.
@@ -215,12 +215,13 @@ def croissant(dataset: EcgDataset, table: Path) -> dict[str, Any]:
 
 def _columns() -> dict[str, tuple[str, str]]:
     columns = dict(_BASE_COLUMNS)
-    for policy, threshold in LABEL_POLICIES.items():
+    for policy, definition in LABEL_POLICIES.items():
+        threshold = definition.least
         for name in CLASSES:
             said = "any likelihood" if threshold == 0 else f"a likelihood of at least {threshold:g}"
             columns[f"{policy}_{name}"] = (
                 "sc:Integer",
-                f"1 where a statement of {ptbxl.CLASS_NAMES[name]} has {said}",
+                f"1 where a statement of {CLASS_NAMES[name]} has {said}",
             )
     for name, description in ptbxl.METADATA_COLUMNS.items():
         kind = "sc:Integer"
@@ -266,7 +267,7 @@ def data_card(dataset: EcgDataset, report: quality.QualityReport) -> str:
     dataset : EcgDataset
         As loaded.
     report : QualityReport
-        From `leadmin.quality.assess` on the same data.
+        From `leadmin.data.quality.assess` on the same data.
 
     Returns
     -------
@@ -288,7 +289,7 @@ def data_card(dataset: EcgDataset, report: quality.QualityReport) -> str:
     classes = _markdown(
         ["superclass", "meaning", *LABEL_POLICIES],
         [
-            [name, ptbxl.CLASS_NAMES[name]]
+            [name, CLASS_NAMES[name]]
             + [str(dataset.class_counts(policy)[name]) for policy in LABEL_POLICIES]
             for name in CLASSES
         ]

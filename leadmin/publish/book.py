@@ -18,11 +18,11 @@ from typing import Any
 import nbformat
 import yaml
 
-from leadmin.atomic import write_text
 from leadmin.errors import LeadminError
+from leadmin.files import write_text
 from leadmin.leads import resolve
-from leadmin.study import Run, Study, load_run, load_runs
-from leadmin.training import RECIPES
+from leadmin.net.training import RECIPES
+from leadmin.study.runs import Run, Study, load_run, load_runs
 
 CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
 

@@ -15,10 +15,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control, t
 
-from leadmin import metrics, resampling
-from leadmin.dataset import EcgDataset
+from leadmin import metrics
+from leadmin.data.dataset import EcgDataset
+from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
-from leadmin.evidence import (
+from leadmin.evidence import resampling
+from leadmin.evidence.scores import (
     LEVEL,
     MARGIN,
     REFERENCE,
@@ -33,8 +35,7 @@ from leadmin.evidence import (
     signed,
     smallest_resolvable_difference,
 )
-from leadmin.ptbxl import CLASSES
-from leadmin.quality import assess
+from leadmin.labels import CLASSES
 
 MARGINS = (MARGIN, 0.005, 0.02)
 """Non-inferiority margins in macro AUROC: the primary one, then two for sensitivity."""
@@ -633,7 +634,7 @@ def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.s
     age : array_like of float, shape (n_records,)
         Years; NaN where unknown.
     sex : array_like of int, shape (n_records,)
-        0 male, 1 female, -1 unknown, as in `leadmin.dataset.EcgDataset`.
+        0 male, 1 female, -1 unknown, as in `leadmin.data.dataset.EcgDataset`.
 
     Returns
     -------
@@ -663,7 +664,7 @@ def record_groups(dataset: EcgDataset, evidence: Evidence) -> dict[str, NDArray[
         For `subgroup_table`, in the order of ``evidence.record_id``: ``all`` (every record),
         ``sex``, ``age``, ``device`` and ``site`` as PTB-XL names them (those with fewer than
         `MIN_POSITIVES` test records taken together), and ``signal`` (``no mark`` or
-        ``marked`` by a rule of `leadmin.quality`); the empty string where unknown.
+        ``marked`` by a rule of `leadmin.data.quality`); the empty string where unknown.
 
     Raises
     ------

@@ -19,13 +19,14 @@ import pandas as pd
 import soundfile
 from numpy.typing import NDArray
 
-from leadmin import ptbxl
-from leadmin.archive import Archive
-from leadmin.atomic import atomic_path, write_text
+from leadmin.data import ptbxl
+from leadmin.data.archive import Archive
+from leadmin.data.ptbxl import RecordTable
+from leadmin.data.records import parse_header
 from leadmin.errors import LeadminError
+from leadmin.files import atomic_path, write_text
+from leadmin.labels import CLASSES
 from leadmin.leads import CHEST_LEADS, LIMB_LEADS
-from leadmin.ptbxl import CLASSES, RecordTable
-from leadmin.wfdb_record import parse_header
 
 ARCHIVE_NAME = "ptb-xl-sample.zip"
 NORMAL_PER_FOLD = 50
@@ -130,7 +131,7 @@ def cut_sample(source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOL
     Parameters
     ----------
     source : Path
-        PTB-XL or a subset of it with `leadmin.ptbxl.PROVENANCE_FILE`: zip or unpacked folder.
+        PTB-XL or a subset of it with `leadmin.data.ptbxl.PROVENANCE_FILE`: zip or unpacked folder.
     folder : Path
         Gets ``ptb-xl-sample.zip``, ``records.csv`` and ``README.md``.
     normal_per_fold : int

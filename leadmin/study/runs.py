@@ -31,16 +31,15 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from leadmin.atomic import atomic_path, sha256, write_json, write_text
-from leadmin.checkpoint import load_checkpoint, save_checkpoint
-from leadmin.dataset import EcgDataset, load_dataset, prepare
+from leadmin.data.dataset import EcgDataset, load_dataset, prepare
 from leadmin.errors import LeadminError
+from leadmin.files import atomic_path, sha256, write_json, write_text
+from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.leads import Configuration, configurations, lead_indices, resolve
 from leadmin.metrics import probabilities, summary, thresholds
-from leadmin.model import count_parameters
-from leadmin.ptbxl import CLASSES, LABEL_POLICIES
-from leadmin.tracking import Tracking, tracker_names
-from leadmin.training import (
+from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
+from leadmin.net.model import count_parameters
+from leadmin.net.training import (
     PRECISIONS,
     RECIPES,
     Recipe,
@@ -50,14 +49,15 @@ from leadmin.training import (
     predict_logits,
     window_samples,
 )
-from leadmin.training import (
+from leadmin.net.training import (
     recipe as find_recipe,
 )
+from leadmin.study.tracking import Tracking, tracker_names
 
 SCHEMA_VERSION = 1
 N_FOLDS = 10
 PROTOCOLS = ("holdout", "crossval")
-SOURCE_TREE = Path(__file__).resolve().parent.parent
+SOURCE_TREE = Path(__file__).resolve().parents[2]
 """Where this package lies; the clone, if it was installed from one."""
 
 
@@ -143,11 +143,11 @@ class RunSettings:
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     tracking : str
         Where the curves go besides ``history.csv``: ``tensorboard``, ``wandb``, both with a
-        comma, or empty for nowhere. See `leadmin.tracking`.
+        comma, or empty for nowhere. See `leadmin.study.tracking`.
     compiled : bool
-        Whether the training step goes through ``torch.compile``; see `leadmin.training.fit`.
+        Whether the training step goes through ``torch.compile``; see `leadmin.net.training.fit`.
     precision : {"auto", "float32", "bfloat16"}
-        What training steps multiply in; see `leadmin.training.mixed_precision`.
+        What training steps multiply in; see `leadmin.net.training.mixed_precision`.
     start_from : str
         Folder of a finished run of the recipe that ``recipe`` starts from, on these records and
         folds. Empty: it is trained first, into a folder of its own inside ``out``.
@@ -399,7 +399,7 @@ def train_run(
     ------
     LeadminError
         If ``settings.tracking`` names a tracker that is not installed, before anything is
-        trained; and what `leadmin.training.fit` raises.
+        trained; and what `leadmin.net.training.fit` raises.
 
     Notes
     -----

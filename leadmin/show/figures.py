@@ -34,14 +34,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from leadmin.atomic import atomic_path
-from leadmin.calibration import before_and_after
-from leadmin.comparisons import lrs_ranks
 from leadmin.errors import LeadminError
+from leadmin.evidence.calibration import before_and_after
+from leadmin.evidence.comparisons import lrs_ranks
+from leadmin.evidence.resampling import patient_weights
+from leadmin.files import atomic_path
+from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import LEADS, canonical_lead, resolve
 from leadmin.metrics import auroc, chance_corrected_retention, lrs
-from leadmin.ptbxl import CLASSES
-from leadmin.resampling import patient_weights
 
 OKABE_ITO: dict[str, str] = {
     "black": "#000000",
@@ -64,13 +64,6 @@ CLASS_COLOURS: dict[str, str] = {
     "STTC": OKABE_ITO["sky"],
     "CD": OKABE_ITO["purple"],
     "HYP": OKABE_ITO["blue"],
-}
-CLASS_NAMES: dict[str, str] = {
-    "NORM": "normal",
-    "MI": "myocardial infarction",
-    "STTC": "ST/T change",
-    "CD": "conduction disturbance",
-    "HYP": "hypertrophy",
 }
 RECIPE_COLOURS: dict[str, str] = {"default": OKABE_ITO["blue"], "seed": OKABE_ITO["orange"]}
 RECIPE_MARKERS: dict[str, str] = {"default": "o", "seed": "D"}
@@ -678,7 +671,7 @@ def plot_prevalence(labels: Mapping[str, ArrayLike]) -> Figure:
     Parameters
     ----------
     labels : mapping of str to array_like, shape (n_records, 5)
-        Label policy to 0/1 labels in the order of :data:`leadmin.ptbxl.CLASSES`.
+        Label policy to 0/1 labels in the order of :data:`leadmin.labels.CLASSES`.
 
     Returns
     -------
@@ -729,7 +722,7 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
     Parameters
     ----------
     labels : mapping of str to array_like, shape (n_records, 5)
-        Label policy to 0/1 labels in the order of :data:`leadmin.ptbxl.CLASSES`.
+        Label policy to 0/1 labels in the order of :data:`leadmin.labels.CLASSES`.
 
     Returns
     -------
@@ -1594,7 +1587,7 @@ def plot_answer(
         One row a configuration and recipe, with the columns ``config``, ``n_leads``, ``auroc``,
         ``auroc_low``, ``auroc_high``; optionally ``recipe``, and ``difference_low``, the lower 95%
         bound of the paired difference to the reference under the same recipe. Rows of
-        :func:`leadmin.evidence.main_table`, one call a recipe, have all but ``recipe``.
+        :func:`leadmin.evidence.scores.main_table`, one call a recipe, have all but ``recipe``.
     reference : str, default "12-lead"
         The configuration that the line stands for; without its row there is no line.
     margin : float, default 0.01
@@ -1775,7 +1768,7 @@ def plot_class_heatmap(
     ----------
     per_class : DataFrame
         One recipe. Columns ``config``, ``class`` (or ``class_name``), ``auroc``: one row a
-        configuration and class, as :func:`leadmin.evidence.per_class_table` gives.
+        configuration and class, as :func:`leadmin.evidence.scores.per_class_table` gives.
     reference : str, default "12-lead"
         The configuration that losses are taken from.
     macro : DataFrame, optional
@@ -1847,7 +1840,7 @@ def plot_differences(
     comparisons : DataFrame
         One recipe. Columns ``config``, ``difference``, ``difference_low``, ``difference_high``
         (configuration minus reference, so that a loss is negative), as
-        :func:`leadmin.evidence.main_table` gives; optionally ``verdict``, and
+        :func:`leadmin.evidence.scores.main_table` gives; optionally ``verdict``, and
         ``smallest_resolvable``, which is then written beside the interval.
     margin : float, default 0.01
         Of non-inferiority.
@@ -1945,7 +1938,7 @@ def plot_recipe_comparison(
     ----------
     comparison : DataFrame
         Columns ``config``, ``metric``, ``difference``, ``difference_low``, ``difference_high``, as
-        :func:`leadmin.evidence.recipe_comparison` gives; optionally ``first_recipe`` and
+        :func:`leadmin.evidence.scores.recipe_comparison` gives; optionally ``first_recipe`` and
         ``second_recipe``, which then stand in the axis label.
     metrics : sequence of str, default ("auroc", "auroc_HYP", "brier")
         One panel each. For ``brier`` and ``ece`` less is better, so their axis runs the other way:
@@ -2026,7 +2019,7 @@ def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
     ----------
     matrix : DataFrame
         Columns ``first``, ``second``, ``difference`` (first minus second), ``p_bh``: one row an
-        unordered pair, as :func:`leadmin.evidence.pairwise_matrix` gives.
+        unordered pair, as :func:`leadmin.evidence.scores.pairwise_matrix` gives.
     level : float, default 0.05
         A pair whose corrected p lies below it is written in bold.
 
@@ -2188,7 +2181,7 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     table : DataFrame
         One recipe. Columns ``config``, ``weight_ratio``, ``weight_calibration``,
         ``weight_above_chance``, ``score``, ``original``, with the corners of the triangle, as
-        :func:`leadmin.comparisons.lrs_weights` gives.
+        :func:`leadmin.evidence.comparisons.lrs_weights` gives.
 
     Returns
     -------
@@ -2270,7 +2263,7 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     ranks : DataFrame
         One recipe. Columns ``config``, ``rank``, ``rank_low``, ``rank_high``, ``share_best``,
         ``share_best_reduced``, ``share_best_of_size``, as
-        :func:`leadmin.comparisons.rank_table` gives.
+        :func:`leadmin.evidence.comparisons.rank_table` gives.
 
     Returns
     -------
@@ -2324,7 +2317,7 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     ----------
     calibration : DataFrame
         One recipe. Columns ``config``, ``class``, ``recalibrated``, ``slope``, ``smooth_ece``,
-        ``brier``, as :func:`leadmin.calibration.calibration_table` gives; the rows of the class
+        ``brier``, as `calibration_table` gives; the rows of the class
         ``macro`` are drawn.
 
     Returns
@@ -2378,7 +2371,7 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     curves : DataFrame
         One recipe. Columns ``config``, ``class``, ``threshold``, ``net_benefit``, ``low``,
         ``high``, ``treat_all``, ``n_positive``, ``n_records``, as
-        :func:`leadmin.calibration.decision_curves` gives.
+        :func:`leadmin.evidence.calibration.decision_curves` gives.
 
     Returns
     -------
@@ -2454,7 +2447,7 @@ def plot_subgroups(
     table : DataFrame
         One recipe. Columns ``grouping``, ``subgroup``, ``config``, ``n_records``,
         ``fewest_positives``, ``enough``, ``auroc``, ``difference``, ``difference_low``,
-        ``difference_high``, as :func:`leadmin.comparisons.subgroup_table` gives.
+        ``difference_high``, as :func:`leadmin.evidence.comparisons.subgroup_table` gives.
     config, reference : str
         What is compared.
 

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from leadmin import ptbxl
-from leadmin.archive import Archive, FolderArchive, MemberError
-from leadmin.atomic import write_json
-from leadmin.download import HttpTree, Patience, download
+from leadmin.data import ptbxl
+from leadmin.data.archive import Archive, FolderArchive, MemberError
+from leadmin.data.download import HttpTree, Patience, download
+from leadmin.data.records import RecordError, parse_header
 from leadmin.errors import LeadminError
-from leadmin.wfdb_record import RecordError, parse_header
+from leadmin.files import write_json
+from leadmin.labels import CLASSES, LABEL_POLICIES
 
 ARCHIVE_URL = f"https://physionet.org/static/published-projects/ptb-xl/{ptbxl.TOP_FOLDER}.zip"
 """The official archive, one zip file with both sampling rates."""
@@ -44,7 +45,7 @@ class FetchReport:
     Attributes
     ----------
     folder : Path
-        The unpacked data set, which `leadmin.dataset.prepare` takes.
+        The unpacked data set, which `leadmin.data.dataset.prepare` takes.
     n_records, n_files, n_bytes : int
         Records of the sampling rate asked for, files written or found, and their size.
     up_to_date : bool
@@ -67,7 +68,7 @@ class Problem:
     file : str
         Its name in the archive.
     reason : str
-        One word; see `leadmin.wfdb_record.RecordError`.
+        One word; see `leadmin.data.records.RecordError`.
     detail : str
         The whole message.
     """
@@ -437,14 +438,14 @@ def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None)
     counts = {
         policy: dict(
             zip(
-                ptbxl.CLASSES,
+                CLASSES,
                 ptbxl.label_matrix(table.statements, superclasses, policy)
                 .sum(axis=0, dtype=int)
                 .tolist(),
                 strict=True,
             )
         )
-        for policy in ptbxl.LABEL_POLICIES
+        for policy in LABEL_POLICIES
     }
     if len(table) == ptbxl.N_RECORDS and counts["any"] != dict(ptbxl.OFFICIAL_COUNTS):
         detail = (

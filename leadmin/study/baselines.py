@@ -17,20 +17,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from leadmin.dataset import EcgDataset
+from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
+from leadmin.labels import CLASSES
 from leadmin.leads import lead_indices, resolve
 from leadmin.metrics import auroc
-from leadmin.model import ResNet1d
-from leadmin.ptbxl import CLASSES
-from leadmin.study import Run, Split, splits, write_run
-from leadmin.training import (
+from leadmin.net.model import ResNet1d
+from leadmin.net.training import (
     RECIPES,
     check_classes,
     fit_scaling,
     predict_logits,
     window_samples,
 )
+from leadmin.study.runs import Run, Split, splits, write_run
 
 Array = NDArray[np.float64]
 
@@ -248,7 +248,7 @@ def train_baseline(
     out : Path
         The run folder.
     config, protocol, label_policy : str
-        See `leadmin.study.RunSettings`.
+        See `leadmin.study.runs.RunSettings`.
     on_fold : callable, optional
         Called with ``name`` and the number of each finished test fold.
 

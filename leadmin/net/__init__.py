@@ -1,0 +1,1 @@
+"""Recipes, the network, a fit, a checkpoint."""

@@ -1,0 +1,1 @@
+"""Studies and runs: settings, folds, training, provenance, baselines."""

@@ -20,8 +20,10 @@ import numpy as np
 import torch
 
 from leadmin.leads import LEADS, configurations, resolve
-from leadmin.net.training import RECIPES, Start, fit
-from leadmin.study.runs import open_dataset, splits
+from leadmin.net.fit import Start, fit
+from leadmin.net.recipes import RECIPES
+from leadmin.study.protocol import splits
+from leadmin.study.sources import open_dataset
 
 
 def main():

@@ -43,9 +43,13 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from leadmin.leads import lead_indices, resolve
+from leadmin.net.device import PRECISIONS
+from leadmin.net.fit import fit, predict_logits
 from leadmin.net.model import ResNet1d
-from leadmin.net.training import PRECISIONS, RECIPES, fit, fit_scaling, predict_logits
-from leadmin.study.runs import open_dataset, splits
+from leadmin.net.recipes import RECIPES
+from leadmin.net.scaling import fit_scaling
+from leadmin.study.protocol import splits
+from leadmin.study.sources import open_dataset
 
 RECIPE = RECIPES["scratch"]
 CROP = 250

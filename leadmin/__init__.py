@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from leadmin.net.checkpoint import EcgClassifier
+    from leadmin.net.classifier import EcgClassifier
 
 __all__ = ["load"]
 
@@ -40,7 +40,7 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
         If there is no such checkpoint or it is damaged.
     """
     from leadmin.net.checkpoint import load_checkpoint
-    from leadmin.study.runs import load_run
+    from leadmin.study.run import load_run
 
     path = Path(name)
     if path.suffix in {".json", ".safetensors"}:

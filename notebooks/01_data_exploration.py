@@ -40,8 +40,23 @@ from sklearn.metrics import roc_auc_score
 from leadmin.data.quality import RULES, assess, crossing_patients
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, identity_residuals, resolve
-from leadmin.show import figures
-from leadmin.study.runs import check_injected, open_dataset
+from leadmin.show.ecg_paper import plot_ecg
+from leadmin.show.records import (
+    plot_age_sex,
+    plot_amplitudes,
+    plot_cooccurrence,
+    plot_einthoven_residuals,
+    plot_folds,
+    plot_prevalence,
+    plot_principal_spread,
+    plot_quality,
+    plot_sokolow_lyon,
+    plot_variance_explained,
+)
+from leadmin.show.style import use_style
+from leadmin.show.torso import plot_electrodes
+from leadmin.study.settings import check_injected
+from leadmin.study.sources import open_dataset
 
 # %% [markdown]
 # ## Parameters
@@ -56,7 +71,7 @@ label_policy: str = "any"  # statements that count: any likelihood, or likelihoo
 
 # %%
 check_injected(In)
-figures.use_style()
+use_style()
 dataset = open_dataset(data)
 configuration = resolve(config)
 labels = {policy: array.astype(bool) for policy, array in dataset.labels.items()}
@@ -112,7 +127,7 @@ for name, row in examples.items():
     read = ", ".join(f"{code} ({share:.0f})" for code, share in statements.items())
     title = f"{name}: record {dataset.record_id[row]}, read as {read}"
     signal = dataset.signals[row] / 1000  # microvolts to millivolts
-    sheet = figures.plot_ecg(signal, dataset.sampling_rate, title=title)
+    sheet = plot_ecg(signal, dataset.sampling_rate, title=title)
     glue(f"ecg_{name}", sheet, display=False)
 
 # %% [markdown]
@@ -156,7 +171,7 @@ for name, row in examples.items():
 
 # %%
 row = examples["MI"]
-reduced = figures.plot_ecg(
+reduced = plot_ecg(
     dataset.signals[row] / 1000,
     dataset.sampling_rate,
     configuration.leads,
@@ -178,7 +193,7 @@ glue("config", configuration.name, display=False)
 
 # %%
 shown = ["12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-I"]
-glue("electrodes", figures.plot_electrodes(shown), display=False)
+glue("electrodes", plot_electrodes(shown), display=False)
 
 # %% [markdown]
 # ```{glue:figure} electrodes
@@ -206,7 +221,7 @@ blocks = np.array_split(dataset.signals, len(dataset) // 500 + 1)  # bounds the 
 residuals = np.concatenate([identity_residuals(b).astype(np.float16) for b in blocks])
 claims = "III − (II − I)", "aVR + (I + II)/2", "aVL − (I − II/2)", "aVF − (II − I/2)"
 by_claim = dict(zip(claims, np.moveaxis(residuals, 1, 0), strict=True))
-glue("residuals", figures.plot_einthoven_residuals(by_claim), display=False)
+glue("residuals", plot_einthoven_residuals(by_claim), display=False)
 size = np.abs(residuals)
 glue("residual_max", float(size.max()), display=False)
 glue("residual_999", float(np.percentile(size, 99.9)), display=False)
@@ -236,7 +251,7 @@ for block in blocks:
     covariance.append(np.einsum("nit,njt->nij", steady, steady) / steady.shape[-1])
 covariance = np.concatenate(covariance)  # (n_records, 12, 12), one matrix a record
 spread = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance.mean(axis=0)), 0))[::-1]
-glue("spread", figures.plot_principal_spread(spread), display=False)
+glue("spread", plot_principal_spread(spread), display=False)
 glue("n_signals", int((spread > 2).sum()), display=False)
 glue("least_signal", float(spread[spread > 2].min()), display=False)
 glue("most_rounding", float(spread[spread <= 2].max()), display=False)
@@ -262,7 +277,7 @@ glue("most_rounding", float(spread[spread <= 2].max()), display=False)
 # counted it from 50% on (`likelihood50`). The statements then group into five superclasses.
 
 # %%
-glue("prevalence", figures.plot_prevalence(labels), display=False)
+glue("prevalence", plot_prevalence(labels), display=False)
 loose, strict = labels["any"], labels["likelihood50"]
 glue("n_lost_mi", int((loose & ~strict)[:, CLASSES.index("MI")].sum()), display=False)
 glue("n_unlabelled_any", int((~loose.any(axis=1)).sum()), display=False)
@@ -280,7 +295,7 @@ glue("n_unlabelled_strict", int((~strict.any(axis=1)).sum()), display=False)
 # `likelihood50`.
 
 # %%
-glue("cooccurrence", figures.plot_cooccurrence(labels), display=False)
+glue("cooccurrence", plot_cooccurrence(labels), display=False)
 several = labels[label_policy].sum(axis=1) > 1
 glue("share_several", float(several.mean()), display=False)
 abnormal = labels[label_policy][:, 1:].any(axis=1)
@@ -304,7 +319,7 @@ glue("share_several_abnormal", float(several[abnormal].mean()), display=False)
 # Age and sex change the ECG even in health, and with them the shares of the superclasses.
 
 # %%
-glue("age_sex", figures.plot_age_sex(dataset.age, dataset.sex), display=False)
+glue("age_sex", plot_age_sex(dataset.age, dataset.sex), display=False)
 glue("n_over_89", int((dataset.age > 89).sum()), display=False)
 old = (dataset.age >= 60) & np.isfinite(dataset.age)
 glue("share_old", float(old.mean()), display=False)
@@ -333,7 +348,7 @@ records_of_patient = pd.Series(dataset.patient_id).value_counts()
 glue("n_repeated", int((records_of_patient > 1).sum()), display=False)
 glue("n_test", int((dataset.fold == 10).sum()), display=False)
 glue("n_test_hyp", int((has["HYP"] & (dataset.fold == 10)).sum()), display=False)
-sheet = figures.plot_folds(dataset.fold, dataset.patient_id, labels[label_policy])
+sheet = plot_folds(dataset.fold, dataset.patient_id, labels[label_policy])
 glue("folds", sheet, display=False)
 
 # %% [markdown]
@@ -359,7 +374,7 @@ report = assess(dataset)
 ruled = report.records[list(RULES)]
 fired = ruled.loc[:, ruled.any()].add_prefix("rule: ")
 marks = pd.DataFrame(noted, columns=kinds).add_prefix("note: ").join(fired)
-glue("quality", figures.plot_quality(marks, labels[label_policy]), display=False)
+glue("quality", plot_quality(marks, labels[label_policy]), display=False)
 
 # %% [markdown]
 # How far notes and rules agree, and whom they concern:
@@ -404,7 +419,7 @@ quarters = np.array_split(dataset.signals, 4, axis=-1)
 top = np.median([part.max(axis=-1) for part in quarters], axis=0)
 bottom = np.median([part.min(axis=-1) for part in quarters], axis=0)
 height, depth = (top - baseline) / 1000, (bottom - baseline) / 1000  # millivolts
-sheet = figures.plot_amplitudes(height - depth, labels[label_policy])
+sheet = plot_amplitudes(height - depth, labels[label_policy])
 glue("amplitudes", sheet, display=False)
 
 # %% [markdown]
@@ -424,7 +439,7 @@ v1, v5 = LEADS.index("V1"), LEADS.index("V5")
 sokolow_lyon = height[:, v5] - depth[:, v1]
 deviation = dataset.signals.std(axis=-1, dtype=np.float32) / 1000
 scaled = height[:, v5] / deviation[:, v5] - depth[:, v1] / deviation[:, v1]
-sheet = figures.plot_sokolow_lyon(sokolow_lyon, labels[label_policy])
+sheet = plot_sokolow_lyon(sokolow_lyon, labels[label_policy])
 glue("sokolow_lyon", sheet, display=False)
 
 # %% [markdown]
@@ -453,7 +468,7 @@ glue("false_alarms", float(called[has["NORM"]].mean()), display=False)
 # {glue:text}`auroc_scaled:.2f`, where a coin flip has 0.5 (on {glue:text}`n_either:,d` records with
 # one of the two labels). A network is not this rule and finds other signs, but it cannot find what
 # was divided out of its input. That is why the `default` recipe divides all leads of all records by
-# one number and the `seed` recipe, which scales each lead of each record, is kept beside it.
+# one number and the `original` recipe, which scales each lead of each record, is kept beside it.
 
 # %% [markdown]
 # ## What three leads see of the other nine
@@ -480,7 +495,7 @@ explained = pd.DataFrame.from_dict(explained, orient="index", columns=LEADS)
 # patients whom the regression has not met.
 
 # %%
-glue("explained", figures.plot_variance_explained(explained), display=False)
+glue("explained", plot_variance_explained(explained), display=False)
 others = [lead for lead in LEADS[6:] if lead != "V2"]
 limb, three = explained.loc["2-lead-I-II"], explained.loc["3-lead-I-II-V2"]
 glue("limb_v2", float(limb["V2"]), display=False)

@@ -41,16 +41,17 @@ from myst_nb import glue
 from leadmin.labels import CLASSES
 from leadmin.leads import configurations, lead_indices
 from leadmin.net.model import Architecture, ResidualBlock, ResNet1d, count_parameters, describe
-from leadmin.net.training import fit_scaling
-from leadmin.show import figures
-from leadmin.study.runs import check_injected, open_dataset
+from leadmin.net.scaling import fit_scaling
+from leadmin.show.style import use_style
+from leadmin.study.settings import check_injected
+from leadmin.study.sources import open_dataset
 
 # %% tags=["parameters"]
 data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample
 
 # %%
 check_injected(In)
-figures.use_style()
+use_style()
 dataset = open_dataset(data)
 
 # %% [markdown]

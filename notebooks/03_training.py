@@ -35,14 +35,21 @@ from IPython.display import Markdown
 from myst_nb import glue
 
 from leadmin import load
-from leadmin.evidence import scores as evidence
+from leadmin.evidence.scores import gather
 from leadmin.leads import resolve
 from leadmin.metrics import probabilities
-from leadmin.net.training import RECIPES
-from leadmin.show import figures
-from leadmin.show.pages import print_epoch, reading_table, value_with_interval
-from leadmin.study.runs import RunSettings, check_injected, open_dataset, train_run
+from leadmin.net.recipes import RECIPES
+from leadmin.questions.answer import main_table
+from leadmin.questions.classes import per_class_table
+from leadmin.questions.recipes import recipe_comparison
+from leadmin.show.style import use_style
+from leadmin.show.torso import plot_electrodes
+from leadmin.show.training import plot_calibration, plot_learning_curves, plot_roc
+from leadmin.show.words import print_epoch, reading_table, value_with_interval
+from leadmin.study.settings import RunSettings, check_injected
+from leadmin.study.sources import open_dataset
 from leadmin.study.tracking import MODULES
+from leadmin.study.train import train_run
 
 # %% [markdown]
 # ## Parameters
@@ -54,8 +61,8 @@ from leadmin.study.tracking import MODULES
 config: str = "3-lead-I-II-V2"  # lead configuration: a name of the registry, or leads with commas
 data: str = ""  # prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample
 out: str = ""  # folder that the run writes; empty: outputs/adhoc/runs/<config>
-recipe: str = "default"  # recipe to train: default, scratch, any-lead or seed
-compare_with: str = "seed"  # second recipe, trained on the same records; empty for none
+recipe: str = "default"  # recipe to train: default, scratch, any-lead or original
+compare_with: str = "original"  # second recipe, trained on the same records; empty for none
 protocol: str = "holdout"  # holdout (folds 1-8, 9, 10) or crossval (each fold is tested once)
 label_policy: str = "any"  # statements that count as labels: any likelihood, or likelihood50
 seeds: int = 1  # networks that differ in nothing but the seed
@@ -88,7 +95,7 @@ settings = RunSettings(
     start_from=start_from,
     workers=workers,
 )
-figures.use_style()
+use_style()
 
 # %% [markdown]
 # ## What the network gets to see
@@ -111,7 +118,7 @@ Markdown(
 # The electrodes that this needs:
 
 # %%
-figures.plot_electrodes([configuration.name])
+plot_electrodes([configuration.name])
 
 # %% [markdown]
 # ## Training
@@ -128,7 +135,7 @@ run = train_run(settings, dataset, on_epoch=print_epoch)
 
 # %%
 keeps_last = [name for name in run.recipes if not RECIPES[name].patience]
-figures.plot_learning_curves(run.history, keeps_last)
+plot_learning_curves(run.history, keeps_last)
 
 # %% [markdown]
 # ## How well it separates
@@ -138,8 +145,8 @@ figures.plot_learning_curves(run.history, keeps_last)
 # patients: they show what another draw of as many test patients could have given.
 
 # %%
-result = evidence.gather({run.config: run})
-overall = evidence.main_table(result, settings.recipe).iloc[0].to_dict()
+result = gather({run.config: run})
+overall = main_table(result, settings.recipe).iloc[0].to_dict()
 glue("auroc", overall["auroc"], display=False)
 glue("auroc_text", value_with_interval(overall, "auroc"), display=False)
 glue("brier_text", value_with_interval(overall, "brier"), display=False)
@@ -162,14 +169,14 @@ shown = {
     "f1": "F1",
     "brier": "Brier score",
 }
-reading_table(evidence.per_class_table(result, settings.recipe), shown)
+reading_table(per_class_table(result, settings.recipe), shown)
 
 # %% [markdown]
 # F1 uses the threshold that was best on the validation records of the same network. Average
 # precision and F1 depend on how common a class is; AUROC does not.
 
 # %%
-figures.plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.random.default_rng(0))
+plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.random.default_rng(0))
 
 # %% [markdown]
 # ## Whether its probabilities can be believed
@@ -178,7 +185,7 @@ figures.plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.rando
 # Points above it mean that the network is too modest, points below that it claims too much.
 
 # %%
-figures.plot_calibration(
+plot_calibration(
     run.test.labels, {name: probabilities(logits) for name, logits in run.test.logits.items()}
 )
 
@@ -190,7 +197,7 @@ figures.plot_calibration(
 
 # %%
 if len(run.recipes) == 2:
-    both = evidence.recipe_comparison(result, *run.recipes)
+    both = recipe_comparison(result, *run.recipes)
     headings = {"metric": "metric", "first": run.recipes[0], "second": run.recipes[1]}
     display(reading_table(both, headings | {"difference": "difference"}))
 

@@ -34,11 +34,35 @@ import pandas as pd
 from IPython.display import Markdown
 from myst_nb import glue
 
-from leadmin.evidence import comparisons
-from leadmin.evidence import scores as evidence
-from leadmin.publish import results as tables
-from leadmin.show import figures, pages
-from leadmin.study.runs import check_injected, load_runs, located, open_dataset
+from leadmin.evidence.basis import StudyDescription, basis
+from leadmin.evidence.scores import gather
+from leadmin.publish.results import study_tables, write_publication_outputs
+from leadmin.questions.answer import answer_reading, answer_sentence, plot_answer, seed_reading
+from leadmin.questions.calibration import (
+    decision_reading,
+    plot_decision_curves,
+    plot_recalibration,
+    recalibration_reading,
+    recalibration_table,
+)
+from leadmin.questions.classes import class_reading, delong_reading, plot_class_heatmap
+from leadmin.questions.controls import fold_reading
+from leadmin.questions.findings import findings_reading, findings_table
+from leadmin.questions.lrs import lrs_reading, lrs_weights_reading, plot_lrs, plot_lrs_weights
+from leadmin.questions.margins import MARGINS, margin_reading, margin_table, plot_differences
+from leadmin.questions.pairs import pairs_reading, plot_pairwise, plot_ranks, rank_reading
+from leadmin.questions.recipes import (
+    across_reading,
+    hypertrophy_reading,
+    plot_recipe_comparison,
+    recipe_reading,
+)
+from leadmin.questions.subgroups import plot_subgroups, record_groups, subgroup_reading
+from leadmin.show.style import add_note, save_for_print, use_style
+from leadmin.show.words import reading_table, rendered
+from leadmin.study.run import load_runs
+from leadmin.study.settings import check_injected
+from leadmin.study.sources import located, open_dataset
 
 # %% tags=["parameters"]
 runs: str = "outputs/sample/runs"  # folder with the runs of one study
@@ -52,15 +76,15 @@ n_resamples: int = 2000  # bootstrap resamples
 
 # %% tags=["hide-input"]
 check_injected(In)
-figures.use_style()
+use_style()
 folder = located(runs)
 tables_folder = Path(tables_out or folder.parent / "tables")
 figures_folder = Path(figures_out or folder.parent / "figures")
 finished = load_runs(folder, [name for name in configs.split(";") if name])
 first = next(iter(finished.values()))
-result = evidence.gather(finished, n_resamples)
-groups = comparisons.record_groups(open_dataset(data), result) if data else {}
-made = tables.study_tables(result, groups)
+result = gather(finished, n_resamples)
+groups = record_groups(open_dataset(data), result) if data else {}
+made = study_tables(result, groups)
 primary, *others = result.recipes
 shown = {
     name: table[table["recipe"] == primary].reset_index(drop=True) if "recipe" in table else table
@@ -70,14 +94,14 @@ main, per_class = shown["main"], shown["per_class"]
 
 # %% tags=["remove-input"]
 settings, source = first.metrics["settings"], first.metrics["provenance"]["data"]
-description = tables.StudyDescription(
+description = StudyDescription(
     name=study,
     title=title,
     data=f"{source['source']} {source['source_version']}, {source['n_records']:,} records",
     protocol=settings["protocol"],
     label_policy=settings["label_policy"],
 )
-basis = tables.basis(result, description)
+basis = basis(result, description)
 glue("basis", Markdown(basis), display=False)
 glue("title", Markdown(title), display=False)
 glue("n_test", result.n_records, display=False)
@@ -101,7 +125,7 @@ Markdown(basis)
 # ## The answer
 
 # %% tags=["remove-input"]
-glue("answer", pages.rendered(pages.answer_sentence(main)))
+glue("answer", rendered(answer_sentence(main)))
 
 # %% [markdown]
 # The rule was fixed beforehand: the fewest leads whose *whole* interval of the paired difference to
@@ -111,10 +135,10 @@ glue("answer", pages.rendered(pages.answer_sentence(main)))
 # %% tags=["hide-input"]
 tested = f"{result.n_records:,} test records, {result.n_patients:,} patients"
 note = f"{tested}; 95% intervals"
-answer_figure = figures.plot_answer(made["main"], note=note)
-figures.save_for_print(answer_figure, figures_folder, "answer")
+answer_figure = plot_answer(made["main"], note=note)
+save_for_print(answer_figure, figures_folder, "answer")
 glue("answer_figure", answer_figure, display=False)
-pages.rendered(pages.answer_reading(main))
+rendered(answer_reading(main))
 
 # %% [markdown]
 # ```{glue:figure} answer_figure
@@ -140,8 +164,8 @@ headings = {
     "retention_above_chance": "retention above chance",
 }
 brief = ("config", "auroc", "difference", "retention_above_chance")
-glue("main_table", pages.reading_table(main, {k: headings[k] for k in brief}), display=False)
-pages.reading_table(main, headings)
+glue("main_table", reading_table(main, {k: headings[k] for k in brief}), display=False)
+reading_table(main, headings)
 
 # %% [markdown]
 # ## The original's four key findings, asked again
@@ -153,12 +177,12 @@ pages.reading_table(main, headings)
 # %% tags=["remove-input"]
 by_recipe = dict(list(made["key_findings"].groupby("recipe", sort=False)))
 for findings in by_recipe.values():
-    display(pages.rendered(pages.findings_reading(findings)))
-pages.findings_table(by_recipe[primary])
+    display(rendered(findings_reading(findings)))
+findings_table(by_recipe[primary])
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the same questions under the other recipe"}
 for recipe in others:
-    display(Markdown(f"**Recipe {recipe}**"), pages.findings_table(by_recipe[recipe]))
+    display(Markdown(f"**Recipe {recipe}**"), findings_table(by_recipe[recipe]))
 
 # %% [markdown]
 # ## As good as twelve leads?
@@ -170,12 +194,12 @@ for recipe in others:
 
 # %% tags=["hide-input"]
 margins = shown["non_inferiority"]
-display(pages.rendered(pages.margin_reading(margins)))
+display(rendered(margin_reading(margins)))
 if len(margins):
     bounds = {"low": "difference_low", "high": "difference_high"}
     forest = margins[margins["primary"]].rename(columns=bounds)
-    differences = figures.plot_differences(forest, note=note, other_margins=comparisons.MARGINS[1:])
-    figures.save_for_print(differences, figures_folder, "differences")
+    differences = plot_differences(forest, note=note, other_margins=MARGINS[1:])
+    save_for_print(differences, figures_folder, "differences")
     display(differences)
 
 # %% [markdown]
@@ -185,7 +209,7 @@ if len(margins):
 
 # %% tags=["remove-input"]
 if len(margins):
-    display(pages.margin_table(margins))
+    display(margin_table(margins))
 
 # %% [markdown]
 # ## Every pair
@@ -195,10 +219,10 @@ if len(margins):
 
 # %% tags=["hide-input"]
 pairwise = shown["pairwise"]
-display(pages.rendered(pages.pairs_reading(pairwise)))
+display(rendered(pairs_reading(pairwise)))
 if len(pairwise):
-    pairs = figures.add_note(figures.plot_pairwise(pairwise), tested)
-    figures.save_for_print(pairs, figures_folder, "pairs")
+    pairs = add_note(plot_pairwise(pairwise), tested)
+    save_for_print(pairs, figures_folder, "pairs")
     display(pairs)
 
 # %% [markdown]
@@ -208,15 +232,15 @@ if len(pairwise):
 if len(pairwise):
     names = {"first": "first", "second": "second", "difference": "first minus second", "p": "p"}
     names |= {"p_bh": "p (BH)", "smallest_resolvable": "smallest resolvable"}
-    display(pages.reading_table(pairwise, names))
+    display(reading_table(pairwise, names))
 
 # %% [markdown]
 # How safe is the order itself? Each resample of patients ranks the configurations anew.
 
 # %% tags=["hide-input"]
-ranks = figures.add_note(figures.plot_ranks(shown["ranks"]), tested)
-figures.save_for_print(ranks, figures_folder, "ranks")
-display(pages.rendered(pages.rank_reading(shown["ranks"])))
+ranks = add_note(plot_ranks(shown["ranks"]), tested)
+save_for_print(ranks, figures_folder, "ranks")
+display(rendered(rank_reading(shown["ranks"])))
 display(ranks)
 
 # %% [markdown]
@@ -226,9 +250,9 @@ display(ranks)
 # leads.
 
 # %% tags=["hide-input"]
-classes = figures.add_note(figures.plot_class_heatmap(per_class, macro=main), tested)
-figures.save_for_print(classes, figures_folder, "classes")
-display(pages.rendered(pages.class_reading(per_class)))
+classes = add_note(plot_class_heatmap(per_class, macro=main), tested)
+save_for_print(classes, figures_folder, "classes")
+display(rendered(class_reading(per_class)))
 display(classes)
 
 # %% [markdown]
@@ -245,19 +269,19 @@ names |= {"f1_half": "F1 at 0.5", "brier": "Brier score"}
 for level in (90, 95):
     names[f"sensitivity_at_{level}_specificity"] = f"sensitivity at {level}% specificity"
     names[f"specificity_at_{level}_sensitivity"] = f"specificity at {level}% sensitivity"
-pages.reading_table(every, names)
+reading_table(every, names)
 
 # %% [markdown]
 # A second opinion without resampling: DeLong's intervals, with the records of a patient taken
 # together.
 
 # %% tags=["remove-input"]
-pages.rendered(pages.delong_reading(shown["delong"], per_class))
+rendered(delong_reading(shown["delong"], per_class))
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show DeLong's intervals of every class"}
 delong = {"config": "configuration", "class": "class", "n_positive": "positive records"}
 delong |= {"auroc": "AUROC", "difference": "difference to 12 leads", "p": "p", "p_bh": "p (BH)"}
-pages.reading_table(shown["delong"], delong)
+reading_table(shown["delong"], delong)
 
 # %% [markdown]
 # ## Do the probabilities mean what they say?
@@ -268,9 +292,9 @@ pages.reading_table(shown["delong"], delong)
 
 # %% tags=["hide-input"]
 calibrated = shown["calibration"]
-recalibration = figures.add_note(figures.plot_recalibration(calibrated), tested)
-figures.save_for_print(recalibration, figures_folder, "recalibration")
-display(pages.rendered(pages.recalibration_reading(calibrated)))
+recalibration = add_note(plot_recalibration(calibrated), tested)
+save_for_print(recalibration, figures_folder, "recalibration")
+display(rendered(recalibration_reading(calibrated)))
 display(recalibration)
 
 # %% [markdown]
@@ -280,12 +304,12 @@ display(recalibration)
 # *ECE* has bins of equal count; *smooth ECE* has none.
 
 # %% tags=["remove-input"]
-pages.recalibration_table(calibrated[calibrated["class"] == "macro"])
+recalibration_table(calibrated[calibrated["class"] == "macro"])
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the calibration of every class"}
 for config, rows in calibrated[calibrated["class"] != "macro"].groupby("config", sort=False):
     display(Markdown(f"**{config}**"))
-    display(pages.recalibration_table(rows, by="class"))
+    display(recalibration_table(rows, by="class"))
 
 # %% [markdown]
 # Is a prediction worth acting on? Net benefit counts the true positives, less the false ones at the
@@ -293,9 +317,9 @@ for config, rows in calibrated[calibrated["class"] != "macro"].groupby("config",
 # simple rules. Probabilities are recalibrated.
 
 # %% tags=["hide-input"]
-decisions = figures.add_note(figures.plot_decision_curves(shown["decision_curves"]), tested)
-figures.save_for_print(decisions, figures_folder, "decision_curves")
-display(pages.rendered(pages.decision_reading(shown["decision_curves"])))
+decisions = add_note(plot_decision_curves(shown["decision_curves"]), tested)
+save_for_print(decisions, figures_folder, "decision_curves")
+display(rendered(decision_reading(shown["decision_curves"])))
 display(decisions)
 
 # %% [markdown]
@@ -307,9 +331,9 @@ display(decisions)
 # %% tags=["hide-input"]
 compared = made["recipe_comparison"]
 if len(compared):
-    recipes = figures.add_note(figures.plot_recipe_comparison(compared), tested)
-    figures.save_for_print(recipes, figures_folder, "recipes")
-    display(pages.rendered(pages.recipe_reading(compared)), recipes)
+    recipes = add_note(plot_recipe_comparison(compared), tested)
+    save_for_print(recipes, figures_folder, "recipes")
+    display(rendered(recipe_reading(compared)), recipes)
 else:
     display(Markdown("These runs hold one recipe, so there is nothing to compare."))
 
@@ -321,8 +345,8 @@ else:
 if len(made["across_recipes"]):
     names = {"config": "configuration", "auroc": f"macro AUROC, {primary}"}
     names |= {"difference": f"minus 12 leads, {others[0]}", "p_holm": "p (Holm)"}
-    glue("across", pages.rendered(pages.across_reading(made["across_recipes"])))
-    display(pages.reading_table(made["across_recipes"], names))
+    glue("across", rendered(across_reading(made["across_recipes"])))
+    display(reading_table(made["across_recipes"], names))
 
 # %% [markdown]
 # Is hypertrophy hard because of the leads, or because of the recipe? Both recipes also differ in more
@@ -333,8 +357,8 @@ if len(made["hypertrophy"]):
     names = {"effect_name": "", "first": primary, "second": others[0]}
     names |= {"difference": "difference", "p_holm": "p (Holm)"}
     bounds = {"low": "difference_low", "high": "difference_high"}
-    glue("hypertrophy", pages.rendered(pages.hypertrophy_reading(made["hypertrophy"])))
-    display(pages.reading_table(made["hypertrophy"].rename(columns=bounds), names))
+    glue("hypertrophy", rendered(hypertrophy_reading(made["hypertrophy"])))
+    display(reading_table(made["hypertrophy"].rename(columns=bounds), names))
 
 # %% [markdown]
 # ## The Lead Robustness Score, and what it hides
@@ -344,9 +368,9 @@ if len(made["hypertrophy"]):
 # $(\mathrm{AUROC} - 0.5) / (\mathrm{AUROC}_{12} - 0.5)$, has no such floor.
 
 # %% tags=["hide-input"]
-scores = figures.add_note(figures.plot_lrs(main), note)
-figures.save_for_print(scores, figures_folder, "lrs")
-display(pages.rendered(pages.lrs_reading(main)))
+scores = add_note(plot_lrs(main), note)
+save_for_print(scores, figures_folder, "lrs")
+display(rendered(lrs_reading(main)))
 display(scores)
 
 # %% [markdown]
@@ -355,10 +379,10 @@ display(scores)
 # choice. Right, the same when the retention above chance joins them as a third term.
 
 # %% tags=["hide-input"]
-display(pages.rendered(pages.lrs_weights_reading(shown["lrs_weights"])))
+display(rendered(lrs_weights_reading(shown["lrs_weights"])))
 if len(shown["lrs_weights"]):
-    weights = figures.add_note(figures.plot_lrs_weights(shown["lrs_weights"]), tested)
-    figures.save_for_print(weights, figures_folder, "lrs_weights")
+    weights = add_note(plot_lrs_weights(shown["lrs_weights"]), tested)
+    save_for_print(weights, figures_folder, "lrs_weights")
     display(weights)
 
 # %% [markdown]
@@ -377,9 +401,9 @@ if len(shown["lrs_weights"]):
 subgroups = shown["subgroups"]
 compared_set = "3-lead-I-II-V2"
 if len(subgroups) and compared_set in set(subgroups["config"]):
-    display(pages.rendered(pages.subgroup_reading(subgroups, compared_set)))
-    by_group = figures.add_note(figures.plot_subgroups(subgroups, compared_set), tested)
-    figures.save_for_print(by_group, figures_folder, "subgroups")
+    display(rendered(subgroup_reading(subgroups, compared_set)))
+    by_group = add_note(plot_subgroups(subgroups, compared_set), tested)
+    save_for_print(by_group, figures_folder, "subgroups")
     display(by_group)
 else:
     reason = "no data file was given" if not data else f"the run `{compared_set}` is missing"
@@ -390,7 +414,7 @@ if len(subgroups):
     names = {"subgroup": "records", "n_records": "n", "n_patients": "patients"}
     names |= {"fewest_positives": "rarest", "config": "configuration", "auroc": "macro AUROC"}
     names |= {"difference": "difference to 12 leads", "interaction": "minus that of the others"}
-    display(pages.reading_table(subgroups, names | {"interaction_p_holm": "p (Holm)"}))
+    display(reading_table(subgroups, names | {"interaction_p_holm": "p (Holm)"}))
 
 # %% [markdown]
 # ## Can one trust the comparison?
@@ -417,13 +441,13 @@ for statement in controls["statement"] if len(controls) else ["These runs hold n
 # interval over patients.
 
 # %% tags=["remove-input"]
-display(pages.rendered(pages.seed_reading(main)))
+display(rendered(seed_reading(main)))
 names = {"config": "configuration", "n_seeds": "seeds", "auroc": "interval over patients"}
 if main["auroc_seed_sd"].notna().any():
     with_seeds = {"auroc_low_with_seeds": "both_low", "auroc_high_with_seeds": "both_high"}
     seeds = main.rename(columns=with_seeds).assign(both=main["auroc"])
     names |= {"auroc_seed_sd": "SD over seeds", "both": "interval over patients and seeds"}
-    display(pages.reading_table(seeds, names, digits=4))
+    display(reading_table(seeds, names, digits=4))
 
 # %% [markdown]
 # **Folds.** Where each fold was tested once by a network of its own, those networks share most of
@@ -433,13 +457,13 @@ if main["auroc_seed_sd"].notna().any():
 # %% tags=["remove-input"]
 folds = shown["folds"]
 if len(folds):
-    display(pages.rendered(pages.fold_reading(folds)))
+    display(rendered(fold_reading(folds)))
     bounds = {"low": "difference_low", "high": "difference_high"}
     names = {"config": "configuration", "difference": "mean difference to 12 leads", "p": "p"}
     names |= {"fold_sd": "SD over folds", "n_folds_better": "folds better"}
     names |= {"auroc": "AUROC, pooled", "auroc_within_fold": "AUROC, within folds"}
     folds = folds.rename(columns=bounds).merge(main[["config", "auroc", "auroc_within_fold"]])
-    display(pages.reading_table(folds, names))
+    display(reading_table(folds, names))
 else:
     display(
         Markdown("These runs test a single fold, so there is nothing to compare between folds.")
@@ -457,7 +481,7 @@ else:
 # Everything on this page, for a paper, a spreadsheet or a program:
 
 # %% tags=["remove-input"]
-written = tables.write_publication_outputs(result, tables_folder, description, made)
+written = write_publication_outputs(result, tables_folder, description, made)
 for path in [*written, *sorted(figures_folder.glob("*.pdf"))]:
     print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
 

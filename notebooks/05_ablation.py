@@ -36,10 +36,19 @@ from pathlib import Path
 from IPython.display import Markdown
 
 from leadmin.files import write_text
-from leadmin.show import figures, pages
-from leadmin.study import ablation
+from leadmin.questions.ablation import (
+    BASE,
+    ablation_reading,
+    ablation_table,
+    load_variants,
+    long_differences,
+)
+from leadmin.questions.recipes import plot_recipe_comparison
+from leadmin.show.style import save_for_print, use_style
+from leadmin.show.words import reading_table, rendered
 from leadmin.study.baselines import BASELINES
-from leadmin.study.runs import check_injected, located
+from leadmin.study.settings import check_injected
+from leadmin.study.sources import located
 
 # %% tags=["parameters"]
 runs: str = "outputs/ablation/runs"  # folder with the finished variants of `leadmin ablate`
@@ -49,10 +58,10 @@ n_resamples: int = 2000  # bootstrap resamples
 
 # %% tags=["hide-input"]
 check_injected(In)
-figures.use_style()
+use_style()
 folder = located(runs)
-finished = ablation.load_variants(folder)
-table = ablation.ablation_table(finished, n_resamples=n_resamples)
+finished = load_variants(folder)
+table = ablation_table(finished, n_resamples=n_resamples)
 write_text(Path(tables_out or folder.parent) / "ablation.csv", table.to_csv(index=False))
 first = next(iter(finished.values()))
 data, settings = first.metrics["provenance"]["data"], first.metrics["settings"]
@@ -72,7 +81,7 @@ Markdown(
 
 # %% tags=["remove-input"]
 columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
-pages.reading_table(table, columns | {"auroc_HYP": "AUROC of HYP"})
+reading_table(table, columns | {"auroc_HYP": "AUROC of HYP"})
 
 # %% [markdown]
 # And whether the probabilities can be believed. A calibration slope of 1 is ideal; below 1 the network
@@ -80,7 +89,7 @@ pages.reading_table(table, columns | {"auroc_HYP": "AUROC of HYP"})
 
 # %% tags=["remove-input"]
 columns = {"description": "what", "brier": "Brier score", "brier_difference": "difference"}
-pages.reading_table(table, columns | {"slope": "slope", "smooth_ece": "smooth ECE"})
+reading_table(table, columns | {"slope": "slope", "smooth_ece": "smooth ECE"})
 
 # %% [markdown]
 # What is to the left of the line was worse than `scratch`. Filled points have an interval clear of
@@ -88,13 +97,13 @@ pages.reading_table(table, columns | {"slope": "slope", "smooth_ece": "smooth EC
 
 # %% tags=["hide-input"]
 measures = ("auroc", "auroc_HYP", "brier")
-long = ablation.long_differences(table[table["variant"] != ablation.REFERENCE], measures)
-figure = figures.plot_recipe_comparison(long, measures)
-figures.save_for_print(figure, Path(figures_out or folder.parent / "figures"), "ablation")
+long = long_differences(table[table["variant"] != BASE], measures)
+figure = plot_recipe_comparison(long, measures)
+save_for_print(figure, Path(figures_out or folder.parent / "figures"), "ablation")
 figure
 
 # %% tags=["remove-input"]
-pages.rendered(pages.ablation_reading(table, ablation.REFERENCE))
+rendered(ablation_reading(table, BASE))
 
 # %% [markdown]
 # ## Against simpler methods
@@ -107,11 +116,11 @@ pages.rendered(pages.ablation_reading(table, ablation.REFERENCE))
 baselines = [name for name in finished if name in BASELINES]
 if "default" in finished and baselines:
     rivals = {name: finished[name] for name in ("default", *baselines)}
-    against = ablation.ablation_table(rivals, "default", n_resamples=n_resamples)
+    against = ablation_table(rivals, "default", n_resamples=n_resamples)
     write_text(Path(tables_out or folder.parent) / "baselines.csv", against.to_csv(index=False))
     columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
-    display(pages.reading_table(against, columns | {"brier": "Brier score"}))
-    display(pages.rendered(pages.ablation_reading(against, "default")))
+    display(reading_table(against, columns | {"brier": "Brier score"}))
+    display(rendered(ablation_reading(against, "default")))
 
 # %% [markdown]
 # ## How it was done

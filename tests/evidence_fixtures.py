@@ -8,7 +8,7 @@ import pandas as pd
 
 from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
-from leadmin.study.runs import SCHEMA_VERSION, Predictions, Run
+from leadmin.study.run import SCHEMA_VERSION, Predictions, Run
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
 STRENGTH = {
@@ -29,7 +29,7 @@ STRENGTH = {
 def synthetic_runs(
     n_records=600,
     n_seeds=2,
-    recipes=("default", "seed"),
+    recipes=("default", "original"),
     strength=STRENGTH,
     seed=0,
     folds=(10,),
@@ -87,7 +87,7 @@ def synthetic_runs(
     return runs
 
 
-def with_recipe_on(runs, configs, recipe="seed"):
+def with_recipe_on(runs, configs, recipe="original"):
     """The same runs, with ``recipe`` kept on some configurations only."""
     kept = {}
     for config, run in runs.items():

@@ -7,10 +7,11 @@ from typer.testing import CliRunner
 
 from leadmin.cli.main import app
 from leadmin.errors import LeadminError
-from leadmin.net.training import ABLATIONS, RECIPES
+from leadmin.net.recipes import ABLATIONS, RECIPES
 from leadmin.publish.book import published_pages
 from leadmin.publish.publishing import publish_ablation
-from leadmin.study.ablation import VARIANTS, ablation_table, load_variants, merge, train_variant
+from leadmin.questions.ablation import VARIANTS, ablation_table, load_variants
+from leadmin.study.ablation import merge, train_variant
 
 NAMES = ("scratch", "scratch-mixup", "random-network")
 

@@ -11,7 +11,8 @@ from leadmin.study.baselines import (
     train_baseline,
     waveform_features,
 )
-from leadmin.study.runs import load_run, splits
+from leadmin.study.protocol import splits
+from leadmin.study.run import load_run
 
 
 def _train_of_pulses(interval: float, rate: int = 100, n_samples: int = 1000) -> np.ndarray:

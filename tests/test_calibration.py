@@ -10,8 +10,18 @@ from sklearn.linear_model import LogisticRegression
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence import calibration, resampling
-from leadmin.evidence import scores as ev
+from leadmin.evidence import resampling
+from leadmin.evidence.reliability import (
+    brier_decomposition,
+    calibration_line,
+    fit_recalibration,
+    net_benefit,
+    resampled_calibration,
+    smooth_calibration_error,
+)
+from leadmin.evidence.scores import gather
+from leadmin.questions.answer import main_table
+from leadmin.questions.calibration import calibration_table, decision_curves
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +34,12 @@ def sample():
 @pytest.fixture(scope="module")
 def evidence():
     few = {"12-lead": 2.0, "2-lead-I-II": 1.7}
-    return ev.gather(synthetic_runs(500, 2, ("default",), few), n_resamples=200)
+    return gather(synthetic_runs(500, 2, ("default",), few), n_resamples=200)
 
 
 def test_slope_and_intercept_are_the_logistic_regressions(sample):
     y, x = sample
-    line = calibration.calibration_line(y, 2 * x + 0.7)
+    line = calibration_line(y, 2 * x + 0.7)
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(2 * x[:, None] + 0.7, y)
     assert line.slope == pytest.approx(model.coef_[0, 0], abs=1e-6)
     assert line.intercept == pytest.approx(model.intercept_[0], abs=1e-6)
@@ -38,7 +48,7 @@ def test_slope_and_intercept_are_the_logistic_regressions(sample):
 
 
 def test_calibrated_probabilities_have_slope_one_and_offset_zero(sample):
-    line = calibration.calibration_line(*sample)
+    line = calibration_line(*sample)
     assert line.slope == pytest.approx(1, abs=0.08)
     assert line.offset == pytest.approx(0, abs=0.1)
 
@@ -46,21 +56,19 @@ def test_calibrated_probabilities_have_slope_one_and_offset_zero(sample):
 @pytest.mark.parametrize(("stretch", "shift"), [(0.5, 0.0), (3.0, -1.0), (1.0, 2.0)])
 def test_slope_undoes_a_stretch_and_offset_a_shift(sample, stretch, shift):
     y, x = sample
-    plain, changed = (
-        calibration.calibration_line(y, logits) for logits in (x, stretch * x + shift)
-    )
+    plain, changed = (calibration_line(y, logits) for logits in (x, stretch * x + shift))
     assert changed.slope == pytest.approx(plain.slope / stretch, abs=1e-6)
     if stretch == 1:
         assert changed.offset == pytest.approx(plain.offset - shift, abs=1e-6)
 
 
 def test_undefined_calibration_is_nan():
-    one_value = calibration.calibration_line(np.ones(5), np.arange(5.0))
+    one_value = calibration_line(np.ones(5), np.arange(5.0))
     assert math.isnan(one_value.slope)
-    constant = calibration.calibration_line([0, 1, 1, 1], np.zeros(4))
+    constant = calibration_line([0, 1, 1, 1], np.zeros(4))
     assert math.isnan(constant.slope)
     assert constant.offset == pytest.approx(math.log(3))
-    separated = calibration.calibration_line([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
+    separated = calibration_line([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
     assert math.isnan(separated.slope)
 
 
@@ -70,19 +78,19 @@ def test_slope_is_found_however_wrong_the_logits_are(sample, stretch):
     rng = np.random.default_rng(0)
     for _ in range(20):
         rows = rng.integers(0, 600, 600)
-        line = calibration.calibration_line(y[rows], np.clip(stretch * x[rows], -29, 29))
+        line = calibration_line(y[rows], np.clip(stretch * x[rows], -29, 29))
         assert 0 < line.slope * stretch < 3
 
 
 def test_expanded_replicates_are_close_to_refits(sample):
     y, x = sample[0][:600], 1.8 * sample[1][:600]
     weights = resampling.patient_weights(np.arange(600), 60, np.random.default_rng(0))
-    line = calibration.calibration_line(y, x)
-    quick = calibration.resampled_calibration(y, x, line, weights)
+    line = calibration_line(y, x)
+    quick = resampled_calibration(y, x, line, weights)
     refits = []
     for b in range(60):
         rows = np.repeat(np.arange(600), weights[:, b])
-        refits.append(calibration.calibration_line(y[rows], x[rows]))
+        refits.append(calibration_line(y[rows], x[rows]))
     slopes = np.array([one.slope for one in refits])
     offsets = np.array([one.offset for one in refits])
     assert np.std(quick["slope"] - slopes) < 0.08 * slopes.std()
@@ -94,8 +102,8 @@ def test_expanded_replicates_are_close_to_refits(sample):
 
 def test_brier_decomposition_adds_up_and_tells_ranking_from_calibration(sample):
     y, x = sample
-    calibrated = calibration.brier_decomposition(y, expit(x))
-    stretched = calibration.brier_decomposition(y, expit(3 * x + 1))
+    calibrated = brier_decomposition(y, expit(x))
+    stretched = brier_decomposition(y, expit(3 * x + 1))
     for parts, p in ((calibrated, expit(x)), (stretched, expit(3 * x + 1))):
         total = parts["miscalibration"] - parts["discrimination"] + parts["uncertainty"]
         assert total == pytest.approx(metrics.brier(y[:, None], p[:, None])[0], abs=1e-12)
@@ -107,8 +115,8 @@ def test_brier_decomposition_adds_up_and_tells_ranking_from_calibration(sample):
 
 def test_smooth_error_sees_miscalibration_and_binned_error_agrees_roughly(sample):
     y, x = sample
-    good = calibration.smooth_calibration_error(y, expit(x))
-    bad = calibration.smooth_calibration_error(y, expit(x + 1.5))
+    good = smooth_calibration_error(y, expit(x))
+    bad = smooth_calibration_error(y, expit(x + 1.5))
     assert good < 0.03
     binned = metrics.calibration_error(y[:, None], expit(x + 1.5)[:, None])[0]
     assert bad == pytest.approx(binned, rel=0.2)
@@ -118,11 +126,11 @@ def test_recalibration_keeps_the_order_and_mends_the_probabilities(sample):
     y, x = sample
     distorted = np.column_stack([2.5 * x - 1, 0.4 * x + 2])
     labels = np.column_stack([y, y])
-    recalibration = calibration.fit_recalibration(labels[:1500], distorted[:1500])
+    recalibration = fit_recalibration(labels[:1500], distorted[:1500])
     mended = recalibration(distorted[1500:])
     for c in range(2):
         assert (np.argsort(mended[:, c]) == np.argsort(x[1500:])).all()
-        line = calibration.calibration_line(y[1500:], mended[:, c])
+        line = calibration_line(y[1500:], mended[:, c])
         assert line.slope == pytest.approx(1, abs=0.2)
         assert line.offset == pytest.approx(0, abs=0.2)
 
@@ -130,36 +138,34 @@ def test_recalibration_keeps_the_order_and_mends_the_probabilities(sample):
 def test_recalibration_leaves_alone_what_it_cannot_fit(sample):
     y, x = sample
     labels = np.column_stack([np.zeros_like(y), y])
-    recalibration = calibration.fit_recalibration(labels, np.column_stack([x, -x]))
+    recalibration = fit_recalibration(labels, np.column_stack([x, -x]))
     # no positive record; a ranking the wrong way round
     np.testing.assert_array_equal(recalibration.slope, [1, 1])
     np.testing.assert_array_equal(recalibration.intercept, [0, 0])
 
 
 def test_calibration_table_recalibrates_on_validation_only(evidence):
-    table = calibration.calibration_table(evidence)
+    table = calibration_table(evidence)
     assert len(table) == 2 * 2 * 6
     row = table.set_index(["config", "class", "recalibrated"]).loc[("12-lead", "MI", True)]
     run = evidence.runs["12-lead"]
     expected = []
     for k in range(2):
-        fitted = calibration.fit_recalibration(
-            run.validation.labels, run.validation.logits["default"][k]
-        )
+        fitted = fit_recalibration(run.validation.labels, run.validation.logits["default"][k])
         p = expit(fitted(run.test.logits["default"][k]))
         expected.append(metrics.brier(run.test.labels, p)[1])
     assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_calibration_table_is_consistent(evidence):
-    table = calibration.calibration_table(evidence)
+    table = calibration_table(evidence)
     total = table["miscalibration"] - table["discrimination"] + table["uncertainty"]
     np.testing.assert_allclose(total, table["brier"], atol=1e-12)
     classes = table[table["class"] != "macro"]
     assert (classes["slope_low"] < classes["slope"]).all()
     assert (classes["slope"] < classes["slope_high"]).all()
     macro = table[table["class"] == "macro"].set_index(["config", "recalibrated"])
-    before = ev.main_table(evidence).set_index("config")
+    before = main_table(evidence).set_index("config")
     for config in evidence.configs:
         # the untouched Brier score and calibration error are the main table's
         untouched = macro.loc[(config, False)]
@@ -174,12 +180,12 @@ def test_net_benefit_by_hand():
     labels, p = [1, 1, 0, 0, 0], [0.9, 0.3, 0.6, 0.1, 0.2]
     # at 0.5: one hit and one false alarm of five; at 0.25 two hits and one false alarm
     np.testing.assert_allclose(
-        calibration.net_benefit(labels, p, [0.5, 0.25]), [1 / 5 - 1 / 5, 2 / 5 - 1 / 5 / 3]
+        net_benefit(labels, p, [0.5, 0.25]), [1 / 5 - 1 / 5, 2 / 5 - 1 / 5 / 3]
     )
 
 
 def test_decision_curves_against_their_definition(evidence):
-    table = calibration.decision_curves(
+    table = decision_curves(
         evidence, configs=("12-lead", "1-lead-V6"), thresholds=(0.1, 0.3), recalibrated=False
     )
     assert set(table["config"]) == {"12-lead"}
@@ -187,8 +193,7 @@ def test_decision_curves_against_their_definition(evidence):
     run = evidence.runs["12-lead"]
     y = run.test.labels[:, 3]
     per_seed = [
-        calibration.net_benefit(y, expit(x[:, 3].astype(float)), [0.3])[0]
-        for x in run.test.logits["default"]
+        net_benefit(y, expit(x[:, 3].astype(float)), [0.3])[0] for x in run.test.logits["default"]
     ]
     assert row["net_benefit"] == pytest.approx(np.mean(per_seed), abs=1e-12)
     prevalence = y.mean()
@@ -199,17 +204,17 @@ def test_decision_curves_against_their_definition(evidence):
 
 def test_a_perfect_test_is_worth_the_prevalence_at_every_threshold():
     labels = np.array([1, 0, 0, 1, 0])
-    benefit = calibration.net_benefit(labels, labels.astype(float), [0.05, 0.5, 0.95])
+    benefit = net_benefit(labels, labels.astype(float), [0.05, 0.5, 0.95])
     np.testing.assert_allclose(benefit, 0.4)
 
 
 def test_decision_thresholds_are_probabilities(evidence):
     with pytest.raises(LeadminError, match="between 0 and 1"):
-        calibration.decision_curves(evidence, thresholds=(0.5, 1.0))
+        decision_curves(evidence, thresholds=(0.5, 1.0))
 
 
 def test_extreme_logits_do_not_overflow():
     y = np.array([0, 1, 0, 1, 1, 0])
     x = np.array([-1e4, 1e4, 1e4, -1e4, 5.0, -5.0])
-    line = calibration.calibration_line(y, x)
+    line = calibration_line(y, x)
     assert np.isfinite([line.slope, line.offset]).all()

@@ -10,7 +10,8 @@ import leadmin
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
 from leadmin.net.checkpoint import load_checkpoint
-from leadmin.study.runs import RunSettings, train_run
+from leadmin.study.settings import RunSettings
+from leadmin.study.train import train_run
 
 
 @pytest.fixture(scope="module")

@@ -12,23 +12,34 @@ from scipy import stats
 from leadmin import metrics
 from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
-from leadmin.evidence import comparisons
-from leadmin.evidence import scores as ev
-from leadmin.show import pages
+from leadmin.evidence.scores import gather
+from leadmin.questions.answer import main_table
+from leadmin.questions.classes import benjamini_hochberg, delong_table, per_class_table
+from leadmin.questions.controls import fold_table, negative_controls
+from leadmin.questions.lrs import lrs_ranks, lrs_weights
+from leadmin.questions.margins import non_inferiority_table
+from leadmin.questions.pairs import rank_table
+from leadmin.questions.recipes import across_reading, across_recipes, hypertrophy_table
+from leadmin.questions.subgroups import (
+    MIN_POSITIVES,
+    demographic_groups,
+    record_groups,
+    subgroup_table,
+)
 
 
 @pytest.fixture(scope="module")
 def evidence():
-    return ev.gather(synthetic_runs(600, 2, ("default",)), n_resamples=500)
+    return gather(synthetic_runs(600, 2, ("default",)), n_resamples=500)
 
 
 def gathered(strength, n_records=600, **options):
     runs = synthetic_runs(n_records, 1, ("default",), strength, **options)
-    return ev.gather(runs, n_resamples=400)
+    return gather(runs, n_resamples=400)
 
 
 def test_verdicts_follow_the_interval_and_the_margin(evidence):
-    table = comparisons.non_inferiority_table(evidence)
+    table = non_inferiority_table(evidence)
     assert len(table) == 3 * 10
     for row in table.to_dict("records"):
         if row["verdict"] == "non-inferior":
@@ -42,7 +53,7 @@ def test_verdicts_follow_the_interval_and_the_margin(evidence):
         assert row["p_holm"] >= row["p"]
         assert not (row["holds_corrected"] and row["verdict"] != "non-inferior")
     assert table[table["primary"]]["margin"].unique().tolist() == [0.01]
-    main = ev.main_table(evidence).set_index("config")
+    main = main_table(evidence).set_index("config")
     primary = table[table["primary"]].set_index("config")
     assert (primary["low"] == main.loc[primary.index, "difference_low"]).all()
     assert ((primary["verdict"] == "non-inferior") == main.loc[primary.index, "non_inferior"]).all()
@@ -52,14 +63,14 @@ def test_all_three_verdicts_occur():
     strong = gathered(
         {"12-lead": 2.0, "3-lead-I-II-V2": 2.2, "1-lead-II": 1.93, "1-lead-V2": 1.0}, 400
     )
-    table = comparisons.non_inferiority_table(strong, margins=(0.01,)).set_index("config")
+    table = non_inferiority_table(strong, margins=(0.01,)).set_index("config")
     assert table.loc["3-lead-I-II-V2", "verdict"] == "non-inferior"
     assert table.loc["1-lead-II", "verdict"] == "undecided"
     assert table.loc["1-lead-V2", "verdict"] == "inferior"
 
 
 def test_a_wider_margin_is_easier(evidence):
-    table = comparisons.non_inferiority_table(evidence)
+    table = non_inferiority_table(evidence)
     wide = table.pivot(index="config", columns="margin", values="p")
     assert (wide[0.02] <= wide[0.01]).all()
     assert (wide[0.01] <= wide[0.005]).all()
@@ -67,10 +78,10 @@ def test_a_wider_margin_is_easier(evidence):
 
 def test_nothing_to_compare_with():
     without = gathered({"1-lead-II": 1.5, "1-lead-I": 1.4}, 200)
-    assert len(comparisons.non_inferiority_table(without)) == 0
-    assert len(comparisons.lrs_weights(without)) == 0
-    assert comparisons.delong_table(without)["difference"].isna().all()
-    assert len(comparisons.rank_table(without)) == 2
+    assert len(non_inferiority_table(without)) == 0
+    assert len(lrs_weights(without)) == 0
+    assert delong_table(without)["difference"].isna().all()
+    assert len(rank_table(without)) == 2
 
 
 @pytest.mark.parametrize(
@@ -79,7 +90,7 @@ def test_nothing_to_compare_with():
 )
 def test_negative_control_can_fail(limb, n_records, verdict):
     strength = {"12-lead": 2.0, "6-lead-limb": limb, "2-lead-I-II": 1.75}
-    table = comparisons.negative_controls(gathered(strength, n_records))
+    table = negative_controls(gathered(strength, n_records))
     assert table["verdict"].tolist() == [verdict]
     assert verdict in table["statement"][0]
     assert table["difference"][0] == pytest.approx(
@@ -88,7 +99,7 @@ def test_negative_control_can_fail(limb, n_records, verdict):
 
 
 def test_ranks(evidence):
-    table = comparisons.rank_table(evidence).set_index("config")
+    table = rank_table(evidence).set_index("config")
     assert sorted(table["rank"]) == list(range(1, 12))
     order = table["auroc"].rank(ascending=False).astype(int)
     assert (order == table["rank"]).all()
@@ -104,14 +115,14 @@ def test_ranks(evidence):
 
 def test_equal_networks_share_the_ranks():
     twins = gathered({"12-lead": 1.8, "6-lead-limb": 1.8, "2-lead-I-II": 1.8}, 150)
-    table = comparisons.rank_table(twins)
+    table = rank_table(twins)
     assert (table["rank_high"] > table["rank_low"]).all()
     assert table["share_best"].between(0.02, 0.98).all()
 
 
 def test_delong_agrees_with_the_bootstrap(evidence):
-    table = comparisons.delong_table(evidence).set_index(["config", "class"])
-    per_class = ev.per_class_table(evidence).set_index(["config", "class"])
+    table = delong_table(evidence).set_index(["config", "class"])
+    per_class = per_class_table(evidence).set_index(["config", "class"])
     assert len(table) == 55
     for key in (("1-lead-II", "MI"), ("3-lead-I-II-V2", "HYP")):
         mine, other = table.loc[key], per_class.loc[key]
@@ -127,7 +138,7 @@ def test_delong_leaves_out_a_class_with_one_value():
     runs = synthetic_runs(150, 1, ("default",), {"12-lead": 2.0, "1-lead-I": 1.2})
     for run in runs.values():
         run.test.labels[:, 4] = 0
-    table = comparisons.delong_table(ev.gather(runs, n_resamples=30)).set_index("class")
+    table = delong_table(gather(runs, n_resamples=30)).set_index("class")
     assert table.loc["HYP", "auroc"].isna().all()
     assert table.loc["NORM", "auroc"].notna().all()
 
@@ -135,20 +146,18 @@ def test_delong_leaves_out_a_class_with_one_value():
 def test_benjamini_hochberg_skips_what_could_not_be_tested():
     p = np.array([0.01, np.nan, 0.04, 0.03])
     expected = stats.false_discovery_control([0.01, 0.04, 0.03])
-    np.testing.assert_allclose(
-        comparisons.benjamini_hochberg(p), [*expected[:1], np.nan, *expected[1:]]
-    )
-    assert np.isnan(comparisons.benjamini_hochberg([np.nan])).all()
+    np.testing.assert_allclose(benjamini_hochberg(p), [*expected[:1], np.nan, *expected[1:]])
+    assert np.isnan(benjamini_hochberg([np.nan])).all()
 
 
 def test_lrs_weights_cover_the_simplex_and_hold_the_original(evidence):
-    table = comparisons.lrs_weights(evidence, steps=4)
+    table = lrs_weights(evidence, steps=4)
     weights = table[["weight_ratio", "weight_calibration", "weight_above_chance"]]
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     # the grid misses 0.7 and 0.3, which are added
     assert len(weights.drop_duplicates()) == 15 + 1
     original = table[table["original"]].set_index("config")
-    main = ev.main_table(evidence).set_index("config")
+    main = main_table(evidence).set_index("config")
     np.testing.assert_allclose(original["score"], main.loc[original.index, "lrs"], atol=1e-12)
     corner = table[table["weight_above_chance"] == 1].set_index("config")
     np.testing.assert_allclose(
@@ -156,24 +165,24 @@ def test_lrs_weights_cover_the_simplex_and_hold_the_original(evidence):
     )
     for _, one in table.groupby(["weight_ratio", "weight_calibration"]):
         assert sorted(one["rank"]) == list(range(1, 11))
-    assert len(comparisons.lrs_weights(evidence, steps=10)) == 66 * 10
+    assert len(lrs_weights(evidence, steps=10)) == 66 * 10
 
 
 def test_ranks_along_the_two_terms_are_those_of_the_grid(evidence):
-    table = comparisons.lrs_weights(evidence, steps=10)
-    weight, rank = comparisons.lrs_ranks(table, steps=10)
+    table = lrs_weights(evidence, steps=10)
+    weight, rank = lrs_ranks(table, steps=10)
     configs = list(dict.fromkeys(table["config"]))
     on_segment = table[table["weight_above_chance"] == 0]
     for w, ranks in zip(weight, rank, strict=True):
         rows = on_segment[np.isclose(on_segment["weight_ratio"], w)].set_index("config")
         assert ranks.tolist() == rows.loc[configs, "rank"].tolist()
     with pytest.raises(LeadminError, match="weight_ratio 1"):
-        comparisons.lrs_ranks(table[table["weight_ratio"] < 1])
+        lrs_ranks(table[table["weight_ratio"] < 1])
 
 
 def test_fold_table_is_the_corrected_t_test():
     made = gathered({"12-lead": 2.0, "1-lead-II": 1.6}, 700, folds=range(1, 11))
-    row = comparisons.fold_table(made).iloc[0]
+    row = fold_table(made).iloc[0]
     differences = []
     for fold in range(1, 11):
         mine, full = (
@@ -198,7 +207,7 @@ def test_fold_table_is_the_corrected_t_test():
 
 
 def test_one_fold_has_no_fold_table(evidence):
-    assert len(comparisons.fold_table(evidence)) == 0
+    assert len(fold_table(evidence)) == 0
 
 
 def test_hypertrophy_under_two_recipes():
@@ -206,14 +215,12 @@ def test_hypertrophy_under_two_recipes():
     strength = {name: STRENGTH[name] for name in ("12-lead", "3-lead-I-II-V2", "1-lead-II")}
     runs = synthetic_runs(1500, 1, strength=strength, hyp_factor=0.9)
     for run in runs.values():
-        run.test.logits["seed"][:, :, 4] -= (0.8 * run.test.labels[:, 4]).astype(np.float32)
-    made = ev.gather(runs, n_resamples=300)
-    table = comparisons.hypertrophy_table(made).set_index("effect_name")
-    per_class = {
-        r: ev.per_class_table(made, r).set_index(["config", "class"]) for r in made.recipes
-    }
+        run.test.logits["original"][:, :, 4] -= (0.8 * run.test.labels[:, 4]).astype(np.float32)
+    made = gather(runs, n_resamples=300)
+    table = hypertrophy_table(made).set_index("effect_name")
+    per_class = {r: per_class_table(made, r).set_index(["config", "class"]) for r in made.recipes}
     row = table.loc["AUROC of HYP, I-II-V2"]
-    for side, recipe in (("first", "default"), ("second", "seed")):
+    for side, recipe in (("first", "default"), ("second", "original")):
         assert row[side] == per_class[recipe].loc[("3-lead-I-II-V2", "HYP"), "auroc"]
     assert row["low"] > 0
     assert table.loc["Gap from HYP to the next hardest class, fewer leads", "high"] < 0
@@ -228,28 +235,26 @@ def test_hypertrophy_averages_the_same_sets_under_both_recipes():
     strength = {c: STRENGTH[c] for c in ("12-lead", "3-lead-I-II-V2", "1-lead-II", "1-lead-V2")}
     runs = synthetic_runs(400, 1, strength=strength)
     trained = ("12-lead", "3-lead-I-II-V2", "1-lead-V2")
-    made = ev.gather(with_recipe_on(runs, trained), n_resamples=100)
-    row = comparisons.hypertrophy_table(made).set_index("effect_name")
+    made = gather(with_recipe_on(runs, trained), n_resamples=100)
+    row = hypertrophy_table(made).set_index("effect_name")
     row = row.loc["AUROC of HYP, mean of fewer leads"]
     assert row["n_reduced"] == 2
-    for side, recipe in (("first", "default"), ("second", "seed")):
-        values = ev.per_class_table(made, recipe).query("`class` == 'HYP'").set_index("config")
+    for side, recipe in (("first", "default"), ("second", "original")):
+        values = per_class_table(made, recipe).query("`class` == 'HYP'").set_index("config")
         assert row[side] == pytest.approx(values.loc[list(trained[1:]), "auroc"].mean())
-    alone = ev.gather(with_recipe_on(runs, ("12-lead",)), n_resamples=50)
-    assert comparisons.hypertrophy_table(alone)["effect_name"].tolist() == [
-        "AUROC of HYP, 12 leads"
-    ]
+    alone = gather(with_recipe_on(runs, ("12-lead",)), n_resamples=50)
+    assert hypertrophy_table(alone)["effect_name"].tolist() == ["AUROC of HYP, 12 leads"]
 
 
 def test_hypertrophy_needs_both_recipes(evidence):
-    assert len(comparisons.hypertrophy_table(evidence)) == 0
+    assert len(hypertrophy_table(evidence)) == 0
 
 
 # --- subgroups ----------------------------------------------------------------------------------
 
 
 def test_demographic_groups():
-    groups = comparisons.demographic_groups([15, 40, 59.9, 75, 300, np.nan], [0, 1, -1, 0, 1, 0])
+    groups = demographic_groups([15, 40, 59.9, 75, 300, np.nan], [0, 1, -1, 0, 1, 0])
     assert groups["sex"].tolist() == ["male", "female", "", "male", "female", "male"]
     assert groups["age"].tolist() == [
         "under 40",
@@ -272,30 +277,30 @@ def test_record_groups_are_matched_by_record(sample):
         record_id=sample.record_id[chosen],
         patient_id=sample.patient_id[chosen],
     )
-    made = ev.gather([dataclasses.replace(runs["12-lead"], test=test)], n_resamples=20)
-    groups = comparisons.record_groups(sample, made)
+    made = gather([dataclasses.replace(runs["12-lead"], test=test)], n_resamples=20)
+    groups = record_groups(sample, made)
     by_sex = {"male": 0, "female": 1, "": -1}
     assert [by_sex[name] for name in groups["sex"]] == sample.sex[chosen].tolist()
     site = sample.metadata["site"].to_numpy()[chosen]
     sizes = pd.Series(site).value_counts()
     for name, number in zip(groups["site"], site, strict=True):
-        rare = sizes[number] < comparisons.MIN_POSITIVES
+        rare = sizes[number] < MIN_POSITIVES
         assert name == ("" if number < 0 else "other sites" if rare else f"site {number}")
     marked = assess(sample.select(chosen)).records["any_rule"]
     assert (groups["signal"] == "marked").tolist() == marked.tolist()
     assert set(groups["all"]) == {"all records"}
 
     with pytest.raises(LeadminError, match="1 of 300 test records"):
-        comparisons.record_groups(sample.select(sample.record_id != test.record_id[7]), made)
+        record_groups(sample.select(sample.record_id != test.record_id[7]), made)
     moved = dataclasses.replace(sample, patient_id=sample.patient_id + 1)
     with pytest.raises(LeadminError, match="300 of 300"):
-        comparisons.record_groups(moved, made)
+        record_groups(moved, made)
 
 
 def test_subgroups_stand_in_a_readable_order(evidence):
     names = ["other sites", "75 and over", "under 40", "site 10", "site 9", "40-60"]
     groups = {"mixed": np.resize(names, evidence.n_records)}
-    table = comparisons.subgroup_table(evidence, groups, configs=("12-lead",))
+    table = subgroup_table(evidence, groups, configs=("12-lead",))
     assert table["subgroup"].tolist() == [
         "under 40",
         "40-60",
@@ -309,7 +314,7 @@ def test_subgroups_stand_in_a_readable_order(evidence):
 def test_subgroup_values_are_those_of_its_records(evidence):
     rng = np.random.default_rng(0)
     sex = rng.choice(["male", "female", ""], evidence.n_records, p=[0.5, 0.45, 0.05])
-    table = comparisons.subgroup_table(evidence, {"sex": sex}, configs=("12-lead", "1-lead-II"))
+    table = subgroup_table(evidence, {"sex": sex}, configs=("12-lead", "1-lead-II"))
     assert table["subgroup"].tolist() == ["female", "female", "male", "male"]
     row = table[(table["subgroup"] == "male") & (table["config"] == "1-lead-II")].iloc[0]
     mask = sex == "male"
@@ -332,9 +337,9 @@ def test_an_interaction_is_found_where_there_is_one():
     half = np.arange(1200) % 2 == 0
     test = runs["1-lead-II"].test
     test.logits["default"][:, half] -= (1.2 * test.labels[half]).astype(np.float32)
-    made = ev.gather(runs, n_resamples=300)
+    made = gather(runs, n_resamples=300)
     groups = {"site": np.where(half, "a", "b")}
-    table = comparisons.subgroup_table(made, groups, configs=("12-lead", "1-lead-II"))
+    table = subgroup_table(made, groups, configs=("12-lead", "1-lead-II"))
     row = table[(table["subgroup"] == "a") & (table["config"] == "1-lead-II")].iloc[0]
     assert row["interaction_high"] < 0
     assert row["interaction_p_holm"] < 0.05
@@ -342,7 +347,7 @@ def test_an_interaction_is_found_where_there_is_one():
 
 def test_small_subgroups_get_counts_and_no_claim(evidence):
     site = np.where(np.arange(evidence.n_records) < 60, "small", "large")
-    table = comparisons.subgroup_table(evidence, {"site": site})
+    table = subgroup_table(evidence, {"site": site})
     small = table[table["subgroup"] == "small"]
     assert not small["enough"].any()
     assert small["fewest_positives"].iloc[0] == evidence.labels[:60].sum(axis=0).min()
@@ -354,14 +359,14 @@ def test_small_subgroups_get_counts_and_no_claim(evidence):
 
 def test_subgroups_must_fit_the_records(evidence):
     with pytest.raises(LeadminError, match="3 entries for 600"):
-        comparisons.subgroup_table(evidence, {"sex": ["male", "female", "male"]})
+        subgroup_table(evidence, {"sex": ["male", "female", "male"]})
 
 
 def test_macro_of_a_subgroup_uses_the_same_resamples(evidence):
     """All records as one subgroup must give back the main table."""
     everyone = {"all": np.full(evidence.n_records, "yes")}
-    row = comparisons.subgroup_table(evidence, everyone, configs=("12-lead", "1-lead-I")).iloc[1]
-    main = ev.main_table(evidence).set_index("config").loc["1-lead-I"]
+    row = subgroup_table(evidence, everyone, configs=("12-lead", "1-lead-I")).iloc[1]
+    main = main_table(evidence).set_index("config").loc["1-lead-I"]
     for name in ("auroc", "auroc_low", "auroc_high", "difference", "difference_low"):
         assert row[name] == pytest.approx(main[name], abs=1e-12), name
 
@@ -369,27 +374,27 @@ def test_macro_of_a_subgroup_uses_the_same_resamples(evidence):
 def test_strengths_of_the_fixture_are_ordered():
     """The tests above lean on it: a stronger network has the higher AUROC."""
     made = gathered(STRENGTH, 2000)
-    auroc = ev.main_table(made).set_index("config")["auroc"]
+    auroc = main_table(made).set_index("config")["auroc"]
     expected = pd.Series(STRENGTH)
     assert auroc.corr(expected, method="spearman") > 0.95
 
 
 def test_a_better_recipe_is_set_against_twelve_leads_of_the_other():
-    runs = synthetic_runs(600, 1, ("default", "seed"), STRENGTH)
+    runs = synthetic_runs(600, 1, ("default", "original"), STRENGTH)
     # Fewer resamples could give no p value that Holm's correction over all sets lets through.
-    gathered_runs = ev.gather(runs, n_resamples=1000)
-    table = comparisons.across_recipes(gathered_runs).set_index("config")
+    gathered_runs = gather(runs, n_resamples=1000)
+    table = across_recipes(gathered_runs).set_index("config")
     assert list(table.index) == list(gathered_runs.configs)
-    reference = gathered_runs.get("12-lead", "seed").macro("auroc").value
+    reference = gathered_runs.get("12-lead", "original").macro("auroc").value
     for config, row in table.iterrows():
         value = gathered_runs.get(config, "default").macro("auroc").value
         assert row["difference"] == pytest.approx(value - reference, abs=1e-12)
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
         assert row["p_holm"] >= row["p"]
-    reading = pages.across_reading(table.reset_index())
+    reading = across_reading(table.reset_index())
     weakest = table["difference_high"].idxmin()
     assert table.loc[weakest, "difference_high"] < 0
     assert table.loc[weakest, "p_holm"] < 0.05
     assert weakest in reading.split("clearly below")[1]
-    alone = ev.gather(synthetic_runs(300, 1, ("default",)), n_resamples=100)
-    assert comparisons.across_recipes(alone).empty
+    alone = gather(synthetic_runs(300, 1, ("default",)), n_resamples=100)
+    assert across_recipes(alone).empty

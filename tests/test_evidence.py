@@ -11,9 +11,15 @@ from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence import scores as ev
+from leadmin.evidence.scores import Estimate, conjunction_test, gather, with_seeds
 from leadmin.labels import CLASSES
 from leadmin.leads import configurations
+from leadmin.questions.answer import main_table
+from leadmin.questions.classes import per_class_table
+from leadmin.questions.findings import CLAIMS, key_findings
+from leadmin.questions.pairs import pairwise_matrix
+from leadmin.questions.recipes import recipe_comparison
+from leadmin.show.words import shown
 
 GOLDEN = Path(__file__).parent / "golden" / "seed_sweep_single_seed.csv"
 
@@ -25,7 +31,7 @@ def runs():
 
 @pytest.fixture(scope="module")
 def evidence(runs):
-    return ev.gather(runs, n_resamples=400, seed=0)
+    return gather(runs, n_resamples=400, seed=0)
 
 
 def subset(runs, *configs):
@@ -33,7 +39,7 @@ def subset(runs, *configs):
 
 
 def test_main_table_holds_the_mean_over_seeds_of_the_metrics(runs, evidence):
-    table = ev.main_table(evidence).set_index("config")
+    table = main_table(evidence).set_index("config")
     assert list(table.index) == list(configurations())
     for config in ("12-lead", "1-lead-V2"):
         run, row = runs[config], table.loc[config]
@@ -55,7 +61,7 @@ def test_main_table_holds_the_mean_over_seeds_of_the_metrics(runs, evidence):
 
 
 def test_every_interval_holds_its_value(evidence):
-    table = ev.main_table(evidence)
+    table = main_table(evidence)
     names = [c.removesuffix("_low") for c in table.columns if c.endswith("_low")]
     assert {"auroc", "f1", "brier", "lrs", "retention", "difference"} <= set(names)
     for name in names:
@@ -68,7 +74,7 @@ def test_every_interval_holds_its_value(evidence):
 
 
 def test_what_is_relative_to_twelve_leads(evidence):
-    table = ev.main_table(evidence).set_index("config")
+    table = main_table(evidence).set_index("config")
     full = table.loc["12-lead"]
     assert (full["lrs"], full["retention"], full["difference"]) == (1, 1, 0)
     assert full["lrs_low"] == full["lrs_high"] == 1
@@ -85,7 +91,7 @@ def test_what_is_relative_to_twelve_leads(evidence):
 
 def test_differences_are_paired(evidence):
     """Errors that both sides share cancel, so the paired interval is the narrower one."""
-    table = ev.main_table(evidence).set_index("config")
+    table = main_table(evidence).set_index("config")
     row, full = table.loc["3-lead-I-II-V2"], table.loc["12-lead"]
     unpaired = math.hypot(
         row["auroc_high"] - row["auroc_low"], full["auroc_high"] - full["auroc_low"]
@@ -95,15 +101,15 @@ def test_differences_are_paired(evidence):
 
 def test_same_seed_same_tables_other_seed_other_intervals(runs):
     few = subset(runs, "12-lead", "1-lead-II")
-    first, again, other = (ev.main_table(few, n_resamples=100, seed=s) for s in (1, 1, 2))
+    first, again, other = (main_table(few, n_resamples=100, seed=s) for s in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again)
     assert (first["auroc"] == other["auroc"]).all()
     assert (first["auroc_low"] != other["auroc_low"]).all()
 
 
 def test_a_configuration_does_not_depend_on_its_company(runs, evidence):
-    alone = ev.main_table(subset(runs, "1-lead-II"), n_resamples=400, seed=0).iloc[0]
-    among = ev.main_table(evidence).set_index("config").loc["1-lead-II"]
+    alone = main_table(subset(runs, "1-lead-II"), n_resamples=400, seed=0).iloc[0]
+    among = main_table(evidence).set_index("config").loc["1-lead-II"]
     assert alone["auroc_low"] == among["auroc_low"]
     assert math.isnan(alone["lrs"])
     assert math.isnan(alone["difference_p_holm"])
@@ -112,36 +118,38 @@ def test_a_configuration_does_not_depend_on_its_company(runs, evidence):
 def test_mapping_and_list_of_runs_are_the_same(runs):
     few = subset(runs, "12-lead", "1-lead-I")
     pd.testing.assert_frame_equal(
-        ev.main_table(few, n_resamples=50), ev.main_table(list(few.values()), n_resamples=50)
+        main_table(few, n_resamples=50), main_table(list(few.values()), n_resamples=50)
     )
 
 
 def test_per_class_table(runs, evidence):
-    table = ev.per_class_table(evidence, "seed")
+    table = per_class_table(evidence, "original")
     assert len(table) == 55
-    assert set(table["recipe"]) == {"seed"}
+    assert set(table["recipe"]) == {"original"}
     run = runs["2-lead-I-II"]
     rows = table[table["config"] == "2-lead-I-II"].set_index("class")
     assert list(rows.index) == list(CLASSES)
-    expected = np.mean([metrics.auroc(run.test.labels, x) for x in run.test.logits["seed"]], axis=0)
+    expected = np.mean(
+        [metrics.auroc(run.test.labels, x) for x in run.test.logits["original"]], axis=0
+    )
     np.testing.assert_allclose(rows["auroc"], expected, atol=1e-12)
     np.testing.assert_array_equal(rows["n_positive"], run.test.labels.sum(axis=0))
-    macro = ev.main_table(evidence, "seed").set_index("config").loc["2-lead-I-II", "auroc"]
+    macro = main_table(evidence, "original").set_index("config").loc["2-lead-I-II", "auroc"]
     assert rows["auroc"].mean() == pytest.approx(macro, abs=1e-12)
 
 
 def test_recipe_comparison_is_paired_and_signed(evidence):
-    table = ev.recipe_comparison(evidence)
+    table = recipe_comparison(evidence)
     assert len(table) == 11 * 9
     rows = table[table["metric"] == "auroc"].set_index("config")
     default, seed = (
-        ev.main_table(evidence, recipe).set_index("config")["auroc"]
-        for recipe in ("default", "seed")
+        main_table(evidence, recipe).set_index("config")["auroc"]
+        for recipe in ("default", "original")
     )
     np.testing.assert_allclose(rows["difference"], default - seed, atol=1e-12)
     # the fixture makes the second recipe weaker throughout
     assert (rows["difference"] > 0).all()
-    swapped = ev.recipe_comparison(evidence, "seed", "default")
+    swapped = recipe_comparison(evidence, "original", "default")
     rows_swapped = swapped[swapped["metric"] == "auroc"].set_index("config")
     np.testing.assert_allclose(rows_swapped["difference"], -rows["difference"], atol=1e-12)
     np.testing.assert_allclose(rows_swapped["difference_low"], -rows["difference_high"], atol=1e-12)
@@ -151,12 +159,12 @@ def test_recipe_comparison_is_paired_and_signed(evidence):
     assert table.loc[of_ece, ["difference_low", "p", "p_holm"]].isna().all(axis=None)
     assert table.loc[~of_ece, ["difference_low", "p", "p_holm"]].notna().all(axis=None)
     hyp = table[(table["metric"] == "auroc_HYP") & (table["config"] == "12-lead")].iloc[0]
-    per_class = ev.per_class_table(evidence).set_index(["config", "class"])
+    per_class = per_class_table(evidence).set_index(["config", "class"])
     assert hyp["first"] == per_class.loc[("12-lead", "HYP"), "auroc"]
 
 
 def test_pairwise_matrix_has_every_pair_once(evidence):
-    table = ev.pairwise_matrix(evidence)
+    table = pairwise_matrix(evidence)
     assert len(table) == 55
     assert (
         len({frozenset(pair) for pair in zip(table["first"], table["second"], strict=True)}) == 55
@@ -177,11 +185,9 @@ def test_intervals_with_seeds_are_wider_and_cover(n_seeds, between):
     for _ in range(n):
         centre = rng.normal(0, sampling)
         seeds = centre + rng.normal(0, between, n_seeds)
-        estimate = ev.Estimate(
-            seeds.mean(), seeds.mean() + rng.normal(0, sampling, 200), np.empty(0)
-        )
+        estimate = Estimate(seeds.mean(), seeds.mean() + rng.normal(0, sampling, 200), np.empty(0))
         variance = (seeds.var(ddof=1) / n_seeds, n_seeds - 1)
-        found = ev._with_seeds("x", estimate, [variance])
+        found = with_seeds("x", estimate, [variance])
         covered += found["x_low_with_seeds"] <= 0 <= found["x_high_with_seeds"]
         low, high = estimate.interval()
         covered_without += low <= 0 <= high
@@ -194,11 +200,11 @@ def test_pooled_folds_bring_the_within_fold_auroc():
     for run in pooled.values():
         # networks of different folds on different scales
         run.test.logits["default"] += (run.test.fold[:, None] % 2 * 3).astype(np.float32)
-    row = ev.main_table(pooled, n_resamples=200).iloc[0]
+    row = main_table(pooled, n_resamples=200).iloc[0]
     assert row["auroc_within_fold"] > row["auroc"] + 0.02
     assert row["auroc_within_fold_low"] < row["auroc_within_fold"] < row["auroc_within_fold_high"]
     holdout = synthetic_runs(400, 1, ("default",), {"12-lead": 2.0})
-    assert "auroc_within_fold" not in ev.main_table(holdout, n_resamples=50)
+    assert "auroc_within_fold" not in main_table(holdout, n_resamples=50)
 
 
 # --- key findings -------------------------------------------------------------------------------
@@ -206,12 +212,12 @@ def test_pooled_folds_bring_the_within_fold_auroc():
 
 def findings(strength, n_records=900, hyp_factor=0.6, recipe="default"):
     made = synthetic_runs(n_records, 1, (recipe,), STRENGTH | strength, 4, hyp_factor=hyp_factor)
-    return ev.key_findings(made, recipe, n_resamples=500).set_index("part")
+    return key_findings(made, recipe, n_resamples=500).set_index("part")
 
 
 def test_effects_are_those_of_the_tables(evidence):
-    effect = ev.key_findings(evidence).set_index("part")["effect"]
-    auroc = ev.main_table(evidence).set_index("config")["auroc"]
+    effect = key_findings(evidence).set_index("part")["effect"]
+    auroc = main_table(evidence).set_index("config")["auroc"]
     assert effect["1a"] == pytest.approx(auroc["3-lead-I-II-V2"] - auroc["12-lead"])
     assert effect["2a"] == pytest.approx(auroc["3-lead-I-II-V2"] - auroc["6-lead-limb"])
     assert effect["2b"] == pytest.approx(auroc["3-lead-I-II-V2"] - auroc["3-lead-I-II-III"])
@@ -219,7 +225,7 @@ def test_effects_are_those_of_the_tables(evidence):
     singles = auroc[["1-lead-I", "1-lead-II", "1-lead-V2", "1-lead-V5"]]
     assert effect["3b"] == pytest.approx(singles["1-lead-II"] - singles.drop("1-lead-II").max())
     assert effect["3c"] == pytest.approx(singles.drop("1-lead-V2").min() - singles["1-lead-V2"])
-    of_class = ev.per_class_table(evidence).pivot(index="config", columns="class", values="auroc")
+    of_class = per_class_table(evidence).pivot(index="config", columns="class", values="auroc")
     reduced = of_class.drop("12-lead").mean()
     assert effect["4a"] == pytest.approx(reduced.drop("HYP").min() - reduced["HYP"])
     loss = of_class.loc["12-lead"] - reduced
@@ -260,8 +266,8 @@ def test_key_findings_can_stay_open():
 def test_statement_carries_the_numbers_of_its_row():
     table = findings({})
     for _, row in table.iterrows():
-        assert ev.shown(row["effect"], row["shown_as"]) in row["statement"]
-        assert ev.shown(row["low"], row["shown_as"]) in row["statement"]
+        assert shown(row["effect"], row["shown_as"]) in row["statement"]
+        assert shown(row["low"], row["shown_as"]) in row["statement"]
         assert row["statement"].endswith(f"{row['verdict']}.")
 
 
@@ -274,12 +280,10 @@ def test_a_conjunction_is_neither_supported_nor_refuted_by_chance(n_rivals):
         observed = rng.normal(size=1 + n_rivals)
         replicates = observed[:, None] + rng.normal(size=(1 + n_rivals, 400))
         effects = {
-            str(k): ev.Estimate(
-                observed[0] - observed[k], replicates[0] - replicates[k], np.empty(0)
-            )
+            str(k): Estimate(observed[0] - observed[k], replicates[0] - replicates[k], np.empty(0))
             for k in range(1, 1 + n_rivals)
         }
-        weakest, p = ev.conjunction_test(effects)
+        weakest, p = conjunction_test(effects)
         assert effects[weakest].value == min(effect.value for effect in effects.values())
         supported += p < 0.05 and effects[weakest].value > 0
         refuted += p < 0.05 and effects[weakest].value < 0
@@ -294,16 +298,16 @@ def test_a_conjunction_falls_with_one_of_its_parts():
     rng = np.random.default_rng(1)
 
     def effect(value):
-        return ev.Estimate(value, rng.normal(value, 1, 2000), np.empty(0))
+        return Estimate(value, rng.normal(value, 1, 2000), np.empty(0))
 
-    name, p = ev.conjunction_test({"a": effect(8), "b": effect(-8), "c": effect(5)})
+    name, p = conjunction_test({"a": effect(8), "b": effect(-8), "c": effect(5)})
     assert (name, p < 0.01) == ("b", True)
-    name, p = ev.conjunction_test({"a": effect(8), "b": effect(0.5), "c": effect(5)})
+    name, p = conjunction_test({"a": effect(8), "b": effect(0.5), "c": effect(5)})
     assert (name, p > 0.3) == ("b", True)
 
 
 def test_missing_runs_leave_a_finding_open(runs):
-    table = ev.key_findings(subset(runs, "12-lead", "6-lead-limb"), n_resamples=60)
+    table = key_findings(subset(runs, "12-lead", "6-lead-limb"), n_resamples=60)
     table = table.set_index("part")
     assert math.isnan(table.loc["1a", "effect"])
     assert table.loc["1a", "verdict"] == "not asked"
@@ -319,7 +323,7 @@ def test_missing_runs_leave_a_finding_open(runs):
 def test_a_finding_asked_in_part_is_undecided_unless_a_part_falls(runs):
     """Of finding 2, 2a can be asked without I-II-III, and 2b cannot."""
     kept = subset(runs, "12-lead", "6-lead-limb", "3-lead-I-II-V2")
-    table = ev.key_findings(kept, n_resamples=200).set_index("part")
+    table = key_findings(kept, n_resamples=200).set_index("part")
     assert table.loc["2a", "verdict"] == "supported"
     assert table.loc["2b", "verdict"] == "not asked"
     assert table.loc["2a", "finding_verdict"] == "undecidable on these data"
@@ -328,26 +332,26 @@ def test_a_finding_asked_in_part_is_undecided_unless_a_part_falls(runs):
 def test_a_recipe_on_some_configurations_only(runs, evidence):
     """Nothing changes for what is there, and what is missing is left out or not asked."""
     trained = ("12-lead", "6-lead-limb", "3-lead-I-II-V2")
-    partial = ev.gather(with_recipe_on(runs, trained), n_resamples=400, seed=0)
+    partial = gather(with_recipe_on(runs, trained), n_resamples=400, seed=0)
     assert partial.recipes == evidence.recipes
-    for made in (ev.main_table, ev.per_class_table):
+    for made in (main_table, per_class_table):
         pd.testing.assert_frame_equal(made(partial), made(evidence))
-    part, whole = (ev.main_table(e, "seed") for e in (partial, evidence))
+    part, whole = (main_table(e, "original") for e in (partial, evidence))
     assert tuple(part["config"]) == trained
     same = ["auroc", "auroc_low", "difference", "difference_low", "lrs"]
     pd.testing.assert_frame_equal(
         part.set_index("config")[same], whole.set_index("config").loc[list(trained), same]
     )
-    assert len(ev.pairwise_matrix(partial, "seed")) == 3
-    compared = ev.recipe_comparison(partial)
+    assert len(pairwise_matrix(partial, "original")) == 3
+    compared = recipe_comparison(partial)
     assert tuple(dict.fromkeys(compared["config"])) == trained
-    findings = ev.key_findings(partial, "seed").set_index("part")
+    findings = key_findings(partial, "original").set_index("part")
     assert set(findings.index[findings["verdict"] == "not asked"]) == {"2b", "3a", "3b", "3c"}
     assert findings.loc[["3a", "3b", "3c"], "finding_verdict"].eq("not asked").all()
 
 
 def test_retention_close_to_93_percent_is_an_equivalence_question():
-    question = next(q for q in ev.QUESTIONS if q.part == "3a")
+    question = next(q for q in CLAIMS if q.part == "3a")
     np.testing.assert_allclose(question.inside([0.90, 0.91, 0.93, 0.96]), [-0.01, 0, 0.02, -0.01])
     assert question.threshold == "between 91.0% and 95.0%"
 
@@ -355,7 +359,7 @@ def test_retention_close_to_93_percent_is_an_equivalence_question():
 def test_what_the_original_reported_is_what_its_table_says():
     """The figures quoted beside each question, recomputed from the published sweep."""
     sweep = pd.read_csv(GOLDEN, comment="#").set_index("Config")
-    quoted = {q.part: q.original for q in ev.QUESTIONS}
+    quoted = {q.part: q.original for q in CLAIMS}
     auroc, kept = sweep["AUROC"], sweep["Retention"]
 
     def quotes(part, *values):
@@ -381,11 +385,11 @@ def test_what_the_original_reported_is_what_its_table_says():
 
 def test_no_runs_two_runs_of_one_name_and_unknown_recipe_are_refused(runs):
     with pytest.raises(LeadminError, match="no finished runs"):
-        ev.gather([])
+        gather([])
     with pytest.raises(LeadminError, match="1-lead-II"):
-        ev.gather([runs["1-lead-II"], runs["1-lead-II"]])
+        gather([runs["1-lead-II"], runs["1-lead-II"]])
     with pytest.raises(LeadminError, match="it has default, seed"):
-        ev.main_table(subset(runs, "12-lead"), "sead", n_resamples=20)
+        main_table(subset(runs, "12-lead"), "sead", n_resamples=20)
 
 
 @pytest.mark.parametrize("field", ["record_id", "patient_id", "labels", "fold"])
@@ -397,22 +401,24 @@ def test_runs_on_other_records_are_refused(runs, field):
         runs["1-lead-II"], test=dataclasses.replace(test, **{field: changed})
     )
     with pytest.raises(LeadminError, match=f"their {field} differ"):
-        ev.gather([runs["12-lead"], other])
+        gather([runs["12-lead"], other])
 
 
 def test_logits_of_another_shape_are_refused(runs):
     test = runs["1-lead-II"].test
-    cut = dataclasses.replace(test, logits=test.logits | {"seed": test.logits["seed"][:, :-1]})
+    cut = dataclasses.replace(
+        test, logits=test.logits | {"original": test.logits["original"][:, :-1]}
+    )
     other = dataclasses.replace(runs["1-lead-II"], test=cut)
-    with pytest.raises(LeadminError, match=r"'1-lead-II', recipe 'seed': test logits"):
-        ev.gather([other])
+    with pytest.raises(LeadminError, match=r"'1-lead-II', recipe 'original': test logits"):
+        gather([other])
 
 
 def test_failed_training_is_named(runs):
     run = synthetic_runs(60, 1, ("default",), {"12-lead": 1.0})["12-lead"]
     run.test.logits["default"][0, 5, 1] = np.nan
     with pytest.raises(LeadminError, match="NaN"):
-        ev.gather([run], n_resamples=20)
+        gather([run], n_resamples=20)
 
 
 def test_unknown_interval_method_is_refused(evidence):

@@ -15,12 +15,56 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import comparisons
-from leadmin.evidence import scores as evidence
-from leadmin.evidence.calibration import calibration_table, decision_curves
+from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, resolve
-from leadmin.show import figures
+from leadmin.questions.answer import main_table, plot_answer
+from leadmin.questions.calibration import (
+    calibration_table,
+    decision_curves,
+    plot_decision_curves,
+    plot_recalibration,
+)
+from leadmin.questions.classes import per_class_table, plot_class_heatmap
+from leadmin.questions.lrs import lrs_ranks, lrs_weights, plot_lrs, plot_lrs_weights
+from leadmin.questions.margins import non_inferiority_table, plot_differences
+from leadmin.questions.pairs import pairwise_matrix, plot_pairwise, plot_ranks, rank_table
+from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
+from leadmin.questions.subgroups import plot_subgroups, subgroup_table
+from leadmin.show.ecg_paper import ECG_DROPPED, ECG_MINOR, plot_ecg
+from leadmin.show.records import (
+    plot_age_sex,
+    plot_amplitudes,
+    plot_cooccurrence,
+    plot_einthoven_residuals,
+    plot_folds,
+    plot_prevalence,
+    plot_principal_spread,
+    plot_quality,
+    plot_sokolow_lyon,
+    plot_variance_explained,
+)
+from leadmin.show.style import (
+    CLASS_COLOURS,
+    FAINT,
+    INK,
+    RECIPE_COLOURS,
+    VERDICT_COLOURS,
+    add_note,
+    luminance,
+    save_figure,
+    save_for_print,
+    stacked_leads,
+    use_style,
+)
+from leadmin.show.torso import electrodes_needed, plot_electrodes
+from leadmin.show.training import (
+    _reliability,
+    _roc,
+    plot_calibration,
+    plot_learning_curves,
+    plot_roc,
+)
 
 RATE = 100
 INCH = 25.4
@@ -29,7 +73,7 @@ INCH = 25.4
 @pytest.fixture(autouse=True)
 def _style():
     with mpl.rc_context():
-        figures.use_style()
+        use_style()
         yield
 
 
@@ -54,7 +98,7 @@ def millimetres(figure: Figure, points: np.ndarray) -> np.ndarray:
 def test_import_changes_nothing_and_opens_no_window():
     code = (
         "import matplotlib as m; before = dict(m.rcParams); "
-        "import leadmin.show.figures, sys; after = dict(m.rcParams); "
+        "import leadmin.show.style, leadmin.questions.answer, sys; after = dict(m.rcParams); "
         "print(sorted(k for k in before if before[k] != after[k])); "
         "import matplotlib.pyplot as p; print(p.get_fignums())"
     )
@@ -66,7 +110,7 @@ def test_use_style_is_what_sets_the_style():
     with mpl.rc_context():
         mpl.rcdefaults()
         assert mpl.rcParams["axes.spines.top"]
-        figures.use_style()
+        use_style()
         assert not mpl.rcParams["axes.spines.top"]
         assert mpl.rcParams["savefig.facecolor"] == "white"
 
@@ -77,7 +121,7 @@ def test_use_style_is_what_sets_the_style():
 def test_one_second_is_25_mm_and_one_millivolt_10_mm_on_paper():
     signal = np.zeros((12, 1000))
     signal[LEADS.index("II"), 300] = 1.0  # at 3.00 s, 1 mV over the baseline
-    figure = figures.plot_ecg(signal, RATE)
+    figure = plot_ecg(signal, RATE)
     rhythm = millimetres(figure, traces(figure)["rhythm-II"].get_xydata())
     assert rhythm[300, 0] - rhythm[100, 0] == pytest.approx(2 * 25.0)
     assert rhythm[300, 1] - rhythm[100, 1] == pytest.approx(10.0)
@@ -85,14 +129,14 @@ def test_one_second_is_25_mm_and_one_millivolt_10_mm_on_paper():
 
 
 def test_scale_survives_the_way_to_the_file(tmp_path):
-    figures.save_figure(figures.plot_ecg(waves(), RATE), tmp_path / "ecg.png")
+    save_figure(plot_ecg(waves(), RATE), tmp_path / "ecg.png")
     with Image.open(tmp_path / "ecg.png") as image:
         assert image.width / image.info["dpi"][0] * INCH == pytest.approx(270, abs=0.2)
     assert (tmp_path / "ecg.png").stat().st_size < 300_000
 
 
 def test_calibration_pulse_is_1_mv_for_0_2_s_before_every_row():
-    figure = figures.plot_ecg(waves(), RATE)
+    figure = plot_ecg(waves(), RATE)
     pulses = [line for gid, line in traces(figure).items() if gid.startswith("calibration")]
     assert len(pulses) == 4
     for pulse in pulses:
@@ -104,7 +148,7 @@ def test_calibration_pulse_is_1_mv_for_0_2_s_before_every_row():
 
 
 def test_grid_lines_lie_1_mm_and_5_mm_apart():
-    figure = figures.plot_ecg(waves(), RATE)
+    figure = plot_ecg(waves(), RATE)
     steps = []
     for grid in figure.axes[0].collections:
         segments = np.array(grid.get_segments())
@@ -115,7 +159,7 @@ def test_grid_lines_lie_1_mm_and_5_mm_apart():
 
 
 def test_three_by_four_layout_runs_on_in_time():
-    figure = figures.plot_ecg(waves(), RATE)
+    figure = plot_ecg(waves(), RATE)
     lines = traces(figure)
     starts = {lead: millimetres(figure, lines[f"lead-{lead}"].get_xydata())[0, 0] for lead in LEADS}
     for row in (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")):
@@ -129,12 +173,12 @@ def test_three_by_four_layout_runs_on_in_time():
 
 
 def test_kept_leads_are_black_and_dropped_leads_grey():
-    figure = figures.plot_ecg(waves(), RATE, leads_kept=["i", "V2"])
+    figure = plot_ecg(waves(), RATE, leads_kept=["i", "V2"])
     colours = {gid: to_hex(line.get_color()) for gid, line in traces(figure).items()}
     for lead in LEADS:
-        expected = "#000000" if lead in ("I", "V2") else figures.ECG_DROPPED
+        expected = "#000000" if lead in ("I", "V2") else ECG_DROPPED
         assert colours[f"lead-{lead}"] == expected
-    assert colours["rhythm-II"] == figures.ECG_DROPPED
+    assert colours["rhythm-II"] == ECG_DROPPED
     caption = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert "25 mm/s" in caption
     assert "10 mm/mV" in caption
@@ -142,8 +186,8 @@ def test_kept_leads_are_black_and_dropped_leads_grey():
 
 
 def test_grey_differs_from_black_and_from_the_grid_without_colour():
-    grey = figures._luminance(mpl.colors.to_rgb(figures.ECG_DROPPED))
-    minor = figures._luminance(mpl.colors.to_rgb(figures.ECG_MINOR))
+    grey = luminance(mpl.colors.to_rgb(ECG_DROPPED))
+    minor = luminance(mpl.colors.to_rgb(ECG_MINOR))
     assert (grey + 0.05) / 0.05 > 3
     assert (minor + 0.05) / (grey + 0.05) > 2
 
@@ -159,25 +203,25 @@ def test_grey_differs_from_black_and_from_the_grid_without_colour():
 )
 def test_ecg_that_cannot_be_drawn_is_refused(signal, leads, message):
     with pytest.raises(LeadminError, match=message):
-        figures.plot_ecg(signal, RATE, leads)
+        plot_ecg(signal, RATE, leads)
 
 
 def test_electrodes_follow_from_the_definition_of_the_leads():
-    assert figures.electrodes_needed(["I"]) == ("RA", "LA", "RL")
-    assert figures.electrodes_needed(["ii"]) == ("RA", "LL", "RL")
-    assert figures.electrodes_needed(["V2"]) == ("RA", "LA", "LL", "V2", "RL")
-    assert len(figures.electrodes_needed(LEADS)) == 10
-    assert len(figures.plot_electrodes(["12-lead", "I,V5"]).axes) == 2
+    assert electrodes_needed(["I"]) == ("RA", "LA", "RL")
+    assert electrodes_needed(["ii"]) == ("RA", "LL", "RL")
+    assert electrodes_needed(["V2"]) == ("RA", "LA", "LL", "V2", "RL")
+    assert len(electrodes_needed(LEADS)) == 10
+    assert len(plot_electrodes(["12-lead", "I,V5"]).axes) == 2
 
 
 # --- figures of a study ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def main_table() -> pd.DataFrame:
+def main_rows() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     rows = []
-    for recipe, level in (("seed", 0.85), ("default", 0.88)):
+    for recipe, level in (("original", 0.85), ("default", 0.88)):
         for config, configuration in configurations().items():
             n_leads = len(configuration.leads)
             score = level - 0.1 / n_leads + rng.normal(0, 0.005)
@@ -199,8 +243,8 @@ def main_table() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def per_class(main_table) -> pd.DataFrame:
-    one = main_table[main_table["recipe"] == "default"]
+def per_class(main_rows) -> pd.DataFrame:
+    one = main_rows[main_rows["recipe"] == "default"]
     return pd.concat(
         [one.assign(**{"class": name}, auroc=one["auroc"] - 0.01 * k)
          for k, name in enumerate(CLASSES)]
@@ -233,14 +277,14 @@ def assert_apart(figure: Figure) -> None:
             ), f"{first!r} meets {second!r}"
 
 
-def test_no_two_labels_of_the_answer_figure_overlap(main_table):
-    assert_apart(figures.plot_answer(main_table, title="t", note="n"))
+def test_no_two_labels_of_the_answer_figure_overlap(main_rows):
+    assert_apart(plot_answer(main_rows, title="t", note="n"))
 
 
-def test_answer_figure_marks_what_the_paired_bound_shows(main_table):
-    table = default_rows(main_table).copy()
+def test_answer_figure_marks_what_the_paired_bound_shows(main_rows):
+    table = default_rows(main_rows).copy()
     table["difference_low"] = np.where(table["config"] == "3-lead-I-II-V2", -0.005, -0.05)
-    axis = figures.plot_answer(table).axes[0]
+    axis = plot_answer(table).axes[0]
     scores = table.set_index("config")["auroc"]
     filled = {}
     for line in axis.lines:
@@ -256,7 +300,7 @@ def test_answer_figure_takes_any_lead_set_and_one_recipe_without_reference():
         {"config": ["I,V2,V5", "I,II,V1,V5"], "n_leads": [3, 4], "auroc": [0.8, 0.82],
          "auroc_low": [0.78, 0.8], "auroc_high": [0.82, 0.84]}
     )  # fmt: skip
-    ticks = [label.get_text() for label in figures.plot_answer(table).axes[0].get_xticklabels()]
+    ticks = [label.get_text() for label in plot_answer(table).axes[0].get_xticklabels()]
     assert ticks == ["I\nV2\nV5", "I II\nV1 V5"]
 
 
@@ -269,20 +313,19 @@ def test_forest_verdicts_follow_interval_and_margin():
             "difference_high": [0.0, 0.004, 0.0, -0.04],
         }
     )
-    axis = figures.plot_differences(table).axes[0]
+    axis = plot_differences(table).axes[0]
     drawn = [label.get_text() for label in axis.get_yticklabels()]
     points = [
         to_hex(line.get_color()) for line in axis.lines if line.get_marker() not in ("None", "")
     ]
     assert drawn == ["a", "b", "c"]
     assert points == [
-        to_hex(figures.VERDICT_COLOURS[verdict])
-        for verdict in ("non-inferior", "undecided", "inferior")
+        to_hex(VERDICT_COLOURS[verdict]) for verdict in ("non-inferior", "undecided", "inferior")
     ]
 
 
 def test_class_heatmap_shows_values_and_losses(per_class):
-    left, right = figures.plot_class_heatmap(per_class).axes[:2]
+    left, right = plot_class_heatmap(per_class).axes[:2]
     values = {text.get_text() for text in left.texts}
     reference = per_class.query("config == '12-lead' and `class` == 'MI'")["auroc"].iloc[0]
     reduced = per_class.query("config == '1-lead-I' and `class` == 'MI'")["auroc"].iloc[0]
@@ -291,19 +334,19 @@ def test_class_heatmap_shows_values_and_losses(per_class):
 
 
 def test_text_in_heat_maps_has_the_better_contrast(per_class):
-    axis = figures.plot_class_heatmap(per_class).axes[0]
+    axis = plot_class_heatmap(per_class).axes[0]
     shades = axis.collections[0].get_facecolor()
     for text, shade in zip(axis.texts, shades, strict=True):
-        light = figures._luminance(shade) + 0.05
-        ink = figures._luminance(mpl.colors.to_rgb(figures.INK)) + 0.05
-        best = "white" if 1.05 / light > light / ink else figures.INK
+        light = luminance(shade) + 0.05
+        ink = luminance(mpl.colors.to_rgb(INK)) + 0.05
+        best = "white" if 1.05 / light > light / ink else INK
         assert text.get_color() == best
         assert max(1.05 / light, light / ink) > 3.5
 
 
-def test_lrs_bars_add_up_to_what_the_score_lost(main_table):
-    table = default_rows(main_table)
-    left, right = figures.plot_lrs(table).axes
+def test_lrs_bars_add_up_to_what_the_score_lost(main_rows):
+    table = default_rows(main_rows)
+    left, right = plot_lrs(table).axes
     reference = table.set_index("config").loc["12-lead"]
     lost = np.sum([[bar.get_width() for bar in bars] for bars in left.containers], axis=0)
     expected = (
@@ -319,7 +362,7 @@ def test_lrs_bars_add_up_to_what_the_score_lost(main_table):
 def comparison() -> pd.DataFrame:
     rows = [
         {"config": config, "metric": metric, "difference": gain, "difference_low": gain - 0.02,
-         "difference_high": gain + 0.02, "first_recipe": "default", "second_recipe": "seed"}
+         "difference_high": gain + 0.02, "first_recipe": "default", "second_recipe": "original"}
         for config, gain in (("12-lead", 0.03), ("1-lead-I", 0.01))
         for metric in ("auroc", "brier")
     ]  # fmt: skip
@@ -327,14 +370,14 @@ def comparison() -> pd.DataFrame:
 
 
 def test_recipe_comparison_fills_what_is_clear_of_zero(comparison):
-    figure = figures.plot_recipe_comparison(comparison, ["auroc", "brier"])
+    figure = plot_recipe_comparison(comparison, ["auroc", "brier"])
     auroc, brier = figure.axes
     points = [line for line in auroc.lines if line.get_marker() == "o"]
     assert [to_hex(line.get_markerfacecolor()) != "#ffffff" for line in points] == [True, False]
     assert auroc.get_xlim()[0] < auroc.get_xlim()[1]
     assert brier.get_xlim()[0] > brier.get_xlim()[1]  # less is better, better is right
     with pytest.raises(LeadminError, match="auroc_HYP"):
-        figures.plot_recipe_comparison(comparison)
+        plot_recipe_comparison(comparison)
 
 
 def test_pairs_are_row_minus_column_and_bold_where_clear():
@@ -342,7 +385,7 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
         {"first": ["a", "a", "b"], "second": ["b", "c", "c"], "difference": [0.01, 0.03, 0.02],
          "p_bh": [0.2, 0.001, 0.2]}
     )  # fmt: skip
-    axis = figures.plot_pairwise(matrix).axes[0]
+    axis = plot_pairwise(matrix).axes[0]
     written = [(text.get_text(), text.get_fontweight()) for text in axis.texts]
     assert written == [("−0.010", "normal"), ("−0.030", "bold"), ("−0.020", "normal")]
 
@@ -379,22 +422,22 @@ MORE_COLUMNS = (
 @pytest.mark.parametrize(
     ("plot", "column"),
     [
-        (figures.plot_answer, "auroc_low"),
-        (figures.plot_differences, "difference_high"),
-        (figures.plot_class_heatmap, "class"),
-        (figures.plot_lrs, "brier"),
-        (figures.plot_learning_curves, "validation_auroc"),
-        (figures.plot_recipe_comparison, "metric"),
-        (figures.plot_pairwise, "p_bh"),
-        (figures.plot_ranks, "share_best"),
-        (figures.plot_lrs_weights, "weight_ratio"),
-        (figures.plot_recalibration, "smooth_ece"),
-        (figures.plot_decision_curves, "treat_all"),
-        (figures.plot_subgroups, "fewest_positives"),
+        (plot_answer, "auroc_low"),
+        (plot_differences, "difference_high"),
+        (plot_class_heatmap, "class"),
+        (plot_lrs, "brier"),
+        (plot_learning_curves, "validation_auroc"),
+        (plot_recipe_comparison, "metric"),
+        (plot_pairwise, "p_bh"),
+        (plot_ranks, "share_best"),
+        (plot_lrs_weights, "weight_ratio"),
+        (plot_recalibration, "smooth_ece"),
+        (plot_decision_curves, "treat_all"),
+        (plot_subgroups, "fewest_positives"),
     ],
 )
-def test_a_missing_column_is_named(plot, column, main_table, per_class):
-    table = default_rows(main_table).assign(
+def test_a_missing_column_is_named(plot, column, main_rows, per_class):
+    table = default_rows(main_rows).assign(
         **{"class": "MI"},
         seed=0,
         epoch=1,
@@ -413,60 +456,60 @@ def test_a_missing_column_is_named(plot, column, main_table, per_class):
         plot(table.iloc[:0])
 
 
-@pytest.mark.parametrize("plot", [figures.plot_lrs, figures.plot_differences])
-def test_two_recipes_at_once_are_refused_where_one_is_shown(plot, main_table):
+@pytest.mark.parametrize("plot", [plot_lrs, plot_differences])
+def test_two_recipes_at_once_are_refused_where_one_is_shown(plot, main_rows):
     with pytest.raises(LeadminError, match="select one of seed, default"):
-        plot(main_table)
+        plot(main_rows)
 
 
 def test_tables_of_the_evidence_can_be_drawn_as_they_are():
-    result = evidence.gather(synthetic_runs(n_records=174), n_resamples=40)
-    tables = {recipe: evidence.main_table(result, recipe) for recipe in result.recipes}
+    result = gather(synthetic_runs(n_records=174), n_resamples=40)
+    tables = {recipe: main_table(result, recipe) for recipe in result.recipes}
     both = pd.concat([table.assign(recipe=recipe) for recipe, table in tables.items()])
-    main, per_class = tables["default"], evidence.per_class_table(result)
+    main, per_class = tables["default"], per_class_table(result)
     for figure in (
-        figures.plot_answer(both, note="174 records"),
-        figures.plot_differences(main),
-        figures.plot_class_heatmap(per_class, macro=main),
-        figures.plot_lrs(main),
-        figures.plot_recipe_comparison(evidence.recipe_comparison(result)),
-        figures.plot_pairwise(evidence.pairwise_matrix(result)),
+        plot_answer(both, note="174 records"),
+        plot_differences(main),
+        plot_class_heatmap(per_class, macro=main),
+        plot_lrs(main),
+        plot_recipe_comparison(recipe_comparison(result)),
+        plot_pairwise(pairwise_matrix(result)),
     ):
         figure.draw_without_rendering()
-    assert_apart(figures.plot_answer(both))
-    score = next(line for line in figures.plot_lrs(main).axes[1].lines if line.get_label() == "LRS")
+    assert_apart(plot_answer(both))
+    score = next(line for line in plot_lrs(main).axes[1].lines if line.get_label() == "LRS")
     np.testing.assert_allclose(score.get_xdata(), main["lrs"], atol=1e-12)
 
 
 @pytest.fixture(scope="module")
 def gathered():
-    return evidence.gather(synthetic_runs(n_records=400, n_seeds=1), n_resamples=60)
+    return gather(synthetic_runs(n_records=400, n_seeds=1), n_resamples=60)
 
 
 def test_a_note_stands_below_what_was_there_already(gathered):
-    ranks = comparisons.rank_table(gathered)
-    assert figures.add_note(figures.plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
-    compared = figures.plot_recipe_comparison(evidence.recipe_comparison(gathered))
+    ranks = rank_table(gathered)
+    assert add_note(plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
+    compared = plot_recipe_comparison(recipe_comparison(gathered))
     before = compared.get_supxlabel()
-    assert figures.add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
+    assert add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
 
 
 def test_a_recipe_on_some_configurations_only_can_be_drawn():
     runs = with_recipe_on(synthetic_runs(n_records=174, n_seeds=1), ("12-lead", "2-lead-I-II"))
-    partial = evidence.gather(runs, n_resamples=40)
-    both = pd.concat([evidence.main_table(partial, recipe) for recipe in partial.recipes])
-    assert_apart(figures.plot_answer(both))
-    compared = figures.plot_recipe_comparison(evidence.recipe_comparison(partial))
+    partial = gather(runs, n_resamples=40)
+    both = pd.concat([main_table(partial, recipe) for recipe in partial.recipes])
+    assert_apart(plot_answer(both))
+    compared = plot_recipe_comparison(recipe_comparison(partial))
     labels = [label.get_text() for label in compared.axes[0].get_yticklabels()]
     assert labels == ["12-lead", "2-lead-I-II"]
 
 
 def test_forest_writes_other_margins_and_what_was_resolvable(gathered):
-    table = comparisons.non_inferiority_table(gathered)
+    table = non_inferiority_table(gathered)
     table = table[table["primary"]].rename(
         columns={"low": "difference_low", "high": "difference_high"}
     )
-    figure = figures.plot_differences(table, other_margins=(0.005, 0.02))
+    figure = plot_differences(table, other_margins=(0.005, 0.02))
     axis = figure.axes[0]
     assert_apart(figure)
     upright = {line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1}
@@ -479,8 +522,8 @@ def test_forest_writes_other_margins_and_what_was_resolvable(gathered):
 
 
 def test_ranks_and_shares_are_those_of_the_table(gathered):
-    table = comparisons.rank_table(gathered)
-    axis, shares = figures.plot_ranks(table).axes
+    table = rank_table(gathered)
+    axis, shares = plot_ranks(table).axes
     points = [line.get_xdata()[0] for line in axis.lines if line.get_marker() == "o"]
     assert points == table["rank"].tolist()
     spans = [line.get_xdata() for line in axis.lines if line.get_marker() != "o"]
@@ -490,17 +533,17 @@ def test_ranks_and_shares_are_those_of_the_table(gathered):
         f"{table['share_best'].iloc[0]:.0%}", "\N{EN DASH}",
         f"{table['share_best_of_size'].iloc[0]:.0%}",
     ]  # fmt: skip
-    assert_apart(figures.plot_ranks(table))
+    assert_apart(plot_ranks(table))
 
 
 def test_weights_show_who_changes_rank(gathered):
-    table = comparisons.lrs_weights(gathered)
-    left, right = figures.plot_lrs_weights(table).axes
-    _, ranks = comparisons.lrs_ranks(table)
+    table = lrs_weights(gathered)
+    left, right = plot_lrs_weights(table).axes
+    _, ranks = lrs_ranks(table)
     moving = int((np.ptp(ranks, axis=0) > 0).sum())
     lines = [line for line in left.lines if len(line.get_xdata()) == len(ranks)]
     assert len(lines) == 10
-    faint = [line for line in lines if to_hex(line.get_color()) == figures.FAINT]
+    faint = [line for line in lines if to_hex(line.get_color()) == FAINT]
     assert len(faint) == 10 - moving
     counts = [int(text.get_text()) for text in right.texts[:66]]
     assert min(counts) == 0
@@ -515,7 +558,7 @@ def test_recalibration_is_open_before_and_filled_after(gathered):
     table = calibration_table(gathered)
     macro = table[table["class"] == "macro"]
     for axis, name in zip(
-        figures.plot_recalibration(table).axes, ("slope", "smooth_ece", "brier"), strict=True
+        plot_recalibration(table).axes, ("slope", "smooth_ece", "brier"), strict=True
     ):
         old, new = (line for line in axis.lines if line.get_marker() == "o")
         assert to_hex(old.get_markerfacecolor()) == "#ffffff"
@@ -523,12 +566,12 @@ def test_recalibration_is_open_before_and_filled_after(gathered):
             expected = macro[macro["recalibrated"] == state][name]
             np.testing.assert_array_equal(line.get_xdata(), expected)
     with pytest.raises(LeadminError, match="macro"):
-        figures.plot_recalibration(table[table["class"] == "MI"])
+        plot_recalibration(table[table["class"] == "MI"])
 
 
 def test_decision_curves_draw_both_simple_rules_in_every_panel(gathered):
     curves = decision_curves(gathered)
-    figure = figures.plot_decision_curves(curves)
+    figure = plot_decision_curves(curves)
     for axis, name in zip(figure.axes, CLASSES, strict=False):
         mine = curves[curves["class"] == name]
         drawn = [np.asarray(line.get_ydata(), dtype=float) for line in axis.lines]
@@ -544,8 +587,8 @@ def test_subgroups_too_small_are_listed_without_a_value(gathered):
         "all": np.full(gathered.n_records, "all records"),
         "age": np.where(np.arange(gathered.n_records) < 25, "under 40", "40-60"),
     }
-    table = comparisons.subgroup_table(gathered, groups)
-    figure = figures.plot_subgroups(table)
+    table = subgroup_table(gathered, groups)
+    figure = plot_subgroups(table)
     axis = figure.axes[0]
     names = [label.get_text() for label in axis.get_yticklabels()]
     assert names == ["all records", "age: under 40", "40-60"]
@@ -556,7 +599,7 @@ def test_subgroups_too_small_are_listed_without_a_value(gathered):
     assert written.count("too few for a value") == 1
     assert "25" in written
     with pytest.raises(LeadminError, match="6-lead-limb"):
-        figures.plot_subgroups(table, "6-lead-limb")
+        plot_subgroups(table, "6-lead-limb")
 
 
 # --- figures of a run -----------------------------------------------------------------------
@@ -566,13 +609,13 @@ def test_subgroups_too_small_are_listed_without_a_value(gathered):
 def predictions():
     rng = np.random.default_rng(2)
     labels = (rng.random((120, 5)) < [0.45, 0.3, 0.3, 0.3, 0.2]).astype(np.uint8)
-    logits = {name: rng.normal(2 * labels, 1.5, (2, 120, 5)) for name in ("seed", "default")}
+    logits = {name: rng.normal(2 * labels, 1.5, (2, 120, 5)) for name in ("original", "default")}
     return labels, logits, rng.integers(0, 90, 120)
 
 
 def history() -> pd.DataFrame:
     rows = []
-    for recipe in ("default", "seed"):
+    for recipe in ("default", "original"):
         for seed in range(2):
             for epoch in range(1, 6):
                 rows.append(
@@ -586,7 +629,7 @@ def history() -> pd.DataFrame:
 
 
 def test_learning_curves_mark_the_epoch_whose_weights_are_kept():
-    axes = figures.plot_learning_curves(history(), keeps_last=["default"]).axes
+    axes = plot_learning_curves(history(), keeps_last=["default"]).axes
     marked = [
         [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata()) == 1] for axis in axes
     ]
@@ -595,7 +638,7 @@ def test_learning_curves_mark_the_epoch_whose_weights_are_kept():
 
 def test_learning_curves_of_many_folds_draw_every_fit():
     many = pd.concat([history().assign(fold=fold) for fold in range(1, 4)])
-    losses = figures.plot_learning_curves(many).axes[0]
+    losses = plot_learning_curves(many).axes[0]
     assert len(losses.lines) == 2 * 2 * 3  # training and validation, two seeds, three folds
 
 
@@ -603,7 +646,7 @@ def test_roc_curves_carry_the_area_of_the_library(predictions):
     from sklearn.metrics import roc_auc_score
 
     labels, logits, patients = predictions
-    figure = figures.plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=20)
+    figure = plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=20)
     for column, axis in enumerate(figure.axes[:5]):
         texts = {text.get_text() for text in axis.texts}
         for recipe, stack in logits.items():
@@ -619,7 +662,7 @@ def test_weighted_roc_agrees_with_the_library_on_ties():
     score = rng.integers(0, 6, 80).astype(float)
     weights = rng.integers(0, 3, (4, 80)).astype(float)
     rates = np.linspace(0, 1, 31)
-    curves = figures._roc(truth, score, weights, rates)
+    curves = _roc(truth, score, weights, rates)
     for row, drawn in zip(curves, weights, strict=True):
         false_rate, sensitivity, _ = roc_curve(
             truth, score, sample_weight=drawn, drop_intermediate=False
@@ -631,7 +674,7 @@ def test_a_class_that_never_occurs_is_said_and_not_drawn(predictions):
     labels, logits, patients = predictions
     labels = labels.copy()
     labels[:, CLASSES.index("HYP")] = 0
-    figure = figures.plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=5)
+    figure = plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=5)
     axis = figure.axes[CLASSES.index("HYP")]
     assert any("only one class" in text.get_text() for text in axis.texts)
 
@@ -640,7 +683,7 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     rng = np.random.default_rng(4)
     p = rng.random(800)
     y = (rng.random(800) < p).astype(float)
-    table = figures._reliability(p, y, n_seeds=2, n_bins=8)
+    table = _reliability(p, y, n_seeds=2, n_bins=8)
     np.testing.assert_allclose(table["observed"].mean(), y.mean())
     np.testing.assert_allclose(table["predicted"].mean(), p.mean())
     assert (np.diff(table["predicted"]) > 0).all()
@@ -650,22 +693,22 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     hits = round(table["observed"][3] * 50)
     exact = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
     half = np.repeat([1.0, 0.0], [2 * hits, 100 - 2 * hits])
-    even = figures._reliability(np.full(100, 0.3), half, n_seeds=2, n_bins=1)
+    even = _reliability(np.full(100, 0.3), half, n_seeds=2, n_bins=1)
     assert (even["low"][0], even["high"][0]) == pytest.approx((exact.low, exact.high), abs=1e-6)
 
 
 def test_calibration_takes_probabilities_only(predictions):
     labels, logits, _ = predictions
     with pytest.raises(LeadminError, match="probabilities"):
-        figures.plot_calibration(labels, logits)
+        plot_calibration(labels, logits)
     probabilities = {name: 1 / (1 + np.exp(-values)) for name, values in logits.items()}
-    assert len(figures.plot_calibration(labels, probabilities).axes) == 12
+    assert len(plot_calibration(labels, probabilities).axes) == 12
 
 
 def test_scores_of_another_shape_are_refused(predictions):
     labels, logits, patients = predictions
     with pytest.raises(LeadminError, match="shape"):
-        figures.plot_roc(labels[:50], logits, patients[:50], np.random.default_rng(0))
+        plot_roc(labels[:50], logits, patients[:50], np.random.default_rng(0))
 
 
 # --- figures of the data --------------------------------------------------------------------
@@ -684,14 +727,14 @@ def records():
 
 def test_prevalence_bars_are_the_counts(records):
     labels = records[0]
-    axis = figures.plot_prevalence({"any": labels, "likelihood50": labels * 0}).axes[0]
+    axis = plot_prevalence({"any": labels, "likelihood50": labels * 0}).axes[0]
     widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
     assert widths == [labels.sum(axis=0).tolist(), [0] * 5]
 
 
 def test_cooccurrence_writes_pairs_and_on_the_diagonal_those_alone(records):
     labels = records[0].astype(int)
-    axis = figures.plot_cooccurrence({"any": labels}).axes[0]
+    axis = plot_cooccurrence({"any": labels}).axes[0]
     written = np.array([text.get_text() for text in axis.texts]).reshape(5, 5)
     assert written[1, 2] == str((labels[:, 1] & labels[:, 2]).sum())
     assert written[4, 4] == str(((labels.sum(axis=1) == 1) & (labels[:, 4] == 1)).sum())
@@ -699,7 +742,7 @@ def test_cooccurrence_writes_pairs_and_on_the_diagonal_those_alone(records):
 
 def test_age_pyramid_counts_every_known_record_once(records):
     _, _, age, sex = records
-    axis = figures.plot_age_sex(age, sex).axes[0]
+    axis = plot_age_sex(age, sex).axes[0]
     total = sum(abs(bar.get_width()) for bars in axis.containers for bar in bars)
     known = np.isfinite(age) & (sex >= 0)
     assert total == known.sum()
@@ -711,7 +754,7 @@ def test_age_pyramid_counts_every_known_record_once(records):
 def test_folds_count_patients_apart_from_records(records):
     labels, fold, _, _ = records
     patients = np.arange(400) // 2
-    axis = figures.plot_folds(fold, patients, labels).axes[0]
+    axis = plot_folds(fold, patients, labels).axes[0]
     shown = [[bar.get_height() for bar in bars] for bars in axis.containers]
     assert shown[0] == [(fold == number).sum() for number in range(1, 11)]
     assert shown[1] == [np.unique(patients[fold == number]).size for number in range(1, 11)]
@@ -720,12 +763,12 @@ def test_folds_count_patients_apart_from_records(records):
 def test_quality_cells_count_marked_records(records):
     labels = records[0]
     flags = pd.DataFrame({"a_rule": np.arange(400) < 100, "never": np.zeros(400, dtype=bool)})
-    axis = figures.plot_quality(flags, labels).axes[0]
+    axis = plot_quality(flags, labels).axes[0]
     written = [text.get_text() for text in axis.texts]
     assert written[0] == "100 (25%)"
     assert written[6:] == ["0"] * 6
     with pytest.raises(LeadminError, match="n_rules"):
-        figures.plot_quality(flags.iloc[:-1], labels)
+        plot_quality(flags.iloc[:-1], labels)
 
 
 def test_every_data_figure_draws(records):
@@ -735,35 +778,35 @@ def test_every_data_figure_draws(records):
         rng.uniform(-0.1, 1, (2, 12)), index=["2-lead-I-II", "I,V2"], columns=LEADS
     )
     for figure in (
-        figures.plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
-        figures.plot_principal_spread(np.geomspace(500, 0.3, 12)),
-        figures.plot_amplitudes(rng.random((400, 12)), labels),
-        figures.plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
-        figures.plot_variance_explained(shares),
+        plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
+        plot_principal_spread(np.geomspace(500, 0.3, 12)),
+        plot_amplitudes(rng.random((400, 12)), labels),
+        plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
+        plot_variance_explained(shares),
     ):
         figure.draw_without_rendering()
         assert to_hex(figure.get_facecolor()) == "#ffffff"
     with pytest.raises(LeadminError, match="V6"):
-        figures.plot_variance_explained(shares.drop(columns="V6"))
+        plot_variance_explained(shares.drop(columns="V6"))
 
 
 # --- files ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
-def test_a_figure_written_twice_is_the_same_file(tmp_path, ending, main_table):
+def test_a_figure_written_twice_is_the_same_file(tmp_path, ending, main_rows):
     paths = [tmp_path / f"{name}.{ending}" for name in "ab"]
     for path in paths:
-        figures.save_figure(figures.plot_answer(main_table), path)
+        save_figure(plot_answer(main_rows), path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in paths]
 
 
-def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_path, main_table):
+def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_path, main_rows):
     for name in "ab":
-        figure = figures.plot_answer(main_table)
+        figure = plot_answer(main_rows)
         size = tuple(figure.get_size_inches())
-        figures.save_for_print(figure, tmp_path, name)
+        save_for_print(figure, tmp_path, name)
         assert tuple(figure.get_size_inches()) == size
     for ending in ("pdf", "png"):
         assert len({(tmp_path / f"{name}.{ending}").read_bytes() for name in "ab"}) == 1
@@ -775,13 +818,13 @@ def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_pat
         drawn = np.asarray(image.convert("RGB"))
     assert (tmp_path / "a.png").stat().st_size < 300_000
     assert (drawn == 255).all(axis=2).mean() > 0.4  # white stays white
-    blue = np.array([int(figures.RECIPE_COLOURS["default"][k : k + 2], 16) for k in (1, 3, 5)])
+    blue = np.array([int(RECIPE_COLOURS["default"][k : k + 2], 16) for k in (1, 3, 5)])
     assert (np.abs(drawn.astype(int) - blue).max(axis=2) <= 6).any()
 
 
 def test_an_unknown_ending_is_refused(tmp_path):
     with pytest.raises(LeadminError, match=r"\.png, \.pdf or \.svg"):
-        figures.save_figure(Figure(), tmp_path / "figure.bmp")
+        save_figure(Figure(), tmp_path / "figure.bmp")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -804,11 +847,11 @@ def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
         channel = np.array(mpl.colors.to_rgb(colour))
         return np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
 
-    light = [figures._luminance(mpl.colors.to_rgb(c)) for c in figures.RECIPE_COLOURS.values()]
+    light = [luminance(mpl.colors.to_rgb(c)) for c in RECIPE_COLOURS.values()]
     assert (max(light) + 0.05) / (min(light) + 0.05) > 2
     for matrix in kinds.values():
         seen = [np.clip(np.array(matrix) @ linear(c), 0, 1) ** (1 / 2.2)
-                for c in figures.CLASS_COLOURS.values()]  # fmt: skip
+                for c in CLASS_COLOURS.values()]  # fmt: skip
         for first in range(5):
             for second in range(first):
                 assert np.linalg.norm(seen[first] - seen[second]) > 0.1
@@ -816,11 +859,11 @@ def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
 
 def test_every_configuration_has_a_short_label():
     for name in configurations():
-        label = figures._stacked_leads(name)
+        label = stacked_leads(name)
         assert max(map(len, label.split("\n"))) <= 6
         assert len(resolve(name).leads) == 12 or label.count("\n") <= 2
 
 
 def test_no_figure_needs_a_display_or_a_font_of_the_system(tmp_path: Path):
-    figures.save_figure(figures.plot_electrodes(["1-lead-V2"]), tmp_path / "a.svg")
+    save_figure(plot_electrodes(["1-lead-V2"]), tmp_path / "a.svg")
     assert "<text" not in (tmp_path / "a.svg").read_text(encoding="utf-8")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
 
-from leadmin.study.runs import RunSettings, load_run
+from leadmin.study.run import load_run
+from leadmin.study.settings import RunSettings
 
 PAPERMILL = [sys.executable, "-m", "papermill"]
 
@@ -116,7 +117,7 @@ def test_the_analysis_takes_pooled_folds_and_a_recipe_on_some_runs(root, tmp_pat
     write_runs(with_recipe_on(runs, names[:2]), tmp_path / "runs", "crossval")
     text = analysis(root, tmp_path, tmp_path / "runs")
     assert "Over 10 folds" in text
-    assert "recipe seed on 2 of 4 configurations" in text
+    assert "recipe original on 2 of 4 configurations" in text
     assert "not asked" in text
     assert "Subgroups are not shown here: no data file was given." in text
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.pdf")}

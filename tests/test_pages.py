@@ -6,9 +6,24 @@ import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import calibration, comparisons
-from leadmin.evidence import scores as ev
-from leadmin.show import pages
+from leadmin.evidence.scores import MARGIN, gather
+from leadmin.questions.answer import answer_reading, answer_sentence, main_table, seed_reading
+from leadmin.questions.calibration import calibration_table, decision_reading, recalibration_table
+from leadmin.questions.classes import class_reading, delong_reading, delong_table, per_class_table
+from leadmin.questions.controls import fold_reading
+from leadmin.questions.findings import findings_reading, findings_table, key_findings
+from leadmin.questions.lrs import lrs_reading, lrs_weights_reading
+from leadmin.questions.margins import MARGINS, margin_reading, margin_table, non_inferiority_table
+from leadmin.questions.pairs import pairs_reading, pairwise_matrix, rank_reading, rank_table
+from leadmin.questions.recipes import (
+    across_reading,
+    hypertrophy_reading,
+    hypertrophy_table,
+    recipe_comparison,
+    recipe_reading,
+)
+from leadmin.questions.subgroups import subgroup_reading, subgroup_table
+from leadmin.show.words import p_value, reading_table, value_with_interval
 
 NAMES = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II", "1-lead-V2")
 
@@ -16,12 +31,12 @@ NAMES = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II", "1-lead-V2")
 @pytest.fixture(scope="module")
 def evidence():
     runs = synthetic_runs(500, 2, strength={c: STRENGTH[c] for c in NAMES})
-    return ev.gather(runs, n_resamples=200)
+    return gather(runs, n_resamples=200)
 
 
 @pytest.fixture(scope="module")
 def main(evidence):
-    return ev.main_table(evidence)
+    return main_table(evidence)
 
 
 # --- tables -----------------------------------------------------------------------------------
@@ -30,41 +45,41 @@ def main(evidence):
 def test_values_carry_intervals_signs_and_true_minus():
     row = {"auroc": 0.9, "auroc_low": 0.88, "auroc_high": 0.92, "brier": 0.1}
     row |= {"difference": -0.02, "difference_low": -0.04, "difference_high": 0.001}
-    assert pages.value_with_interval(row, "auroc") == "0.900 [0.880, 0.920]"
-    assert pages.value_with_interval(row, "brier") == "0.100"
-    assert pages.value_with_interval(row, "difference") == "−0.020 [−0.040, +0.001]"
-    assert pages.value_with_interval({"auroc": float("nan")}, "auroc") == "–"
+    assert value_with_interval(row, "auroc") == "0.900 [0.880, 0.920]"
+    assert value_with_interval(row, "brier") == "0.100"
+    assert value_with_interval(row, "difference") == "−0.020 [−0.040, +0.001]"
+    assert value_with_interval({"auroc": float("nan")}, "auroc") == "–"
 
 
 def test_p_values_are_written_as_such_and_escaped():
     table = pd.DataFrame({"config": ["a<b"], "p_holm": [0.0001], "difference_p": [0.25]})
-    html = pages.reading_table(table, {"config": "c", "p_holm": "p", "difference_p": "q"}).to_html()
+    html = reading_table(table, {"config": "c", "p_holm": "p", "difference_p": "q"}).to_html()
     assert "&lt; 0.001" in html
     assert "a&lt;b" in html
     assert "0.250" in html
-    assert pages.p_value(float("nan")) == "–"
+    assert p_value(float("nan")) == "–"
 
 
 def test_a_missing_column_is_named(main):
     with pytest.raises(LeadminError, match="no column retained"):
-        pages.reading_table(main, {"retained": "x"})
+        reading_table(main, {"retained": "x"})
 
 
 def test_margin_table_has_the_verdicts_of_each_margin(evidence):
-    table = comparisons.non_inferiority_table(evidence)
-    shown = pages.margin_table(table).data
+    table = non_inferiority_table(evidence)
+    shown = margin_table(table).data
     assert shown["configuration"].tolist() == list(NAMES[1:])
-    for margin in comparisons.MARGINS:
+    for margin in MARGINS:
         (heading,) = [name for name in shown if name.startswith(f"at {margin:g},")]
-        assert heading.endswith("primary") == (margin == ev.MARGIN)
+        assert heading.endswith("primary") == (margin == MARGIN)
         verdicts = table[table["margin"] == margin]["verdict"].tolist()
         assert [cell.split(",")[0] for cell in shown[heading]] == verdicts
 
 
 def test_recalibration_table_shows_both_states_of_a_row(evidence):
-    table = calibration.calibration_table(evidence)
+    table = calibration_table(evidence)
     macro = table[table["class"] == "macro"]
-    shown = pages.recalibration_table(macro).data.set_index("configuration")
+    shown = recalibration_table(macro).data.set_index("configuration")
     for config in NAMES:
         before, after = (
             macro[(macro["config"] == config) & (macro["recalibrated"] == state)]["slope"].iloc[0]
@@ -75,9 +90,9 @@ def test_recalibration_table_shows_both_states_of_a_row(evidence):
     assert not shown["uncertainty"].str.contains("→").any()
     classes = table[(table["config"] == "12-lead") & (table["class"] != "macro")]
     first = classes.iloc[0]
-    cell = pages.recalibration_table(classes, by="class").data["slope"].iloc[0]
+    cell = recalibration_table(classes, by="class").data["slope"].iloc[0]
     assert cell.startswith(f"{first['slope']:.2f} [{first['slope_low']:.2f}, ")
-    assert pages.recalibration_table(classes, by="class").data["class"].tolist() == [
+    assert recalibration_table(classes, by="class").data["class"].tolist() == [
         "NORM",
         "MI",
         "STTC",
@@ -88,14 +103,14 @@ def test_recalibration_table_shows_both_states_of_a_row(evidence):
 
 def test_a_question_that_was_not_asked_is_said_to_be(evidence):
     runs = synthetic_runs(200, 1, strength={c: STRENGTH[c] for c in ("12-lead", "1-lead-II")})
-    findings = ev.key_findings(runs, n_resamples=50)
-    shown = pages.findings_table(findings).data
+    findings = key_findings(runs, n_resamples=50)
+    shown = findings_table(findings).data
     first = shown.set_index("").loc["1a"]
     assert first["verdict"] == "not asked"
     assert "lacks a run" in first["here"]
     assert first["p (Holm)"] == "–"
     assert not shown.astype(str).apply(lambda column: column.str.contains("nan")).any(axis=None)
-    assert "not asked" in pages.findings_reading(findings)
+    assert "not asked" in findings_reading(findings)
 
 
 # --- sentences --------------------------------------------------------------------------------
@@ -106,49 +121,47 @@ def test_answer_names_the_fewest_leads_that_were_proven():
     rows += [("2-lead-I-II", 2, 0.895, -0.005, -0.012, 0.002)]
     names = ["config", "n_leads", "auroc", "difference", "difference_low", "difference_high"]
     main = pd.DataFrame(rows, columns=names).assign(leads="some leads")
-    assert pages.answer_sentence(main).startswith("**3 leads**")
+    assert answer_sentence(main).startswith("**3 leads**")
     main.loc[1, "difference_low"] = -0.02
-    assert pages.answer_sentence(main).startswith("**These records cannot decide it.**")
-    assert "no comparison" in pages.answer_sentence(main.iloc[:1])
+    assert answer_sentence(main).startswith("**These records cannot decide it.**")
+    assert "no comparison" in answer_sentence(main.iloc[:1])
     lost = main.assign(difference_low=-0.06, difference_high=-0.02)
-    answer = pages.answer_sentence(lost)
+    answer = answer_sentence(lost)
     assert answer.startswith("**More than these.** Each of the")
     assert "cannot decide" not in answer
     mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
-    assert pages.answer_sentence(mixed).startswith("**These records cannot decide it.**")
+    assert answer_sentence(mixed).startswith("**These records cannot decide it.**")
 
 
 def test_sentences_say_what_the_tables_say(evidence, main):
-    answer = pages.answer_reading(main)
+    answer = answer_reading(main)
     ordered = main[main["config"] != "12-lead"].sort_values("auroc")["config"].tolist()
     assert answer.index(ordered[-1]) < answer.index(ordered[0])
 
-    margins = comparisons.non_inferiority_table(evidence)
+    margins = non_inferiority_table(evidence)
     primary = margins[margins["primary"]]
-    assert f"{(primary['verdict'] == 'inferior').sum()} to be worse" in pages.margin_reading(
-        margins
-    )
-    pairs = ev.pairwise_matrix(evidence)
-    assert pages.pairs_reading(pairs).startswith(f"{(pairs['p_bh'] < 0.05).sum()} of 10 pairs")
+    assert f"{(primary['verdict'] == 'inferior').sum()} to be worse" in margin_reading(margins)
+    pairs = pairwise_matrix(evidence)
+    assert pairs_reading(pairs).startswith(f"{(pairs['p_bh'] < 0.05).sum()} of 10 pairs")
 
-    ranks = comparisons.rank_table(evidence)
+    ranks = rank_table(evidence)
     best = ranks.sort_values("share_best_reduced").dropna()["config"].iloc[-1]
-    assert f"`{best}` is the best" in pages.rank_reading(ranks)
+    assert f"`{best}` is the best" in rank_reading(ranks)
 
-    per_class = ev.per_class_table(evidence)
+    per_class = per_class_table(evidence)
     loss = per_class[per_class["config"] != "12-lead"].groupby("class")["difference"].mean()
-    assert f"smaller sets {loss.idxmin()} changes most" in pages.class_reading(per_class)
+    assert f"smaller sets {loss.idxmin()} changes most" in class_reading(per_class)
 
     lowest = main[main["config"] != "12-lead"].sort_values("lrs").iloc[0]
-    reading = pages.lrs_reading(main)
+    reading = lrs_reading(main)
     assert f"`{lowest['config']}`" in reading
     assert f"{0.7 * 0.5 / main['auroc'].iloc[0] + 0.3:.2f}." in reading
 
-    delong = comparisons.delong_table(evidence)
-    assert pages.delong_reading(delong, per_class).startswith("The ends of the 45 intervals")
-    assert f"{main['auroc_seed_sd'].max():.4f}" in pages.seed_reading(main)
+    delong = delong_table(evidence)
+    assert delong_reading(delong, per_class).startswith("The ends of the 45 intervals")
+    assert f"{main['auroc_seed_sd'].max():.4f}" in seed_reading(main)
     once = main.assign(auroc_seed_sd=np.nan)
-    assert "not known" in pages.seed_reading(once)
+    assert "not known" in seed_reading(once)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +185,7 @@ def test_weights_that_turn_the_order_round_are_named(scores, sentence):
         for w in corners
         for config, (ratio, brier) in zip("ab", scores, strict=True)
     ]
-    assert pages.lrs_weights_reading(pd.DataFrame(rows)).startswith(sentence)
+    assert lrs_weights_reading(pd.DataFrame(rows)).startswith(sentence)
 
 
 def test_thresholds_of_a_gain_are_those_whose_interval_is_above_zero():
@@ -184,38 +197,38 @@ def test_thresholds_of_a_gain_are_those_whose_interval_is_above_zero():
             "gain_low": [-0.1, 0.01, 0.02, -0.1] + [-0.1] * 4,
         }
     )
-    assert pages.decision_reading(curves).endswith("NORM 20% to 30%, MI nowhere.")
+    assert decision_reading(curves).endswith("NORM 20% to 30%, MI nowhere.")
     curves.loc[0, "gain_low"] = 0.01
     curves.loc[1, "gain_low"] = -0.01
-    assert pages.decision_reading(curves).endswith("NORM parts of 10% to 30%, MI nowhere.")
-    assert "`3-lead-I-II-V2`" in pages.decision_reading(curves, "absent")
+    assert decision_reading(curves).endswith("NORM parts of 10% to 30%, MI nowhere.")
+    assert "`3-lead-I-II-V2`" in decision_reading(curves, "absent")
 
 
 def test_subgroups_without_enough_records_are_counted(evidence):
     half = np.where(np.arange(evidence.n_records) < 250, "first", "second")
     few = np.where(np.arange(evidence.n_records) < 30, "few", "")
-    one = comparisons.subgroup_table(evidence, {"half": half, "few": few})
-    reading = pages.subgroup_reading(one)
+    one = subgroup_table(evidence, {"half": half, "few": few})
+    reading = subgroup_reading(one)
     assert reading.startswith("2 of 3 subgroups")
     assert "of 1 tests" in reading
-    none = comparisons.subgroup_table(evidence, {"few": few})
-    assert pages.subgroup_reading(none).startswith("0 of 1 subgroups")
+    none = subgroup_table(evidence, {"few": few})
+    assert subgroup_reading(none).startswith("0 of 1 subgroups")
 
 
 def test_recipes_and_hypertrophy_are_counted(evidence):
-    compared = ev.recipe_comparison(evidence)
+    compared = recipe_comparison(evidence)
     auroc = compared[compared["metric"] == "auroc"]
     clear = (auroc["difference_low"] > 0).sum()
-    assert f"of 5 configurations, clear of zero in {clear};" in pages.recipe_reading(compared)
-    table = comparisons.hypertrophy_table(evidence)
-    assert "the mean over 4 smaller sets" in pages.hypertrophy_reading(table)
+    assert f"of 5 configurations, clear of zero in {clear};" in recipe_reading(compared)
+    table = hypertrophy_table(evidence)
+    assert "the mean over 4 smaller sets" in hypertrophy_reading(table)
 
 
 def test_folds_are_counted_by_what_their_interval_shows():
     folds = pd.DataFrame(
         {"low": [-0.2, -0.1, 0.01], "high": [-0.1, 0.1, 0.02], "n_folds": [10, 10, 10]}
     )
-    reading = pages.fold_reading(folds)
+    reading = fold_reading(folds)
     assert "1 of 3 sets are below" in reading
     assert "1 above, and 1 cannot" in reading
 
@@ -223,11 +236,11 @@ def test_folds_are_counted_by_what_their_interval_shows():
 def test_nothing_to_compare_is_said(main):
     alone = main[main["config"] == "12-lead"]
     empty = pd.DataFrame()
-    assert "no smaller set" in pages.margin_reading(empty)
-    assert "no pair" in pages.pairs_reading(empty)
-    assert "no smaller set" in pages.lrs_weights_reading(empty)
-    assert "no smaller set" in pages.lrs_reading(alone)
-    assert "All twelve leads" in pages.answer_reading(alone)
+    assert "no smaller set" in margin_reading(empty)
+    assert "no pair" in pairs_reading(empty)
+    assert "no smaller set" in lrs_weights_reading(empty)
+    assert "no smaller set" in lrs_reading(alone)
+    assert "All twelve leads" in answer_reading(alone)
 
 
 def test_a_set_that_holms_correction_does_not_let_through_is_not_called_clear():
@@ -240,7 +253,7 @@ def test_a_set_that_holms_correction_does_not_let_through_is_not_called_clear():
         "difference_high": [0.04, 0.03, 0.011, 0.006, -0.02],
         "p_holm": [0.01, 0.01, 0.144, 0.786, 0.01],
         "first_recipe": "default",
-        "second_recipe": "seed",
+        "second_recipe": "original",
     }
-    reading = pages.across_reading(pd.DataFrame(rows))
+    reading = across_reading(pd.DataFrame(rows))
     assert "clearly above: a; level: b, c; clearly below: d" in reading

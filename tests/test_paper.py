@@ -66,13 +66,13 @@ def as_cross_validation(document):
     if "tables" not in document:
         for config in document["recipes"]["default"].values():
             config["n_seeds"] = 1
-        seed = document["recipes"]["seed"]
-        document["recipes"]["seed"] = {name: seed[name] | {"n_seeds": 1} for name in few}
+        seed = document["recipes"]["original"]
+        document["recipes"]["original"] = {name: seed[name] | {"n_seeds": 1} for name in few}
         return
     made = document["tables"]
     for name, rows in made.items():
         made[name] = [
-            r for r in rows if r.get("recipe") != "seed" or r.get("config", few[0]) in few
+            r for r in rows if r.get("recipe") != "original" or r.get("config", few[0]) in few
         ]
     made["recipe_comparison"] = [r for r in made["recipe_comparison"] if r["config"] in few]
     for row in made["main"]:
@@ -80,7 +80,7 @@ def as_cross_validation(document):
         if row["config"] == "3-lead-I-II-V2":
             row |= {"difference_low": -0.009, "non_inferior": True}
     for row in made["key_findings"]:
-        if row["recipe"] == "seed" and row["finding"] == 3:
+        if row["recipe"] == "original" and row["finding"] == 3:
             row |= dict.fromkeys(("effect", "low", "high", "p", "p_holm"))
     made["folds"] = [
         {
@@ -100,7 +100,7 @@ def as_cross_validation(document):
 
 def as_one_recipe(document):
     document["study"]["recipes"] = ["default"]
-    document.get("recipes", {}).pop("seed", None)
+    document.get("recipes", {}).pop("original", None)
     for rows in document.get("tables", {}).values():
         rows[:] = [row for row in rows if row.get("recipe") == "default"]
 

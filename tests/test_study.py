@@ -13,19 +13,11 @@ import yaml
 
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations
-from leadmin.study.runs import (
-    RunSettings,
-    Study,
-    check_injected,
-    derive_study,
-    load_run,
-    load_runs,
-    load_study,
-    located,
-    open_dataset,
-    splits,
-    train_run,
-)
+from leadmin.study.protocol import splits
+from leadmin.study.run import load_run, load_runs
+from leadmin.study.settings import RunSettings, Study, check_injected, derive_study, load_study
+from leadmin.study.sources import located, open_dataset
+from leadmin.study.train import train_run
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +56,8 @@ def test_a_missing_fold_is_named(sample):
 def test_a_run_can_be_read_back(runs, small):
     run = load_run(runs / "2-lead-I-II")
     assert (run.config, run.leads) == ("2-lead-I-II", ("I", "II"))
-    assert run.recipes == ("default", "seed")
-    assert run.seeds == {"default": (0, 1), "seed": (0,)}
+    assert run.recipes == ("default", "original")
+    assert run.seeds == {"default": (0, 1), "original": (0,)}
     assert run.test.logits["default"].shape == (2, len(run.test.record_id), 5)
     assert set(run.test.fold) == {10}
     assert len(run.history) == 3
@@ -269,7 +261,8 @@ import sys
 from pathlib import Path
 import torch
 from leadmin.data.dataset import load_dataset
-from leadmin.study.runs import RunSettings, train_run
+from leadmin.study.settings import RunSettings
+from leadmin.study.train import train_run
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
 settings = RunSettings(
@@ -417,7 +410,7 @@ def test_overrides_reach_one_configuration_only():
 
 def test_the_second_recipe_can_be_kept_to_some_configurations():
     study = Study("x", "X", "s", ("12-lead", "1-lead-I"), compare_configurations=("12-lead",))
-    assert study.run_parameters("12-lead")["compare_with"] == "seed"
+    assert study.run_parameters("12-lead")["compare_with"] == "original"
     assert study.run_parameters("1-lead-I")["compare_with"] == ""
 
 
@@ -436,8 +429,8 @@ def test_runs_may_lack_the_second_recipe_but_not_the_first(runs, small, tmp_path
     out = str(tmp_path / "1-lead-I")
     train_run(RunSettings(config="1-lead-I", out=out, compare_with="", **fast), small)
     loaded = load_runs(tmp_path)
-    assert [run.recipes for run in loaded.values()] == [("default", "seed"), ("default",)]
-    settings = RunSettings(config="1-lead-I", out=out, recipe="seed", compare_with="", **fast)
+    assert [run.recipes for run in loaded.values()] == [("default", "original"), ("default",)]
+    settings = RunSettings(config="1-lead-I", out=out, recipe="original", compare_with="", **fast)
     train_run(settings, small)
     with pytest.raises(LeadminError, match="other records, labels or recipes"):
         load_runs(tmp_path)

@@ -14,8 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import scores as ev
-from leadmin.publish import results as tables
+from leadmin.evidence.basis import StudyDescription, basis
+from leadmin.evidence.scores import gather
+from leadmin.publish.results import CURVES, schema, study_tables, write_publication_outputs
+from leadmin.questions.answer import main_table
+from leadmin.questions.findings import CLAIMS
+from leadmin.show.words import LATEX_SPECIAL, latex_escape
 
 FILES = {
     "table_main.tex",
@@ -44,7 +48,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def study():
-    return tables.StudyDescription(
+    return StudyDescription(
         "sample", "How few leads? 50% & 3_leads", "synthetic ECGs #1", "holdout"
     )
 
@@ -54,20 +58,20 @@ def evidence():
     names = ["12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II", "2-lead-II-V2"]
     names += ["1-lead-V5", "1-lead-I"]
     strength = {name: STRENGTH[name] for name in names}
-    return ev.gather(synthetic_runs(300, 2, strength=strength), n_resamples=150)
+    return gather(synthetic_runs(300, 2, strength=strength), n_resamples=150)
 
 
 @pytest.fixture(scope="module")
 def made(evidence):
     rng = np.random.default_rng(0)
     sex = rng.choice(["male", "female"], evidence.n_records)
-    return tables.study_tables(evidence, {"sex": sex})
+    return study_tables(evidence, {"sex": sex})
 
 
 @pytest.fixture(scope="module")
 def folder(evidence, study, made, tmp_path_factory):
     target = tmp_path_factory.mktemp("tables")
-    written = tables.write_publication_outputs(evidence, target, study, made)
+    written = write_publication_outputs(evidence, target, study, made)
     assert {path.name for path in written} == {path.name for path in target.iterdir()}
     return target
 
@@ -77,9 +81,9 @@ def test_every_output_is_there(folder):
 
 
 def test_the_same_evidence_gives_the_same_bytes(evidence, study, made, folder, tmp_path):
-    again = ev.gather(dict(evidence.runs), n_resamples=150)
+    again = gather(dict(evidence.runs), n_resamples=150)
     groups = {"sex": np.random.default_rng(0).choice(["male", "female"], evidence.n_records)}
-    tables.write_publication_outputs(again, tmp_path, study, tables.study_tables(again, groups))
+    write_publication_outputs(again, tmp_path, study, study_tables(again, groups))
     for path in folder.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -87,20 +91,22 @@ def test_the_same_evidence_gives_the_same_bytes(evidence, study, made, folder, t
 def test_json_holds_the_tables(evidence, folder):
     results = json.loads((folder / "results_final.json").read_text())
     summary = json.loads((folder / "summary.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(tables.schema())
+    jsonschema.Draft202012Validator.check_schema(schema())
     for document in (results, summary):
-        jsonschema.validate(document, tables.schema())
-    main = ev.main_table(evidence, "seed").set_index("config")
+        jsonschema.validate(document, schema())
+    main = main_table(evidence, "original").set_index("config")
     row = next(
-        r for r in results["tables"]["main"] if (r["config"], r["recipe"]) == ("1-lead-V5", "seed")
+        r
+        for r in results["tables"]["main"]
+        if (r["config"], r["recipe"]) == ("1-lead-V5", "original")
     )
     assert row["auroc"] == main.loc["1-lead-V5", "auroc"]
-    short = summary["recipes"]["seed"]["1-lead-V5"]
+    short = summary["recipes"]["original"]["1-lead-V5"]
     assert short["lrs"] == main.loc["1-lead-V5", "lrs"]
     assert summary["study"]["n_patients"] == evidence.n_patients
-    assert len(summary["key_findings"]) == 2 * len(ev.QUESTIONS)
+    assert len(summary["key_findings"]) == 2 * len(CLAIMS)
     assert results["tables"]["main"][0]["difference_p"] is None
-    assert set(results["tables"]).isdisjoint(tables.CURVES)
+    assert set(results["tables"]).isdisjoint(CURVES)
 
 
 def test_csv_reads_back(made, folder):
@@ -122,7 +128,7 @@ def test_what_does_not_fit_the_schema_is_not_written(evidence, study, made, tmp_
     broken["main"] = made["main"].astype(object).copy()
     broken["main"].loc[2, where] = value
     with pytest.raises(LeadminError, match=r"results_schema\.json at \$\.tables\.main\[2\]"):
-        tables.write_publication_outputs(evidence, tmp_path, study, broken)
+        write_publication_outputs(evidence, tmp_path, study, broken)
     assert not list(tmp_path.iterdir())
 
 
@@ -138,25 +144,25 @@ def test_seeds_that_differ_are_said_to_differ(study):
     runs = synthetic_runs(120, 1, ("default",), {"12-lead": 2.0}) | synthetic_runs(
         120, 3, ("default",), {"1-lead-II": 1.5}
     )
-    assert "1 to 3 seeds" in tables.basis(ev.gather(runs, n_resamples=20), study)
+    assert "1 to 3 seeds" in basis(gather(runs, n_resamples=20), study)
 
 
 def test_report_shows_the_numbers_of_the_main_table(evidence, folder):
     report = (folder / "RESULTS.md").read_text()
-    row = ev.main_table(evidence).set_index("config").loc["2-lead-II-V2"]
+    row = main_table(evidence).set_index("config").loc["2-lead-II-V2"]
     shown = f"{row['auroc']:.3f} ({row['auroc_low']:.3f} to {row['auroc_high']:.3f})"
     assert re.search(rf"\| 2-lead-II-V2 \| 2 \| {re.escape(shown)} \|", report)
     # the reference is not compared with itself
     reference = next(line for line in report.splitlines() if line.startswith("| 12-lead | 12 |"))
     assert reference.split(" | ")[4] == "\N{EN DASH}"
-    for question in ev.QUESTIONS:
+    for question in CLAIMS:
         assert report.count(question.question) == 2
 
 
 def test_latex_numbers_are_those_of_the_main_table(evidence, folder):
     text = (folder / "table_main.tex").read_text()
-    row = ev.main_table(evidence, "seed").set_index("config").loc["1-lead-I"]
-    block = text[text.index("Recipe: seed") :]
+    row = main_table(evidence, "original").set_index("config").loc["1-lead-I"]
+    block = text[text.index("Recipe: original") :]
     line = next(line for line in block.splitlines() if line.startswith("1-lead-I &"))
     cells = [cell.strip() for cell in line.removesuffix(r"\\").split("&")]
     assert cells[2] == f"{row['auroc']:.3f}"
@@ -165,8 +171,8 @@ def test_latex_numbers_are_those_of_the_main_table(evidence, folder):
 
 
 def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
-    alone = ev.gather(synthetic_runs(120, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
-    tables.write_publication_outputs(alone, tmp_path, study)
+    alone = gather(synthetic_runs(120, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
+    write_publication_outputs(alone, tmp_path, study)
     assert "undecidable" in (tmp_path / "RESULTS.md").read_text()
     assert not (tmp_path / "recipe_comparison.csv").exists()
     assert "{--}" in (tmp_path / "table_main.tex").read_text()
@@ -178,31 +184,31 @@ def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
 def test_a_recipe_on_some_configurations_only(study, tmp_path, trained):
     strength = {c: STRENGTH[c] for c in ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")}
     runs = with_recipe_on(synthetic_runs(240, 1, strength=strength), trained)
-    partial = ev.gather(runs, n_resamples=60)
-    made = tables.study_tables(partial, {"all": ["all"] * 240})
+    partial = gather(runs, n_resamples=60)
+    made = study_tables(partial, {"all": ["all"] * 240})
     for name in ("main", "ranks", "calibration", "delong", "decision_curves", "subgroups"):
-        assert set(made[name].query("recipe == 'seed'")["config"]) == set(trained), name
+        assert set(made[name].query("recipe == 'original'")["config"]) == set(trained), name
     assert set(made["recipe_comparison"]["config"]) == set(trained)
-    tables.write_publication_outputs(partial, tmp_path, study, made)
+    write_publication_outputs(partial, tmp_path, study, made)
     report = (tmp_path / "RESULTS.md").read_text()
-    assert f"recipe seed on {len(trained)} of 4 configurations" in report
+    assert f"recipe original on {len(trained)} of 4 configurations" in report
     assert "not asked" in report
     assert "nan" not in report.lower().replace("provenance", "")
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert set(summary["recipes"]["seed"]) == set(trained)
+    assert set(summary["recipes"]["original"]) == set(trained)
 
 
 @pytest.mark.parametrize(("field", "value"), [("protocol", "hold-out"), ("label_policy", "all")])
 def test_unknown_protocol_or_policy_is_refused(field, value):
     given_values = {"name": "a", "title": "b", "data": "c", "protocol": "holdout", field: value}
     with pytest.raises(LeadminError, match=f"{field} is '{value}'; valid"):
-        tables.StudyDescription(**given_values)
+        StudyDescription(**given_values)
 
 
 @given(st.text())
 def test_escaped_text_has_no_live_latex_left(text):
-    escaped = tables.latex_escape(text)
-    for known in sorted(tables.LATEX_SPECIAL.values(), key=len, reverse=True):
+    escaped = latex_escape(text)
+    for known in sorted(LATEX_SPECIAL.values(), key=len, reverse=True):
         escaped = escaped.replace(known, "")
     assert not set(escaped) & set("\\&%$#_{}~^<>\n\r\t\0")
 
@@ -212,10 +218,10 @@ LATEX = shutil.which("pdflatex")
 
 @pytest.mark.skipif(LATEX is None, reason="pdflatex is not installed")
 def test_latex_compiles(evidence, made, tmp_path):
-    nasty = tables.StudyDescription(
+    nasty = StudyDescription(
         "x", r"50% of $1 & #2_{x}^~\end", r"PTB-XL <1.0.3> & 50% \of {all} ~ 3_4^5 − 6", "crossval"
     )
-    tables.write_publication_outputs(evidence, tmp_path, nasty, made)
+    write_publication_outputs(evidence, tmp_path, nasty, made)
     names = sorted(path.stem for path in tmp_path.glob("*.tex"))
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage{siunitx}\n"

@@ -16,8 +16,11 @@ from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.study import runs as study
 from leadmin.study import tracking
-from leadmin.study.runs import RunSettings, Study, load_run, load_study, train_run
+from leadmin.study.protocol import splits
+from leadmin.study.run import load_run
+from leadmin.study.settings import RunSettings, Study, load_study
 from leadmin.study.tracking import Tracking, study_name, tracker_names
+from leadmin.study.train import train_run
 
 SHOWN = ("auroc", "average_precision", "f1", "brier", "ece")
 
@@ -127,7 +130,7 @@ def pair(offline, small, tmp_path_factory):
     found = {}
     for name, trackers in (("plain", ""), ("tracked", "tensorboard,wandb")):
         folder = root / name / "runs" / "2-lead-I-II"
-        settings = settings_for(folder, tracking=trackers, compare_with="seed")
+        settings = settings_for(folder, tracking=trackers, compare_with="original")
         found[name] = train_run(settings, small)
     # The package tells its children where its service is; nothing else may stay behind.
     assert {name for name in os.environ if name.startswith("WANDB_")} <= {"WANDB_SERVICE"}
@@ -210,7 +213,7 @@ def test_tracking_changes_no_trained_number(pair):
     assert pair.tracked.metrics["test"] == pair.plain.metrics["test"]
 
 
-@pytest.mark.parametrize("recipe", ["scratch", "seed"])
+@pytest.mark.parametrize("recipe", ["scratch", "original"])
 def test_tensorboard_has_each_epoch_once(pair, recipe):
     found, _ = scalars(pair.tracked.folder / "tensorboard" / f"{recipe}-seed0")
     history = pair.tracked.history.query("recipe == @recipe")
@@ -256,11 +259,11 @@ def test_tensorboard_finds_every_fit_below_the_outputs(pair):
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
     found = EventMultiplexer().AddRunsFromDirectory(str(pair.tracked.folder.parents[1])).Runs()
-    stems = ("scratch-seed0", "seed-seed0")
+    stems = ("scratch-seed0", "original-seed0")
     assert set(found) == {f"runs/2-lead-I-II/tensorboard/{stem}" for stem in stems}
 
 
-@pytest.mark.parametrize("recipe", ["scratch", "seed"])
+@pytest.mark.parametrize("recipe", ["scratch", "original"])
 def test_wandb_has_each_epoch_once(pair, recipe):
     run = wandb_run(pair.tracked.folder / "wandb" / f"{recipe}-seed0")
     rows = pd.DataFrame(run.history)
@@ -339,7 +342,7 @@ def test_a_resumed_fit_and_a_repeated_run_show_each_epoch_once(offline, small, t
 def test_crossval_has_a_folder_per_fold_and_one_for_the_pooled_test(
     offline, small, tmp_path, monkeypatch
 ):
-    both = study.splits(small, "crossval", "any")[:2]
+    both = splits(small, "crossval", "any")[:2]
     monkeypatch.setattr(study, "splits", lambda *_: both)
     settings = settings_for(tmp_path, epochs=1, protocol="crossval", tracking="tensorboard,wandb")
     run = train_run(settings, small)

@@ -16,23 +16,14 @@ from safetensors.torch import load_file
 
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, lead_indices, resolve
+from leadmin.net.batches import NoiseBank, ResidentRecords
+from leadmin.net.batches import batches as _batches
+from leadmin.net.batches import shown_leads as _shown_leads
+from leadmin.net.device import choose_device
+from leadmin.net.fit import Start, _learning_rate, fit, predict_logits
 from leadmin.net.model import ResNet1d
-from leadmin.net.training import (
-    RECIPES,
-    NoiseBank,
-    ResidentRecords,
-    Scaling,
-    Start,
-    _batches,
-    _learning_rate,
-    _shown_leads,
-    choose_device,
-    fit,
-    fit_scaling,
-    predict_logits,
-    recipe,
-    window_samples,
-)
+from leadmin.net.recipes import RECIPES, recipe, window_samples
+from leadmin.net.scaling import Scaling, fit_scaling
 
 QUICK = replace(RECIPES["scratch"], epochs=3, test_windows=2, batch_size=64)
 
@@ -51,7 +42,7 @@ def same(first, second):
 
 
 def test_the_seed_recipe_is_the_original_table():
-    seed = RECIPES["seed"]
+    seed = RECIPES["original"]
     stated = {
         "learning_rate": 1e-3,
         "weight_decay": 0.01,
@@ -78,7 +69,7 @@ def test_it_learns_a_few_records_by_heart(small):
     assert result.history[-1]["train_loss"] < 0.6 * result.history[0]["train_loss"]
 
 
-@pytest.mark.parametrize("name", ["scratch", "any-lead", "seed"])
+@pytest.mark.parametrize("name", ["scratch", "any-lead", "original"])
 def test_same_seed_same_weights_and_another_seed_others(small, name):
     train, validation = parts(small)
     chosen = replace(recipe(name, epochs=2), batch_size=64)
@@ -114,7 +105,7 @@ def stop_after(epoch):
     return stop
 
 
-@pytest.mark.parametrize("name", ["scratch", "any-lead", "seed"])
+@pytest.mark.parametrize("name", ["scratch", "any-lead", "original"])
 @pytest.mark.parametrize("last", [1, 2, 3])
 def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, last):
     train, validation = parts(small)
@@ -160,7 +151,8 @@ from safetensors.torch import save_file
 from leadmin.data.dataset import load_dataset
 from leadmin.leads import LEADS, lead_indices, resolve
 from leadmin.net.model import ResNet1d
-from leadmin.net.training import RECIPES, fit
+from leadmin.net.recipes import RECIPES
+from leadmin.net.fit import fit
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
 data = data.select(np.arange(0, len(data.record_id), 4))
@@ -280,7 +272,7 @@ def test_nothing_to_validate_on_is_an_error(small):
 def test_early_stopping_keeps_the_best_epoch(small):
     train, validation = parts(small)
     impatient = replace(
-        recipe("seed", epochs=12), patience=1, learning_rate=0.05, schedule="one_cycle"
+        recipe("original", epochs=12), patience=1, learning_rate=0.05, schedule="one_cycle"
     )
     result = fit(small, resolve("1-lead-V2"), impatient, train, validation)
     scores = [entry["validation_auroc"] for entry in result.history]
@@ -418,7 +410,7 @@ def test_one_cycle_is_that_of_pytorch():
 
 
 def test_cosine_is_that_of_pytorch():
-    chosen = RECIPES["seed"]
+    chosen = RECIPES["original"]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=chosen.learning_rate)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.epochs)
     for epoch in range(chosen.epochs):
@@ -443,7 +435,7 @@ def test_predictions_do_not_depend_on_the_batch_size(small):
 def test_a_crop_is_as_long_as_the_recipe_says():
     assert window_samples(RECIPES["default"], 100, 1000) == 250
     assert window_samples(RECIPES["default"], 500, 5000) == 1250
-    assert window_samples(RECIPES["seed"], 100, 1000) == 1000
+    assert window_samples(RECIPES["original"], 100, 1000) == 1000
     assert window_samples(RECIPES["default"], 100, 200) == 200
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from leadmin.study.runs import load_runs
+from leadmin.study.run import load_runs
 
 CONFIGS = ("12-lead", "2-lead-I-II")
 

@@ -108,7 +108,7 @@ def run(
     the study they come from and never replace them.
     """
     from leadmin.leads import resolve
-    from leadmin.study.runs import derive_study, load_study
+    from leadmin.study.settings import derive_study, load_study
 
     if all_configurations == bool(config):
         raise LeadminError("give either --all or --config NAME")
@@ -152,7 +152,7 @@ def run(
 def book(study: StudyOption = SAMPLE_STUDY) -> None:
     """Assemble the executed notebooks of a study and build the HTML book."""
     from leadmin.publish.book import build_book
-    from leadmin.study.runs import load_study
+    from leadmin.study.settings import load_study
 
     root = source_tree()
     index = build_book(load_study(root / _relative(study, root)), root)
@@ -169,7 +169,7 @@ def publish(
 ) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
     from leadmin.publish.publishing import publish_ablation, publish_study
-    from leadmin.study.runs import load_study
+    from leadmin.study.settings import load_study
 
     root = source_tree()
     if ablation is not None:
@@ -206,14 +206,10 @@ def ablate(
     variants. Without data it uses the embedded sample.
     """
     from leadmin.files import write_text
-    from leadmin.study.ablation import (
-        REFERENCE,
-        VARIANTS,
-        ablation_table,
-        load_variants,
-        train_variant,
-    )
-    from leadmin.study.runs import open_dataset
+    from leadmin.questions.ablation import BASE as REFERENCE
+    from leadmin.questions.ablation import VARIANTS, ablation_table, load_variants
+    from leadmin.study.ablation import train_variant
+    from leadmin.study.sources import open_dataset
 
     unknown = [name for name in variant or [] if name not in VARIANTS]
     if unknown:

@@ -15,7 +15,7 @@ penalty and stands beside it. Patients are resampled across the pooled folds, wi
 records: the intervals are those of these trained networks on new patients. What they leave out is
 that the folds' networks share most of their training records, so that another draw of *training*
 patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
-`leadmin.evidence.comparisons.fold_table` gives the usual correction for it as a second opinion.
+`leadmin.questions.controls.fold_table` gives the usual correction for it as a second opinion.
 
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.
@@ -28,30 +28,30 @@ References
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
-from scipy.stats import false_discovery_control, t
+from scipy.stats import t
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.labels import CLASSES
-
-if TYPE_CHECKING:
-    from leadmin.study.runs import Run
+from leadmin.study.run import Run
 
 REFERENCE = "12-lead"
 """The configuration that every other one is compared with."""
 
+
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
 
+
 LEVEL = 0.95
 """Coverage that every interval aims at."""
+
 
 BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
 """Metrics of one configuration whose interval is the BCa one.
@@ -62,7 +62,9 @@ for differences the percentile interval was the better one, 94.3-95.1% against 9
 with a threshold in them are steps, for which the jackknife of BCa is not valid.
 """
 
+
 Array = NDArray[np.float64]
+
 
 Runs: TypeAlias = "Mapping[str, Run] | Iterable[Run]"
 
@@ -279,69 +281,6 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
     )
 
 
-def main_table(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """One row per configuration: the study's main table.
-
-    Parameters
-    ----------
-    runs : runs of a study, or Evidence
-        From an `Evidence` nothing is resampled again, and the last two arguments are not used.
-    recipe : str
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, leads, n_leads``; for each of ``auroc, average_precision, f1,
-        f1_half, brier, ece``, the operating points (such as ``sensitivity_at_90_specificity``),
-        ``auroc_within_fold`` (only where several folds are pooled), ``lrs, retention,
-        retention_above_chance``: the value and ``_low``, ``_high`` of its 95% interval (none for
-        ``ece``, see `leadmin.evidence.calibration.calibration_table`);
-        ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads, paired) with
-        ``_low``, ``_high``, ``difference_p`` and ``difference_p_holm`` (Holm over the
-        configurations other than the 12 leads), and ``non_inferior`` (the interval of the
-        difference lies above ``-MARGIN``); for ``auroc`` and ``difference`` also
-        ``_low_with_seeds``, ``_high_with_seeds``; ``n_records, n_patients, n_seeds``.
-    """
-    evidence = _gathered(runs, n_resamples, seed)
-    rows = []
-    for config in evidence.configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        scored = evidence.get(config, recipe)
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "config": config,
-            "leads": ", ".join(scored.leads),
-            "n_leads": len(scored.leads),
-        }
-        for metric in scored.per_seed:
-            row |= interval_columns(metric, scored.macro(metric))
-        row |= _with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
-        row["auroc_seed_sd"] = scored.seed_sd("auroc")
-        for name, estimate in relative_to_reference(evidence, config, recipe).items():
-            row |= interval_columns(name, estimate)
-            if name == "difference":
-                row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
-                row |= _with_seeds(name, estimate, _seed_variances(evidence, config, recipe))
-                row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
-        row |= {
-            "n_records": evidence.n_records,
-            "n_patients": evidence.n_patients,
-            "n_seeds": scored.n_seeds,
-        }
-        rows.append(row)
-    if not rows:
-        raise LeadminError(
-            f"No run of this study has the recipe {recipe!r}; it has {', '.join(evidence.recipes)}."
-        )
-    table = pd.DataFrame(rows)
-    place = table.columns.tolist().index("difference_p") + 1
-    table.insert(place, "difference_p_holm", resampling.holm(table["difference_p"]))
-    return table
-
-
 def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
     """Score a configuration against the 12 leads under the same recipe.
 
@@ -370,147 +309,11 @@ def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[
     }
 
 
-def per_class_table(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """One row per configuration and class.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, n_leads, class, n_positive``; for each metric of `main_table`
-        that a class has, the value with ``_low`` and ``_high``; ``auroc_seed_sd``; ``difference``
-        to the 12 leads in AUROC with ``_low``, ``_high``, ``difference_p``; ``n_records,
-        n_patients, n_seeds``.
-    """
-    evidence = _gathered(runs, n_resamples, seed)
-    rows = []
-    for config in evidence.configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        scored = evidence.get(config, recipe)
-        for c, name in enumerate(CLASSES):
-            row: dict[str, Any] = {
-                "recipe": recipe,
-                "config": config,
-                "n_leads": len(scored.leads),
-                "class": name,
-                "n_positive": int(evidence.labels[:, c].sum()),
-            }
-            for metric in scored.per_seed:
-                row |= interval_columns(metric, scored.of_class(metric, name))
-            seeds = scored.per_seed["auroc"][:, c]
-            row["auroc_seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan")
-            if (REFERENCE, recipe) in evidence.scored:
-                reference = evidence.get(REFERENCE, recipe).of_class("auroc", name)
-                difference = combine(np.subtract, scored.of_class("auroc", name), reference)
-                row |= interval_columns("difference", difference)
-                row["difference_p"] = difference.p() if config != REFERENCE else float("nan")
-            rows.append(
-                row
-                | {
-                    "n_records": evidence.n_records,
-                    "n_patients": evidence.n_patients,
-                    "n_seeds": scored.n_seeds,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def recipe_comparison(
-    runs: "Runs | Evidence",
-    first: str = "default",
-    second: str = "seed",
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Two recipes on the same records, configuration by configuration.
-
-    Returns
-    -------
-    DataFrame
-        One row per configuration and metric: ``config, n_leads, metric, first, second`` (values),
-        ``difference`` (first minus second, paired) with ``_low``, ``_high``, ``p``, and ``p_holm``
-        over the configurations within the metric; ``first_recipe, second_recipe, n_records,
-        n_patients, n_seeds``. Metrics are ``auroc, auroc_<class>, brier, f1`` and, without interval
-        and p value, ``ece``. Empty where no configuration was trained under both.
-    """
-    evidence = _gathered(runs, n_resamples, seed)
-    names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
-    rows = []
-    for config in evidence.configs:
-        if any((config, recipe) not in evidence.scored for recipe in (first, second)):
-            continue
-        for name in names:
-            a, b = (_named(evidence.get(config, recipe), name) for recipe in (first, second))
-            difference = combine(np.subtract, a, b)
-            rows.append(
-                {
-                    "config": config,
-                    "n_leads": len(evidence.get(config, first).leads),
-                    "metric": name,
-                    "first": a.value,
-                    "second": b.value,
-                    **interval_columns("difference", difference),
-                    "p": difference.p(),
-                    **(_NO_INTERVAL if name == "ece" else {}),
-                    "first_recipe": first,
-                    "second_recipe": second,
-                    "n_records": evidence.n_records,
-                    "n_patients": evidence.n_patients,
-                    "n_seeds": evidence.get(config, first).n_seeds,
-                }
-            )
-    table = pd.DataFrame(rows)
-    if len(table):
-        adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
-        table.insert(table.columns.tolist().index("p") + 1, "p_holm", adjusted)
-    return table
-
-
-_NO_INTERVAL = dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
-"""For the calibration error, see `interval_columns`."""
-
-
-def pairwise_matrix(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Every pair of configurations, paired, in macro AUROC.
-
-    Returns
-    -------
-    DataFrame
-        One row per unordered pair: ``recipe, first, second, difference`` (first minus second) with
-        ``_low``, ``_high``, ``p``, ``p_bh`` (Benjamini-Hochberg over all pairs),
-        ``smallest_resolvable`` (see `smallest_resolvable_difference`).
-    """
-    evidence = _gathered(runs, n_resamples, seed)
-    present = [c for c in evidence.configs if (c, recipe) in evidence.scored]
-    rows = []
-    for i, a in enumerate(present):
-        for b in present[i + 1 :]:
-            difference = compare(evidence, a, b, recipe)
-            rows.append(
-                {
-                    "recipe": recipe,
-                    "first": a,
-                    "second": b,
-                    **interval_columns("difference", difference),
-                    "p": difference.p(),
-                    "smallest_resolvable": smallest_resolvable_difference(difference),
-                }
-            )
-    table = pd.DataFrame(rows)
-    if len(table):
-        table.insert(7, "p_bh", false_discovery_control(table["p"], method="bh"))
-    return table
-
-
 def compare(
     evidence: Evidence, first: str, second: str, recipe: str, metric: str = "auroc"
 ) -> Estimate:
     """Paired difference of two configurations under one recipe, first minus second."""
-    a, b = (_named(evidence.get(config, recipe), metric) for config in (first, second))
+    a, b = (named(evidence.get(config, recipe), metric) for config in (first, second))
     return combine(np.subtract, a, b)
 
 
@@ -526,170 +329,6 @@ def smallest_resolvable_difference(
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * difference.standard_error)
 
 
-# --- the original study's key findings, as questions ------------------------------------------
-
-
-def key_findings(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Ask the original study's four key findings again of these runs.
-
-    Each part of a finding is a comparison and a threshold, fixed before any run was seen; where the
-    claim is about several comparisons (best of all, worst of all) the weakest is shown. With a
-    two-sided p value against the threshold, Holm-corrected over all parts under this recipe, it is
-    *supported* where p < 0.05 on the claimed side, *not supported* where p < 0.05 on the other
-    side, and *undecidable on these data* otherwise; *not asked* where the study lacks a run that
-    the question needs. A finding of several parts is supported when all of them are, and not
-    supported when one is not.
-
-    Returns
-    -------
-    DataFrame
-        One row per part, with the columns `FINDING_COLUMNS`: among them ``finding`` (1-4),
-        ``effect`` with ``low`` and ``high``, ``threshold`` (in words), ``p``, ``p_holm``,
-        ``verdict``, ``finding_verdict``, ``statement`` and ``original`` (what the original study
-        reported).
-    """
-    evidence = _gathered(runs, n_resamples, seed)
-    parts = [_asked(evidence, question, recipe) for question in QUESTIONS]
-    table = pd.DataFrame(parts)
-    table["p_holm"] = resampling.holm(table["p"])
-    table["verdict"] = [
-        _verdict(inside, p) for inside, p in zip(table["inside"], table["p_holm"], strict=True)
-    ]
-    table.loc[~table.pop("asked"), "verdict"] = VERDICTS[3]
-    overall = {
-        finding: _overall(list(rows["verdict"])) for finding, rows in table.groupby("finding")
-    }
-    table["finding_verdict"] = table["finding"].map(overall)
-    table["statement"] = [
-        _sentence(question, row)
-        for question, (_, row) in zip(QUESTIONS, table.iterrows(), strict=True)
-    ]
-    scored = [s for (_, r), s in evidence.scored.items() if r == recipe]
-    table["n_records"] = evidence.n_records
-    table["n_patients"] = evidence.n_patients
-    table["n_seeds"] = min((s.n_seeds for s in scored), default=0)
-    return table[list(FINDING_COLUMNS)]
-
-
-FINDINGS = {
-    1: "Leads I, II and V2 keep the AUROC of 12 leads",
-    2: "One chest lead is worth more than further limb leads",
-    3: "One lead keeps about 93%; II is the best one and V2 the worst",
-    4: "Hypertrophy suffers most when leads are few",
-}
-"""The original study's key findings; each has one or more parts among `QUESTIONS`."""
-
-FINDING_COLUMNS = (
-    "finding",
-    "finding_name",
-    "part",
-    "recipe",
-    "question",
-    "effect_name",
-    "effect",
-    "low",
-    "high",
-    "threshold",
-    "p",
-    "p_holm",
-    "verdict",
-    "finding_verdict",
-    "statement",
-    "original",
-    "shown_as",
-    "smallest_resolvable",
-    "n_records",
-    "n_patients",
-    "n_seeds",
-)
-
-VERDICTS = ("supported", "not supported", "undecidable on these data", "not asked")
-"""The last one where the study lacks a run that the question needs."""
-
-Comparisons = Callable[[Evidence, str], dict[str, Estimate]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """One part of a key finding: what is compared, and where it must lie for the finding to hold.
-
-    A claim such as "II is the best single lead" is one comparison with each of the others, and
-    holds when all of them do.
-
-    Attributes
-    ----------
-    finding : int
-        1 to 4.
-    part : str
-        ``"1a"`` and so on.
-    question : str
-        What is asked, open to either answer.
-    effect_name : str
-        What the number is; ``{rival}`` stands for the name of the comparison, ``{reduced}`` for the
-        number of configurations with fewer than 12 leads.
-    comparisons : callable
-        From an `Evidence` and a recipe to an `Estimate` per rival.
-    bounds : (float, float)
-        The claim is that every comparison lies strictly between these (one may be infinite).
-    shown_as : str
-        ``"difference"`` (three decimals with a sign) or ``"share"`` (per cent).
-    original : str
-        What the original study reported, from its published sweep of one seed.
-    """
-
-    finding: int
-    part: str
-    question: str
-    effect_name: str
-    comparisons: Comparisons
-    bounds: tuple[float, float]
-    shown_as: str
-    original: str
-
-    def inside(self, value: Any) -> Any:
-        """How far the effect lies inside the bounds: positive where the claim holds."""
-        return np.minimum(np.subtract(value, self.bounds[0]), np.subtract(self.bounds[1], value))
-
-    @property
-    def threshold(self) -> str:
-        """The bounds in words."""
-        low, high = (shown(bound, self.shown_as) for bound in self.bounds)
-        if np.isinf(self.bounds[1]):
-            return f"above {low}"
-        return f"below {high}" if np.isinf(self.bounds[0]) else f"between {low} and {high}"
-
-
-def _pair(first: str, second: str) -> Comparisons:
-    """Macro AUROC of one configuration minus that of another."""
-    return lambda evidence, recipe: {second: compare(evidence, first, second, recipe)}
-
-
-def _retention_of(config: str) -> Comparisons:
-    return lambda evidence, recipe: {
-        REFERENCE: combine(
-            metrics.retention,
-            _named(evidence.get(config, recipe), "auroc"),
-            _named(evidence.get(REFERENCE, recipe), "auroc"),
-        )
-    }
-
-
-def _single_leads(lead: str, others: Sequence[str], sign: int) -> Comparisons:
-    """Macro AUROC of a single lead minus (``sign`` 1) or below (-1) that of each other one."""
-
-    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
-        return {
-            other: combine(
-                lambda a: sign * a, compare(evidence, f"1-lead-{lead}", f"1-lead-{other}", recipe)
-            )
-            for other in others
-        }
-
-    return comparisons
-
-
 def reduced_sets(evidence: Evidence, recipe: str) -> list[Scored]:
     """List the configurations with fewer than 12 leads that were trained under a recipe."""
     return [
@@ -697,162 +336,6 @@ def reduced_sets(evidence: Evidence, recipe: str) -> list[Scored]:
         for (_, of_recipe), scored in evidence.scored.items()
         if of_recipe == recipe and len(scored.leads) < 12
     ]
-
-
-def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
-    """Mean of a metric over the configurations with fewer than 12 leads."""
-    reduced = reduced_sets(evidence, recipe)
-    if not reduced:
-        raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
-    return combine(lambda *v: np.mean(v, axis=0), *(_named(s, metric) for s in reduced))
-
-
-def _hardest(name: str) -> Comparisons:
-    """AUROC of each other class minus that of ``name``, with fewer leads."""
-
-    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
-        own = _reduced_mean(evidence, recipe, f"auroc_{name}")
-        return {
-            other: combine(np.subtract, _reduced_mean(evidence, recipe, f"auroc_{other}"), own)
-            for other in CLASSES
-            if other != name
-        }
-
-    return comparisons
-
-
-def _loses_most(name: str) -> Comparisons:
-    """AUROC that ``name`` loses with fewer leads minus what each other class loses."""
-
-    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
-        def loss(c: str) -> Estimate:
-            full = _named(evidence.get(REFERENCE, recipe), f"auroc_{c}")
-            return combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
-
-        own = loss(name)
-        return {other: combine(np.subtract, own, loss(other)) for other in CLASSES if other != name}
-
-    return comparisons
-
-
-QUESTIONS: tuple[Question, ...] = (
-    Question(
-        1,
-        "1a",
-        "Do leads I, II and V2 keep the 12-lead AUROC, to within 0.01?",
-        "macro AUROC, I-II-V2 minus 12 leads",
-        _pair("3-lead-I-II-V2", REFERENCE),
-        (-MARGIN, np.inf),
-        "difference",
-        "99.1% of the 12-lead macro AUROC kept (0.905 of 0.913)",
-    ),
-    Question(
-        2,
-        "2a",
-        "Is one chest lead beside I and II worth more than all six limb leads?",
-        "macro AUROC, I-II-V2 minus six limb leads",
-        _pair("3-lead-I-II-V2", "6-lead-limb"),
-        (0.0, np.inf),
-        "difference",
-        "0.905 with I-II-V2, 0.889 with six limb leads",
-    ),
-    Question(
-        2,
-        "2b",
-        "As the third lead beside I and II, is V2 worth more than III?",
-        "macro AUROC, I-II-V2 minus I-II-III",
-        _pair("3-lead-I-II-V2", "3-lead-I-II-III"),
-        (0.0, np.inf),
-        "difference",
-        "0.905 with I-II-V2, 0.888 with I-II-III",
-    ),
-    Question(
-        3,
-        "3a",
-        "Does lead II alone keep about 93% of the 12-lead AUROC?",
-        "macro AUROC of lead II as a share of 12 leads",
-        _retention_of("1-lead-II"),
-        (0.91, 0.95),
-        "share",
-        "93.7% with lead II, 93.2% with V5, 92.3% with I",
-    ),
-    Question(
-        3,
-        "3b",
-        "Is lead II the best single lead of I, II, V2 and V5?",
-        "macro AUROC, II minus {rival}, the best other single lead",
-        _single_leads("II", ("V5", "I", "V2"), 1),
-        (0.0, np.inf),
-        "difference",
-        "0.856 with II; 0.851 with V5 as the next",
-    ),
-    Question(
-        3,
-        "3c",
-        "Is V2 the worst single lead of I, II, V2 and V5?",
-        "macro AUROC, {rival} (the worst other single lead) minus V2",
-        _single_leads("V2", ("II", "V5", "I"), -1),
-        (0.0, np.inf),
-        "difference",
-        "0.793 with V2; 0.842 with I as the next",
-    ),
-    Question(
-        4,
-        "4a",
-        "Is hypertrophy the hardest class when leads are few?",
-        "AUROC, mean of {reduced} smaller sets, {rival} (the next hardest class) minus HYP",
-        _hardest("HYP"),
-        (0.0, np.inf),
-        "difference",
-        "HYP lowest of the five classes in nine of the ten reduced configurations",
-    ),
-    Question(
-        4,
-        "4b",
-        "Does hypertrophy lose more than any other class when leads are taken away?",
-        "AUROC lost, mean of {reduced} smaller sets, HYP minus {rival}, the next to lose most",
-        _loses_most("HYP"),
-        (0.0, np.inf),
-        "difference",
-        "not in its own table: HYP lost 0.033 on average, MI 0.060",
-    ),
-)
-"""The four key findings of the original study, restated before any run of this study was seen."""
-
-
-def _asked(evidence: Evidence, question: Question, recipe: str) -> dict[str, Any]:
-    """Effect, interval and p value of one question; NaN where a run is missing."""
-    row: dict[str, Any] = {
-        "finding": question.finding,
-        "finding_name": FINDINGS[question.finding],
-        "part": question.part,
-        "recipe": recipe,
-        "question": question.question,
-        "threshold": question.threshold,
-        "shown_as": question.shown_as,
-        "original": question.original,
-        "asked": True,
-    }
-    n_reduced = len(reduced_sets(evidence, recipe))
-    try:
-        comparisons = question.comparisons(evidence, recipe)
-    except LeadminError:
-        missing = ("effect", "low", "high", "p", "smallest_resolvable", "inside")
-        name = question.effect_name.format(rival="any other", reduced=n_reduced)
-        return row | {"effect_name": name, "asked": False} | dict.fromkeys(missing, float("nan"))
-    inside = {rival: combine(question.inside, estimate) for rival, estimate in comparisons.items()}
-    rival, p = conjunction_test(inside)
-    effect = comparisons[rival]
-    low, high = effect.interval()
-    return row | {
-        "effect_name": question.effect_name.format(rival=rival, reduced=n_reduced),
-        "effect": effect.value,
-        "low": low,
-        "high": high,
-        "p": p,
-        "smallest_resolvable": smallest_resolvable_difference(effect),
-        "inside": inside[rival].value,
-    }
 
 
 def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
@@ -874,68 +357,12 @@ def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
     return weakest, min(1.0, len(effects) * below)
 
 
-def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
-    """Which way the data fall, if they do."""
-    if np.isnan(p) or p >= alpha:
-        return VERDICTS[2]
-    return VERDICTS[0] if inside > 0 else VERDICTS[1]
-
-
-def _overall(verdicts: Sequence[str]) -> str:
-    """Verdict on a finding from those on its parts."""
-    if VERDICTS[1] in verdicts:
-        return VERDICTS[1]
-    return verdicts[0] if len(set(verdicts)) == 1 else VERDICTS[2]
-
-
-def _sentence(question: Question, row: pd.Series) -> str:
-    """One sentence that answers a question with its numbers."""
-    if np.isnan(row["effect"]):
-        return f"This study lacks a run that the question needs: {row['verdict']}."
-    effect, low, high = (shown(row[key], question.shown_as) for key in ("effect", "low", "high"))
-    p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
-    name = row["effect_name"][0].upper() + row["effect_name"][1:]
-    return (
-        f"{name}: {effect} (95% interval {low} to {high}; the claim needs a value "
-        f"{question.threshold}, Holm-corrected {p}): {row['verdict']}."
-    )
-
-
-def shown(value: float, shown_as: str) -> str:
-    """Write an effect as its question shows it: a signed difference or a share in per cent."""
-    if np.isnan(value):
-        return "\N{EN DASH}"
-    if shown_as == "share":
-        return f"{100 * value:.1f}%"
-    return signed(value) if value else "0"
-
-
-def number(value: float, digits: int = 3, sign: str = "") -> str:
-    """Write a number with a real minus; a dash where there is none."""
-    if not np.isfinite(value):
-        return "\N{EN DASH}"
-    return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def signed(value: float) -> str:
-    """Write a difference as `number` does, with its sign."""
-    return number(value, sign="+")
-
-
-def p_value(p: float) -> str:
-    """Write a p value with three decimals; a dash where there is none."""
-    return "< 0.001" if p < 0.001 else number(p)
-
-
-# --- shared pieces ------------------------------------------------------------------------------
-
-
 def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
     """Value and interval, but no interval for the binned calibration error.
 
     Sampling noise can only enlarge a mean absolute gap. Its bootstrap distribution lies above the
     estimate, which lies above the truth, and where the network is well calibrated no bootstrap
-    interval covers. Slope and offset of `leadmin.evidence.calibration` have intervals that do.
+    interval covers. Slope and offset of `leadmin.evidence.reliability` have intervals that do.
     """
     if name == "ece":
         return {name: estimate.value}
@@ -943,7 +370,7 @@ def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
+def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
     """Seed variance of both sides of a difference to the 12 leads."""
     sides = [] if config == REFERENCE else [config, REFERENCE]
     return [
@@ -953,7 +380,7 @@ def _seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[
     ]
 
 
-def _with_seeds(
+def with_seeds(
     name: str, estimate: Estimate, seeds: Sequence[tuple[float, int]]
 ) -> dict[str, float]:
     """Interval that carries the choice of seeds besides the sampling of patients.
@@ -979,7 +406,7 @@ def _with_seeds(
     return {f"{name}_low_with_seeds": low, f"{name}_high_with_seeds": high}
 
 
-def _named(scored: Scored, name: str) -> Estimate:
+def named(scored: Scored, name: str) -> Estimate:
     """``auroc`` is the macro average, ``auroc_HYP`` that class."""
     metric, _, of_class = name.rpartition("_")
     if of_class in CLASSES:
@@ -996,7 +423,8 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     )
 
 
-def _gathered(runs: "Runs | Evidence", n_resamples: int, seed: int) -> Evidence:
+def gathered(runs: "Runs | Evidence", n_resamples: int, seed: int) -> Evidence:
+    """Give runs as `Evidence`, resampled if they are not yet."""
     return runs if isinstance(runs, Evidence) else gather(runs, n_resamples, seed)
 
 
@@ -1072,3 +500,24 @@ def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: in
         replicates={name: values[:n_resamples] for name, values in totals.items()},
         jackknife={name: values[n_resamples:] for name, values in totals.items()},
     )
+
+
+def configs_under(evidence: Evidence, recipe: str) -> list[str]:
+    """List the configurations that were trained under a recipe."""
+    return [config for config in evidence.configs if (config, recipe) in evidence.scored]
+
+
+def smaller_sets(evidence: Evidence, recipe: str) -> list[Scored]:
+    """All but the 12 leads; none where there is no 12-lead run to compare with."""
+    if (REFERENCE, recipe) not in evidence.scored:
+        return []
+    return [evidence.get(c, recipe) for c in configs_under(evidence, recipe) if c != REFERENCE]
+
+
+def count_columns(evidence: Evidence, scored: Scored) -> dict[str, int]:
+    """Say on how many records, patients and seeds a row stands."""
+    return {
+        "n_records": evidence.n_records,
+        "n_patients": evidence.n_patients,
+        "n_seeds": scored.n_seeds,
+    }

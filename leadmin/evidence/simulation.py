@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 
 from leadmin import metrics
 from leadmin.evidence import resampling
-from leadmin.evidence.calibration import calibration_line, resampled_calibration
+from leadmin.evidence.reliability import calibration_line, resampled_calibration
 from leadmin.evidence.scores import LEVEL, MARGIN
 
 NETWORKS = ("reference", "equal", "worse by the margin")

@@ -21,8 +21,9 @@ import yaml
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
 from leadmin.leads import resolve
-from leadmin.net.training import RECIPES
-from leadmin.study.runs import Run, Study, load_run, load_runs
+from leadmin.net.recipes import RECIPES
+from leadmin.study.run import Run, load_run, load_runs
+from leadmin.study.settings import Study
 
 CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
 

@@ -28,14 +28,15 @@ import yaml
 
 from leadmin.data import ptbxl
 from leadmin.errors import LeadminError
-from leadmin.evidence.comparisons import MARGINS
-from leadmin.evidence.scores import LEVEL, MARGIN, REFERENCE, VERDICTS, number, shown, signed
+from leadmin.evidence.scores import LEVEL, MARGIN, REFERENCE
 from leadmin.files import write_text
 from leadmin.labels import CLASSES, LABEL_POLICIES
-from leadmin.net.training import RECIPES
-from leadmin.publish import results as tables
-from leadmin.publish.results import latex_escape
-from leadmin.show import pages
+from leadmin.net.recipes import RECIPES
+from leadmin.publish.results import check_document
+from leadmin.questions.answer import answer_sentence
+from leadmin.questions.findings import VERDICTS
+from leadmin.questions.margins import MARGINS
+from leadmin.show.words import latex_escape, number, shown, signed
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
@@ -460,7 +461,7 @@ def _read_json(path: Path) -> Any:
 
 def _read_checked(path: Path, kind: str) -> dict[str, Any]:
     document = _read_json(path)
-    tables.check_document(document, kind, f"{path}:")
+    check_document(document, kind, f"{path}:")
     return dict(document)
 
 
@@ -556,7 +557,7 @@ def _put_method(numbers: Numbers, study: PublishedStudy) -> None:
         numbers.flags[f"{role}.several-seeds"] = max(row["n_seeds"] for row in rows) > 1
     numbers.flags["tworecipes"] = len(study.recipes) > 1
     numbers.flags["defaultrecipe"] = study.recipes[0] == "default"
-    numbers.flags["seedrecipe"] = study.recipes[1:2] == ["seed"]
+    numbers.flags["originalrecipe"] = study.recipes[1:2] == ["original"]
     numbers.put("seeds", _seeds_in_words(study))
     environment = run["provenance"]
     versions = _need(environment, "versions", where=where)
@@ -586,7 +587,7 @@ def _put_main(numbers: Numbers, study: PublishedStudy, role: str, recipe: str) -
     for row in study.rows("per_class", recipe):
         _put_row(numbers, f"{role}.{row['config']}.{row['class']}", row)
     frame = pd.DataFrame(rows)
-    numbers.values[f"{role}.answer"] = _markdown_to_latex(pages.answer_sentence(frame))
+    numbers.values[f"{role}.answer"] = _markdown_to_latex(answer_sentence(frame))
     reduced = [row for row in rows if row["config"] != REFERENCE and row["difference"] is not None]
     within = [row for row in reduced if row["non_inferior"]]
     worse = [row for row in reduced if row["difference_high"] < -MARGIN]

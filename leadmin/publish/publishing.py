@@ -16,8 +16,9 @@ import papermill
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
 from leadmin.leads import resolve
-from leadmin.study.ablation import load_variants
-from leadmin.study.runs import Run, Study, load_runs
+from leadmin.questions.ablation import load_variants
+from leadmin.study.run import Run, load_runs
+from leadmin.study.settings import Study
 
 EDITION = "sample"
 """The study that every `make book` runs again, whose pages are never copied."""

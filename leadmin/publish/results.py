@@ -6,9 +6,8 @@ gives the same bytes: nothing here reads a clock, a machine or a random number.
 
 import json
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,33 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import calibration, comparisons
-from leadmin.evidence import scores as ev
-from leadmin.evidence.scores import Evidence
+from leadmin.evidence.basis import StudyDescription, basis
+from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.files import write_json, write_text
-from leadmin.labels import CLASSES, LABEL_POLICIES
+from leadmin.labels import CLASSES
+from leadmin.questions.answer import main_latex, main_table
+from leadmin.questions.calibration import calibration_table, decision_curves, markdown_calibration
+from leadmin.questions.classes import delong_table, per_class_latex, per_class_table
+from leadmin.questions.controls import fold_table, markdown_controls, negative_controls
+from leadmin.questions.findings import effect_in_words, findings_latex, key_findings
+from leadmin.questions.lrs import lrs_weights
+from leadmin.questions.margins import markdown_non_inferiority, non_inferiority_table
+from leadmin.questions.pairs import pairwise_matrix, rank_table
+from leadmin.questions.recipes import (
+    across_recipes,
+    hypertrophy_table,
+    markdown_hypertrophy,
+    recipe_comparison,
+)
+from leadmin.questions.subgroups import markdown_subgroups, subgroup_table
+from leadmin.show.words import markdown_table, number, p_value, per_cent, with_interval
 
 SCHEMA_VERSION = 1
-
-PROTOCOLS = {
-    "holdout": "holdout (folds 1-8 train, 9 validates, 10 tests)",
-    "crossval": "ten-fold cross-validation over patient folds, predictions pooled",
-}
 
 
 CURVES = ("decision_curves", "lrs_weights")
 """Tables with many rows that exist to be drawn: they are written as CSV only."""
+
 
 SUMMARY_COLUMNS = (
     "leads",
@@ -58,38 +68,6 @@ SUMMARY_COLUMNS = (
 """What ``summary.json`` says of each configuration."""
 
 
-@dataclass(frozen=True)
-class StudyDescription:
-    """What a reader must know to place the numbers.
-
-    Attributes
-    ----------
-    name : str
-        Of the study file.
-    title : str
-        One line.
-    data : str
-        Which records these are, as a phrase: ``"PTB-XL 1.0.3, the 1,200 embedded records"``.
-    protocol : str
-        ``"holdout"`` or ``"crossval"``.
-    label_policy : str
-        ``"any"`` or ``"likelihood50"``.
-    """
-
-    name: str
-    title: str
-    data: str
-    protocol: str
-    label_policy: str = "any"
-
-    def __post_init__(self) -> None:
-        for field, choices in (("protocol", PROTOCOLS), ("label_policy", LABEL_POLICIES)):
-            if getattr(self, field) not in choices:
-                raise LeadminError(
-                    f"The study's {field} is {getattr(self, field)!r}; valid: {', '.join(choices)}."
-                )
-
-
 def study_tables(
     evidence: Evidence, groups: Mapping[str, ArrayLike] | None = None
 ) -> dict[str, pd.DataFrame]:
@@ -99,7 +77,7 @@ def study_tables(
     ----------
     evidence : Evidence
     groups : mapping of str to array_like of str, optional
-        Subgroups of the test records, see `leadmin.evidence.comparisons.subgroup_table`.
+        Subgroups of the test records, see `leadmin.questions.subgroups.subgroup_table`.
 
     Returns
     -------
@@ -117,28 +95,28 @@ def study_tables(
         return pd.concat(with_rows, ignore_index=True) if with_rows else pd.DataFrame()
 
     tables = {
-        "main": each(ev.main_table),
-        "per_class": each(ev.per_class_table),
-        "key_findings": each(ev.key_findings),
-        "pairwise": each(ev.pairwise_matrix),
+        "main": each(main_table),
+        "per_class": each(per_class_table),
+        "key_findings": each(key_findings),
+        "pairwise": each(pairwise_matrix),
         "recipe_comparison": pd.DataFrame(),
         "hypertrophy": pd.DataFrame(),
         "across_recipes": pd.DataFrame(),
-        "non_inferiority": each(comparisons.non_inferiority_table),
-        "negative_controls": each(comparisons.negative_controls),
-        "ranks": each(comparisons.rank_table),
-        "delong": each(comparisons.delong_table),
-        "folds": each(comparisons.fold_table),
-        "calibration": each(calibration.calibration_table),
-        "decision_curves": each(calibration.decision_curves),
-        "lrs_weights": each(comparisons.lrs_weights),
-        "subgroups": each(lambda e, recipe: comparisons.subgroup_table(e, groups or {}, recipe)),
+        "non_inferiority": each(non_inferiority_table),
+        "negative_controls": each(negative_controls),
+        "ranks": each(rank_table),
+        "delong": each(delong_table),
+        "folds": each(fold_table),
+        "calibration": each(calibration_table),
+        "decision_curves": each(decision_curves),
+        "lrs_weights": each(lrs_weights),
+        "subgroups": each(lambda e, recipe: subgroup_table(e, groups or {}, recipe)),
     }
     if len(evidence.recipes) > 1:
         first, second = evidence.recipes[:2]
-        tables["recipe_comparison"] = ev.recipe_comparison(evidence, first, second)
-        tables["hypertrophy"] = comparisons.hypertrophy_table(evidence, first, second)
-        tables["across_recipes"] = comparisons.across_recipes(evidence, first, second)
+        tables["recipe_comparison"] = recipe_comparison(evidence, first, second)
+        tables["hypertrophy"] = hypertrophy_table(evidence, first, second)
+        tables["across_recipes"] = across_recipes(evidence, first, second)
     return tables
 
 
@@ -231,114 +209,6 @@ def summary_document(
     }
 
 
-def main_latex(evidence: Evidence, study: StudyDescription, main: pd.DataFrame) -> str:
-    """Typeset the main table; the document needs booktabs and siunitx."""
-    several = len(evidence.recipes) > 1
-    lines: list[str] = []
-    for recipe in evidence.recipes:
-        block = main[main["recipe"] == recipe]
-        if several:
-            lines += [*([r"\midrule"] if lines else []), _recipe_heading(recipe, 10)]
-        for row in block.to_dict("records"):
-            difference = "{--}" if row["config"] == ev.REFERENCE else _number(row["difference"])
-            lines.append(
-                " & ".join(
-                    [
-                        latex_escape(row["config"]),
-                        str(row["n_leads"]),
-                        _number(row["auroc"]),
-                        _interval(row["auroc_low"], row["auroc_high"]),
-                        difference,
-                        "{--}"
-                        if row["config"] == ev.REFERENCE
-                        else _interval(row["difference_low"], row["difference_high"]),
-                        _number(row["f1"]),
-                        _number(row["brier"]),
-                        _number(row["lrs"]),
-                        _number(row["retention_above_chance"]),
-                    ]
-                )
-                + r" \\"
-            )
-    heading = [
-        "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
-        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept} \\\\"
-    ]
-    caption = (
-        "Lead configurations in macro averages over five superclasses. "
-        "$\\Delta$: macro AUROC minus that of the 12 leads, paired over patients. "
-        "LRS: lead robustness score. Kept: share of the discrimination above chance, "
-        "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. "
-        + latex_escape(basis(evidence, study))
-    )
-    spec = (
-        "l S[table-format=2.0] S[table-format=1.3] c S[table-format=+1.3] c "
-        "*{4}{S[table-format=1.3]}"
-    )
-    return _table(spec, heading, lines, caption, "tab:main")
-
-
-def per_class_latex(evidence: Evidence, study: StudyDescription, per_class: pd.DataFrame) -> str:
-    """Typeset AUROC per class; the document needs booktabs and siunitx."""
-    several = len(evidence.recipes) > 1
-    lines: list[str] = []
-    for recipe in evidence.recipes:
-        block = per_class[per_class["recipe"] == recipe]
-        if several:
-            lines += [
-                *([r"\midrule"] if lines else []),
-                _recipe_heading(recipe, 1 + len(CLASSES)),
-            ]
-        for config, rows in block.groupby("config", sort=False):
-            cells = [latex_escape(str(config))]
-            by_class = rows.set_index("class")
-            for name in CLASSES:
-                row: Any = by_class.loc[name]
-                cells.append(
-                    f"{_number(row['auroc'])} ({_interval(row['auroc_low'], row['auroc_high'])})"
-                )
-            lines.append(" & ".join(cells) + r" \\")
-    positives = per_class.drop_duplicates("class").set_index("class")["n_positive"]
-    heading = [
-        " & ".join(["Configuration", *(f"{name} ($n = {positives[name]}$)" for name in CLASSES)])
-        + r" \\"
-    ]
-    caption = (
-        "AUROC of each superclass with 95\\% interval; $n$: positive test records. "
-        + latex_escape(basis(evidence, study))
-    )
-    return _table("l *{5}{c}", heading, lines, caption, "tab:perclass")
-
-
-def findings_latex(evidence: Evidence, study: StudyDescription, findings: pd.DataFrame) -> str:
-    """Typeset the key findings and their verdicts; the document needs booktabs and siunitx."""
-    several = len(evidence.recipes) > 1
-    lines: list[str] = []
-    for recipe in evidence.recipes:
-        if several:
-            lines += [*([r"\midrule"] if lines else []), _recipe_heading(recipe, 6)]
-        for row in findings[findings["recipe"] == recipe].to_dict("records"):
-            cells = [
-                row["part"],
-                latex_escape(row["question"]),
-                latex_escape(_effect(row)),
-                latex_escape(row["threshold"]),
-                latex_escape(ev.p_value(row["p_holm"])),
-                latex_escape(row["verdict"]),
-            ]
-            lines.append(" & ".join(cells) + r" \\")
-    heading = [r" & Question & Effect (95\% interval) & Claim needs & $p$ (Holm) & Verdict \\"]
-    caption = (
-        "The original study's key findings as questions with thresholds fixed beforehand. $p$: "
-        "two-sided against the threshold, Holm-corrected within the recipe. "
-        + latex_escape(basis(evidence, study))
-    )
-    ragged = r">{\raggedright\arraybackslash}"
-    widths = ("p{0.29\\linewidth}", "p{0.2\\linewidth}", "p{0.12\\linewidth}")
-    spec = f"l {' '.join(ragged + width for width in widths)} l {ragged}p{{0.14\\linewidth}}"
-    return _table(spec, heading, lines, caption, "tab:findings")
-
-
 def results_markdown(
     evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
 ) -> str:
@@ -352,9 +222,9 @@ def results_markdown(
             {
                 "": rows["part"],
                 "Question": rows["question"],
-                "Effect": [_effect(row) for row in rows.to_dict("records")],
+                "Effect": [effect_in_words(row) for row in rows.to_dict("records")],
                 "Claim needs": rows["threshold"],
-                "p (Holm)": [ev.p_value(value) for value in rows["p_holm"]],
+                "p (Holm)": [p_value(value) for value in rows["p_holm"]],
                 "Verdict": rows["verdict"],
                 "Original": rows["original"],
             }
@@ -364,7 +234,7 @@ def results_markdown(
             f"{row['finding']}. {row['finding_name']}: **{row['finding_verdict']}**"
             for row in verdicts.to_dict("records")
         )
-        parts += [f"### Recipe `{recipe}`", listed, _markdown(shown)]
+        parts += [f"### Recipe `{recipe}`", listed, markdown_table(shown)]
     parts.append("## Configurations")
     for recipe in evidence.recipes:
         rows = main[main["recipe"] == recipe]
@@ -372,29 +242,29 @@ def results_markdown(
             {
                 "Configuration": rows["config"],
                 "Leads": rows["n_leads"],
-                "AUROC": _with_interval(rows, "auroc"),
-                "Seed SD": [ev.number(value, 4) for value in rows["auroc_seed_sd"]],
-                "Minus 12 leads": _with_interval(
-                    rows.mask(rows["config"] == ev.REFERENCE), "difference", sign=True
+                "AUROC": with_interval(rows, "auroc"),
+                "Seed SD": [number(value, 4) for value in rows["auroc_seed_sd"]],
+                "Minus 12 leads": with_interval(
+                    rows.mask(rows["config"] == REFERENCE), "difference", sign=True
                 ),
-                "p (Holm)": [ev.p_value(value) for value in rows["difference_p_holm"]],
-                "F1": _with_interval(rows, "f1"),
-                "Brier": _with_interval(rows, "brier"),
-                "ECE": [ev.number(value) for value in rows["ece"]],
-                "LRS": _with_interval(rows, "lrs"),
-                "Retention": [_per_cent(value) for value in rows["retention"]],
-                "Kept above chance": [_per_cent(value) for value in rows["retention_above_chance"]],
+                "p (Holm)": [p_value(value) for value in rows["difference_p_holm"]],
+                "F1": with_interval(rows, "f1"),
+                "Brier": with_interval(rows, "brier"),
+                "ECE": [number(value) for value in rows["ece"]],
+                "LRS": with_interval(rows, "lrs"),
+                "Retention": [per_cent(value) for value in rows["retention"]],
+                "Kept above chance": [per_cent(value) for value in rows["retention_above_chance"]],
                 "Seeds": rows["n_seeds"],
             }
         )
-        parts += [f"### Recipe `{recipe}`", _markdown(shown)]
+        parts += [f"### Recipe `{recipe}`", markdown_table(shown)]
     parts.append("## AUROC per class")
     for recipe in evidence.recipes:
         rows = per_class[per_class["recipe"] == recipe].copy()
-        rows["shown"] = _with_interval(rows, "auroc")
+        rows["shown"] = with_interval(rows, "auroc")
         wide = rows.pivot(index="config", columns="class", values="shown")
         wide = wide.loc[list(dict.fromkeys(rows["config"])), list(CLASSES)]
-        parts += [f"### Recipe `{recipe}`", _markdown(wide.reset_index(names="Configuration"))]
+        parts += [f"### Recipe `{recipe}`", markdown_table(wide.reset_index(names="Configuration"))]
     compared = tables["recipe_comparison"]
     if len(compared):
         first, second = compared["first_recipe"].iloc[0], compared["second_recipe"].iloc[0]
@@ -402,18 +272,18 @@ def results_markdown(
         shown = pd.DataFrame(
             {
                 "Configuration": rows["config"],
-                f"`{first}`": [ev.number(value) for value in rows["first"]],
-                f"`{second}`": [ev.number(value) for value in rows["second"]],
-                "Difference": _with_interval(rows, "difference", sign=True),
-                "p (Holm)": [ev.p_value(value) for value in rows["p_holm"]],
+                f"`{first}`": [number(value) for value in rows["first"]],
+                f"`{second}`": [number(value) for value in rows["second"]],
+                "Difference": with_interval(rows, "difference", sign=True),
+                "p (Holm)": [p_value(value) for value in rows["p_holm"]],
             }
         )
-        parts += [f"## Macro AUROC, `{first}` minus `{second}`", _markdown(shown)]
-    parts += _markdown_hypertrophy(tables["hypertrophy"])
-    parts += _markdown_non_inferiority(evidence, tables["non_inferiority"])
-    parts += _markdown_controls(tables["negative_controls"])
-    parts += _markdown_calibration(evidence, tables["calibration"])
-    parts += _markdown_subgroups(evidence, tables["subgroups"])
+        parts += [f"## Macro AUROC, `{first}` minus `{second}`", markdown_table(shown)]
+    parts += markdown_hypertrophy(tables["hypertrophy"])
+    parts += markdown_non_inferiority(evidence, tables["non_inferiority"])
+    parts += markdown_controls(tables["negative_controls"])
+    parts += markdown_calibration(evidence, tables["calibration"])
+    parts += markdown_subgroups(evidence, tables["subgroups"])
     parts += [
         "## How to read this",
         "Intervals are 95% intervals of a bootstrap over patients, BCa for AUROC, average "
@@ -426,166 +296,6 @@ def results_markdown(
         f"{2 / (evidence.n_resamples + 1):.1g} before it is corrected.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    parts = ["## Non-inferiority to the 12 leads in macro AUROC"] if len(table) else []
-    for recipe in evidence.recipes if len(table) else ():
-        rows = table[table["recipe"] == recipe]
-        primary = rows[rows["primary"]]
-        if primary.empty:  # only the 12 leads were trained under this recipe
-            continue
-        shown = {
-            "Configuration": primary["config"].tolist(),
-            "Difference": [
-                f"{ev.signed(r['difference'])} ({ev.signed(r['low'])} to {ev.signed(r['high'])})"
-                for r in primary.to_dict("records")
-            ],
-        }
-        for margin, of_margin in rows.groupby("margin", sort=False):
-            shown[f"margin {margin:g}"] = of_margin["verdict"].tolist()
-        shown["Holds after Holm"] = [
-            "yes" if holds else "no" for holds in primary["holds_corrected"]
-        ]
-        shown["Smallest resolvable"] = [ev.number(v) for v in primary["smallest_resolvable"]]
-        parts += [f"### Recipe `{recipe}`", _markdown(pd.DataFrame(shown))]
-    if parts:
-        parts.append(
-            f"The primary margin is {ev.MARGIN:g}, the others test how much hangs on it. A verdict "
-            "reads the 95% interval, whose lower end is a one-sided 97.5% bound. *Smallest "
-            "resolvable*: the true difference that would have been found four times in five."
-        )
-    return parts
-
-
-def _markdown_hypertrophy(table: pd.DataFrame) -> list[str]:
-    if not len(table):
-        return []
-    first, second = table["first_recipe"].iloc[0], table["second_recipe"].iloc[0]
-    shown = pd.DataFrame(
-        {
-            "": table["effect_name"],
-            f"`{first}`": [ev.number(value) for value in table["first"]],
-            f"`{second}`": [ev.number(value) for value in table["second"]],
-            "Difference": [
-                f"{ev.signed(r['difference'])} ({ev.signed(r['low'])} to {ev.signed(r['high'])})"
-                for r in table.to_dict("records")
-            ],
-            "p (Holm)": [ev.p_value(value) for value in table["p_holm"]],
-        }
-    )
-    meaning = (
-        f'"Fewer leads" is the mean of the {table["n_reduced"].iloc[0]} configurations with fewer '
-        "than 12 leads that both recipes trained."
-    )
-    return ["## Hypertrophy under both recipes", _markdown(shown), meaning]
-
-
-def _markdown_controls(table: pd.DataFrame) -> list[str]:
-    if not len(table):
-        return []
-    lines = [f"- Recipe `{r['recipe']}`: {r['statement']}" for r in table.to_dict("records")]
-    return ["## Negative controls: lead sets that carry the same information", "\n".join(lines)]
-
-
-def _markdown_calibration(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    parts = ["## Calibration, mean over classes, before and after recalibration"]
-    for recipe in evidence.recipes:
-        rows = table[(table["recipe"] == recipe) & (table["class"] == "macro")]
-        before, after = (rows[rows["recalibrated"] == state] for state in (False, True))
-        shown = {"Configuration": before["config"].tolist()}
-        for name, heading in (
-            ("brier", "Brier"),
-            ("miscalibration", "Miscalibration"),
-            ("discrimination", "Discrimination"),
-            ("slope", "Slope"),
-            ("ece", "ECE"),
-            ("smooth_ece", "Smooth ECE"),
-        ):
-            shown[heading] = [
-                ev.number(a) if name == "discrimination" else f"{ev.number(a)} → {ev.number(b)}"
-                for a, b in zip(before[name], after[name], strict=True)
-            ]
-        parts += [f"### Recipe `{recipe}`", _markdown(pd.DataFrame(shown))]
-    parts.append(
-        "Recalibration is Platt scaling per class, fitted on validation records. Brier = "
-        "miscalibration − discrimination + uncertainty of the labels."
-    )
-    return parts
-
-
-def _markdown_subgroups(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    parts = ["## Subgroups, macro AUROC"] if len(table) else []
-    for recipe in evidence.recipes if len(table) else ():
-        rows = table[table["recipe"] == recipe]
-        # one line says that a subgroup is too small, whatever the leads
-        first_of_subgroup = ~rows.duplicated(["grouping", "subgroup"])
-        rows = rows[rows["enough"] | first_of_subgroup]
-        shown = pd.DataFrame(
-            {
-                "Subgroup": rows["grouping"] + ": " + rows["subgroup"],
-                "Configuration": rows["config"].where(rows["enough"], "any (too few)"),
-                "Records": rows["n_records"],
-                "Patients": rows["n_patients"],
-                "Fewest positives": rows["fewest_positives"],
-                "AUROC": _with_interval(rows, "auroc"),
-                "Minus 12 leads": _with_interval(rows, "difference", sign=True),
-                "Interaction, p (Holm)": [
-                    ev.p_value(value) for value in rows["interaction_p_holm"]
-                ],
-            }
-        )
-        parts += [f"### Recipe `{recipe}`", _markdown(shown)]
-    if parts:
-        parts.append(
-            f"A subgroup in which a class has fewer than {comparisons.MIN_POSITIVES} positive or "
-            "negative records is listed with its counts and without a value."
-        )
-    return parts
-
-
-def basis(evidence: Evidence, study: StudyDescription) -> str:
-    """Say in plain text on what a table stands."""
-    seeds = sorted({scored.n_seeds for scored in evidence.scored.values()})
-    if len(seeds) == 1:
-        trained = f"{seeds[0]} seed{'s' if seeds[0] > 1 else ''} per configuration and recipe"
-    else:
-        trained = f"{seeds[0]} to {seeds[-1]} seeds per configuration and recipe"
-    for recipe in evidence.recipes:
-        n_trained = sum((config, recipe) in evidence.scored for config in evidence.configs)
-        if n_trained < len(evidence.configs):
-            trained += f"; recipe {recipe} on {n_trained} of {len(evidence.configs)} configurations"
-    return (
-        f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy].words}. "
-        f"Protocol: {PROTOCOLS[study.protocol]}. "
-        f"{evidence.n_records:,} test records of {evidence.n_patients:,} patients; {trained}; "
-        f"{evidence.n_resamples:,} bootstrap resamples of patients."
-    )
-
-
-LATEX_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "\N{MINUS SIGN}": r"$-$",
-    "\N{EN DASH}": "--",
-}
-
-
-def latex_escape(text: str) -> str:
-    """Make plain text safe in LaTeX; line breaks become spaces, other control characters go."""
-    joined = re.sub(r"\s+", " ", text)
-    kept = "".join(c for c in joined if c.isprintable())
-    return "".join(LATEX_SPECIAL.get(character, character) for character in kept)
 
 
 def schema() -> dict[str, Any]:
@@ -645,71 +355,3 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _table(
-    spec: str, heading: Sequence[str], lines: Sequence[str], caption: str, label: str
-) -> str:
-    body = [
-        "% Needs \\usepackage{booktabs} and \\usepackage{siunitx}, which loads array.",
-        "\\begin{table}[tbp]",
-        "\\centering",
-        "\\footnotesize",
-        "\\setlength{\\tabcolsep}{4pt}",
-        f"\\caption{{{caption}}}",
-        f"\\label{{{label}}}",
-        "\\medskip",
-        f"\\begin{{tabular}}{{{spec}}}",
-        "\\toprule",
-        *heading,
-        "\\midrule",
-        *lines,
-        "\\bottomrule",
-        "\\end{tabular}",
-        "\\end{table}",
-    ]
-    return "\n".join(body) + "\n"
-
-
-def _recipe_heading(recipe: str, width: int) -> str:
-    return f"\\multicolumn{{{width}}}{{l}}{{\\emph{{Recipe: {latex_escape(recipe)}}}}} \\\\"
-
-
-def _number(value: float, digits: int = 3) -> str:
-    """For an S column: a dash in braces where there is no value."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "{--}"
-
-
-def _interval(low: float, high: float, digits: int = 3) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "{--}"
-    if low < 0:
-        return f"${low:.{digits}f}$ to ${high:.{digits}f}$"
-    return f"{low:.{digits}f}--{high:.{digits}f}"
-
-
-def _per_cent(value: float) -> str:
-    return f"{100 * value:.1f}%" if math.isfinite(value) else "\N{EN DASH}"
-
-
-def _effect(row: Mapping[Any, Any]) -> str:
-    """Effect of a key finding with its interval; a dash where it could not be had."""
-    value, low, high = (ev.shown(row[key], row["shown_as"]) for key in ("effect", "low", "high"))
-    return f"{value} ({low} to {high})" if math.isfinite(row["effect"]) else value
-
-
-def _with_interval(rows: pd.DataFrame, name: str, sign: bool = False) -> list[str]:
-    write = ev.signed if sign else ev.number
-    return [
-        f"{write(value)} ({write(low)} to {write(high)})" if math.isfinite(low) else write(value)
-        for value, low, high in zip(
-            rows[name], rows[f"{name}_low"], rows[f"{name}_high"], strict=True
-        )
-    ]
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    """Write a pipe table; bars in the text are escaped."""
-    cells = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
-    cells += [[str(value) for value in row] for row in table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells)

@@ -22,15 +22,12 @@ from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import lead_indices, resolve
 from leadmin.metrics import auroc
+from leadmin.net.fit import check_classes, predict_logits
 from leadmin.net.model import ResNet1d
-from leadmin.net.training import (
-    RECIPES,
-    check_classes,
-    fit_scaling,
-    predict_logits,
-    window_samples,
-)
-from leadmin.study.runs import Run, Split, splits, write_run
+from leadmin.net.recipes import RECIPES, window_samples
+from leadmin.net.scaling import fit_scaling
+from leadmin.study.protocol import Split, splits
+from leadmin.study.run import Run, write_run
 
 Array = NDArray[np.float64]
 
@@ -248,7 +245,7 @@ def train_baseline(
     out : Path
         The run folder.
     config, protocol, label_policy : str
-        See `leadmin.study.runs.RunSettings`.
+        See `leadmin.study.run.RunSettings`.
     on_fold : callable, optional
         Called with ``name`` and the number of each finished test fold.
 

@@ -162,7 +162,7 @@ class Tracking:
                 self._give_up(name, error)
 
     def epoch(self, entry: Mapping[str, float]) -> None:
-        """Hand over one entry of a history, as `leadmin.net.training.fit` gives it."""
+        """Hand over one entry of a history, as `leadmin.net.fit.fit` gives it."""
         self._each("epoch", entry)
 
     def checkpoint(self, stem: Path) -> None:

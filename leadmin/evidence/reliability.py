@@ -1,44 +1,22 @@
-"""Calibration: whether the probabilities mean what they say, and what recalibration does to them.
-
-The point measures take one class at a time; `calibration_table` and `decision_curves` bring them
-together for a study.
-
-References
-----------
-.. [1] Van Calster B et al. Calibration: the Achilles heel of predictive analytics. BMC Medicine 17,
-   230 (2019).
-"""
+"""Whether probabilities can be believed: calibration, recalibration, net benefit."""
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from leadmin import metrics
-from leadmin.errors import LeadminError
-from leadmin.evidence import resampling
-from leadmin.evidence.scores import LEVEL, Evidence
-from leadmin.labels import CLASSES
-
-if TYPE_CHECKING:
-    from leadmin.study.runs import Run
-
 LOGIT_LIMIT = 30.0
 """Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""
 
+
 STEEPEST = 100.0
 """A calibration slope beyond this means that the classes are separated; it is reported as NaN."""
-
-NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
-"""Threshold probabilities of `decision_curves`."""
 
 
 @dataclass(frozen=True)
@@ -247,119 +225,6 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
     return Recalibration(slope, intercept)
 
 
-def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
-    """Calibration of each configuration and class, before and after recalibration.
-
-    Recalibration is fitted on the validation predictions of the same seed. Values are means over
-    seeds.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated``
-        (bool), ``brier, miscalibration, discrimination, uncertainty, slope, offset, ece,
-        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by the
-        bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
-        n_seeds``.
-    """
-    weights = evidence.weights().astype(np.float64)
-    rows = []
-    for config in evidence.configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        run = evidence.runs[config]
-        n_seeds = evidence.get(config, recipe).n_seeds
-        for recalibrated in (False, True):
-            of_config = []
-            logits = [
-                _maybe_recalibrated(run, recipe, index, recalibrated) for index in range(n_seeds)
-            ]
-            for c, name in enumerate(CLASSES):
-                y = evidence.labels[:, c]
-                of_config.append(
-                    {
-                        "recipe": recipe,
-                        "config": config,
-                        "n_leads": len(run.leads),
-                        "class": name,
-                        "recalibrated": recalibrated,
-                        **_class_calibration(y, [one[:, c] for one in logits], weights),
-                        "n_positive": int(y.sum()),
-                    }
-                )
-            together = pd.DataFrame(of_config)
-            means = {name: float(together[name].mean()) for name in _POINT_COLUMNS}
-            rows += of_config
-            rows.append({**of_config[0], **dict.fromkeys(_INTERVAL_COLUMNS, float("nan")), **means})
-            rows[-1] |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
-            for row in rows[-1 - len(CLASSES) :]:
-                row |= {
-                    "n_records": evidence.n_records,
-                    "n_patients": evidence.n_patients,
-                    "n_seeds": n_seeds,
-                }
-    return pd.DataFrame(rows)
-
-
-_POINT_COLUMNS = (
-    "brier",
-    "miscalibration",
-    "discrimination",
-    "uncertainty",
-    "slope",
-    "offset",
-    "ece",
-    "smooth_ece",
-)
-_INTERVAL_COLUMNS = ("slope_low", "slope_high", "offset_low", "offset_high")
-
-
-def _class_calibration(
-    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]
-) -> dict[str, float]:
-    """Mean over seeds of every calibration measure of one class."""
-    points, replicates = [], []
-    for x in logits:
-        p = expit(x)
-        line = calibration_line(y, x)
-        points.append(
-            {
-                "brier": float(np.mean((p - y) ** 2)),
-                **brier_decomposition(y, p),
-                "slope": line.slope,
-                "offset": line.offset,
-                "ece": float(metrics.calibration_error(y[:, None], p[:, None])[0]),
-                "smooth_ece": smooth_calibration_error(y, p),
-            }
-        )
-        replicates.append(resampled_calibration(y, x, line, weights))
-    result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
-    for name in ("slope", "offset"):
-        mean = np.mean([one[name] for one in replicates], axis=0)
-        low, high = resampling.normal_interval(result[name], mean, LEVEL)
-        result |= {f"{name}_low": low, f"{name}_high": high}
-    return result
-
-
-def before_and_after(table: pd.DataFrame, by: str = "config") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split a table of calibration into its halves before and after recalibration.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of `calibration_table`: rows of one recipe, and of either one class or one configuration.
-    by : {"config", "class"}
-        What tells the rows apart; the index of both halves.
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        With their rows in the same order.
-    """
-    before, after = (table[table["recalibrated"] == state].set_index(by) for state in (False, True))
-    return before, after.loc[before.index]
-
-
 def net_benefit(
     labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike
 ) -> NDArray[np.float64]:
@@ -385,101 +250,7 @@ def net_benefit(
     """
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     t = np.asarray(thresholds, dtype=np.float64)
-    return np.asarray(_benefit_of_records(y, p, t).mean(axis=0))
-
-
-def decision_curves(
-    evidence: Evidence,
-    recipe: str = "default",
-    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
-    thresholds: Sequence[float] = NET_BENEFIT_THRESHOLDS,
-    recalibrated: bool = True,
-) -> pd.DataFrame:
-    """Net benefit of each class over threshold probabilities, as decision curves show it.
-
-    Parameters
-    ----------
-    configs : sequence of str
-        Those that the study has are shown.
-    thresholds : sequence of float
-        Each in (0, 1).
-    recalibrated : bool
-        Recalibrate on validation records first: a decision threshold is a statement about
-        probabilities, so without it the curve mixes poor ranking with poor calibration.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile
-        interval), ``treat_all`` (net benefit of calling every record positive; calling none has 0),
-        ``gain`` over the better of the two with ``gain_low``, ``gain_high``, ``recalibrated,
-        n_positive, n_records, n_patients, n_seeds``.
-    """
-    t = np.asarray(thresholds, dtype=np.float64)
-    if not ((t > 0) & (t < 1)).all():
-        raise LeadminError(f"Decision thresholds must lie between 0 and 1; got {list(thresholds)}.")
-    weights = evidence.weights().T.astype(np.float32)
-    total = weights.sum(axis=1, dtype=np.float64)[:, None]
-    rows = []
-    for config in configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        run = evidence.runs[config]
-        n_seeds = evidence.get(config, recipe).n_seeds
-        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(n_seeds)]
-        for c, name in enumerate(CLASSES):
-            y = evidence.labels[:, c].astype(np.float64)
-            per_record = np.mean(
-                [_benefit_of_records(y, expit(one[:, c]), t) for one in logits], axis=0
-            )
-            treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
-            value, everyone = per_record.mean(axis=0), treated.mean(axis=0)
-            resampled = (weights @ per_record.astype(np.float32)) / total
-            default = np.maximum((weights @ treated.astype(np.float32)) / total, 0)
-            low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-            gain_low, gain_high = np.quantile(
-                resampled - default, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
-            )
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "recipe": recipe,
-                        "config": config,
-                        "class": name,
-                        "threshold": t,
-                        "net_benefit": value,
-                        "low": low,
-                        "high": high,
-                        "treat_all": everyone,
-                        "gain": value - np.maximum(everyone, 0),
-                        "gain_low": gain_low,
-                        "gain_high": gain_high,
-                        "recalibrated": recalibrated,
-                        "n_positive": int(y.sum()),
-                        "n_records": evidence.n_records,
-                        "n_patients": evidence.n_patients,
-                        "n_seeds": n_seeds,
-                    }
-                )
-            )
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
-
-
-def _benefit_of_records(
-    y: NDArray[np.float64], p: NDArray[np.float64], t: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Net benefit of each record, so that a resample's is a weighted mean of them."""
-    return np.asarray((p[:, None] >= t) * (y[:, None] - (1 - y[:, None]) * t / (1 - t)))
-
-
-def _maybe_recalibrated(
-    run: "Run", recipe: str, index: int, recalibrated: bool
-) -> NDArray[np.float64]:
-    """Test logits of one seed, recalibrated on the validation records of that seed or not."""
-    logits = np.asarray(run.test.logits[recipe][index], dtype=np.float64)
-    if not recalibrated:
-        return logits
-    return fit_recalibration(run.validation.labels, run.validation.logits[recipe][index])(logits)
+    return np.asarray(benefit_of_records(y, p, t).mean(axis=0))
 
 
 def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
@@ -490,3 +261,10 @@ def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
 
 def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
     return np.clip(np.asarray(logits, dtype=np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+
+
+def benefit_of_records(
+    y: NDArray[np.float64], p: NDArray[np.float64], t: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Net benefit of each record, so that a resample's is a weighted mean of them."""
+    return np.asarray((p[:, None] >= t) * (y[:, None] - (1 - y[:, None]) * t / (1 - t)))

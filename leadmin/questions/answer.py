@@ -1,0 +1,443 @@
+"""How few leads are enough?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
+from leadmin.evidence.basis import StudyDescription, basis
+from leadmin.evidence.scores import (
+    MARGIN,
+    REFERENCE,
+    Evidence,
+    Runs,
+    gathered,
+    interval_columns,
+    relative_to_reference,
+    seed_variances,
+    with_seeds,
+)
+from leadmin.show.style import (
+    MUTED,
+    LineOverBand,
+    blank_figure,
+    darker,
+    recipe_look,
+    recipe_order,
+    require_columns,
+    stacked_leads,
+)
+from leadmin.show.words import (
+    joined_sentence,
+    latex_escape,
+    latex_interval,
+    latex_number,
+    latex_recipe_heading,
+    latex_table,
+    leads_in_words,
+    macro_in_words,
+    value_with_interval,
+)
+
+
+def main_table(
+    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """One row per configuration: the study's main table.
+
+    Parameters
+    ----------
+    runs : runs of a study, or Evidence
+        From an `Evidence` nothing is resampled again, and the last two arguments are not used.
+    recipe : str
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, leads, n_leads``; for each of ``auroc, average_precision, f1,
+        f1_half, brier, ece``, the operating points (such as ``sensitivity_at_90_specificity``),
+        ``auroc_within_fold`` (only where several folds are pooled), ``lrs, retention,
+        retention_above_chance``: the value and ``_low``, ``_high`` of its 95% interval (none for
+        ``ece``, see `leadmin.questions.calibration.calibration_table`);
+        ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads, paired) with
+        ``_low``, ``_high``, ``difference_p`` and ``difference_p_holm`` (Holm over the
+        configurations other than the 12 leads), and ``non_inferior`` (the interval of the
+        difference lies above ``-MARGIN``); for ``auroc`` and ``difference`` also
+        ``_low_with_seeds``, ``_high_with_seeds``; ``n_records, n_patients, n_seeds``.
+    """
+    evidence = gathered(runs, n_resamples, seed)
+    rows = []
+    for config in evidence.configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        scored = evidence.get(config, recipe)
+        row: dict[str, Any] = {
+            "recipe": recipe,
+            "config": config,
+            "leads": ", ".join(scored.leads),
+            "n_leads": len(scored.leads),
+        }
+        for metric in scored.per_seed:
+            row |= interval_columns(metric, scored.macro(metric))
+        row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
+        row["auroc_seed_sd"] = scored.seed_sd("auroc")
+        for name, estimate in relative_to_reference(evidence, config, recipe).items():
+            row |= interval_columns(name, estimate)
+            if name == "difference":
+                row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
+                row |= with_seeds(name, estimate, seed_variances(evidence, config, recipe))
+                row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
+        row |= {
+            "n_records": evidence.n_records,
+            "n_patients": evidence.n_patients,
+            "n_seeds": scored.n_seeds,
+        }
+        rows.append(row)
+    if not rows:
+        raise LeadminError(
+            f"No run of this study has the recipe {recipe!r}; it has {', '.join(evidence.recipes)}."
+        )
+    table = pd.DataFrame(rows)
+    place = table.columns.tolist().index("difference_p") + 1
+    table.insert(place, "difference_p_holm", resampling.holm(table["difference_p"]))
+    return table
+
+
+def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "12-lead") -> str:
+    """Answer the title's question from the main table, in words.
+
+    The rule was fixed before any run was seen: the answer is the configuration with the fewest
+    leads whose whole paired 95% interval of the difference in macro AUROC lies above the
+    negative margin; among equals the one with the higher AUROC.
+
+    Parameters
+    ----------
+    main : DataFrame
+        `leadmin.evidence.scores.main_table` of one recipe.
+    margin : float
+        Non-inferiority margin in macro AUROC.
+    reference : str
+        The configuration that the others are compared with.
+
+    Returns
+    -------
+    str
+        One or two sentences of Markdown.
+    """
+    reduced = main[main["config"] != reference]
+    if reduced.empty or reference not in set(main["config"]):
+        return "These runs hold no comparison with twelve leads, so they answer nothing."
+    ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
+    proven = ranked[ranked["difference_low"] > -margin]
+    if len(proven):
+        best = proven.iloc[0].to_dict()
+        return (
+            f"**{leads_in_words(best)}**: {best['leads']} read the five superclasses within "
+            f"{margin} of the twelve leads' macro AUROC (difference "
+            f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
+            "shown to."
+        )
+    worse = int((reduced["difference_high"] < -margin).sum())
+    best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
+    if worse == len(reduced):
+        sets = f"{worse} sets" if worse > 1 else "set"
+        return (
+            f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "
+            f"lose more than {margin} of their macro AUROC. The closest is {best['leads']}, at a "
+            f"difference of {value_with_interval(best, 'difference')}."
+        )
+    return (
+        "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "
+        f"stay within {margin} of their macro AUROC; {worse} of {len(reduced)} are shown to be "
+        f"worse than that. The closest is {best['leads']}, at a difference of "
+        f"{value_with_interval(best, 'difference')}."
+    )
+
+
+def answer_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
+    """Say what the figure of the answer shows: all leads, the best and the worst smaller set.
+
+    Parameters
+    ----------
+    main : DataFrame
+        `leadmin.evidence.scores.main_table` of one recipe.
+    reference : str
+        The configuration with all leads.
+    """
+    full, reduced = main[main["config"] == reference], main[main["config"] != reference]
+    parts = []
+    if len(full):
+        parts.append(f"all twelve leads reach {macro_in_words(full.iloc[0])}")
+    if len(reduced):
+        ordered = reduced.sort_values("auroc", ascending=False, kind="stable")
+        best, worst = ordered.iloc[0], ordered.iloc[-1]
+        parts.append(f"the best smaller set, `{best['config']}`, {macro_in_words(best)}")
+        if len(reduced) > 1:
+            parts.append(f"the weakest, `{worst['config']}`, {macro_in_words(worst)}")
+    return joined_sentence("; ".join(parts))
+
+
+def seed_reading(main: pd.DataFrame) -> str:
+    """Compare the spread over seeds with the width of the interval over patients.
+
+    Parameters
+    ----------
+    main : DataFrame
+        `leadmin.evidence.scores.main_table` of one recipe.
+    """
+    spread = main["auroc_seed_sd"].dropna()
+    half = float(((main["auroc_high"] - main["auroc_low"]) / 2).median())
+    if spread.empty:
+        return joined_sentence(
+            "Each network was trained once, so the spread over seeds is not known; the median half "
+            f"width of the interval over patients is {half:.4f}"
+        )
+    return joined_sentence(
+        f"The median SD over seeds is {spread.median():.4f} and the largest {spread.max():.4f}; "
+        f"the median half width of the interval over patients is {half:.4f}"
+    )
+
+
+def main_latex(evidence: Evidence, study: StudyDescription, main: pd.DataFrame) -> str:
+    """Typeset the main table; the document needs booktabs and siunitx."""
+    several = len(evidence.recipes) > 1
+    lines: list[str] = []
+    for recipe in evidence.recipes:
+        block = main[main["recipe"] == recipe]
+        if several:
+            lines += [*([r"\midrule"] if lines else []), latex_recipe_heading(recipe, 10)]
+        for row in block.to_dict("records"):
+            difference = "{--}" if row["config"] == REFERENCE else latex_number(row["difference"])
+            lines.append(
+                " & ".join(
+                    [
+                        latex_escape(row["config"]),
+                        str(row["n_leads"]),
+                        latex_number(row["auroc"]),
+                        latex_interval(row["auroc_low"], row["auroc_high"]),
+                        difference,
+                        "{--}"
+                        if row["config"] == REFERENCE
+                        else latex_interval(row["difference_low"], row["difference_high"]),
+                        latex_number(row["f1"]),
+                        latex_number(row["brier"]),
+                        latex_number(row["lrs"]),
+                        latex_number(row["retention_above_chance"]),
+                    ]
+                )
+                + r" \\"
+            )
+    heading = [
+        "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
+        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept} \\\\"
+    ]
+    caption = (
+        "Lead configurations in macro averages over five superclasses. "
+        "$\\Delta$: macro AUROC minus that of the 12 leads, paired over patients. "
+        "LRS: lead robustness score. Kept: share of the discrimination above chance, "
+        "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. "
+        + latex_escape(basis(evidence, study))
+    )
+    spec = (
+        "l S[table-format=2.0] S[table-format=1.3] c S[table-format=+1.3] c "
+        "*{4}{S[table-format=1.3]}"
+    )
+    return latex_table(spec, heading, lines, caption, "tab:main")
+
+
+def plot_answer(
+    table: pd.DataFrame,
+    reference: str = "12-lead",
+    margin: float = 0.01,
+    title: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw macro AUROC against the number of leads: the study's answer in one figure.
+
+    Each configuration has a column of its own, so no label and no interval meets another. The
+    first recipe (``default`` where there is one) sets the reference line and the band of the
+    non-inferiority margin beneath it; the best configuration at each number of leads is joined
+    by a line. Whether an interval reaches the band is *not* the test: that one is paired, and
+    where the table holds its lower bound a filled marker says that it lies above the margin.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a configuration and recipe, with the columns ``config``, ``n_leads``, ``auroc``,
+        ``auroc_low``, ``auroc_high``; optionally ``recipe``, and ``difference_low``, the lower 95%
+        bound of the paired difference to the reference under the same recipe. Rows of
+        :func:`leadmin.evidence.scores.main_table`, one call a recipe, have all but ``recipe``.
+    reference : str, default "12-lead"
+        The configuration that the line stands for; without its row there is no line.
+    margin : float, default 0.01
+        Of non-inferiority, in AUROC.
+    title : str, optional
+        Stands above the axes.
+    note : str, optional
+        Stands below them: on how many records, patients and seeds the figure stands.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing or the table is empty.
+    """
+    require_columns(table, ("config", "n_leads", "auroc", "auroc_low", "auroc_high"), "plot_answer")
+    frame = table.copy()
+    if "recipe" not in frame.columns:
+        frame["recipe"] = "default"
+    recipes = recipe_order(frame["recipe"])
+    look = recipe_look(recipes)
+    first = frame[frame["recipe"] == recipes[0]]
+    order = first.sort_values(["n_leads", "auroc"])["config"].tolist()
+    order += [config for config in frame["config"].unique() if config not in order]
+    n_leads = frame.drop_duplicates("config").set_index("config")["n_leads"]
+    order.sort(key=lambda config: n_leads[config])
+    place: dict[str, float] = {}
+    groups: dict[int, list[float]] = {}
+    x = 0.0
+    for config in order:
+        count = int(n_leads[config])
+        if groups and count not in groups:
+            x += 0.55
+        place[config] = x
+        groups.setdefault(count, []).append(x)
+        x += 1.0
+
+    figure = blank_figure(4.5)
+    axis = figure.subplots()
+    low, high = float(frame["auroc_low"].min()), float(frame["auroc_high"].max())
+    pad = 0.06 * (high - low)
+    axis.set_ylim(low - pad, high + 1.9 * pad)
+    tested = "difference_low" in frame.columns
+    right_end = max(place.values()) + 0.75
+    axis.set_xlim(-0.75, right_end)
+    for position, members in enumerate(groups.values()):
+        if position % 2 == 0:
+            axis.axvspan(members[0] - 0.775, members[-1] + 0.775, color="#f5f6f8", zorder=0)
+    for recipe in recipes:
+        level = frame.loc[(frame["recipe"] == recipe) & (frame["config"] == reference), "auroc"]
+        if level.empty:
+            continue
+        colour, _, line = look[recipe]
+        axis.axhline(
+            float(level.iloc[0]), color=colour, linewidth=1.0, linestyle=line, alpha=0.9, zorder=1
+        )
+        if recipe == recipes[0]:
+            axis.axhspan(
+                float(level.iloc[0]) - margin,
+                float(level.iloc[0]),
+                color=colour,
+                alpha=0.13,
+                linewidth=0,
+                zorder=1,
+            )
+    dodge = 0.0 if len(recipes) == 1 else 0.36 / (len(recipes) - 1)
+    for number, recipe in enumerate(recipes):
+        mine = frame[frame["recipe"] == recipe].set_index("config")
+        colour, marker, line = look[recipe]
+        shift = (number - (len(recipes) - 1) / 2) * dodge
+        leaders = mine.groupby("n_leads")["auroc"].idxmax()
+        axis.plot(
+            [place[config] + shift for config in leaders],
+            mine.loc[leaders, "auroc"],
+            color=colour,
+            linewidth=1.3,
+            alpha=0.45,
+            linestyle=line,
+            zorder=2,
+        )
+        for config, row in mine.to_dict("index").items():
+            column = place[str(config)] + shift
+            filled = not tested or config == reference or row["difference_low"] > -margin
+            axis.plot(
+                [column] * 2,
+                [row["auroc_low"], row["auroc_high"]],
+                color=colour,
+                linewidth=1.5,
+                solid_capstyle="butt",
+                zorder=3,
+            )
+            axis.plot(
+                column,
+                row["auroc"],
+                marker=marker,
+                color=colour,
+                markersize=6.5 if marker == "o" else 5.5,
+                markeredgewidth=1.4,
+                markeredgecolor=colour,
+                markerfacecolor=colour if filled else "white",
+                zorder=4,
+            )
+    for config in order:
+        rows = frame[frame["config"] == config]
+        shown = rows[rows["recipe"] == recipes[0]]
+        if shown.empty:
+            continue
+        axis.annotate(
+            f"{float(shown['auroc'].iloc[0]):.3f}",
+            (place[config] - (len(recipes) - 1) / 2 * dodge, float(rows["auroc_high"].max())),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=darker(look[recipes[0]][0]),
+            fontweight="bold",
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6},
+        )
+    axis.set_xticks(list(place.values()), [stacked_leads(config) for config in place])
+    axis.tick_params(axis="x", length=0, labelsize=8.5, pad=3, rotation=0)
+    deepest = max(stacked_leads(config).count("\n") + 1 for config in place)
+    for count, members in groups.items():
+        axis.annotate(
+            f"{count} lead" + ("s" if count > 1 else ""),
+            (float(np.mean(members)), 0),
+            (0, -(8 + 11.5 * deepest)),
+            xycoords=axis.get_xaxis_transform(),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=9.5,
+            fontweight="bold",
+            annotation_clip=False,
+        )
+    axis.set_ylabel("macro AUROC (axis cut)")
+    handles: list[Any] = [
+        Line2D([], [], color=look[recipe][0], marker=look[recipe][1], linestyle="none",
+               markersize=6) for recipe in recipes
+    ]  # fmt: skip
+    names = [f"{recipe} recipe" for recipe in recipes]
+    if tested:
+        handles.append(Line2D([], [], color=MUTED, marker="o", linestyle="none", markersize=6,
+                              markerfacecolor="white", markeredgewidth=1.4))  # fmt: skip
+        names.append("open: not shown non-inferior")
+    if ((frame["recipe"] == recipes[0]) & (frame["config"] == reference)).any():
+        handles.append((Patch(facecolor=look[recipes[0]][0], alpha=0.13),
+                        Line2D([], [], color=look[recipes[0]][0], linewidth=1.0)))  # fmt: skip
+        names.append(f"{reference}, margin {margin:g} beneath")
+    axis.legend(
+        handles,
+        names,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=len(handles),
+        columnspacing=1.3,
+        handletextpad=0.4,
+        borderaxespad=0.3,
+        handler_map={tuple: LineOverBand()},
+    )
+    if title:
+        axis.set_title(title, fontsize=11.5, pad=24)
+    if note:
+        figure.supxlabel(note, fontsize=8, color=MUTED)
+    return figure

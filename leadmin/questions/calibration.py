@@ -1,0 +1,486 @@
+"""Can the probabilities be believed, and acted on?"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+from pandas.io.formats.style import Styler
+from scipy.special import expit
+
+from leadmin import metrics
+from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
+from leadmin.evidence.reliability import (
+    benefit_of_records,
+    brier_decomposition,
+    calibration_line,
+    fit_recalibration,
+    resampled_calibration,
+    smooth_calibration_error,
+)
+from leadmin.evidence.scores import LEVEL, Evidence
+from leadmin.labels import CLASSES
+from leadmin.show.style import (
+    FAINT,
+    INK,
+    MUTED,
+    OKABE_ITO,
+    blank_figure,
+    read_across,
+    require_columns,
+    require_one_recipe,
+    rows_down,
+)
+from leadmin.show.words import (
+    joined_sentence,
+    markdown_table,
+    number,
+    styled_table,
+    value_with_interval,
+)
+from leadmin.study.run import Run
+
+NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
+"""Threshold probabilities of `decision_curves`."""
+
+
+def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Calibration of each configuration and class, before and after recalibration.
+
+    Recalibration is fitted on the validation predictions of the same seed. Values are means over
+    seeds.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated``
+        (bool), ``brier, miscalibration, discrimination, uncertainty, slope, offset, ece,
+        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by the
+        bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
+        n_seeds``.
+    """
+    weights = evidence.weights().astype(np.float64)
+    rows = []
+    for config in evidence.configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        run = evidence.runs[config]
+        n_seeds = evidence.get(config, recipe).n_seeds
+        for recalibrated in (False, True):
+            of_config = []
+            logits = [
+                _maybe_recalibrated(run, recipe, index, recalibrated) for index in range(n_seeds)
+            ]
+            for c, name in enumerate(CLASSES):
+                y = evidence.labels[:, c]
+                of_config.append(
+                    {
+                        "recipe": recipe,
+                        "config": config,
+                        "n_leads": len(run.leads),
+                        "class": name,
+                        "recalibrated": recalibrated,
+                        **_class_calibration(y, [one[:, c] for one in logits], weights),
+                        "n_positive": int(y.sum()),
+                    }
+                )
+            together = pd.DataFrame(of_config)
+            means = {name: float(together[name].mean()) for name in _POINT_COLUMNS}
+            rows += of_config
+            rows.append({**of_config[0], **dict.fromkeys(_INTERVAL_COLUMNS, float("nan")), **means})
+            rows[-1] |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
+            for row in rows[-1 - len(CLASSES) :]:
+                row |= {
+                    "n_records": evidence.n_records,
+                    "n_patients": evidence.n_patients,
+                    "n_seeds": n_seeds,
+                }
+    return pd.DataFrame(rows)
+
+
+_POINT_COLUMNS = (
+    "brier",
+    "miscalibration",
+    "discrimination",
+    "uncertainty",
+    "slope",
+    "offset",
+    "ece",
+    "smooth_ece",
+)
+
+
+_INTERVAL_COLUMNS = ("slope_low", "slope_high", "offset_low", "offset_high")
+
+
+def _class_calibration(
+    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]
+) -> dict[str, float]:
+    """Mean over seeds of every calibration measure of one class."""
+    points, replicates = [], []
+    for x in logits:
+        p = expit(x)
+        line = calibration_line(y, x)
+        points.append(
+            {
+                "brier": float(np.mean((p - y) ** 2)),
+                **brier_decomposition(y, p),
+                "slope": line.slope,
+                "offset": line.offset,
+                "ece": float(metrics.calibration_error(y[:, None], p[:, None])[0]),
+                "smooth_ece": smooth_calibration_error(y, p),
+            }
+        )
+        replicates.append(resampled_calibration(y, x, line, weights))
+    result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
+    for name in ("slope", "offset"):
+        mean = np.mean([one[name] for one in replicates], axis=0)
+        low, high = resampling.normal_interval(result[name], mean, LEVEL)
+        result |= {f"{name}_low": low, f"{name}_high": high}
+    return result
+
+
+def before_and_after(table: pd.DataFrame, by: str = "config") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split a table of calibration into its halves before and after recalibration.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `calibration_table`: rows of one recipe, and of either one class or one configuration.
+    by : {"config", "class"}
+        What tells the rows apart; the index of both halves.
+
+    Returns
+    -------
+    (DataFrame, DataFrame)
+        With their rows in the same order.
+    """
+    before, after = (table[table["recalibrated"] == state].set_index(by) for state in (False, True))
+    return before, after.loc[before.index]
+
+
+def decision_curves(
+    evidence: Evidence,
+    recipe: str = "default",
+    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
+    thresholds: Sequence[float] = NET_BENEFIT_THRESHOLDS,
+    recalibrated: bool = True,
+) -> pd.DataFrame:
+    """Net benefit of each class over threshold probabilities, as decision curves show it.
+
+    Parameters
+    ----------
+    configs : sequence of str
+        Those that the study has are shown.
+    thresholds : sequence of float
+        Each in (0, 1).
+    recalibrated : bool
+        Recalibrate on validation records first: a decision threshold is a statement about
+        probabilities, so without it the curve mixes poor ranking with poor calibration.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile
+        interval), ``treat_all`` (net benefit of calling every record positive; calling none has 0),
+        ``gain`` over the better of the two with ``gain_low``, ``gain_high``, ``recalibrated,
+        n_positive, n_records, n_patients, n_seeds``.
+    """
+    t = np.asarray(thresholds, dtype=np.float64)
+    if not ((t > 0) & (t < 1)).all():
+        raise LeadminError(f"Decision thresholds must lie between 0 and 1; got {list(thresholds)}.")
+    weights = evidence.weights().T.astype(np.float32)
+    total = weights.sum(axis=1, dtype=np.float64)[:, None]
+    rows = []
+    for config in configs:
+        if (config, recipe) not in evidence.scored:
+            continue
+        run = evidence.runs[config]
+        n_seeds = evidence.get(config, recipe).n_seeds
+        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(n_seeds)]
+        for c, name in enumerate(CLASSES):
+            y = evidence.labels[:, c].astype(np.float64)
+            per_record = np.mean(
+                [benefit_of_records(y, expit(one[:, c]), t) for one in logits], axis=0
+            )
+            treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
+            value, everyone = per_record.mean(axis=0), treated.mean(axis=0)
+            resampled = (weights @ per_record.astype(np.float32)) / total
+            default = np.maximum((weights @ treated.astype(np.float32)) / total, 0)
+            low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+            gain_low, gain_high = np.quantile(
+                resampled - default, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
+            )
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "recipe": recipe,
+                        "config": config,
+                        "class": name,
+                        "threshold": t,
+                        "net_benefit": value,
+                        "low": low,
+                        "high": high,
+                        "treat_all": everyone,
+                        "gain": value - np.maximum(everyone, 0),
+                        "gain_low": gain_low,
+                        "gain_high": gain_high,
+                        "recalibrated": recalibrated,
+                        "n_positive": int(y.sum()),
+                        "n_records": evidence.n_records,
+                        "n_patients": evidence.n_patients,
+                        "n_seeds": n_seeds,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+
+
+def _maybe_recalibrated(
+    run: "Run", recipe: str, index: int, recalibrated: bool
+) -> NDArray[np.float64]:
+    """Test logits of one seed, recalibrated on the validation records of that seed or not."""
+    logits = np.asarray(run.test.logits[recipe][index], dtype=np.float64)
+    if not recalibrated:
+        return logits
+    return fit_recalibration(run.validation.labels, run.validation.logits[recipe][index])(logits)
+
+
+def recalibration_table(calibration: pd.DataFrame, by: str = "config") -> Styler:
+    """Show every measure of calibration before and after recalibration.
+
+    Parameters
+    ----------
+    calibration : DataFrame
+        `calibration_table`: rows of one recipe, and of either one class or one
+        configuration.
+    by : {"config", "class"}
+        What tells the rows apart.
+    """
+    headings = {
+        "brier": "Brier score",
+        "miscalibration": "miscalibration",
+        "discrimination": "discrimination",
+        "uncertainty": "uncertainty",
+        "slope": "slope",
+        "offset": "intercept",
+        "ece": "ECE",
+        "smooth_ece": "smooth ECE",
+    }
+    before, after = before_and_after(calibration, by)
+    table = pd.DataFrame({"configuration" if by == "config" else by: before.index})
+    for name, heading in headings.items():
+        digits = 2 if name in ("slope", "offset") else 3
+        cells = [
+            [value_with_interval(row, name, digits) for row in side.to_dict("records")]
+            for side in (before, after)
+        ]
+        table[heading] = [a if a == b else f"{a} → {b}" for a, b in zip(*cells, strict=True)]
+    return styled_table(table, "reading")
+
+
+def recalibration_reading(calibration: pd.DataFrame) -> str:
+    """Say what recalibration did to twelve leads, and for how many configurations it helped.
+
+    Parameters
+    ----------
+    calibration : DataFrame
+        `leadmin.questions.calibration.calibration_table` of one recipe.
+    """
+    before, after = before_and_after(calibration[calibration["class"] == "macro"])
+    config = before.index[0]
+    lower = int((after["smooth_ece"] < before["smooth_ece"]).sum())
+    brier = int((after["brier"] < before["brier"]).sum())
+    return joined_sentence(
+        f"Recalibration moves the mean slope of `{config}` from {before['slope'].iloc[0]:.2f} to "
+        f"{after['slope'].iloc[0]:.2f} and its smooth calibration error from "
+        f"{before['smooth_ece'].iloc[0]:.3f} to {after['smooth_ece'].iloc[0]:.3f}; of "
+        f"{len(before)} configurations it lowers that error in {lower} and the Brier score in "
+        f"{brier}"
+    )
+
+
+def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> str:
+    """Say at which thresholds acting on a configuration is shown to gain anything.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        `leadmin.questions.calibration.decision_curves` of one recipe.
+    config : str
+        The first configuration of the table where this one is missing.
+    """
+    if config not in set(curves["config"]):
+        config = curves["config"].iloc[0]
+    parts = []
+    for name, rows in curves[curves["config"] == config].groupby("class", sort=False):
+        gains = rows.set_index("threshold")["gain_low"] > 0
+        found = gains[gains].index
+        where = f"{found.min():.0%} to {found.max():.0%}" if len(found) else "nowhere"
+        whole = gains.loc[found.min() : found.max()].all() if len(found) else True
+        parts.append(f"{name} {where}" if whole else f"{name} parts of {where}")
+    return joined_sentence(
+        f"Thresholds at which acting on `{config}` is shown to be worth more than calling every "
+        f"record or none: {', '.join(parts)}"
+    )
+
+
+def markdown_calibration(evidence: Evidence, table: pd.DataFrame) -> list[str]:
+    """Write the calibration of `RESULTS.md`."""
+    parts = ["## Calibration, mean over classes, before and after recalibration"]
+    for recipe in evidence.recipes:
+        rows = table[(table["recipe"] == recipe) & (table["class"] == "macro")]
+        before, after = (rows[rows["recalibrated"] == state] for state in (False, True))
+        shown = {"Configuration": before["config"].tolist()}
+        for name, heading in (
+            ("brier", "Brier"),
+            ("miscalibration", "Miscalibration"),
+            ("discrimination", "Discrimination"),
+            ("slope", "Slope"),
+            ("ece", "ECE"),
+            ("smooth_ece", "Smooth ECE"),
+        ):
+            shown[heading] = [
+                number(a) if name == "discrimination" else f"{number(a)} → {number(b)}"
+                for a, b in zip(before[name], after[name], strict=True)
+            ]
+        parts += [f"### Recipe `{recipe}`", markdown_table(pd.DataFrame(shown))]
+    parts.append(
+        "Recalibration is Platt scaling per class, fitted on validation records. Brier = "
+        "miscalibration − discrimination + uncertainty of the labels."
+    )
+    return parts
+
+
+def plot_recalibration(calibration: pd.DataFrame) -> Figure:
+    """Draw calibration before and after recalibration, configuration by configuration.
+
+    Parameters
+    ----------
+    calibration : DataFrame
+        One recipe. Columns ``config``, ``class``, ``recalibrated``, ``slope``, ``smooth_ece``,
+        ``brier``, as `calibration_table` gives; the rows of the class
+        ``macro`` are drawn.
+
+    Returns
+    -------
+    Figure
+        Open before, filled after.
+
+    Raises
+    ------
+    LeadminError
+        If a column or the macro rows are missing, or the table holds several recipes.
+    """
+    what = "plot_recalibration"
+    panels = {
+        "slope": "calibration slope",
+        "smooth_ece": "smooth ECE",
+        "brier": "Brier score",
+    }
+    require_columns(calibration, ("config", "class", "recalibrated", *panels), what)
+    require_one_recipe(calibration, what)
+    rows = calibration[calibration["class"] == "macro"]
+    require_columns(rows, (), f"{what}: rows of the class 'macro'")
+    before, after = before_and_after(rows)
+    configs = list(before.index)
+    places = np.arange(len(configs))
+    figure = blank_figure(0.29 * len(configs) + 1.3)
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for axis, (name, title) in zip(axes, panels.items(), strict=True):
+        old, new = before[name].to_numpy(), after[name].to_numpy()
+        axis.hlines(places, old, new, color=FAINT, linewidth=2.2)
+        axis.plot(old, places, "o", color=OKABE_ITO["blue"], markersize=6, markerfacecolor="white",
+                  markeredgewidth=1.4, label="as trained")  # fmt: skip
+        axis.plot(new, places, "o", color=OKABE_ITO["blue"], markersize=6, label="recalibrated")
+        if name == "slope":
+            axis.axvline(1, color=INK, linewidth=0.9, zorder=1)
+        if name == "smooth_ece":
+            axis.set_xlim(0, 1.07 * max(old.max(), new.max()))
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+        read_across(axis)
+        axis.set_title(title)
+    rows_down(axes[0], configs)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def plot_decision_curves(curves: pd.DataFrame) -> Figure:
+    """Draw the net benefit of acting on the network's word, class by class.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        One recipe. Columns ``config``, ``class``, ``threshold``, ``net_benefit``, ``low``,
+        ``high``, ``treat_all``, ``n_positive``, ``n_records``, as
+        :func:`leadmin.questions.calibration.decision_curves` gives.
+
+    Returns
+    -------
+    Figure
+        One panel a class, with the interval of the first configuration as a band.
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing, or the table is empty or holds several recipes.
+    """
+    what = "plot_decision_curves"
+    require_columns(curves, ("config", "class", "threshold", "net_benefit", "low", "high",
+                             "treat_all",
+                      "n_positive", "n_records"), what)  # fmt: skip
+    require_one_recipe(curves, what)
+    configs = list(dict.fromkeys(curves["config"]))
+    looks: list[tuple[str, Any]] = [
+        ("blue", "-"),
+        ("vermillion", (0, (5, 1.5))),
+        ("green", (0, (1.2, 1.2))),
+        ("purple", (0, (6, 1, 1, 1))),
+        ("orange", "-"),
+        ("sky", (0, (5, 1.5))),
+    ]
+    figure = blank_figure(4.9)
+    panels = figure.subplots(2, 3, sharex=True).ravel()
+    for axis, name in zip(panels, CLASSES, strict=False):
+        mine = curves[curves["class"] == name]
+        prevalence = float((mine["n_positive"] / mine["n_records"]).iloc[0])
+        everyone = mine[mine["config"] == configs[0]]
+        axis.plot(everyone["threshold"], everyone["treat_all"], color=MUTED, linewidth=1.0)
+        axis.axhline(0, color=INK, linewidth=0.9)
+        for place, config in enumerate(configs):
+            rows = mine[mine["config"] == config]
+            colour, line = looks[place % len(looks)]
+            if place == 0:
+                axis.fill_between(rows["threshold"], rows["low"], rows["high"],
+                                  color=OKABE_ITO[colour], alpha=0.13, linewidth=0)  # fmt: skip
+            axis.plot(rows["threshold"], rows["net_benefit"], color=OKABE_ITO[colour],
+                      linestyle=line, linewidth=1.5)  # fmt: skip
+        axis.set_ylim(-0.12 * prevalence, 1.15 * prevalence)
+        axis.yaxis.set_major_locator(MaxNLocator(4))
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_title(f"{name}, {prevalence:.0%} of records")
+    for axis in panels[len(CLASSES) :]:
+        axis.set_axis_off()
+    panels[2].tick_params(labelbottom=True)
+    handles: list[Any] = [
+        Line2D(
+            [], [], color=OKABE_ITO[looks[k % len(looks)][0]], linestyle=looks[k % len(looks)][1]
+        )
+        for k in range(len(configs))
+    ]
+    handles += [
+        Patch(facecolor=OKABE_ITO["blue"], alpha=0.13),
+        Line2D([], [], color=MUTED, linewidth=1.0),
+        Line2D([], [], color=INK, linewidth=0.9),
+    ]
+    names = [*configs, f"95% interval of {configs[0]}", "call every record", "call no record"]
+    panels[len(CLASSES)].legend(handles, names, loc="center left", bbox_to_anchor=(0.0, 0.5))
+    figure.supxlabel("threshold probability", fontsize=9)
+    figure.supylabel("net benefit per record", fontsize=9)
+    return figure

@@ -1,0 +1,377 @@
+"""What does the original's Lead Robustness Score say, and what does it hide?"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from leadmin import metrics
+from leadmin.errors import LeadminError
+from leadmin.evidence.scores import (
+    REFERENCE,
+    Evidence,
+    relative_to_reference,
+    smaller_sets,
+)
+from leadmin.metrics import chance_corrected_retention, lrs
+from leadmin.show.style import (
+    FAINT,
+    GAIN_MAP,
+    INK,
+    MUTED,
+    OKABE_ITO,
+    blank_figure,
+    darker,
+    luminance,
+    read_across,
+    require_columns,
+    require_one_recipe,
+)
+from leadmin.show.words import joined_sentence, value_with_interval
+
+
+def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) -> pd.DataFrame:
+    """Score the lead sets under other LRS weights, to see whether the ranking hangs on them.
+
+    Three terms share the weight, on a regular grid over the simplex: the AUROC ratio and the
+    calibration term, which are the original's, and retention above chance, which it lacks.
+
+    Parameters
+    ----------
+    steps : int
+        Steps from 0 to 1 on each edge.
+
+    Returns
+    -------
+    DataFrame
+        One row per weighting and configuration with fewer than 12 leads: ``recipe, config, n_leads,
+        weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1), ``score, rank``
+        (1 is best), ``original`` (bool: the original's weights, 0.7 and 0.3, which are added to
+        the grid where it misses them). Empty without a 12-lead run.
+    """
+    reduced = [s for s in smaller_sets(evidence, recipe) if len(s.leads) < 12]
+    if not reduced:
+        return pd.DataFrame()
+    terms = []
+    for scored in reduced:
+        relative = relative_to_reference(evidence, scored.config, recipe)
+        full = evidence.get(REFERENCE, recipe).macro("brier").value
+        calibration = 1 - (scored.macro("brier").value - full) / metrics.LRS_BRIER_SCALE
+        terms.append(
+            [relative["retention"].value, calibration, relative["retention_above_chance"].value]
+        )
+    grid = [
+        (i / steps, j / steps, (steps - i - j) / steps)
+        for i, j in itertools.product(range(steps + 1), repeat=2)
+        if i + j <= steps
+    ]
+    original = (0.7, 0.3, 0.0)
+    if not any(np.allclose(point, original) for point in grid):
+        grid.append(original)
+    rows = []
+    for weights in grid:
+        scores = np.array(terms) @ np.array(weights)
+        for scored, score in zip(reduced, scores, strict=True):
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "config": scored.config,
+                    "n_leads": len(scored.leads),
+                    "weight_ratio": weights[0],
+                    "weight_calibration": weights[1],
+                    "weight_above_chance": weights[2],
+                    "score": float(score),
+                    "rank": int(1 + (scores > score).sum()),
+                    "original": bool(np.allclose(weights, original)),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def lrs_ranks(
+    table: pd.DataFrame, steps: int = 1000
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Rank the lead sets along the weights of the two terms of the Lead Robustness Score.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `lrs_weights`, one recipe. The score is linear in its weights, so two
+        corners say all.
+    steps : int
+        From weight 0 to weight 1.
+
+    Returns
+    -------
+    weight : ndarray, shape (steps + 1,)
+        Of the AUROC ratio.
+    rank : ndarray of int, shape (steps + 1, n_configs)
+        1 is best; columns in the order of the table.
+
+    Raises
+    ------
+    LeadminError
+        If a corner is missing.
+    """
+    configs = list(dict.fromkeys(table["config"]))
+    corners = []
+    for name in ("weight_calibration", "weight_ratio"):
+        corner = table[np.isclose(table[name], 1)].set_index("config")["score"]
+        if set(corner.index) != set(configs):
+            raise LeadminError(f"lrs_ranks: the table lacks a row of each set with {name} 1.")
+        corners.append(corner.loc[configs].to_numpy(dtype=float))
+    weight = np.linspace(0, 1, steps + 1)
+    score = np.outer(1 - weight, corners[0]) + np.outer(weight, corners[1])
+    rank = 1 + (score[:, None, :] > score[:, :, None]).sum(axis=2)
+    return weight, rank
+
+
+def lrs_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
+    """Set the LRS of the weakest set against what it keeps above chance, and against a coin flip.
+
+    Parameters
+    ----------
+    main : DataFrame
+        `leadmin.evidence.scores.main_table` of one recipe.
+    reference : str
+        The configuration with all leads.
+    """
+    reduced = main[main["config"] != reference]
+    if reduced.empty or not np.isfinite(main["lrs"]).any():
+        return "There is no smaller set to compare with twelve leads."
+    worst = reduced.sort_values("lrs", kind="stable").iloc[0].to_dict()
+    full = float(main.loc[main["config"] == reference, "auroc"].iloc[0])
+    return joined_sentence(
+        f"The lowest LRS, that of `{worst['config']}`, is still {value_with_interval(worst, 'lrs')}"
+        f", though it keeps {value_with_interval(worst, 'retention_above_chance')} of what lies "
+        f"above chance; a coin flip with an unchanged Brier score would get "
+        f"{metrics.lrs(0.5, 0.1, full, 0.1):.2f}"
+    )
+
+
+def lrs_weights_reading(weights: pd.DataFrame) -> str:
+    """Say whether the best smaller set hangs on the weights of the LRS, and how many pairs do.
+
+    Parameters
+    ----------
+    weights : DataFrame
+        `leadmin.questions.lrs.lrs_weights` of one recipe.
+    """
+    if weights.empty:
+        return "There is no smaller set to rank."
+    configs = list(dict.fromkeys(weights["config"]))
+    share, ranks = lrs_ranks(weights)
+    original = float(weights.loc[weights["original"], "weight_ratio"].iloc[0])
+    first = int(ranks[np.argmin(np.abs(share - original))].argmin())
+    leads = share[ranks[:, first] == 1]
+    signs = np.sign(ranks[:, :, None] - ranks[:, None, :])[:, *np.triu_indices(len(configs), 1)]
+    turned = int((np.ptp(signs, axis=0) > 0).sum())
+    where = (
+        "at every weight"
+        if len(leads) == len(share)
+        else f"for weights of the AUROC ratio from {leads.min():.2f} to {leads.max():.2f}"
+    )
+    return joined_sentence(
+        f"`{configs[first]}` is first {where}; {turned} of {signs.shape[1]} pairs of sets change "
+        "their order somewhere between all weight on one term and all on the other"
+    )
+
+
+def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
+    """Draw the Lead Robustness Score: where its points are lost, and what it hides.
+
+    LRS = 0.7 AUROC/AUROC_12 + 0.3 (1 - (Brier - Brier_12)/0.25). Left, the two ways to lose a
+    point. Right, LRS beside the chance-corrected retention (AUROC - 0.5)/(AUROC_12 - 0.5), with
+    the LRS that a coin flip of unchanged Brier score would get.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One recipe. Columns ``config``, ``auroc``, ``brier``, with a row of the reference;
+        optionally ``lrs_low``, ``lrs_high``, ``retention_above_chance_low`` and ``_high``, which
+        are then drawn as intervals.
+    reference : str, default "12-lead"
+        The configuration that the score is relative to.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    LeadminError
+        If a column or the reference is missing, or the table holds several recipes.
+    """
+    what = "plot_lrs"
+    require_columns(table, ("config", "auroc", "brier"), what)
+    require_one_recipe(table, what)
+    values = table.set_index("config")[["auroc", "brier"]].astype(float)
+    if reference not in values.index:
+        raise LeadminError(f"{what}: no row of the reference {reference!r} is in the table.")
+    all_leads = values.loc[reference].to_numpy(dtype=float).tolist()
+    score = np.asarray(lrs(values["auroc"], values["brier"], *all_leads))
+    lost_auroc = 1 - np.asarray(lrs(values["auroc"], all_leads[1], *all_leads))
+    lost_brier = 1 - np.asarray(lrs(all_leads[0], values["brier"], *all_leads))
+    retention = np.asarray(chance_corrected_retention(values["auroc"], all_leads[0]))
+    coin = float(lrs(0.5, all_leads[1], *all_leads))
+    positions = np.arange(len(values))
+    figure = blank_figure(0.30 * len(values) + 1.35)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
+    # Gains stack to the left of zero and losses to the right, so that neither hides the other.
+    starts = np.where(np.sign(lost_auroc) == np.sign(lost_brier), lost_auroc, 0.0)
+    left.barh(
+        positions,
+        lost_auroc,
+        0.62,
+        color=OKABE_ITO["blue"],
+        label="AUROC term",
+        edgecolor="white",
+        linewidth=0.5,
+    )
+    left.barh(
+        positions,
+        lost_brier,
+        0.62,
+        left=starts,
+        color=OKABE_ITO["orange"],
+        hatch="////",
+        label="Brier term",
+        edgecolor="white",
+        linewidth=0.5,
+    )
+    left.axvline(0, color=INK, linewidth=0.9)
+    left.set_yticks(positions, values.index)
+    left.set_xlabel("LRS points lost to all leads")
+    left.xaxis.set_major_locator(MaxNLocator(5))
+    left.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
+    )
+    upper, lower = positions - 0.13, positions + 0.13
+    for name, colour, place in (
+        ("lrs", OKABE_ITO["blue"], upper),
+        ("retention_above_chance", OKABE_ITO["vermillion"], lower),
+    ):
+        if {f"{name}_low", f"{name}_high"} <= set(table.columns):
+            ends = table[[f"{name}_low", f"{name}_high"]].to_numpy(dtype=float).T
+            right.hlines(place, *ends, color=colour, linewidth=1.4)
+    right.plot(score, upper, "o", color=OKABE_ITO["blue"], markersize=6, label="LRS")
+    right.plot(
+        retention,
+        lower,
+        "D",
+        color=OKABE_ITO["vermillion"],
+        markersize=5.5,
+        label="chance-corrected retention",
+    )
+    right.axvline(coin, color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
+    right.annotate(
+        f"a coin flip's LRS: {coin:.2f}",
+        (coin, 0.72),
+        (-4, 0),
+        xycoords=right.get_xaxis_transform(),
+        textcoords="offset points",
+        fontsize=8,
+        color=MUTED,
+        rotation=90,
+        ha="right",
+        va="center",
+    )
+    right.set_xlim(left=min(coin - 0.05, right.get_xlim()[0]))
+    right.set_xlabel("share of all leads' score kept")
+    right.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
+    )
+    for axis in (left, right):
+        read_across(axis)
+    left.set_ylim(len(values) - 0.4, -0.6)
+    return figure
+
+
+def plot_lrs_weights(table: pd.DataFrame) -> Figure:
+    """Draw how the order of the lead sets hangs on the weights of the Lead Robustness Score.
+
+    The score has two terms, the AUROC ratio with weight w and the Brier term with 1 - w, so its
+    weights fill the segment from 0 to 1: left, each set's rank along it, those that change rank in
+    colour. Right, the triangle that opens when the retention above chance is admitted as a third
+    term: how many pairs of sets stand in another order than under the original weights.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One recipe. Columns ``config``, ``weight_ratio``, ``weight_calibration``,
+        ``weight_above_chance``, ``score``, ``original``, with the corners of the triangle, as
+        :func:`leadmin.questions.lrs.lrs_weights` gives.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    LeadminError
+        If a column or a corner is missing, or the table is empty or holds several recipes.
+    """
+    what = "plot_lrs_weights"
+    weights = ["weight_ratio", "weight_calibration", "weight_above_chance"]
+    require_columns(table, ("config", *weights, "score", "original"), what)
+    require_one_recipe(table, what)
+    configs = list(dict.fromkeys(table["config"]))
+    share, ranks = lrs_ranks(table)
+    figure = blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+
+    colours = iter(
+        [colour for name, colour in OKABE_ITO.items() if name not in ("black", "yellow")]
+    )
+    lines = iter(["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), "-", (0, (4, 1.5))])
+    for config, rank in zip(configs, ranks.T, strict=True):
+        moves = np.ptp(rank) > 0
+        colour, line = (next(colours, INK), next(lines, "-")) if moves else (FAINT, "-")
+        left.plot(share, rank, color=colour, linestyle=line, linewidth=2.2 if moves else 1.6,
+                  solid_joinstyle="round", zorder=2 + moves)  # fmt: skip
+        left.annotate(config, (0, rank[0]), (-5, 0), textcoords="offset points", ha="right",
+                      va="center", fontsize=8,
+                      color=darker(colour) if moves else MUTED)  # fmt: skip
+        left.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), textcoords="offset points",
+                      va="center", fontsize=8, color=MUTED)  # fmt: skip
+    mark = table[table["original"]].iloc[0]
+    left.plot([mark["weight_ratio"]] * 2, [0.6, len(configs) + 0.5], color=INK, linewidth=0.9,
+              linestyle=(0, (3, 2)), zorder=1)  # fmt: skip
+    left.text(mark["weight_ratio"], 0.5, "original", fontsize=8, ha="center", va="bottom")
+    left.set(xlim=(0, 1), ylim=(len(configs) + 0.5, 0.3), yticks=[])
+    left.set_xlabel("weight of the AUROC ratio (the Brier term has the rest)")
+    left.set_title("rank among the smaller sets", pad=14)
+    for spine in left.spines.values():
+        spine.set_visible(False)
+
+    points = table.pivot_table(index=weights, columns="config", values="score")[configs]
+    scores = points.to_numpy()
+    original = table[table["original"]].set_index("config").loc[configs, "score"].to_numpy()
+    pairs = np.triu_indices(len(configs), 1)
+    order = np.sign(original[pairs[0]] - original[pairs[1]])
+    turned = (np.sign(scores[:, pairs[0]] - scores[:, pairs[1]]) != order).sum(axis=1)
+    at = points.index.to_frame().to_numpy(dtype=float)
+    x, y = at[:, 0] + 0.5 * at[:, 2], np.sqrt(3) / 2 * at[:, 2]
+    shown = right.scatter(x, y, c=turned, cmap=GAIN_MAP, vmin=0, vmax=max(turned.max(), 1),
+                          marker="h", s=200, linewidths=0)  # fmt: skip
+    for px, py, count, shade in zip(x, y, turned, shown.to_rgba(turned), strict=True):
+        dark = luminance(shade) < 0.18
+        right.text(px, py, str(count), ha="center", va="center", fontsize=7,
+                   color="white" if dark else INK)  # fmt: skip
+    right.plot(mark["weight_ratio"], 0, "h", markersize=15, markerfacecolor="none",
+               markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
+    corners = (
+        (-0.04, -0.11, "Brier term", "left"),
+        (1.04, -0.11, "AUROC ratio", "right"),
+        (0.5, np.sqrt(3) / 2 + 0.09, "retention above chance", "center"),
+    )
+    for px, py, name, side in corners:
+        right.text(px, py, name, ha=side, va="center", fontsize=8.5)
+    right.set(xlim=(-0.1, 1.1), ylim=(-0.18, 1.0), aspect="equal")
+    right.set_axis_off()
+    right.set_anchor("N")
+    right.set_title(f"pairs turned round, of {len(pairs[0])}", pad=14)
+    return figure

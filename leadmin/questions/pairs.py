@@ -1,0 +1,258 @@
+"""Which lead sets differ from each other, and in which order do they come?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
+
+from leadmin.evidence.scores import (
+    LEVEL,
+    Evidence,
+    Runs,
+    compare,
+    configs_under,
+    count_columns,
+    gathered,
+    interval_columns,
+    smallest_resolvable_difference,
+)
+from leadmin.show.style import (
+    LOSS_MAP,
+    OKABE_ITO,
+    blank_figure,
+    heatmap,
+    read_across,
+    require_columns,
+    require_one_recipe,
+    rows_down,
+)
+from leadmin.show.words import joined_sentence, range_in_words
+
+
+def pairwise_matrix(
+    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Every pair of configurations, paired, in macro AUROC.
+
+    Returns
+    -------
+    DataFrame
+        One row per unordered pair: ``recipe, first, second, difference`` (first minus second) with
+        ``_low``, ``_high``, ``p``, ``p_bh`` (Benjamini-Hochberg over all pairs),
+        ``smallest_resolvable`` (see `smallest_resolvable_difference`).
+    """
+    evidence = gathered(runs, n_resamples, seed)
+    present = [c for c in evidence.configs if (c, recipe) in evidence.scored]
+    rows = []
+    for i, a in enumerate(present):
+        for b in present[i + 1 :]:
+            difference = compare(evidence, a, b, recipe)
+            rows.append(
+                {
+                    "recipe": recipe,
+                    "first": a,
+                    "second": b,
+                    **interval_columns("difference", difference),
+                    "p": difference.p(),
+                    "smallest_resolvable": smallest_resolvable_difference(difference),
+                }
+            )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(7, "p_bh", false_discovery_control(table["p"], method="bh"))
+    return table
+
+
+def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Rank the configurations by macro AUROC in each resample.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration: ``recipe, config, n_leads, auroc, rank`` (1 is best), ``rank_low,
+        rank_high`` (95% interval over resamples), ``share_best`` (of resamples in which it is the
+        best of all), ``share_best_of_size`` (the best of those with as many leads),
+        ``share_best_reduced`` (the best of those with fewer than 12; NaN for the 12 leads),
+        ``n_records, n_patients, n_seeds``.
+    """
+    present = [evidence.get(c, recipe) for c in configs_under(evidence, recipe)]
+    values = np.array([scored.macro("auroc").value for scored in present])
+    replicates = np.array([scored.macro("auroc").replicates for scored in present])
+    sizes = np.array([len(scored.leads) for scored in present])
+    ranks = 1 + (replicates[None] > replicates[:, None]).sum(axis=1)
+    rows = []
+    for i, scored in enumerate(present):
+        low, high = np.quantile(ranks[i], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+        reduced = sizes < 12
+        rows.append(
+            {
+                "recipe": recipe,
+                "config": scored.config,
+                "n_leads": int(sizes[i]),
+                "auroc": float(values[i]),
+                "rank": int(1 + (values > values[i]).sum()),
+                "rank_low": int(low),
+                "rank_high": int(high),
+                "share_best": _share_best(replicates, i, np.ones(len(present), dtype=bool)),
+                "share_best_of_size": _share_best(replicates, i, sizes == sizes[i]),
+                "share_best_reduced": _share_best(replicates, i, reduced)
+                if reduced[i]
+                else float("nan"),
+                **count_columns(evidence, scored),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _share_best(replicates: NDArray[Any], i: int, among: NDArray[np.bool_]) -> float:
+    return float(np.mean(replicates[i] >= replicates[among].max(axis=0)))
+
+
+def pairs_reading(pairwise: pd.DataFrame, level: float = 0.05) -> str:
+    """Count the pairs that differ, and say what the others could have shown.
+
+    Parameters
+    ----------
+    pairwise : DataFrame
+        `leadmin.evidence.scores.pairwise_matrix` of one recipe.
+    level : float
+        Share of false discoveries that is accepted.
+    """
+    if pairwise.empty:
+        return "There is no pair to compare."
+    clear = pairwise["p_bh"] < level
+    text = f"{clear.sum()} of {len(pairwise)} pairs differ at a false discovery rate of {level:.0%}"
+    if not clear.all():
+        text += (
+            "; in the others the smallest resolvable difference is "
+            f"{range_in_words(pairwise.loc[~clear, 'smallest_resolvable'])}"
+        )
+    return joined_sentence(text)
+
+
+def rank_reading(ranks: pd.DataFrame) -> str:
+    """Say which smaller set is most often the best, and how wide its rank is.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        `leadmin.questions.pairs.rank_table` of one recipe.
+    """
+    reduced = ranks[ranks["share_best_reduced"].notna()].sort_values(
+        "share_best_reduced", ascending=False
+    )
+    if reduced.empty:
+        return "There is no smaller set to rank."
+    first = reduced.iloc[0]
+    text = (
+        f"Among the smaller sets `{first['config']}` is the best in "
+        f"{first['share_best_reduced']:.0%} of the resamples"
+    )
+    if len(reduced) > 1:
+        text += f", `{reduced.iloc[1]['config']}` in {reduced.iloc[1]['share_best_reduced']:.0%}"
+    certain = int((ranks["rank_low"] == ranks["rank_high"]).sum())
+    return joined_sentence(f"{text}; {certain} of {len(ranks)} ranks are certain at 95%")
+
+
+def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
+    """Draw every pair of configurations: the difference in macro AUROC, and whether it is clear.
+
+    Parameters
+    ----------
+    matrix : DataFrame
+        Columns ``first``, ``second``, ``difference`` (first minus second), ``p_bh``: one row an
+        unordered pair, as :func:`leadmin.evidence.scores.pairwise_matrix` gives.
+    level : float, default 0.05
+        A pair whose corrected p lies below it is written in bold.
+
+    Returns
+    -------
+    Figure
+        A lower triangle: row minus column.
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing or the table is empty.
+    """
+    require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
+    configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
+    values = pd.DataFrame(np.nan, index=configs[1:], columns=configs[:-1])
+    clear = pd.DataFrame(False, index=values.index, columns=values.columns)
+    for row in matrix.to_dict("records"):
+        first, second = configs.index(row["first"]), configs.index(row["second"])
+        later, earlier = configs[max(first, second)], configs[min(first, second)]
+        sign = 1.0 if first > second else -1.0
+        values.loc[later, earlier] = sign * float(row["difference"])
+        clear.loc[later, earlier] = bool(row["p_bh"] < level)
+    texts = values.map(lambda value: f"{value:+.3f}".replace("-", "−")).to_numpy()
+    reach = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
+    figure = blank_figure(0.33 * len(values) + 1.5)
+    axis = figure.subplots()
+    missing = values.isna().to_numpy()
+    heatmap(axis, values, mask=missing, cmap=LOSS_MAP.reversed(), vmin=-reach, vmax=reach,
+             annot=texts, cbar_kws={"label": "macro AUROC, row minus column"})  # fmt: skip
+    for text, marked in zip(axis.texts, clear.to_numpy()[~missing], strict=True):
+        text.set_fontweight("bold" if marked else "normal")
+    axis.set(xlabel=f"bold: corrected p < {level:g}", ylabel="")
+    axis.set_xticks(axis.get_xticks(), values.columns, rotation=35, ha="right",
+                    rotation_mode="anchor")  # fmt: skip
+    return figure
+
+
+def plot_ranks(ranks: pd.DataFrame) -> Figure:
+    """Draw the rank of each configuration over the resamples of patients.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        One recipe. Columns ``config``, ``rank``, ``rank_low``, ``rank_high``, ``share_best``,
+        ``share_best_reduced``, ``share_best_of_size``, as
+        :func:`leadmin.questions.pairs.rank_table` gives.
+
+    Returns
+    -------
+    Figure
+        Rank and 95% interval; beside them, in how many resamples it was the best.
+
+    Raises
+    ------
+    LeadminError
+        If a column is missing, or the table is empty or holds several recipes.
+    """
+    shares = {
+        "share_best": "of all",
+        "share_best_reduced": "of smaller sets",
+        "share_best_of_size": "of its size",
+    }
+    require_columns(ranks, ("config", "rank", "rank_low", "rank_high", *shares), "plot_ranks")
+    require_one_recipe(ranks, "plot_ranks")
+    figure = blank_figure(0.29 * len(ranks) + 1.2)
+    axis, text = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
+    for place, row in enumerate(ranks.to_dict("records")):
+        axis.plot([row["rank_low"], row["rank_high"]], [place] * 2, color=OKABE_ITO["blue"],
+                  linewidth=1.7)  # fmt: skip
+        axis.plot(row["rank"], place, "o", color=OKABE_ITO["blue"], markersize=6)
+        for column, name in enumerate(shares):
+            share = row[name]
+            written = f"{share:.0%}" if np.isfinite(share) else "\N{EN DASH}"
+            if 0 < share < 0.005:
+                written = "< 1%"
+            text.text(column + 0.5, place, written, ha="center", va="center", fontsize=8.5)
+    rows_down(axis, ranks["config"])
+    axis.set_xlim(0.5, len(ranks) + 0.5)
+    axis.set_xticks(range(1, len(ranks) + 1))
+    read_across(axis)
+    axis.set_xlabel("rank by macro AUROC (1 is best), 95% interval")
+    text.set_xlim(0, len(shares))
+    text.set_axis_off()
+    above = {"ha": "center", "va": "bottom", "fontsize": 8.5, "textcoords": "offset points",
+             "xycoords": text.get_xaxis_transform()}  # fmt: skip
+    for column, heading in enumerate(shares.values()):
+        text.annotate(heading, (column + 0.5, 1), (0, 3), **above)
+    text.annotate("best, share of resamples", (len(shares) / 2, 1), (0, 18), fontweight="bold",
+                  **above)  # fmt: skip
+    return figure

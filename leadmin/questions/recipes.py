@@ -1,0 +1,394 @@
+"""Does the recipe matter more than the leads?"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
+from leadmin.evidence.scores import (
+    REFERENCE,
+    Estimate,
+    Evidence,
+    Runs,
+    combine,
+    configs_under,
+    count_columns,
+    gathered,
+    interval_columns,
+    named,
+    reduced_sets,
+)
+from leadmin.labels import CLASSES
+from leadmin.show.style import (
+    INK,
+    OKABE_ITO,
+    blank_figure,
+    metric_name,
+    read_across,
+    require_columns,
+    rows_down,
+)
+from leadmin.show.words import (
+    joined_sentence,
+    markdown_table,
+    number,
+    p_value,
+    signed,
+    value_with_interval,
+)
+
+
+def recipe_comparison(
+    runs: "Runs | Evidence",
+    first: str = "default",
+    second: str = "original",
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two recipes on the same records, configuration by configuration.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration and metric: ``config, n_leads, metric, first, second`` (values),
+        ``difference`` (first minus second, paired) with ``_low``, ``_high``, ``p``, and ``p_holm``
+        over the configurations within the metric; ``first_recipe, second_recipe, n_records,
+        n_patients, n_seeds``. Metrics are ``auroc, auroc_<class>, brier, f1`` and, without interval
+        and p value, ``ece``. Empty where no configuration was trained under both.
+    """
+    evidence = gathered(runs, n_resamples, seed)
+    names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
+    rows = []
+    for config in evidence.configs:
+        if any((config, recipe) not in evidence.scored for recipe in (first, second)):
+            continue
+        for name in names:
+            a, b = (named(evidence.get(config, recipe), name) for recipe in (first, second))
+            difference = combine(np.subtract, a, b)
+            rows.append(
+                {
+                    "config": config,
+                    "n_leads": len(evidence.get(config, first).leads),
+                    "metric": name,
+                    "first": a.value,
+                    "second": b.value,
+                    **interval_columns("difference", difference),
+                    "p": difference.p(),
+                    **(_NO_INTERVAL if name == "ece" else {}),
+                    "first_recipe": first,
+                    "second_recipe": second,
+                    "n_records": evidence.n_records,
+                    "n_patients": evidence.n_patients,
+                    "n_seeds": evidence.get(config, first).n_seeds,
+                }
+            )
+    table = pd.DataFrame(rows)
+    if len(table):
+        adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
+        table.insert(table.columns.tolist().index("p") + 1, "p_holm", adjusted)
+    return table
+
+
+_NO_INTERVAL = dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
+"""For the calibration error, see `interval_columns`."""
+
+
+def across_recipes(
+    evidence: Evidence, first: str = "default", second: str = "original"
+) -> pd.DataFrame:
+    """Set each lead set under one recipe against the 12 leads under another.
+
+    Does a better recipe make up for missing leads? Paired: the same test records on both sides.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    first : str
+        Recipe of the lead sets.
+    second : str
+        Recipe of the 12 leads that they are compared with.
+
+    Returns
+    -------
+    DataFrame
+        One row per configuration: ``config, n_leads, auroc`` (under ``first``), ``reference`` (the
+        12 leads under ``second``), ``difference`` with ``_low``, ``_high``, ``p`` and ``p_holm``
+        over the rows, ``first_recipe, second_recipe, n_records, n_patients, n_seeds``. Empty where
+        the 12 leads were not trained under ``second``.
+    """
+    if (REFERENCE, second) not in evidence.scored:
+        return pd.DataFrame()
+    reference = evidence.get(REFERENCE, second).macro("auroc")
+    rows = []
+    for config in configs_under(evidence, first):
+        scored = evidence.get(config, first)
+        difference = combine(np.subtract, scored.macro("auroc"), reference)
+        rows.append(
+            {
+                "config": config,
+                "n_leads": len(scored.leads),
+                "auroc": scored.macro("auroc").value,
+                "reference": reference.value,
+                **interval_columns("difference", difference),
+                "p": difference.p(),
+                "first_recipe": first,
+                "second_recipe": second,
+                **count_columns(evidence, scored),
+            }
+        )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(table.columns.tolist().index("p") + 1, "p_holm", resampling.holm(table["p"]))
+    return table
+
+
+def hypertrophy_table(
+    evidence: Evidence, first: str = "default", second: str = "original"
+) -> pd.DataFrame:
+    """Ask whether hypertrophy is hard because of the leads or because of the recipe.
+
+    Voltage is the criterion for hypertrophy, and z-scoring each lead of each record, as the
+    ``original`` recipe does, removes it. All effects are differences between two recipes on the
+    same records. They bound what the scaling does and do not isolate it where the recipes differ
+    in more than the scaling; the ablation of the training chapter does that.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``effect_name, first, second`` (values under each recipe), ``difference`` (first
+        minus second, paired) with ``low, high, p, p_holm``; ``first_recipe, second_recipe,
+        n_reduced, n_records, n_patients``. The effects: AUROC of HYP with 12 leads, with I-II-V2,
+        and as mean of the ``n_reduced`` configurations with fewer than 12 leads that both recipes
+        trained; the gap between HYP and the next hardest class with fewer leads; the AUROC that HYP
+        loses with fewer leads. Effects whose runs are missing are left out.
+    """
+    trained_by_both = [
+        scored.config
+        for scored in reduced_sets(evidence, first)
+        if (scored.config, second) in evidence.scored
+    ]
+
+    def reduced(recipe: str, name: str) -> Estimate:
+        if not trained_by_both:
+            raise LeadminError(
+                f"No run with fewer than 12 leads was trained under both {first!r} and {second!r}."
+            )
+        return combine(
+            lambda *v: np.mean(v, axis=0),
+            *(evidence.get(config, recipe).of_class("auroc", name) for config in trained_by_both),
+        )
+
+    def of_config(config: str) -> Callable[[str], Estimate]:
+        return lambda recipe: evidence.get(config, recipe).of_class("auroc", "HYP")
+
+    def gap(recipe: str) -> Estimate:
+        others = [reduced(recipe, name) for name in CLASSES if name != "HYP"]
+        return combine(lambda a, *b: np.min(b, axis=0) - a, reduced(recipe, "HYP"), *others)
+
+    def loss(recipe: str) -> Estimate:
+        return combine(np.subtract, of_config(REFERENCE)(recipe), reduced(recipe, "HYP"))
+
+    effects: dict[str, Callable[[str], Estimate]] = {
+        "AUROC of HYP, 12 leads": of_config(REFERENCE),
+        "AUROC of HYP, I-II-V2": of_config("3-lead-I-II-V2"),
+        "AUROC of HYP, mean of fewer leads": lambda recipe: reduced(recipe, "HYP"),
+        "Gap from HYP to the next hardest class, fewer leads": gap,
+        "AUROC that HYP loses with fewer leads": loss,
+    }
+    rows = []
+    for name, effect in effects.items():
+        try:
+            a, b = effect(first), effect(second)
+        except LeadminError:
+            continue
+        difference = combine(np.subtract, a, b)
+        low, high = difference.interval()
+        rows.append(
+            {
+                "effect_name": name,
+                "first": a.value,
+                "second": b.value,
+                "difference": difference.value,
+                "low": low,
+                "high": high,
+                "p": difference.p(),
+                "first_recipe": first,
+                "second_recipe": second,
+                "n_reduced": len(trained_by_both),
+                "n_records": evidence.n_records,
+                "n_patients": evidence.n_patients,
+            }
+        )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table.insert(table.columns.tolist().index("p") + 1, "p_holm", resampling.holm(table["p"]))
+    return table
+
+
+def recipe_reading(comparison: pd.DataFrame) -> str:
+    """Count the configurations in which the first recipe is better, and clearly so.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        `leadmin.evidence.scores.recipe_comparison`.
+    """
+    parts = []
+    for metric, name in (("auroc", "macro AUROC"), ("auroc_HYP", "AUROC of HYP")):
+        rows = comparison[comparison["metric"] == metric]
+        parts.append(
+            f"{name} in {(rows['difference'] > 0).sum()} of {len(rows)} configurations, clear of "
+            f"zero in {(rows['difference_low'] > 0).sum()}"
+        )
+    first, second = comparison[["first_recipe", "second_recipe"]].iloc[0]
+    return joined_sentence(f"`{first}` is above `{second}` in {'; in '.join(parts)}")
+
+
+def across_reading(across: pd.DataFrame) -> str:
+    """Name the lead sets that read better under one recipe than twelve leads under the other.
+
+    A set is clearly better or worse where the Holm-corrected p value is below 0.05.
+
+    Parameters
+    ----------
+    across : DataFrame
+        `leadmin.questions.recipes.across_recipes`, with a row at least.
+    """
+    first, second = across[["first_recipe", "second_recipe"]].iloc[0]
+    fewer = across[across["n_leads"] < 12]
+    clear, gain = fewer["p_holm"] < 0.05, fewer["difference"] > 0
+    above, below, level = fewer[clear & gain], fewer[clear & ~gain], fewer[~clear]
+    parts = [
+        f"{what}: {', '.join(rows['config'])}"
+        for what, rows in (("clearly above", above), ("level", level), ("clearly below", below))
+        if len(rows)
+    ]
+    text = f"Under `{first}` against twelve leads under `{second}` "
+    return joined_sentence(
+        f"{text}({across['reference'].iloc[0]:.3f}), {'; '.join(parts) or 'no set'}"
+    )
+
+
+def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
+    """Say what the first recipe gains on hypertrophy, and what "fewer leads" stands for.
+
+    Parameters
+    ----------
+    hypertrophy : DataFrame
+        `leadmin.questions.recipes.hypertrophy_table`, with a row at least.
+    """
+    row = hypertrophy.iloc[0].to_dict()
+    row |= {"difference_low": row["low"], "difference_high": row["high"]}
+    text = (
+        f"{row['effect_name']}: {row['first']:.3f} under `{row['first_recipe']}` and "
+        f"{row['second']:.3f} under `{row['second_recipe']}`, a difference of "
+        f"{value_with_interval(row, 'difference')} (Holm-corrected p {p_value(row['p_holm'])})"
+    )
+    if row["n_reduced"]:
+        fewer = "one smaller set" if row["n_reduced"] == 1 else f"{row['n_reduced']} smaller sets"
+        text += f'; "fewer leads" is the mean over {fewer}'
+    return joined_sentence(text)
+
+
+def markdown_hypertrophy(table: pd.DataFrame) -> list[str]:
+    """Write the hypertrophy of `RESULTS.md`."""
+    if not len(table):
+        return []
+    first, second = table["first_recipe"].iloc[0], table["second_recipe"].iloc[0]
+    shown = pd.DataFrame(
+        {
+            "": table["effect_name"],
+            f"`{first}`": [number(value) for value in table["first"]],
+            f"`{second}`": [number(value) for value in table["second"]],
+            "Difference": [
+                f"{signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})"
+                for r in table.to_dict("records")
+            ],
+            "p (Holm)": [p_value(value) for value in table["p_holm"]],
+        }
+    )
+    meaning = (
+        f'"Fewer leads" is the mean of the {table["n_reduced"].iloc[0]} configurations with fewer '
+        "than 12 leads that both recipes trained."
+    )
+    return ["## Hypertrophy under both recipes", markdown_table(shown), meaning]
+
+
+def plot_recipe_comparison(
+    comparison: pd.DataFrame, metrics: Sequence[str] = ("auroc", "auroc_HYP", "brier")
+) -> Figure:
+    """Draw what one recipe gains over another under each configuration, metric by metric.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        Columns ``config``, ``metric``, ``difference``, ``difference_low``, ``difference_high``, as
+        :func:`leadmin.evidence.scores.recipe_comparison` gives; optionally ``first_recipe`` and
+        ``second_recipe``, which then stand in the axis label.
+    metrics : sequence of str, default ("auroc", "auroc_HYP", "brier")
+        One panel each. For ``brier`` and ``ece`` less is better, so their axis runs the other way:
+        the better side is always on the right.
+
+    Returns
+    -------
+    Figure
+        Filled where the interval is clear of zero.
+
+    Raises
+    ------
+    LeadminError
+        If a column or a metric is missing.
+    """
+    what = "plot_recipe_comparison"
+    columns = ("config", "metric", "difference", "difference_low", "difference_high")
+    require_columns(comparison, columns, what)
+    absent = [metric for metric in metrics if metric not in set(comparison["metric"])]
+    if absent:
+        found = ", ".join(map(str, comparison["metric"].unique()))
+        raise LeadminError(f"{what}: no rows of the metric {', '.join(absent)}; there is {found}.")
+    configs = list(dict.fromkeys(comparison["config"]))
+    figure = blank_figure(0.29 * len(configs) + 1.2)
+    panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
+    for axis, metric in zip(panels, metrics, strict=True):
+        mine = comparison[comparison["metric"] == metric].set_index("config")
+        axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
+        for place, config in enumerate(configs):
+            if config not in mine.index:
+                continue
+            value, low, high = mine.loc[config, list(columns[2:])].to_numpy(dtype=float)
+            clear = low > 0 or high < 0
+            axis.plot(
+                [low, high],
+                [place] * 2,
+                color=OKABE_ITO["blue"],
+                linewidth=1.6,
+                solid_capstyle="butt",
+                zorder=2,
+            )
+            axis.plot(
+                value,
+                place,
+                "o",
+                color=OKABE_ITO["blue"],
+                markersize=6,
+                zorder=3,
+                markeredgewidth=1.4,
+                markerfacecolor=OKABE_ITO["blue"] if clear else "white",
+            )
+        if metric.split("_")[0] in ("brier", "ece"):
+            axis.invert_xaxis()
+        read_across(axis)
+        axis.xaxis.set_major_locator(MaxNLocator(3))
+        axis.set_title(metric_name(metric))
+    rows_down(panels[0], configs)
+    label = "difference (95% interval)"
+    if {"first_recipe", "second_recipe"} <= set(comparison.columns):
+        label = (
+            "{first_recipe} minus {second_recipe}".format(**comparison.iloc[0]) + " (95% interval)"
+        )
+    figure.supxlabel(f"{label}; better to the right, filled: interval clear of 0", fontsize=9)
+    return figure

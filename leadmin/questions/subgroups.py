@@ -1,0 +1,381 @@
+"""For whom does it hold?"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from leadmin import metrics
+from leadmin.data.dataset import EcgDataset
+from leadmin.data.quality import assess
+from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
+from leadmin.evidence.scores import (
+    REFERENCE,
+    Estimate,
+    Evidence,
+    combine,
+    interval_columns,
+)
+from leadmin.labels import CLASSES
+from leadmin.show.style import (
+    FAINT,
+    INK,
+    MUTED,
+    OKABE_ITO,
+    beside,
+    blank_figure,
+    read_across,
+    require_columns,
+    require_one_recipe,
+    rows_down,
+)
+from leadmin.show.words import joined_sentence, markdown_table, p_value, signed, with_interval
+
+MIN_POSITIVES = 20
+"""Fewer positive or negative test records of a class than this in a subgroup: no claim is made."""
+
+
+AGE_BANDS = ((0, 40), (40, 60), (60, 75), (75, 400))
+"""Years, lower bound included. PTB-XL codes ages above 89 as 300."""
+
+
+def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.str_]]:
+    """Sort records into the subgroups that age and sex give.
+
+    Parameters
+    ----------
+    age : array_like of float, shape (n_records,)
+        Years; NaN where unknown.
+    sex : array_like of int, shape (n_records,)
+        0 male, 1 female, -1 unknown, as in `leadmin.data.dataset.EcgDataset`.
+
+    Returns
+    -------
+    dict of str to ndarray of str, shape (n_records,)
+        ``sex`` and ``age``; the empty string where unknown.
+    """
+    years, code = np.asarray(age, dtype=np.float64), np.asarray(sex)
+    bands = np.full(len(years), "", dtype="<U16")
+    for low, high in AGE_BANDS:
+        name = f"under {high}" if low == 0 else f"{low} and over" if high > 120 else f"{low}-{high}"
+        bands[(years >= low) & (years < high)] = name
+    return {"sex": np.select([code == 0, code == 1], ["male", "female"], ""), "age": bands}
+
+
+def record_groups(dataset: EcgDataset, evidence: Evidence) -> dict[str, NDArray[np.str_]]:
+    """Sort the test records of a study into the subgroups that its data describe.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        Holds every test record; others are ignored.
+    evidence : Evidence
+
+    Returns
+    -------
+    dict of str to ndarray of str, shape (n_records,)
+        For `subgroup_table`, in the order of ``evidence.record_id``: ``all`` (every record),
+        ``sex``, ``age``, ``device`` and ``site`` as PTB-XL names them (those with fewer than
+        `MIN_POSITIVES` test records taken together), and ``signal`` (``no mark`` or
+        ``marked`` by a rule of `leadmin.data.quality`); the empty string where unknown.
+
+    Raises
+    ------
+    LeadminError
+        If a test record is missing from the data or belongs to another patient there.
+    """
+    order = np.argsort(dataset.record_id)
+    place = np.searchsorted(dataset.record_id, evidence.record_id, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)]
+    same = dataset.record_id[place] == evidence.record_id
+    same &= dataset.patient_id[place] == evidence.patient_id
+    if not same.all():
+        raise LeadminError(
+            f"{dataset.path}: {(~same).sum()} of {len(same)} test records of the runs are missing "
+            "or belong to other patients here; give the data that the runs were made from"
+        )
+    tested = dataset.select(place)
+    marked = assess(tested).records["any_rule"].to_numpy(dtype=bool)
+    device = tested.metadata["device"].fillna("").astype(str).str.split().str.join(" ")
+    site = tested.metadata["site"]
+    return {
+        "all": np.full(len(same), "all records"),
+        **demographic_groups(tested.age, tested.sex),
+        "device": _with_rare_as(device.to_numpy(), "other devices"),
+        "site": _with_rare_as(np.where(site < 0, "", "site " + site.astype(str)), "other sites"),
+        "signal": np.where(marked, "marked", "no mark"),
+    }
+
+
+def _with_rare_as(names: NDArray[Any], other: str) -> NDArray[np.str_]:
+    """Take names with too few records for any claim together."""
+    values = pd.Series(names.astype(str))
+    count = values.map(values.value_counts())
+    return values.mask((values != "") & (count < MIN_POSITIVES), other).to_numpy(dtype=np.str_)
+
+
+def subgroup_table(
+    evidence: Evidence,
+    groups: Mapping[str, ArrayLike],
+    recipe: str = "default",
+    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
+) -> pd.DataFrame:
+    """Macro AUROC within subgroups, and whether the loss of leads differs between them.
+
+    A subgroup with fewer than `MIN_POSITIVES` positive or negative records of any class is listed
+    with its counts and no value. The test of interaction asks whether the difference to the 12
+    leads in the subgroup is another than in all other records of known subgroup; of two subgroups
+    only the first has that test, since the second's would be the same.
+
+    Parameters
+    ----------
+    groups : mapping of str to array_like of str, shape (n_records,)
+        Name of the grouping (``"sex"``, ``"age"``, ...) to each test record's subgroup, in the
+        order of ``evidence.record_id``, as `record_groups` gives; an empty string is left out.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``recipe, grouping, subgroup, config, n_leads, n_records, n_patients,
+        fewest_positives, enough`` (bool), ``auroc, auroc_low, auroc_high, difference,
+        difference_low, difference_high, interaction, interaction_low, interaction_high,
+        interaction_p, interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
+    """
+    weights = evidence.weights()
+    rows = []
+    for grouping, values in groups.items():
+        subgroup = np.asarray(values).astype(str)
+        if subgroup.shape != evidence.record_id.shape:
+            raise LeadminError(
+                f"Subgroups {grouping!r}: {subgroup.shape[0]} entries for {evidence.n_records} "
+                "test records; give one for each, in the order of the records."
+            )
+        levels = sorted(set(subgroup) - {""}, key=_level_order)
+        for level in levels:
+            inside = subgroup == level
+            rest = (subgroup != "") & ~inside
+            if len(levels) == 2 and level == levels[1]:
+                rest = np.zeros_like(inside)  # the test against the other level is made already
+            rows += [
+                {"recipe": recipe, "grouping": grouping, "subgroup": level, **row}
+                for row in _subgroup_rows(evidence, recipe, configs, inside, rest, weights)
+            ]
+    table = pd.DataFrame(rows)
+    if len(table):
+        place = table.columns.tolist().index("interaction_p") + 1
+        table.insert(place, "interaction_p_holm", resampling.holm(table["interaction_p"]))
+    return table
+
+
+def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
+    """By the numbers in the name; "under ..." comes first and "other ..." last."""
+    pieces = re.split(r"(\d+)", level)
+    parts: list[str | int] = [int(p) if p.isdigit() else p for p in pieces]
+    return level.startswith("other"), not level.startswith("under "), parts
+
+
+def _subgroup_rows(
+    evidence: Evidence,
+    recipe: str,
+    configs: Sequence[str],
+    inside: NDArray[np.bool_],
+    rest: NDArray[np.bool_],
+    weights: resampling.Weights,
+) -> list[dict[str, Any]]:
+    """One row per configuration for one subgroup."""
+    nan = float("nan")
+    present = [config for config in configs if (config, recipe) in evidence.scored]
+    enough, enough_rest = (_fewest(evidence, part) >= MIN_POSITIVES for part in (inside, rest))
+    scores = {
+        (config, part): _subset_auroc(evidence, config, recipe, mask, weights)
+        for config in present
+        for part, mask, use in (("in", inside, enough), ("rest", rest, enough and enough_rest))
+        if use
+    }
+    rows = []
+    for config in present:
+        scored = evidence.get(config, recipe)
+        row: dict[str, Any] = {
+            "config": config,
+            "n_leads": len(scored.leads),
+            "n_records": int(inside.sum()),
+            "n_patients": len(np.unique(evidence.patient_id[inside])),
+            "fewest_positives": _fewest(evidence, inside),
+            "enough": enough,
+        }
+        for name in ("auroc", "difference", "interaction"):
+            row |= {name: nan, f"{name}_low": nan, f"{name}_high": nan}
+        row["interaction_p"] = nan
+        if enough:
+            row |= interval_columns("auroc", scores[config, "in"])
+        if enough and config != REFERENCE and REFERENCE in present:
+            loss = combine(np.subtract, scores[config, "in"], scores[REFERENCE, "in"])
+            row |= interval_columns("difference", loss)
+            if enough_rest:
+                other = combine(np.subtract, scores[config, "rest"], scores[REFERENCE, "rest"])
+                interaction = combine(np.subtract, loss, other)
+                row |= interval_columns("interaction", interaction)
+                row["interaction_p"] = interaction.p()
+        rows.append(row | {"n_seeds": scored.n_seeds})
+    return rows
+
+
+def _fewest(evidence: Evidence, mask: NDArray[np.bool_]) -> int:
+    """Fewest records of either label value over all classes."""
+    positives = evidence.labels[mask].sum(axis=0, dtype=np.int64)
+    return int(np.minimum(positives, mask.sum() - positives).min())
+
+
+def _subset_auroc(
+    evidence: Evidence,
+    config: str,
+    recipe: str,
+    mask: NDArray[np.bool_],
+    weights: resampling.Weights,
+) -> Estimate:
+    """Macro AUROC of some of the records, mean over seeds."""
+    ones = np.ones((int(mask.sum()), 1), dtype=np.uint8)
+    left_out = resampling.jackknife_weights(evidence.patient_id)[mask]
+    chosen = np.hstack([ones, weights[mask], left_out])
+    labels = evidence.labels[mask]
+    values = np.mean(
+        [
+            metrics.macro(
+                [
+                    resampling.weighted_auroc(labels[:, c], logits[mask, c], chosen)
+                    for c in range(len(CLASSES))
+                ],
+                axis=0,
+            )
+            for logits in evidence.runs[config].test.logits[recipe]
+        ],
+        axis=0,
+    )
+    replicates, jackknife = np.split(values[1:], [weights.shape[1]])
+    return Estimate(float(values[0]), replicates, jackknife)
+
+
+def subgroup_reading(subgroups: pd.DataFrame, config: str = "3-lead-I-II-V2") -> str:
+    """Say in how many subgroups anything can be said, and whether the loss differs between them.
+
+    Parameters
+    ----------
+    subgroups : DataFrame
+        `leadmin.questions.subgroups.subgroup_table` of one recipe.
+    config : str
+        The configuration that is compared with twelve leads.
+    """
+    rows = subgroups[(subgroups["config"] == config) & (subgroups["grouping"] != "all")]
+    enough = rows[rows["enough"] & rows["difference"].notna()]
+    text = f"{len(enough)} of {len(rows)} subgroups hold enough records of every class for a value"
+    if len(enough):
+        ends = list(dict.fromkeys(signed(end) for end in enough["difference"].agg(["min", "max"])))
+        text += f"; there `{config}` differs from twelve leads by {' to '.join(ends)}"
+        tested = int(enough["interaction_p_holm"].notna().sum())
+        clear = int((enough["interaction_p_holm"] < 0.05).sum())
+        text += (
+            f", in {clear} of {tested} tests by more or less than in the other records (Holm)"
+            if tested
+            else ", and no group can be tested against the other records"
+        )
+    return joined_sentence(text)
+
+
+def markdown_subgroups(evidence: Evidence, table: pd.DataFrame) -> list[str]:
+    """Write the subgroups of `RESULTS.md`."""
+    parts = ["## Subgroups, macro AUROC"] if len(table) else []
+    for recipe in evidence.recipes if len(table) else ():
+        rows = table[table["recipe"] == recipe]
+        # one line says that a subgroup is too small, whatever the leads
+        first_of_subgroup = ~rows.duplicated(["grouping", "subgroup"])
+        rows = rows[rows["enough"] | first_of_subgroup]
+        shown = pd.DataFrame(
+            {
+                "Subgroup": rows["grouping"] + ": " + rows["subgroup"],
+                "Configuration": rows["config"].where(rows["enough"], "any (too few)"),
+                "Records": rows["n_records"],
+                "Patients": rows["n_patients"],
+                "Fewest positives": rows["fewest_positives"],
+                "AUROC": with_interval(rows, "auroc"),
+                "Minus 12 leads": with_interval(rows, "difference", sign=True),
+                "Interaction, p (Holm)": [p_value(value) for value in rows["interaction_p_holm"]],
+            }
+        )
+        parts += [f"### Recipe `{recipe}`", markdown_table(shown)]
+    if parts:
+        parts.append(
+            f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or "
+            "negative records is listed with its counts and without a value."
+        )
+    return parts
+
+
+def plot_subgroups(
+    table: pd.DataFrame, config: str = "3-lead-I-II-V2", reference: str = "12-lead"
+) -> Figure:
+    """Draw the difference of one configuration to the reference in each subgroup of records.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One recipe. Columns ``grouping``, ``subgroup``, ``config``, ``n_records``,
+        ``fewest_positives``, ``enough``, ``auroc``, ``difference``, ``difference_low``,
+        ``difference_high``, as :func:`leadmin.questions.subgroups.subgroup_table` gives.
+    config, reference : str
+        What is compared.
+
+    Returns
+    -------
+    Figure
+        Where a class has too few records for a value, the count stands in its place.
+
+    Raises
+    ------
+    LeadminError
+        If a column or the configuration is missing, or the table holds several recipes.
+    """
+    what = "plot_subgroups"
+    bounds = ["difference", "difference_low", "difference_high"]
+    require_columns(table, ("grouping", "subgroup", "config", "n_records", "fewest_positives",
+                            "enough",
+                     "auroc", *bounds), what)  # fmt: skip
+    require_one_recipe(table, what)
+    rows = table[table["config"] == config].reset_index(drop=True)
+    if rows.empty:
+        raise LeadminError(f"{what}: no row of {config!r} is in the table.")
+    figure = blank_figure(0.235 * len(rows) + 1.2)
+    axis = figure.subplots()
+    axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    for place, row in enumerate(rows.to_dict("records")):
+        if place and row["grouping"] != rows["grouping"].iloc[place - 1]:
+            axis.axhline(place - 0.5, color=FAINT, linewidth=0.7)
+        beside(axis, place, 44, f"{row['n_records']:,}", ha="right")
+        beside(axis, place, 96, f"{row['fewest_positives']:,}", ha="right")
+        value, low, high = (float(row[name]) for name in bounds)
+        if not (row["enough"] and np.isfinite(value)):
+            beside(axis, place, 112, "too few for a value", color=MUTED)
+            continue
+        axis.plot([low, high], [place] * 2, color=OKABE_ITO["blue"], linewidth=1.6, zorder=2)
+        axis.plot(value, place, "o", color=OKABE_ITO["blue"], markersize=5.5, zorder=3)
+        written = f"{value:+.3f}  ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
+        beside(axis, place, 112, written)
+    beside(axis, None, 44, "records", ha="right")
+    beside(axis, None, 96, "rarest", ha="right")
+    beside(axis, None, 112, "difference (95% interval)")
+    names = [
+        level if repeated or grouping in ("all", "site") else f"{grouping}: {level}"
+        for grouping, level, repeated in zip(
+            rows["grouping"], rows["subgroup"], rows["grouping"].duplicated(), strict=True
+        )
+    ]
+    rows_down(axis, names)
+    if not rows[bounds].notna().any(axis=None):
+        axis.set_xlim(-0.1, 0.1)
+    read_across(axis)
+    axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
+    return figure

@@ -1,0 +1,158 @@
+"""Electrodes on a drawn torso."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, PathPatch
+from matplotlib.path import Path as DrawnPath
+from numpy.typing import NDArray
+
+from leadmin.leads import canonical_lead, resolve
+from leadmin.show.style import FAINT, MUTED, OKABE_ITO, blank_figure
+
+# A torso in the unit square, front view: the viewer's left is the patient's right.
+_TORSO: tuple[tuple[float, float], ...] = (
+    (0.42, 1.04), (0.42, 0.97), (0.40, 0.93), (0.30, 0.905), (0.18, 0.885), (0.10, 0.86),
+    (0.055, 0.79), (0.035, 0.70), (0.01, 0.58), (-0.02, 0.47), (-0.035, 0.40),
+)  # fmt: skip
+
+
+_FLANK: tuple[tuple[float, float], ...] = (
+    (0.075, 0.40), (0.105, 0.50), (0.145, 0.60), (0.165, 0.67), (0.185, 0.58), (0.195, 0.46),
+    (0.205, 0.34), (0.195, 0.22), (0.175, 0.12), (0.165, 0.03),
+)  # fmt: skip
+
+
+_ELECTRODES: dict[str, tuple[float, float]] = {
+    "RA": (0.16, 0.775),
+    "LA": (0.84, 0.775),
+    "RL": (0.27, 0.11),
+    "LL": (0.73, 0.11),
+    "V1": (0.445, 0.58),
+    "V2": (0.555, 0.58),
+    "V3": (0.597, 0.517),
+    "V4": (0.638, 0.455),
+    "V5": (0.708, 0.443),
+    "V6": (0.775, 0.443),
+}
+
+
+_LABEL_OFFSETS: dict[str, tuple[float, float]] = {
+    "RL": (0.0, -0.068),
+    "LL": (0.0, -0.068),
+    "V3": (-0.055, -0.022),
+    "V4": (-0.055, -0.03),
+    "V5": (-0.008, -0.062),
+    "V6": (0.012, -0.062),
+}
+
+
+def electrodes_needed(leads: Sequence[str]) -> tuple[str, ...]:
+    """Name the electrodes that a set of leads is measured with, the neutral one (RL) last.
+
+    A bipolar lead takes two limb electrodes; an augmented lead and, through Wilson's central
+    terminal, each chest lead takes all three (Kligfield et al. 2007, doi
+    10.1161/CIRCULATIONAHA.106.180200).
+
+    Parameters
+    ----------
+    leads : sequence of str
+        Names in any case.
+
+    Returns
+    -------
+    tuple of str
+        Some of RA, LA, LL, V1 to V6, and RL.
+    """
+    bipolar = {"I": {"RA", "LA"}, "II": {"RA", "LL"}, "III": {"LA", "LL"}}
+    needed: set[str] = {"RL"}
+    for lead in map(canonical_lead, leads):
+        needed |= bipolar.get(lead, {"RA", "LA", "LL"})
+        if lead.startswith("V"):
+            needed.add(lead)
+    order = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6", "RL")
+    return tuple(electrode for electrode in order if electrode in needed)
+
+
+def plot_electrodes(configs: Sequence[str]) -> Figure:
+    """Draw where the electrodes of lead configurations sit on the chest, one torso each.
+
+    Filled dots are the electrodes that the configuration needs, open ones are spared. Limb
+    electrodes stand at the root of the limb that they are clipped to, the chest electrodes at
+    their usual places from the fourth right intercostal space (V1) to the midaxillary line (V6).
+
+    Parameters
+    ----------
+    configs : sequence of str
+        Registry names or comma lists of leads.
+
+    Returns
+    -------
+    Figure
+        Up to four torsos a row.
+    """
+    columns = min(4, len(configs))
+    rows = -(-len(configs) // columns)
+    figure = blank_figure(2.3 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axis in axes:
+        axis.set_axis_off()
+        axis.grid(visible=False)
+    for axis, config in zip(axes, configs, strict=False):
+        configuration = resolve(config)
+        needed = electrodes_needed(configuration.leads)
+        axis.set(xlim=(-0.08, 1.08), ylim=(-0.03, 1.07), aspect="equal")
+        for outline in (_TORSO, _FLANK):
+            for mirrored in (False, True):
+                points = np.array([(1 - x if mirrored else x, y) for x, y in outline])
+                axis.add_patch(
+                    PathPatch(
+                        _smooth(points),
+                        facecolor="none",
+                        edgecolor=MUTED,
+                        linewidth=1.1,
+                        capstyle="round",
+                    )
+                )
+        axis.plot([0.5, 0.5], [0.45, 0.88], color=FAINT, linewidth=1.0, linestyle=(0, (1, 2)))
+        ends = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
+        for lead, (minus, plus) in ends.items():
+            if lead in configuration.leads:
+                (x0, y0), (x1, y1) = _ELECTRODES[minus], _ELECTRODES[plus]
+                axis.annotate("", (x1, y1), (x0, y0), arrowprops={
+                    "arrowstyle": "-|>", "color": OKABE_ITO["blue"], "linewidth": 1.0,
+                    "alpha": 0.55, "shrinkA": 5, "shrinkB": 5})  # fmt: skip
+        for electrode, (x, y) in _ELECTRODES.items():
+            used = electrode in needed
+            neutral = electrode == "RL"
+            colour = MUTED if neutral else OKABE_ITO["blue"]
+            axis.add_patch(
+                Circle(
+                    (x, y),
+                    0.026 if electrode.startswith("V") else 0.034,
+                    facecolor=colour if used else "white",
+                    edgecolor=colour if used else FAINT,
+                    linewidth=1.1,
+                    zorder=3,
+                )
+            )
+            if used:
+                dx, dy = _LABEL_OFFSETS.get(electrode, (0.0, 0.062))
+                axis.text(x + dx, y + dy, electrode, fontsize=7, ha="center", va="center", zorder=4)
+        count = len(needed)
+        axis.set_title(
+            f"{config}\n{count} electrodes", fontsize=8.5, loc="center", fontweight="normal"
+        )
+    return figure
+
+
+def _smooth(points: NDArray[np.floating[Any]]) -> DrawnPath:
+    """Run a Catmull-Rom curve through the points, as cubic Bezier pieces."""
+    padded = np.vstack([points[0], points, points[-1]])
+    vertices, codes = [points[0]], [DrawnPath.MOVETO]
+    for before, start, end, after in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
+        vertices += [start + (end - before) / 6, end - (after - start) / 6, end]
+        codes += [DrawnPath.CURVE4] * 3
+    return DrawnPath(np.array(vertices), codes)

@@ -1,0 +1,330 @@
+"""A study, its runs, and what a run leaves on disk.
+
+One run trains one lead configuration under one or two recipes and writes a folder::
+
+    metrics.json         point metrics, provenance; written last: a folder without it is unfinished
+    predictions.npz      record ids, folds, labels and logits of validation and test records
+    history.csv          one row per recipe, seed, fold and epoch
+    checkpoints/         weights and description of every trained network
+    state/               the state of an unfinished fit; gone when the run is finished
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from leadmin.data.dataset import EcgDataset
+from leadmin.errors import LeadminError
+from leadmin.files import atomic_path, sha256, write_json
+from leadmin.leads import Configuration, configurations
+from leadmin.metrics import probabilities, summary, thresholds
+from leadmin.study.protocol import Split
+from leadmin.study.provenance import describe_data, describe_environment
+from leadmin.study.settings import RunSettings
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the networks of one run say about one split.
+
+    Parameters
+    ----------
+    record_id, patient_id, fold : ndarray of int, shape (n_records,)
+        Which records these are.
+    labels : ndarray of uint8, shape (n_records, 5)
+        Labels under the study's policy.
+    logits : dict of str to ndarray of float32, shape (n_seeds, n_records, 5)
+        Per recipe.
+    """
+
+    record_id: NDArray[np.int32]
+    patient_id: NDArray[np.int32]
+    fold: NDArray[np.int8]
+    labels: NDArray[np.uint8]
+    logits: dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as it was read from its folder.
+
+    Parameters
+    ----------
+    config : str
+        Name of the lead configuration.
+    leads : tuple of str
+        Its leads.
+    recipes : tuple of str
+        Trained recipes; the first is the primary one.
+    seeds : dict of str to tuple of int
+        Seeds per recipe.
+    validation, test : Predictions
+        Predictions of the two splits that were not trained on.
+    metrics : dict
+        The whole ``metrics.json``.
+    history : DataFrame
+        The whole ``history.csv``.
+    folder : Path
+        Where it was read.
+    """
+
+    config: str
+    leads: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: dict[str, tuple[int, ...]]
+    validation: Predictions
+    test: Predictions
+    metrics: dict[str, Any]
+    history: pd.DataFrame
+    folder: Path
+
+
+def write_run(
+    folder: Path,
+    configuration: Configuration,
+    dataset: EcgDataset,
+    divisions: list[Split],
+    label_policy: str,
+    settings: dict[str, Any],
+    *,
+    recipes: dict[str, dict[str, Any]],
+    logits: dict[str, dict[str, NDArray[np.float32]]],
+    history: list[dict[str, Any]],
+    seconds: float,
+    provenance: dict[str, Any] | None = None,
+    n_parameters: int | None = None,
+    compile_seconds: float = 0.0,
+) -> Run:
+    """Write the run folder of something that was trained; ``metrics.json`` comes last.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    configuration : Configuration
+        The leads that were seen.
+    dataset : EcgDataset
+        The records.
+    divisions : list of Split
+        In the order in which the predictions of their records follow each other.
+    label_policy : str
+        Labels of the evaluation.
+    settings : dict
+        How it was called, without folders of this machine.
+    recipes : dict of str to dict
+        Name to description of what was trained.
+    logits : dict of str to dict of str to ndarray, shape (n_seeds, n_records, n_classes)
+        By ``validation`` and ``test``, then by recipe.
+    history : list of dict
+        Rows of ``history.csv``; may be empty.
+    seconds : float
+        What it took.
+    provenance : dict, optional
+        See `describe_environment`; found out if not given.
+    n_parameters : int, optional
+        Trainable numbers of one network.
+    compile_seconds : float
+        How much of ``seconds`` went into compiling.
+
+    Returns
+    -------
+    Run
+        As read back from the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = joined_predictions(dataset, divisions, label_policy, logits)
+    _write_predictions(folder / "predictions.npz", predictions)
+    with atomic_path(folder / "history.csv") as temporary:
+        pd.DataFrame(history, columns=None if history else ["recipe"]).to_csv(
+            temporary, index=False
+        )
+    metrics = {
+        "schema_version": SCHEMA_VERSION,
+        "config": configuration.name,
+        "leads": list(configuration.leads),
+        "settings": settings,
+        "recipes": recipes,
+        "seeds": {name: list(range(len(layers))) for name, layers in logits["test"].items()},
+        "n_parameters": n_parameters,
+        "n_records": {name: len(p.record_id) for name, p in predictions.items()},
+        "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
+        "test": point_metrics(predictions["validation"], predictions["test"]),
+        "seconds": seconds,
+        "compile_seconds": compile_seconds,
+        "provenance": provenance or describe_environment() | {"data": describe_data(dataset)},
+        "files": {name: sha256(folder / name) for name in ("predictions.npz", "history.csv")},
+    }
+    write_json(folder / "metrics.json", metrics)
+    return load_run(folder)
+
+
+def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[dict[str, Any]]]:
+    """Compute the metrics of each recipe and seed on the test records.
+
+    Thresholds are chosen on the validation predictions of the same network.
+    """
+    result: dict[str, list[dict[str, Any]]] = {}
+    for recipe, logits in test.logits.items():
+        result[recipe] = []
+        for seed in range(len(logits)):
+            chosen = thresholds(validation.labels, probabilities(validation.logits[recipe][seed]))
+            probability = probabilities(logits[seed])
+            result[recipe].append(summary(test.labels, probability, chosen))
+    return result
+
+
+def portable_settings(settings: RunSettings) -> dict[str, Any]:
+    """Keep the settings, without the folders of this machine."""
+    kept = dataclasses.asdict(settings)
+    for name in ("data", "out", "start_from"):
+        kept[name] = Path(kept[name]).name
+    return kept
+
+
+def joined_predictions(
+    dataset: EcgDataset,
+    divisions: list[Split],
+    label_policy: str,
+    logits: dict[str, dict[str, NDArray[np.float32]]],
+) -> dict[str, Predictions]:
+    """Join the logits of ``validation`` and ``test`` with the records that they belong to."""
+    joined = {}
+    for name, by_recipe in logits.items():
+        index = np.concatenate([getattr(split, name) for split in divisions])
+        joined[name] = Predictions(
+            dataset.record_id[index],
+            dataset.patient_id[index],
+            dataset.fold[index],
+            dataset.labels[label_policy][index],
+            by_recipe,
+        )
+    return joined
+
+
+def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
+    arrays: dict[str, NDArray[Any]] = {}
+    for split, p in predictions.items():
+        for name in ("record_id", "patient_id", "fold", "labels"):
+            arrays[f"{split}/{name}"] = getattr(p, name)
+        for recipe, logits in p.logits.items():
+            arrays[f"{split}/logits/{recipe}"] = logits
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+def finished_run(folder: Path) -> Run | None:
+    """Read a run folder, or give nothing if no finished run can be read there."""
+    try:
+        return load_run(folder)
+    except LeadminError:
+        return None
+
+
+def load_run(folder: Path) -> Run:
+    """Read a finished run.
+
+    Raises
+    ------
+    LeadminError
+        If the run is unfinished, damaged, or of another schema version.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        raise LeadminError(f"{folder}: no metrics.json, so this run is not finished; run it again")
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        if metrics["schema_version"] != SCHEMA_VERSION:
+            raise LeadminError(
+                f"{path}: schema_version is {metrics['schema_version']}, this software reads "
+                f"{SCHEMA_VERSION}; run the configuration again"
+            )
+        for name, expected in metrics["files"].items():
+            if not (folder / name).is_file() or sha256(folder / name) != expected:
+                raise LeadminError(
+                    f"{folder / name}: missing or not the file that metrics.json was written "
+                    "for; run the configuration again"
+                )
+        recipes = tuple(metrics["recipes"])
+        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
+            validation, test = (
+                Predictions(
+                    record_id=arrays[f"{split}/record_id"],
+                    patient_id=arrays[f"{split}/patient_id"],
+                    fold=arrays[f"{split}/fold"],
+                    labels=arrays[f"{split}/labels"],
+                    logits={name: arrays[f"{split}/logits/{name}"] for name in recipes},
+                )
+                for split in ("validation", "test")
+            )
+        return Run(
+            metrics["config"],
+            tuple(metrics["leads"]),
+            recipes,
+            {name: tuple(seeds) for name, seeds in metrics["seeds"].items()},
+            validation,
+            test,
+            metrics,
+            pd.read_csv(folder / "history.csv"),
+            folder,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise LeadminError(f"{path}: not a run's metrics ({error!r}); run it again") from error
+
+
+def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
+    """Read finished runs below ``folder``, in the order of the registry.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds one folder per configuration.
+    configs : iterable of str, optional
+        Which of them; all that are finished by default.
+
+    Returns
+    -------
+    dict of str to Run
+        Keyed by configuration.
+
+    Raises
+    ------
+    LeadminError
+        If there is none, one that was asked for is unfinished, or the runs do not stand on
+        the same records, labels and primary recipe, so that a paired comparison would be false.
+
+    Notes
+    -----
+    A second recipe may be missing from some of the runs: see ``Study.compare_configurations``.
+    """
+    folders = [folder / name for name in configs]
+    runs = [load_run(f) for f in folders or sorted(p.parent for p in folder.glob("*/metrics.json"))]
+    if not runs:
+        raise LeadminError(f"{folder}: no finished run; train at least one configuration first")
+    order = list(configurations())
+    runs.sort(key=lambda run: order.index(run.config) if run.config in order else len(order))
+    first = runs[0]
+    for run in runs[1:]:
+        if not same_records(first, run) or run.recipes[0] != first.recipes[0]:
+            raise LeadminError(
+                f"{run.folder}: made from other records, labels or recipes than {first.folder}; "
+                "run one of them again so that the comparison is paired"
+            )
+    return {run.config: run for run in runs}
+
+
+def same_records(first: Run, second: Run) -> bool:
+    """Tell whether two runs were validated and tested on the same records and labels."""
+    return all(
+        np.array_equal(getattr(getattr(first, part), name), getattr(getattr(second, part), name))
+        for part in ("validation", "test")
+        for name in ("record_id", "patient_id", "labels")
+    )

@@ -27,7 +27,7 @@ References
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -187,6 +187,8 @@ class Evidence:
         How the patients were resampled.
     runs : dict of str to Run
         What was scored.
+    groups : dict of str to ndarray of str, shape (n_records,)
+        Subgroups of the test records by what divides them; empty without data.
     """
 
     scored: Mapping[tuple[str, str], Scored]
@@ -199,6 +201,7 @@ class Evidence:
     n_resamples: int
     seed: int
     runs: Mapping[str, "Run"]
+    groups: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_records(self) -> int:

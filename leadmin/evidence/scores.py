@@ -445,26 +445,26 @@ def _by_config(runs: Runs) -> dict[str, "Run"]:
 
 def _check_same_records(first: "Run", run: "Run") -> None:
     """Comparisons are paired, so all runs must have been tested on the same records."""
-    for field in ("record_id", "patient_id", "labels", "fold"):
-        a, b = np.asarray(getattr(first.test, field)), np.asarray(getattr(run.test, field))
+    for name in ("record_id", "patient_id", "labels", "fold"):
+        a, b = np.asarray(getattr(first.test, name)), np.asarray(getattr(run.test, name))
         if a.shape != b.shape or not np.array_equal(a, b):
             raise LeadminError(
                 f"The runs {first.config!r} and {run.config!r} were tested on different records "
-                f"(their {field} differ), so they cannot be compared; run both again from the "
+                f"(their {name} differ), so they cannot be compared; run both again from the "
                 "same data and study file."
             )
     for recipe in run.recipes:
-        for name, split in (("validation", run.validation), ("test", run.test)):
+        for part, split in (("validation", run.validation), ("test", run.test)):
             found, expected = np.shape(split.logits.get(recipe, ())), np.shape(split.labels)
             if len(found) != 3 or not found[0] or found[1:] != expected:
                 raise LeadminError(
-                    f"Run {run.config!r}, recipe {recipe!r}: {name} logits have the shape {found} "
+                    f"Run {run.config!r}, recipe {recipe!r}: {part} logits have the shape {found} "
                     f"and the labels {expected}; expected (seeds, records, classes) and (records, "
                     "classes). Run it again."
                 )
             if np.isnan(split.logits[recipe]).any():
                 raise LeadminError(
-                    f"Run {run.config!r}, recipe {recipe!r}: some {name} logits are NaN, so its "
+                    f"Run {run.config!r}, recipe {recipe!r}: some {part} logits are NaN, so its "
                     "training has failed. Run it again."
                 )
 

@@ -1,9 +1,9 @@
-"""What a study is asked: one file a question, with its tables, its figures and the reading of both.
+"""What a study is asked: one file a question, with its tables, its figures and their reading.
 
-A file of this folder that ends in ``QUESTION = Question(...)`` is a question. Nothing else has to be
-told about it: the tables on disk, the report, the page and the paper loop over `questions`. Its place
-in the argument of a notebook is a call of `leadmin.publish.page.Answers.show`; one that no notebook
-names is shown at the end of the page.
+A file of this folder that ends in ``QUESTION = Question(...)`` is a question. Nothing else has to
+be told about it: the tables on disk, the report, the page and the paper loop over `questions`. Its
+place in the argument of a notebook is a call of `leadmin.publish.page.Answers.show`; one that no
+notebook names is shown at the end of the page.
 """
 
 import importlib

@@ -1,6 +1,6 @@
 """Time the training of all eleven configurations at the size of the full PTB-XL.
 
-    python benchmarks/configurations.py [--data FILE] [--records 21799] [--device cuda]
+    python benchmarks/configurations.py [--data FILE] [--records 21799] [--device auto]
                                         [--compiled] [--epochs N]
 
 The records are repeated up to the size asked for, so that the figures are about speed alone. What
@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from leadmin.leads import LEADS, configurations, resolve
-from leadmin.net.fit import Start, fit
+from leadmin.net.device import Computing, choose_device
+from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.recipes import RECIPES
 from leadmin.study.protocol import splits
 from leadmin.study.sources import open_dataset
@@ -32,11 +33,11 @@ def main():
     )
     parser.add_argument("--data", default="")
     parser.add_argument("--records", type=int, default=21_799)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--epochs", type=int, default=0)
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device = choose_device(options.device)
     dataset = open_dataset(options.data)
     dataset = dataset.select(np.arange(options.records) % len(dataset))
     (split,) = splits(dataset, "holdout", "any")
@@ -50,12 +51,8 @@ def main():
         began = time.perf_counter()
         done = fit(
             dataset,
-            resolve(config),
-            asked,
-            split.train,
-            split.validation,
-            device=device,
-            compiled=options.compiled,
+            FitJob(resolve(config), asked, split.train, split.validation),
+            computing=Computing(device, compiled=options.compiled),
             start=start,
         )
         seconds = time.perf_counter() - began - done.compile_seconds

@@ -43,9 +43,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from leadmin.leads import lead_indices, resolve
-from leadmin.net.device import PRECISIONS
-from leadmin.net.fit import fit, predict_logits
+from leadmin.net.device import PRECISIONS, Computing, choose_device
+from leadmin.net.fit import FitJob, fit
 from leadmin.net.model import ResNet1d
+from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES
 from leadmin.net.scaling import fit_scaling
 from leadmin.study.protocol import splits
@@ -158,18 +159,14 @@ def step(model, optimizer, x, y, device):
 def run_ours(options, seed=0):
     """Train one fit and give the seconds of each epoch and of compiling."""
     dataset, configuration, split = prepared(options)
+    recipe = replace(RECIPE, epochs=options.epochs)
+    computing = Computing(choose_device(options.device), options.precision, options.compiled)
     with tempfile.TemporaryDirectory() as folder:
         done = fit(
             dataset,
-            configuration,
-            replace(RECIPE, epochs=options.epochs),
-            split.train,
-            split.validation,
-            seed=seed,
-            device=torch.device(options.device),
+            FitJob(configuration, recipe, split.train, split.validation, seed),
+            computing=computing,
             state_path=Path(folder) / "state.safetensors",
-            compiled=options.compiled,
-            precision=options.precision,
         )
     return [entry["seconds"] for entry in done.history], done.compile_seconds
 

@@ -16,21 +16,28 @@ from safetensors.torch import load_file
 
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, lead_indices, resolve
-from leadmin.net.batches import NoiseBank, ResidentRecords
-from leadmin.net.batches import batches as _batches
-from leadmin.net.batches import shown_leads as _shown_leads
-from leadmin.net.device import choose_device
-from leadmin.net.fit import Start, _learning_rate, fit, predict_logits
+from leadmin.metrics import auroc
+from leadmin.net.batches import NoiseBank, ResidentRecords, batches, shown_leads
+from leadmin.net.device import Computing, choose_device
+from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import ResNet1d
-from leadmin.net.recipes import RECIPES, recipe, window_samples
+from leadmin.net.predict import predict_logits
+from leadmin.net.recipes import RECIPES, learning_rate, recipe, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
 
 QUICK = replace(RECIPES["scratch"], epochs=3, test_windows=2, batch_size=64)
+COMPILED, MIXED = Computing(compiled=True), Computing(precision="bfloat16")
 
 
 def parts(dataset):
     folds = dataset.fold
     return np.flatnonzero(folds <= 8), np.flatnonzero(folds == 9)
+
+
+def job(dataset, config, chosen, **changes):
+    """Give a job on folds 1 to 8, validated on fold 9."""
+    train, validation = parts(dataset)
+    return FitJob(resolve(config), chosen, **{"train": train, "validation": validation} | changes)
 
 
 def weights(result):
@@ -64,18 +71,15 @@ def test_it_learns_a_few_records_by_heart(small):
     train, _ = parts(small)
     by_heart = train[::5]
     plain = replace(QUICK, epochs=25, noise=0.0, crop_seconds=0.0, averaging=0.0, batch_size=32)
-    result = fit(small, resolve("I,II,V2"), plain, by_heart, by_heart, seed=0)
+    result = fit(small, job(small, "I,II,V2", plain, train=by_heart, validation=by_heart))
     assert result.history[-1]["validation_auroc"] > 0.95
     assert result.history[-1]["train_loss"] < 0.6 * result.history[0]["train_loss"]
 
 
 @pytest.mark.parametrize("name", ["scratch", "any-lead", "original"])
 def test_same_seed_same_weights_and_another_seed_others(small, name):
-    train, validation = parts(small)
     chosen = replace(recipe(name, epochs=2), batch_size=64)
-    runs = [
-        fit(small, resolve("1-lead-II"), chosen, train, validation, seed=seed) for seed in (3, 3, 4)
-    ]
+    runs = [fit(small, job(small, "1-lead-II", chosen, seed=seed)) for seed in (3, 3, 4)]
     assert same(weights(runs[0]), weights(runs[1]))
     assert not same(weights(runs[0]), weights(runs[2]))
     for entry in runs[0].history:
@@ -83,11 +87,10 @@ def test_same_seed_same_weights_and_another_seed_others(small, name):
 
 
 def test_a_fit_leaves_the_global_random_state_alone(small):
-    train, validation = parts(small)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fit(small, resolve("1-lead-II"), replace(QUICK, epochs=1), train, validation)
+    fit(small, job(small, "1-lead-II", replace(QUICK, epochs=1)))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -108,9 +111,8 @@ def stop_after(epoch):
 @pytest.mark.parametrize("name", ["scratch", "any-lead", "original"])
 @pytest.mark.parametrize("last", [1, 2, 3])
 def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, last):
-    train, validation = parts(small)
     chosen = replace(recipe(name, epochs=4), batch_size=64)
-    arguments = (small, resolve("1-lead-I"), chosen, train, validation)
+    arguments = small, job(small, "1-lead-I", chosen)
     whole = fit(*arguments)
     state = tmp_path / "state.safetensors"
     with pytest.raises(Stopped):
@@ -124,21 +126,18 @@ def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name
 
 
 def test_a_state_of_another_fit_is_not_continued(small, tmp_path):
-    train, validation = parts(small)
     state = tmp_path / "state.safetensors"
-    short = replace(QUICK, epochs=1)
-    fit(small, resolve("1-lead-I"), short, train, validation, seed=0, state_path=state)
-    expected = fit(small, resolve("1-lead-I"), short, train, validation, seed=1)
-    found = fit(small, resolve("1-lead-I"), short, train, validation, seed=1, state_path=state)
+    first, second = (job(small, "1-lead-I", replace(QUICK, epochs=1), seed=n) for n in (0, 1))
+    fit(small, first, state_path=state)
+    expected, found = fit(small, second), fit(small, second, state_path=state)
     assert same(weights(expected), weights(found))
 
 
 def test_a_damaged_state_says_which_file_to_delete(small, tmp_path):
-    train, validation = parts(small)
     state = tmp_path / "state.safetensors"
     state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00 not safetensors")
     with pytest.raises(LeadminError, match=r"state\.safetensors.*delete"):
-        fit(small, resolve("1-lead-I"), QUICK, train, validation, state_path=state)
+        fit(small, job(small, "1-lead-I", QUICK), state_path=state)
 
 
 KILLED = """
@@ -149,16 +148,16 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from leadmin.data.dataset import load_dataset
-from leadmin.leads import LEADS, lead_indices, resolve
-from leadmin.net.model import ResNet1d
+from leadmin.leads import resolve
 from leadmin.net.recipes import RECIPES
-from leadmin.net.fit import fit
+from leadmin.net.fit import FitJob, fit
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
 data = data.select(np.arange(0, len(data.record_id), 4))
 chosen = replace(RECIPES["scratch"], epochs=12, test_windows=2, batch_size=64)
 train, validation = (np.flatnonzero(m) for m in (data.fold <= 8, data.fold == 9))
-result = fit(data, resolve("1-lead-II"), chosen, train, validation, state_path=Path(sys.argv[2]))
+job = FitJob(resolve("1-lead-II"), chosen, train, validation)
+result = fit(data, job, state_path=Path(sys.argv[2]))
 save_file(result.model.state_dict(), sys.argv[3])
 """
 
@@ -195,8 +194,7 @@ def test_kill_dash_nine_at_random_moments_changes_nothing(sample_file, tmp_path)
 
 
 def test_a_full_disk_is_an_error_and_the_last_saved_epoch_survives(small, tmp_path):
-    train, validation = parts(small)
-    arguments = (small, resolve("1-lead-I"), QUICK, train, validation)
+    arguments = small, job(small, "1-lead-I", QUICK)
     state = tmp_path / "state.safetensors"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -218,69 +216,56 @@ def test_a_full_disk_is_an_error_and_the_last_saved_epoch_survives(small, tmp_pa
 
 @pytest.mark.parametrize("n_records", [1, 2, 65])
 def test_batches_of_one_record_can_be_trained_on(small, n_records):
-    train, validation = parts(small)
+    train, _ = parts(small)
     labels = small.labels["any"][train]
     needed = [int(np.flatnonzero(labels[:, c])[0]) for c in range(labels.shape[1])]
     chosen = np.unique(np.concatenate([needed, np.arange(n_records)]))
-    result = fit(
-        small,
-        resolve("1-lead-I"),
-        replace(QUICK, batch_size=1 if n_records < 65 else 64, epochs=1),
-        train[chosen],
-        validation,
-    )
+    quick = replace(QUICK, batch_size=1 if n_records < 65 else 64, epochs=1)
+    result = fit(small, job(small, "1-lead-I", quick, train=train[chosen]))
     assert math.isfinite(result.history[0]["train_loss"])
     assert all(torch.isfinite(value).all() for value in weights(result).values())
 
 
 @pytest.mark.slow
 def test_a_compiled_fit_learns_resumes_and_says_what_compiling_took(small, tmp_path):
-    train, validation = parts(small)
-    arguments = (small, resolve("1-lead-I"), QUICK, train, validation)
-    plain, compiled = fit(*arguments), fit(*arguments, compiled=True)
+    arguments = small, job(small, "1-lead-I", QUICK)
+    plain, compiled = fit(*arguments), fit(*arguments, computing=COMPILED)
     assert plain.compile_seconds == 0
     assert compiled.compile_seconds > sum(e["seconds"] for e in plain.history)
     for one, other in zip(plain.history, compiled.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
     state = tmp_path / "state.safetensors"
     with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop_after(2), compiled=True)
-    resumed = fit(*arguments, state_path=state, compiled=True)
+        fit(*arguments, state_path=state, on_epoch=stop_after(2), computing=COMPILED)
+    resumed = fit(*arguments, state_path=state, computing=COMPILED)
     assert same(weights(compiled), weights(resumed))
 
 
 def test_an_exploding_loss_is_named(small):
-    train, validation = parts(small)
     wild = replace(QUICK, learning_rate=1e30, schedule="cosine")
     with pytest.raises(LeadminError, match="training loss became"):
-        fit(small, resolve("1-lead-I"), wild, train, validation)
+        fit(small, job(small, "1-lead-I", wild))
 
 
-def test_a_class_that_never_occurs_is_named(small):
-    train, validation = parts(small)
+def test_a_class_that_never_occurs_and_nothing_to_validate_on_are_named(small):
+    train, _ = parts(small)
     without = train[small.labels["any"][train, 4] == 0]
     with pytest.raises(LeadminError, match="HYP"):
-        fit(small, resolve("1-lead-I"), QUICK, without, validation)
-
-
-def test_nothing_to_validate_on_is_an_error(small):
-    train, _ = parts(small)
+        fit(small, job(small, "1-lead-I", QUICK, train=without))
     with pytest.raises(LeadminError, match="0 validation"):
-        fit(small, resolve("1-lead-I"), QUICK, train, np.array([], dtype=int))
+        fit(small, job(small, "1-lead-I", QUICK, validation=np.array([], dtype=int)))
 
 
 def test_early_stopping_keeps_the_best_epoch(small):
-    train, validation = parts(small)
+    _, validation = parts(small)
     impatient = replace(
         recipe("original", epochs=12), patience=1, learning_rate=0.05, schedule="one_cycle"
     )
-    result = fit(small, resolve("1-lead-V2"), impatient, train, validation)
+    result = fit(small, job(small, "1-lead-V2", impatient))
     scores = [entry["validation_auroc"] for entry in result.history]
     assert len(scores) < 12, "never stopped; the test needs a wilder recipe"
     assert result.best_epoch == 1 + int(np.argmax(scores))
     signals = torch.from_numpy(small.signals[np.ix_(validation, [7])])
-    from leadmin.metrics import auroc
-
     again = auroc(
         small.labels["any"][validation],
         predict_logits(result.model, result.scaling, signals).double().numpy(),
@@ -330,26 +315,19 @@ def test_noise_is_white_of_unit_strength_and_another_one_each_time():
 
 
 def test_bfloat16_trains_another_network_that_is_as_good_and_resumes(small, tmp_path):
-    train, validation = parts(small)
-    arguments = (small, resolve("1-lead-I"), QUICK, train, validation)
-    plain, mixed = fit(*arguments), fit(*arguments, precision="bfloat16")
+    arguments = small, job(small, "1-lead-I", QUICK)
+    plain, mixed = fit(*arguments), fit(*arguments, computing=MIXED)
     assert not same(weights(plain), weights(mixed))
     assert all(value.dtype != torch.bfloat16 for value in weights(mixed).values())
     for one, other in zip(plain.history, mixed.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
     state = tmp_path / "state.safetensors"
     with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop_after(2), precision="bfloat16")
-    resumed = fit(*arguments, state_path=state, precision="bfloat16")
+        fit(*arguments, state_path=state, on_epoch=stop_after(2), computing=MIXED)
+    resumed = fit(*arguments, state_path=state, computing=MIXED)
     assert same(weights(resumed), weights(mixed))
     in_float32 = fit(*arguments, state_path=state)
     assert same(weights(in_float32), weights(plain)), "a state of the other precision was used"
-
-
-def test_a_precision_that_does_not_exist_is_named(small):
-    train, validation = parts(small)
-    with pytest.raises(LeadminError, match="float32, bfloat16"):
-        fit(small, resolve("1-lead-I"), QUICK, train, validation, precision="float16")
 
 
 @settings(max_examples=25, deadline=None)
@@ -389,10 +367,10 @@ def test_a_flat_lead_does_not_become_infinite():
 
 @given(n=st.integers(1, 700), size=st.integers(1, 200), seed=st.integers(0, 9))
 def test_batches_hold_every_record_once_and_none_is_oversized(n, size, seed):
-    batches = list(_batches(n, size, np.random.default_rng(seed)))
-    assert sorted(np.concatenate(batches)) == list(range(n))
-    assert max(map(len, batches)) <= size
-    assert max(map(len, batches)) - min(map(len, batches)) <= 1
+    drawn = list(batches(n, size, np.random.default_rng(seed)))
+    assert sorted(np.concatenate(drawn)) == list(range(n))
+    assert max(map(len, drawn)) <= size
+    assert max(map(len, drawn)) - min(map(len, drawn)) <= 1
 
 
 def test_one_cycle_is_that_of_pytorch():
@@ -404,7 +382,7 @@ def test_one_cycle_is_that_of_pytorch():
     )
     for step in range(7 * 11):
         expected = optimizer.param_groups[0]["lr"]
-        assert _learning_rate(chosen, step, 7 * 11, 11) == pytest.approx(expected, rel=1e-9)
+        assert learning_rate(chosen, step, 11) == pytest.approx(expected, rel=1e-9)
         optimizer.step()
         scheduler.step() if step < 7 * 11 - 1 else None
 
@@ -415,15 +393,15 @@ def test_cosine_is_that_of_pytorch():
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.epochs)
     for epoch in range(chosen.epochs):
         expected = optimizer.param_groups[0]["lr"]
-        found = _learning_rate(chosen, epoch * 5 + 2, chosen.epochs * 5, 5)
+        found = learning_rate(chosen, epoch * 5 + 2, 5)
         assert found == pytest.approx(expected, rel=1e-9)
         optimizer.step()
         scheduler.step()
 
 
 def test_predictions_do_not_depend_on_the_batch_size(small):
-    train, validation = parts(small)
-    result = fit(small, resolve("I,V2"), replace(QUICK, epochs=1), train, validation)
+    _, validation = parts(small)
+    result = fit(small, job(small, "I,V2", replace(QUICK, epochs=1)))
     signals = torch.from_numpy(small.signals[np.ix_(validation, [0, 7])])
     one, many = (
         predict_logits(result.model, result.scaling, signals, 250, 4, batch_size=size)
@@ -440,20 +418,20 @@ def test_a_crop_is_as_long_as_the_recipe_says():
 
 
 def test_unknown_recipes_devices_and_epochs_say_what_is_valid():
-    with pytest.raises(LeadminError, match="default, any-lead, scratch, seed"):
+    with pytest.raises(LeadminError, match="default, any-lead, scratch, original"):
         recipe("defualt")
     with pytest.raises(LeadminError, match="at least 1"):
         recipe("default", epochs=0)
     with pytest.raises(LeadminError, match="valid: auto, cpu"):
         choose_device("gpu")
+    with pytest.raises(LeadminError, match="float32, bfloat16"):
+        Computing(precision="float16")
 
 
 @pytest.fixture(scope="module")
 def any_lead(small):
     """A network that was trained on all leads for an epoch, to start others from."""
-    train, validation = parts(small)
-    chosen = replace(RECIPES["any-lead"], epochs=1)
-    fitted = fit(small, resolve("12-lead"), chosen, train, validation)
+    fitted = fit(small, job(small, "12-lead", replace(RECIPES["any-lead"], epochs=1)))
     return Start(fitted.model, fitted.scaling, LEADS, "0" * 64)
 
 
@@ -472,34 +450,24 @@ def test_a_network_of_fewer_leads_starts_as_the_other_one_with_those_leads_alone
 
 
 def test_training_goes_on_from_the_start_and_leaves_it_as_it_was(small, any_lead, tmp_path):
-    train, validation = parts(small)
     before = {name: value.clone() for name, value in any_lead.model.state_dict().items()}
-    still = replace(RECIPES["default"], epochs=1, learning_rate=1e-12, averaging=0.0)
-    arguments = (small, resolve("I,V2"), still, train, validation)
+    default = replace(RECIPES["default"], epochs=1)
+    still = replace(default, learning_rate=1e-12, averaging=0.0)
+    arguments = small, job(small, "I,V2", still)
     fitted = fit(*arguments, start=any_lead)
     begun, scaling = any_lead.of_leads(("I", "V2"))
     assert fitted.scaling == scaling
     for name, value in fitted.model.named_parameters():
         assert torch.allclose(value, begun[name], atol=1e-5), name
-    fit(
-        small,
-        resolve("I,V2"),
-        replace(RECIPES["default"], epochs=1),
-        train,
-        validation,
-        start=any_lead,
-    )
+    fit(small, job(small, "I,V2", default), start=any_lead)
     assert all(torch.equal(before[n], v) for n, v in any_lead.model.state_dict().items())
     state = tmp_path / "state.safetensors"
     first = fit(*arguments, start=any_lead, state_path=state)
-    seen = []
-    fit(
-        *arguments,
-        start=replace(any_lead, checksum="1" * 64),
-        state_path=state,
-        on_epoch=seen.append,
+    other = replace(any_lead, checksum="1" * 64)
+    again = fit(*arguments, start=other, state_path=state)
+    assert again.history[0]["seconds"] != first.history[0]["seconds"], (
+        "another start was gone on from"
     )
-    assert seen[0]["seconds"] != first.history[0]["seconds"], "another start was gone on from"
     with pytest.raises(LeadminError, match="recipe any-lead; train that first"):
         fit(*arguments)
     with pytest.raises(LeadminError, match="V2 is not among"):
@@ -508,7 +476,7 @@ def test_training_goes_on_from_the_start_and_leaves_it_as_it_was(small, any_lead
 
 @given(n_leads=st.integers(1, 12), seed=st.integers(0, 99))
 def test_every_record_shows_a_lead_and_one_in_five_or_more_all_of_them(n_leads, seed):
-    shown = _shown_leads(400, n_leads, np.random.default_rng(seed))
+    shown = shown_leads(400, n_leads, np.random.default_rng(seed))
     counts = shown.sum(1)
     assert shown.shape == (400, n_leads)
     assert set(shown.unique().tolist()) <= {0.0, 1.0}

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leadmin.net.recipes import Recipe
 from leadmin.net.scaling import Scaling
 
 
@@ -105,3 +106,71 @@ class NoiseBank:
         batch, n_leads, window = x.shape
         piece = self.values[start : start + x.numel()].view(batch, window, n_leads)
         x.add_(piece.transpose(1, 2), alpha=strength)
+
+
+class TrainingBatches:
+    """The batches of one fit: windows, noise, hidden leads, mixup and smoothed labels.
+
+    Parameters
+    ----------
+    signals : Tensor of int16, shape (n_records, n_leads, n_samples)
+        Training records in microvolts, on the device.
+    targets : Tensor of float32, shape (n_records, n_classes)
+        Their labels, on the same device.
+    scaling : Scaling
+        How they become input of the network.
+    recipe : Recipe
+        What is done to them.
+    window : int
+        Samples that one step sees of a record.
+    rng : numpy Generator
+        Draws the noise.
+    """
+
+    def __init__(
+        self,
+        signals: Tensor,
+        targets: Tensor,
+        scaling: Scaling,
+        recipe: Recipe,
+        window: int,
+        rng: np.random.Generator,
+    ) -> None:
+        self.targets, self.recipe = targets, recipe
+        self.cut = ResidentRecords(signals, scaling, window)
+        self.noise = None
+        if recipe.noise:
+            size = recipe.batch_size * self.cut.n_leads * window
+            self.noise = NoiseBank(size, rng, signals.device)
+
+    def __len__(self) -> int:
+        """Count the steps of an epoch."""
+        return math.ceil(len(self.targets) / self.recipe.batch_size)
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Shapes ``(batch, n_leads, window)`` that occur."""
+        n_records = len(self.targets)
+        sizes = {n_records // len(self), math.ceil(n_records / len(self))}
+        return [(size, self.cut.n_leads, self.cut.window) for size in sorted(sizes)]
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield input ``(batch, n_leads, window)`` and targets ``(batch, n_classes)`` of steps."""
+        recipe, device = self.recipe, self.targets.device
+        last = self.cut.n_samples - self.cut.window
+        for batch in batches(len(self.targets), recipe.batch_size, rng):
+            index = torch.from_numpy(batch).to(device)
+            starts = torch.from_numpy(rng.integers(0, last + 1, len(batch))).to(device)
+            x, y = self.cut(index, starts), self.targets[index]
+            if self.noise:
+                self.noise.add_to(x, recipe.noise, rng)
+            if recipe.lead_masking:
+                x.mul_(shown_leads(len(x), self.cut.n_leads, rng).to(device)[..., None])
+            if recipe.mixup:
+                share = float(rng.beta(recipe.mixup, recipe.mixup))
+                partner = torch.from_numpy(rng.permutation(len(batch))).to(device)
+                x = share * x + (1 - share) * x[partner]
+                y = share * y + (1 - share) * y[partner]
+            if recipe.label_smoothing:
+                y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
+            yield x, y

@@ -1,8 +1,18 @@
 """Where a fit computes, and in which precision."""
 
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
 import torch
+from torch import Tensor, nn
 
 from leadmin.errors import LeadminError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+"""How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -25,20 +35,87 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-"""How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
+@dataclass(frozen=True)
+class Computing:
+    """Where and how training steps compute.
 
-
-def mixed_precision(precision: str, device: torch.device) -> bool:
-    """Say whether training steps multiply in bfloat16; weights and sums stay in float32.
-
-    A processor without bfloat16 instructions is slower with it, so it has to be asked for there.
+    Parameters
+    ----------
+    device : torch.device
+        Where to train.
+    precision : {"auto", "float32", "bfloat16"}
+        What training steps multiply in; weights, sums and evaluation are always in float32. A
+        processor without bfloat16 instructions is slower with it, so it has to be asked for there.
+    compiled : bool
+        Whether the training step goes through ``torch.compile``, on an accelerator with CUDA
+        graphs. It draws other random numbers for dropout, so the weights differ from those of a
+        fit that is not compiled as those of another seed would.
 
     Raises
     ------
     LeadminError
         If ``precision`` is not one of `PRECISIONS`.
     """
-    if precision not in PRECISIONS:
-        raise LeadminError(f"parameter precision is {precision!r}; valid: {', '.join(PRECISIONS)}")
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "auto"
+    compiled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise LeadminError(
+                f"parameter precision is {self.precision!r}; valid: {', '.join(PRECISIONS)}"
+            )
+
+    @property
+    def mixed(self) -> bool:
+        """Whether training steps multiply in bfloat16."""
+        on_accelerator = self.device.type == "cuda"
+        return self.precision == "bfloat16" or (self.precision == "auto" and on_accelerator)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Multiply as `precision` says, for the length of a block."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Let torch draw from ``seed`` for the length of a block, and then as before."""
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+    def compile(
+        self, model: nn.Module, shapes: list[tuple[int, int, int]]
+    ) -> tuple[Callable[[Tensor], Tensor], float]:
+        """Compile both passes for all batch shapes; ``model`` comes out as it went in.
+
+        Parameters
+        ----------
+        model : Module
+            The network.
+        shapes : list of (batch, n_leads, window)
+            Of the batches that it will see.
+
+        Returns
+        -------
+        callable, float
+            What stands for ``model`` in a training step, and the seconds that compiling took; the
+            model itself and 0 if nothing is to be compiled.
+        """
+        if not self.compiled:
+            return model, 0.0
+        started = time.perf_counter()
+        before = copy.deepcopy(model.state_dict())
+        mode = "reduce-overhead" if self.device.type == "cuda" else None
+        network = torch.compile(model, mode=mode, dynamic=False)
+        model.train()
+        with self.seeded(0):
+            for batch, n_leads, window in shapes:
+                # Laid out in memory as training batches are, or it would be compiled once more.
+                rows = torch.zeros((batch, window, n_leads), device=self.device)
+                with self.autocast():
+                    logits = network(rows.transpose(1, 2))
+                logits.float().sum().backward()
+        model.zero_grad(set_to_none=True)
+        model.load_state_dict(before)
+        return network, time.perf_counter() - started

@@ -1,6 +1,8 @@
-"""The state that lets a killed fit go on where it was."""
+"""All that changes while a network is fitted, and the file that lets a killed fit go on."""
 
+import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,74 +14,142 @@ from torch import Tensor
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
 from leadmin.net.model import ResNet1d
+from leadmin.net.recipes import Recipe
 
 
-def state_tensors(
-    model: ResNet1d, average: ResNet1d, best: ResNet1d, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
-    """Gather all tensors that a fit needs to go on."""
-    tensors: dict[str, Tensor] = {}
-    for role, network in (("model", model), ("average", average), ("best", best)):
-        tensors |= {f"{role}.{name}": value for name, value in network.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+class FitState:
+    """All that changes while a network is fitted.
+
+    Parameters
+    ----------
+    model : ResNet1d
+        The network as training begins with it, on the device.
+    recipe : Recipe
+        How it is trained.
+
+    Attributes
+    ----------
+    model, average, best : ResNet1d
+        What the optimizer moves, the moving average of it, and the weights to keep so far.
+    optimizer : torch.optim.AdamW
+        With its moments.
+    history : list of dict
+        One entry per epoch; see `leadmin.net.fit.Fit`.
+    best_score, best_epoch : float, int
+        Of the weights to keep so far.
+    """
+
+    def __init__(self, model: ResNet1d, recipe: Recipe) -> None:
+        self.recipe, self.model = recipe, model
+        self.average, self.best = copy.deepcopy(model), copy.deepcopy(model)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        )
+        self.history: list[dict[str, float]] = []
+        self.best_score, self.best_epoch = -math.inf, 0
+        self._followed, self._following = _moving(model), _moving(self.average)
+
+    @property
+    def judged(self) -> ResNet1d:
+        """The network that is evaluated: the average, where the recipe keeps one."""
+        return self.average if self.recipe.averaging else self.model
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done or patience is at its end."""
+        done, patience = len(self.history), self.recipe.patience
+        return done >= self.recipe.epochs or bool(
+            patience and done and done - self.best_epoch >= patience
+        )
+
+    def follow(self, step: int) -> None:
+        """Move the average towards the model, behind a step counted from 0."""
+        # The average starts short-sighted, so that the random start is forgotten.
+        weight = 1 - min(self.recipe.averaging, (step + 2) / (step + 11))
+        with torch.no_grad():
+            for average, current in zip(self._following, self._followed, strict=True):
+                torch._foreach_lerp_(average, current, weight)
+
+    def add(self, entry: dict[str, float]) -> None:
+        """Add an epoch to the history and keep its weights if they are the best, or the last."""
+        self.history.append(entry)
+        score = entry["validation_auroc"]
+        if not self.recipe.patience or score > self.best_score:
+            self.best_score, self.best_epoch = score, int(entry["epoch"])
+            self.best.load_state_dict(self.judged.state_dict())
 
 
-class Resume:
-    """The state of an unfinished fit in one file: tensors, and JSON in the file's metadata."""
+def _moving(model: ResNet1d) -> tuple[list[Tensor], list[Tensor]]:
+    """List what an average follows: parameters; means and variances without step counters."""
+    return list(model.parameters()), [b for b in model.buffers() if b.dtype.is_floating_point]
+
+
+class StateFile:
+    """The state of an unfinished fit on disk: tensors, and JSON in the file's metadata.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; without one nothing is kept.
+    identity : dict
+        What the numbers of the fit depend on, ready for JSON.
+    """
 
     def __init__(self, path: Path | None, identity: dict[str, Any]) -> None:
         self.path = path
         self.identity = json.dumps(identity, sort_keys=True)
 
-    def save(self, tensors: dict[str, Tensor], progress: dict[str, Any]) -> None:
+    def save(self, state: FitState) -> None:
         """Write the state; the old one stays until the new one stands."""
         if self.path is None:
             return
-        metadata = {"identity": self.identity, "progress": json.dumps(progress)}
+        tensors: dict[str, Tensor] = {}
+        for role in ("model", "average", "best"):
+            weights = getattr(state, role).state_dict()
+            tensors |= {f"{role}.{name}": value for name, value in weights.items()}
+        for number, moments in state.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        names = ("history", "best_score", "best_epoch")
+        progress = json.dumps({name: getattr(state, name) for name in names})
         try:
             with atomic_path(self.path) as temporary:
-                save_file(tensors, temporary, metadata)
+                save_file(
+                    {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
+                    temporary,
+                    {"identity": self.identity, "progress": progress},
+                )
         except (SafetensorError, OSError) as error:
             raise LeadminError(
                 f"{self.path}: the training state cannot be written ({error}); free some space and "
                 "start again: training goes on behind the last epoch that was saved"
             ) from error
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the state, or nothing if there is none or it belongs to another fit."""
+    def restore(self, state: FitState) -> None:
+        """Put what was saved into ``state``, unless there is nothing or it is of another fit."""
         if self.path is None or not self.path.exists():
-            return None
+            return
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("identity") != self.identity:
-                    return None
+                    return
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise LeadminError(
                 f"{self.path}: the saved training state cannot be read ({error}); "
                 "delete the file to train from the start"
             ) from error
-        return tensors, json.loads(metadata["progress"])
-
-
-def restore(
-    tensors: dict[str, Tensor],
-    networks: dict[str, ResNet1d],
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Put a saved state back into networks and optimizer."""
-    for role, network in networks.items():
-        prefix = f"{role}."
-        network.load_state_dict(
-            {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        )
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for role in ("model", "average", "best"):
+            start = f"{role}."
+            getattr(state, role).load_state_dict(
+                {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+            )
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, key = name.split(".")
+                moments.setdefault(int(number), {})[key] = tensor
+        groups = state.optimizer.state_dict()["param_groups"]
+        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for name, value in json.loads(metadata["progress"]).items():
+            setattr(state, name, value)

@@ -22,8 +22,9 @@ from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import lead_indices, resolve
 from leadmin.metrics import auroc
-from leadmin.net.fit import check_classes, predict_logits
+from leadmin.net.fit import check_classes
 from leadmin.net.model import ResNet1d
+from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES, window_samples
 from leadmin.net.scaling import fit_scaling
 from leadmin.study.protocol import Split, splits

@@ -20,9 +20,10 @@ from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
-from leadmin.net.device import choose_device
-from leadmin.net.fit import Start, fit, predict_logits
+from leadmin.net.device import Computing, choose_device
+from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
+from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, window_samples
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
@@ -327,18 +328,18 @@ def _train_job(
     window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     trained = fit(
         dataset,
-        configuration,
-        recipe,
-        job.split.train,
-        job.split.validation,
-        seed=job.seed,
-        fold=job.split.test_fold,
-        label_policy=settings.label_policy,
-        device=device,
+        FitJob(
+            configuration,
+            recipe,
+            job.split.train,
+            job.split.validation,
+            job.seed,
+            job.split.test_fold,
+            settings.label_policy,
+        ),
+        computing=Computing(device, settings.precision, settings.compiled),
         state_path=folder / "state" / f"{job.stem}.safetensors",
         on_epoch=on_epoch,
-        compiled=settings.compiled,
-        precision=settings.precision,
         start=job.start(device),
     )
     save_checkpoint(

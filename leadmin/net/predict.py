@@ -1,0 +1,52 @@
+"""Logits of records: what validation, the test of a run, and a stranger's record all go through."""
+
+import torch
+from torch import Tensor
+
+from leadmin.net.model import ResNet1d
+from leadmin.net.scaling import Scaling
+
+
+@torch.no_grad()
+def predict_logits(
+    model: ResNet1d,
+    scaling: Scaling,
+    signals: Tensor,
+    window: int = 0,
+    n_windows: int = 1,
+    batch_size: int = 256,
+) -> Tensor:
+    """Run ``model`` over records and average the logits of several windows.
+
+    Parameters
+    ----------
+    model : ResNet1d
+        The network; left in evaluation mode.
+    scaling : Scaling
+        How to scale the input.
+    signals : Tensor, shape (n_records, n_leads, n_samples)
+        Microvolts, on the device of ``model``.
+    window : int
+        Length of a window in samples; 0 for the whole record.
+    n_windows : int
+        Number of evenly spaced windows.
+    batch_size : int
+        Records per forward pass; does not change the result beyond rounding.
+
+    Returns
+    -------
+    Tensor, shape (n_records, n_classes)
+        Mean logits in float32.
+    """
+    model.eval()
+    n_samples = signals.shape[-1]
+    window = window or n_samples
+    last = n_samples - window
+    starts = [round(i * last / max(n_windows - 1, 1)) for i in range(n_windows if last else 1)]
+    pieces = []
+    for first in range(0, len(signals), batch_size):
+        # Scaling comes before the cut: a z-score belongs to the record, not to the window.
+        x = scaling(signals[first : first + batch_size].transpose(1, 2).contiguous().mT)
+        logits = [model(x[..., start : start + window]) for start in starts]
+        pieces.append(torch.stack(logits).mean(0).float())
+    return torch.cat(pieces)

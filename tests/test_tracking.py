@@ -14,8 +14,8 @@ import pytest
 
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
-from leadmin.study import runs as study
 from leadmin.study import tracking
+from leadmin.study import train as study
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run
 from leadmin.study.settings import RunSettings, Study, load_study

@@ -8,7 +8,9 @@ run has a folder of its own below the run folder::
     wandb/<recipe>-seed<k>[-fold<f>]/wandb/offline-run-<date>-<id>/
 
 A tracker only listens: it draws no random number, and what goes wrong inside it ends the
-tracking, not the training.
+tracking, not the training. Each is told on its own: W&B's ``sync_tensorboard`` was tried (wandb
+0.31) and gave each epoch twice, rounded to float32, without the epoch as its step, and nothing at
+all to a run that is not the process's only one.
 """
 
 import json
@@ -20,8 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import pandas as pd
 
@@ -35,12 +36,7 @@ TEST_METRICS = ("auroc", "average_precision", "f1", "brier", "ece")
 
 
 def tracker_names(tracking: str) -> tuple[str, ...]:
-    """List the trackers that a parameter asks for.
-
-    Parameters
-    ----------
-    tracking : str
-        Names separated by commas; empty for none.
+    """List the trackers that a parameter names, separated by commas; empty for none.
 
     Raises
     ------
@@ -48,8 +44,7 @@ def tracker_names(tracking: str) -> tuple[str, ...]:
         If a name is not one of `MODULES`.
     """
     names = [part.strip() for part in tracking.split(",")] if tracking.strip() else []
-    unknown = [name for name in names if name not in MODULES]
-    if unknown:
+    if not set(names) <= set(MODULES):
         raise LeadminError(
             f"parameter tracking is {tracking!r}; valid: '' (none), {', '.join(MODULES)}, or both "
             "with a comma"
@@ -66,20 +61,8 @@ def study_name(folder: Path) -> str:
     return parent.parent.name if parent.name == "runs" else parent.name
 
 
-class _Writer(Protocol):
-    """One tracker and one fit."""
-
-    def epoch(self, entry: Mapping[str, float]) -> None: ...
-
-    def checkpoint(self, files: list[Path]) -> None: ...
-
-    def result(self, metrics: Mapping[str, float]) -> None: ...
-
-    def close(self, failed: bool) -> None: ...
-
-
 class Tracking:
-    """Hands what happens in one run to the trackers that were chosen.
+    """Hands what happens in one run to the trackers that were chosen; a context manager.
 
     Parameters
     ----------
@@ -98,22 +81,18 @@ class Tracking:
 
     Notes
     -----
-    Use it as a context manager, so that files are closed whatever happens. An error inside a
-    tracker (a full disk, a service that does not answer) is shown once as a warning; that tracker
-    is then left out for the rest of the run, with what it wrote so far, and the training goes on.
+    An error inside a tracker (a full disk, a service that does not answer) is shown once as a
+    warning; that tracker is then left out for the rest of the run, with what it wrote so far.
     """
 
     def __init__(self, tracking: str, folder: Path, config: str) -> None:
-        self.folder = folder
-        self.config = config
+        self.folder, self.config = folder, config
         self._modules = {name: _module(name) for name in tracker_names(tracking)}
-        self._writers: dict[str, _Writer] = {}
+        self._writers: dict[str, _TensorBoard | _Wandb] = {}
         for name in list(self._modules):
-            try:
+            with self._survived(name):
                 for older in (folder / name).glob("*-seed*"):
                     shutil.rmtree(older)
-            except OSError as error:
-                self._give_up(name, error)
 
     @property
     def chosen(self) -> bool:
@@ -124,12 +103,7 @@ class Tracking:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Close what is open, marked as failed if an error ended the block."""
         self._close(failed=kind is not None)
 
@@ -147,19 +121,12 @@ class Tracking:
         """
         self._close(failed=False)
         for name, module in list(self._modules.items()):
-            try:
+            with self._survived(name):
                 folder = self.folder / name / stem
                 folder.mkdir(parents=True)
-                writer: _Writer
-                if name == "tensorboard":
-                    writer = _TensorBoard(module, folder, self.folder, dict(description))
-                else:
-                    label = f"{self.config}-{stem}"
-                    group = study_name(self.folder)
-                    writer = _Wandb(module, folder, group, label, job, dict(description))
-                self._writers[name] = writer
-            except Exception as error:
-                self._give_up(name, error)
+                labels = {"name": f"{self.config}-{stem}", "job_type": job}
+                writer = _TensorBoard if name == "tensorboard" else _Wandb
+                self._writers[name] = writer(module, folder, self.folder, labels, description)
 
     def epoch(self, entry: Mapping[str, float]) -> None:
         """Hand over one entry of a history, as `leadmin.net.fit.fit` gives it."""
@@ -176,29 +143,30 @@ class Tracking:
             shown |= {f"test_{name}_{label}": values[name] for name in TEST_METRICS}
         self._each("result", {name: value for name, value in shown.items() if value is not None})
 
-    def _each(self, event: str, *details: Any) -> None:
+    def _each(self, event: str, detail: Any) -> None:
         for name, writer in list(self._writers.items()):
-            try:
-                getattr(writer, event)(*details)
-            except Exception as error:
-                self._give_up(name, error)
+            with self._survived(name):
+                getattr(writer, event)(detail)
 
     def _close(self, failed: bool) -> None:
         self._each("close", failed)
         self._writers.clear()
 
-    def _give_up(self, name: str, error: Exception) -> None:
-        """Leave a tracker out from here on: the results of the run do not depend on it."""
-        warnings.warn(
-            f"{self.folder}: tracking with {name} stopped ({type(error).__name__}: {error}); the "
-            "training goes on without it, and history.csv will hold the curves",
-            stacklevel=2,
-        )
-        self._modules.pop(name, None)
-        writer = self._writers.pop(name, None)
-        if writer is not None:
+    @contextmanager
+    def _survived(self, name: str) -> Iterator[None]:
+        """Leave a tracker out from an error on: the results of the run do not depend on it."""
+        try:
+            yield
+        except Exception as error:
+            warnings.warn(
+                f"{self.folder}: tracking with {name} stopped ({type(error).__name__}: {error}); "
+                "the training goes on without it, and history.csv will hold the curves",
+                stacklevel=4,
+            )
+            self._modules.pop(name, None)
             with suppress(Exception):  # it has been reported as broken
-                writer.close(failed=True)
+                if writer := self._writers.pop(name, None):
+                    writer.close(failed=True)
 
 
 def _module(name: str) -> Any:
@@ -215,28 +183,29 @@ class _TensorBoard:
     """Scalars per epoch; at the end hyperparameters with the test metrics."""
 
     def __init__(
-        self, module: Any, folder: Path, run_folder: Path, description: dict[str, Any]
+        self,
+        module: Any,
+        folder: Path,
+        run_folder: Path,
+        labels: Mapping[str, str],
+        description: Mapping[str, Any],
     ) -> None:
-        self.description = description
-        self.run_folder = run_folder
+        self.description, self.run_folder = dict(description), run_folder
         self.writer = module.SummaryWriter(str(folder))
-        self._text("configuration", json.dumps(description, indent=2))
+        self._text("configuration", json.dumps(self.description, indent=2))
 
     def epoch(self, entry: Mapping[str, float]) -> None:
-        for name, value in entry.items():
-            if name != "epoch":
-                self.writer.add_scalar(name, value, int(entry["epoch"]))
+        for name in entry.keys() - {"epoch"}:
+            self.writer.add_scalar(name, entry[name], int(entry["epoch"]))
         self.writer.flush()
 
     def checkpoint(self, files: list[Path]) -> None:
-        named = [path.relative_to(self.run_folder).as_posix() for path in files]
+        named = (path.relative_to(self.run_folder).as_posix() for path in files)
         self._text("checkpoint", "\n".join(named))
 
     def result(self, metrics: Mapping[str, float]) -> None:
         (flat,) = pd.json_normalize(self.description).to_dict("records")
-        plain = {
-            str(k): v if isinstance(v, bool | int | float) else str(v) for k, v in flat.items()
-        }
+        plain = {k: v if isinstance(v, bool | int | float) else str(v) for k, v in flat.items()}
         self.writer.add_hparams(plain, dict(metrics), run_name=".")
 
     def close(self, failed: bool) -> None:
@@ -258,44 +227,33 @@ class _Wandb:
         self,
         module: Any,
         folder: Path,
-        group: str,
-        label: str,
-        job: str,
-        description: dict[str, Any],
+        run_folder: Path,
+        labels: Mapping[str, str],
+        description: Mapping[str, Any],
     ) -> None:
-        self.module = module
-        self.label = label
-        settings = module.Settings(
-            silent=True,
-            console="off",
-            host="",
-            disable_code=True,
-            disable_git=True,
-            x_disable_meta=True,
-            x_disable_stats=True,
-            x_save_requirements=False,
-        )
+        self.module, self.name = module, labels["name"]
+        silent = {"silent": True, "console": "off", "host": "", "x_save_requirements": False}
+        off = ("disable_code", "disable_git", "x_disable_meta", "x_disable_stats")
         # Both are read when the package starts its service: without the first it reports how it
         # is used, even offline; the second keeps the log of the service in the run folder.
         quiet = {"WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": str(folder / "cache")}
         with _environment(quiet):
             self.run = module.init(
                 project=PROJECT,
-                group=group,
-                name=label,
-                job_type=job,
-                config=description,
+                group=study_name(run_folder),
+                config=dict(description),
                 dir=str(folder),
                 mode=os.environ.get("WANDB_MODE") or "offline",
                 reinit="create_new",
-                settings=settings,
+                settings=module.Settings(**silent, **dict.fromkeys(off, True)),
+                **labels,
             )
 
     def epoch(self, entry: Mapping[str, float]) -> None:
         self.run.log(dict(entry), step=int(entry["epoch"]), commit=True)
 
     def checkpoint(self, files: list[Path]) -> None:
-        artifact = self.module.Artifact(re.sub(r"[^\w.-]", "-", self.label), type="model")
+        artifact = self.module.Artifact(re.sub(r"[^\w.-]", "-", self.name), type="model")
         for path in files:
             artifact.add_file(str(path.absolute()), policy="immutable")
         self.run.log_artifact(artifact)

@@ -189,7 +189,7 @@ def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> ND
     Parameters
     ----------
     labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,) or scalar
+    thresholds : array_like, shape (n_classes,), (n_records, n_classes) or scalar
         A record is called positive when its probability is at least the threshold.
 
     Returns
@@ -325,19 +325,23 @@ def summary(
     Parameters
     ----------
     labels, probabilities : array_like, shape (n_records, 5)
-    thresholds : array_like, shape (5,), optional
-        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5.
+    thresholds : array_like, shape (5,) or (n_records, 5), optional
+        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5. One row
+        per record where several networks scored them.
 
     Returns
     -------
     dict
         ``n_records`` and the macro values ``auroc``, ``average_precision``, ``f1``, ``f1_half``
         (at 0.5), ``brier``, ``ece`` and those of `OPERATING_POINTS`; and ``per_class``, a dict of
-        class name to the same keys plus ``threshold``, ``n_positive``. Undefined values are None.
+        class name to the same keys plus ``threshold`` (mean over networks) and ``n_positive``.
+        Undefined values are None.
     """
     y, p = _checked(labels, probabilities)
-    cut = np.broadcast_to(
-        np.asarray(0.5 if thresholds is None else thresholds, dtype=np.float64), (y.shape[1],)
+    cut = np.asarray(0.5 if thresholds is None else thresholds, dtype=np.float64)
+    # one row per network: the records of a network share their thresholds
+    each = np.unique(
+        np.atleast_2d(np.broadcast_to(cut, y.shape if cut.ndim == 2 else y.shape[1:])), axis=0
     )
     per_metric = {
         "auroc": auroc(y, p),
@@ -352,7 +356,7 @@ def summary(
     result |= {name: _plain(macro(values)) for name, values in per_metric.items()}
     result["per_class"] = {
         name: {metric: _plain(values[c]) for metric, values in per_metric.items()}
-        | {"threshold": float(cut[c]), "n_positive": int(y[:, c].sum())}
+        | {"threshold": float(each[:, c].mean()), "n_positive": int(y[:, c].sum())}
         for c, name in enumerate(CLASSES)
     }
     return result

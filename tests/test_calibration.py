@@ -16,6 +16,7 @@ from leadmin.evidence.reliability import (
     calibration_line,
     fit_recalibration,
     net_benefit,
+    recalibrated_logits,
     resampled_calibration,
     smooth_calibration_error,
 )
@@ -155,6 +156,24 @@ def test_calibration_table_recalibrates_on_validation_only(evidence):
         p = expit(fitted(run.test.logits["default"][k]))
         expected.append(metrics.brier(run.test.labels, p)[1])
     assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_recalibration_is_fitted_fold_by_fold():
+    run = synthetic_runs(1500, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    # the networks of odd folds claim too much, the others too little
+    for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
+        part.logits["default"] *= np.where(tested % 2, 3.0, 0.5)[:, None].astype(np.float32)
+    found = recalibrated_logits(run, "default", 0)
+    for fold in range(1, 11):
+        own, tested = run.validation.fold == fold % 10 + 1, run.test.fold == fold
+        fitted = fit_recalibration(
+            run.validation.labels[own], run.validation.logits["default"][0, own]
+        )
+        expected = fitted(run.test.logits["default"][0, tested])
+        np.testing.assert_allclose(found[tested], expected, atol=1e-12)
+    table = calibration_table(gather([run], n_resamples=20)).set_index(["class", "recalibrated"])
+    line = calibration_line(run.test.labels[:, 1], found[:, 1])
+    assert table.loc[("MI", True), "slope"] == pytest.approx(line.slope, abs=1e-9)
 
 
 def test_calibration_table_is_consistent(evidence):

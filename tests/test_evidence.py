@@ -11,6 +11,7 @@ from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
+from leadmin.evidence.reliability import recalibrated_logits
 from leadmin.evidence.scores import Estimate, conjunction_test, gather, with_seeds
 from leadmin.labels import CLASSES
 from leadmin.leads import configurations
@@ -20,6 +21,7 @@ from leadmin.questions.findings import CLAIMS, key_findings
 from leadmin.questions.pairs import pairwise_matrix
 from leadmin.questions.recipes import recipe_comparison
 from leadmin.show.words import shown
+from leadmin.study.run import fold_thresholds, point_metrics
 
 GOLDEN = Path(__file__).parent / "golden" / "seed_sweep_single_seed.csv"
 
@@ -207,6 +209,55 @@ def test_pooled_folds_bring_the_within_fold_auroc():
     assert "auroc_within_fold" not in main_table(holdout, n_resamples=50)
 
 
+def test_f1_thresholds_come_from_the_network_that_tested_the_record():
+    """Networks on scales of their own: a threshold pooled over them fits none of them."""
+    run = synthetic_runs(1500, 2, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    shift = np.arange(1, 11) / 2
+    for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
+        part.logits["default"] += shift[tested % 10][:, None].astype(np.float32)
+    calls = np.zeros(run.test.labels.shape, dtype=bool)
+    expected = []
+    for k in range(2):
+        of_validation, of_test = (
+            metrics.probabilities(part.logits["default"][k]) for part in (run.validation, run.test)
+        )
+        for fold in range(1, 11):
+            own, tested = run.validation.fold == fold % 10 + 1, run.test.fold == fold
+            cut = metrics.thresholds(run.validation.labels[own], of_validation[own])
+            calls[tested] = of_test[tested] >= cut
+        expected.append(metrics.f1(run.test.labels, calls, 0.5))
+    found = gather([run], n_resamples=20).get("12-lead", "default").per_seed["f1"]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    summaries = point_metrics(run.validation, run.test)["default"]
+    np.testing.assert_allclose([one["f1"] for one in summaries], metrics.macro(expected))
+
+
+def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
+    """Cross-validation validates on the records that it tests, each with another network."""
+    run = synthetic_runs(600, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    tested = run.test.fold == 3
+    before = (
+        fold_thresholds(run.validation, run.test, "default", 0),
+        recalibrated_logits(run, "default", 0),
+    )
+    run.validation.labels[run.validation.fold == 3] ^= 1
+    after = (
+        fold_thresholds(run.validation, run.test, "default", 0),
+        recalibrated_logits(run, "default", 0),
+    )
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old[tested], new[tested])
+        changed = np.unique(run.test.fold[(old != new).any(axis=1)])
+        np.testing.assert_array_equal(changed, [2])
+
+
+def test_a_network_without_validation_records_is_named():
+    run = synthetic_runs(100, 1, ("default",), {"12-lead": 2.0}, folds=(1, 2))["12-lead"]
+    run.validation.fold[:] = 2
+    with pytest.raises(LeadminError, match="fold 2 has no validation record; .* fold 3"):
+        gather([run], n_resamples=20)
+
+
 # --- key findings -------------------------------------------------------------------------------
 
 
@@ -388,7 +439,7 @@ def test_no_runs_two_runs_of_one_name_and_unknown_recipe_are_refused(runs):
         gather([])
     with pytest.raises(LeadminError, match="1-lead-II"):
         gather([runs["1-lead-II"], runs["1-lead-II"]])
-    with pytest.raises(LeadminError, match="it has default, seed"):
+    with pytest.raises(LeadminError, match="it has default, original"):
         main_table(subset(runs, "12-lead"), "sead", n_resamples=20)
 
 

@@ -11,6 +11,9 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from leadmin.study.protocol import networks
+from leadmin.study.run import Run
+
 LOGIT_LIMIT = 30.0
 """Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""
 
@@ -223,6 +226,25 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
         if np.isfinite(line.slope) and line.slope > 0:
             slope[c], intercept[c] = line.slope, line.intercept
     return Recalibration(slope, intercept)
+
+
+def recalibrated_logits(run: Run, recipe: str, seed: int) -> NDArray[np.float64]:
+    """Give the test logits of one seed after recalibration, network by network.
+
+    Each network is recalibrated on its own validation records; see
+    `leadmin.study.protocol.networks`.
+
+    Returns
+    -------
+    ndarray, shape (n_test_records, n_classes)
+    """
+    logits = np.array(run.test.logits[recipe][seed], dtype=np.float64)
+    for own, tested in networks(run.validation.fold, run.test.fold):
+        fitted = fit_recalibration(
+            run.validation.labels[own], run.validation.logits[recipe][seed][own]
+        )
+        logits[tested] = fitted(logits[tested])
+    return logits
 
 
 def net_benefit(

@@ -257,8 +257,8 @@ def resampled_metrics(
     Parameters
     ----------
     labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,)
-        For ``f1``.
+    thresholds : array_like, shape (n_classes,) or (n_records, n_classes)
+        For ``f1``; one row per record where several networks scored them.
     weights : ndarray of uint8, shape (n_records, n_resamples)
 
     Returns
@@ -267,7 +267,7 @@ def resampled_metrics(
     """
     y = np.asarray(labels, dtype=np.uint8)
     p = np.asarray(probabilities, dtype=np.float64)
-    cut = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (y.shape[1],))
+    cut = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), y.shape)
     n_resamples, n_classes = weights.shape[1], y.shape[1]
     result = {name: np.full((n_resamples, n_classes), np.nan) for name in METRICS}
     for c in range(n_classes):

@@ -4,7 +4,7 @@
 resamples; everything else reads tables off the result, an `Evidence`.
 
 **Point estimates.** A configuration's value is the mean over its seeds of the metric of each seed's
-predictions; thresholds for F1 come from the validation predictions of the same seed. The spread
+predictions; thresholds for F1 come from the validation records of the same network. The spread
 over seeds (``*_seed_sd``) is reported beside the interval, which carries the sampling of patients.
 
 **Cross-validation.** Each test fold was scored by a network of its own, and the predictions of all
@@ -39,7 +39,7 @@ from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.labels import CLASSES
-from leadmin.study.run import Run
+from leadmin.study.run import Run, fold_thresholds
 
 REFERENCE = "12-lead"
 """The configuration that every other one is compared with."""
@@ -480,9 +480,7 @@ def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: in
     n_seeds = len(run.test.logits[recipe])
     for index in range(n_seeds):
         p = metrics.probabilities(run.test.logits[recipe][index])
-        chosen = metrics.thresholds(
-            run.validation.labels, metrics.probabilities(run.validation.logits[recipe][index])
-        )
+        chosen = fold_thresholds(run.validation, run.test, recipe, index)
         resampled = resampling.resampled_metrics(labels, p, chosen, all_weights)
         if pooled:
             resampled["auroc_within_fold"] = np.stack(

@@ -340,9 +340,8 @@ def summary(
     y, p = _checked(labels, probabilities)
     cut = np.asarray(0.5 if thresholds is None else thresholds, dtype=np.float64)
     # one row per network: the records of a network share their thresholds
-    each = np.unique(
-        np.atleast_2d(np.broadcast_to(cut, y.shape if cut.ndim == 2 else y.shape[1:])), axis=0
-    )
+    of_record = cut if cut.ndim == 2 else np.broadcast_to(cut, (1, y.shape[1]))
+    each = np.unique(of_record, axis=0)
     per_metric = {
         "auroc": auroc(y, p),
         "average_precision": average_precision(y, p),

@@ -254,7 +254,7 @@ def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
 def test_a_network_without_validation_records_is_named():
     run = synthetic_runs(100, 1, ("default",), {"12-lead": 2.0}, folds=(1, 2))["12-lead"]
     run.validation.fold[:] = 2
-    with pytest.raises(LeadminError, match="fold 2 has no validation record; .* fold 3"):
+    with pytest.raises(LeadminError, match=r"fold 2 has no validation record; .* fold 3"):
         gather([run], n_resamples=20)
 
 

@@ -123,6 +123,35 @@ def test_smooth_error_sees_miscalibration_and_binned_error_agrees_roughly(sample
     assert bad == pytest.approx(binned, rel=0.2)
 
 
+@pytest.mark.parametrize(
+    ("seed", "n", "stretch", "shift", "expected"),
+    [
+        (0, 200, 1, 0, 0.0559793348836666),
+        (1, 4300, 1, 0, 0.0222045539832119),
+        (2, 4300, 0.5, 1, 0.2717584095077105),
+        (3, 1000, 4, -1, 0.19861821148373188),
+        (4, 37, 2, 0, 0.15275326254542762),
+        (5, 2200, 20, 3, 0.239211116607528),
+        (6, 1500, 0, -1, 0.06572524089298983),
+        (7, 100_000, 1, 0.02, 0.006702533717729126),
+    ],
+)
+def test_smooth_error_is_that_of_its_authors(seed, n, stretch, shift, expected):
+    """What relplot 1.0.3, the package of the paper's authors, gives for the same records."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(-1, 1.5, n)
+    y = rng.random(n) < expit(x)
+    found = smooth_calibration_error(y, expit(stretch * x + shift))
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_smooth_error_at_its_limits():
+    y = np.repeat([0, 1], 500)
+    assert smooth_calibration_error(y, y) == 0
+    assert smooth_calibration_error(y, np.abs(y - 0.002)) == pytest.approx(0.002, abs=1e-6)
+    assert smooth_calibration_error([1], [0.0]) == pytest.approx(1, abs=1e-6)
+
+
 def test_recalibration_keeps_the_order_and_mends_the_probabilities(sample):
     y, x = sample
     distorted = np.column_stack([2.5 * x - 1, 0.4 * x + 2])
@@ -230,6 +259,34 @@ def test_a_perfect_test_is_worth_the_prevalence_at_every_threshold():
 def test_decision_thresholds_are_probabilities(evidence):
     with pytest.raises(LeadminError, match="between 0 and 1"):
         decision_curves(evidence, thresholds=(0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: calibration_line([0, 1, 1], [0.1, np.inf, 0.3]),
+        lambda: calibration_line([0, 1, 1], [0.1, 0.3]),
+        lambda: fit_recalibration([0, 1, 1], [0.1, 0.2, 0.3]),
+        lambda: fit_recalibration([[0], [1]], [[0.1], [np.nan]]),
+        lambda: brier_decomposition([0, 1], [0.5, 1.5]),
+        lambda: brier_decomposition([], []),
+        lambda: smooth_calibration_error([0, 1], [0.5, np.nan]),
+        lambda: smooth_calibration_error([], []),
+        lambda: net_benefit([0, 1], [0.5, 1.5], [0.1]),
+        lambda: net_benefit([0, 1], [0.5, 0.5], [1.0]),
+        lambda: net_benefit([], [], [0.5]),
+        lambda: resampled_calibration(
+            [0, 1], [0.5, 0.6], calibration_line([0, 1, 0, 1], [1.0, 2, 3, 4]), np.ones((3, 2))
+        ),
+    ],
+)
+def test_bad_input_is_refused(call):
+    with pytest.raises(LeadminError, match="valid: "):
+        call()
+
+
+def test_no_records_have_no_calibration_line():
+    assert math.isnan(calibration_line([], []).slope)
 
 
 def test_extreme_logits_do_not_overflow():

@@ -17,13 +17,13 @@ that the folds' networks share most of their training records, so that another d
 patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
 `leadmin.questions.controls.fold_table` gives the usual correction for it as a second opinion.
 
-**Rare classes.** A resample can lack the positive records of a class. Its AUROC is undefined there,
-and the macro average of that resample runs over the other classes; paired comparisons stay paired,
-since both sides lack the same class, but the replicates then mix averages of different classes. With
-k positive patients it happens in about exp(-k) of the resamples: never with the five superclasses of
-a thousand records, often where a class has three positives. `Evidence.absent_resamples` counts it.
-A class that is absent in more than half of the resamples has no interval, and the macro average
-should be taken over the others.
+**Rare classes.** A resample can lack the positive records of a class: with k positive patients
+about one in exp(k) does, which is never for the five superclasses of a thousand records, and one in
+twenty for three patients. The AUROC of the class is undefined there, and the macro average of that
+resample runs over the other classes. Comparisons stay paired, since both sides lack the same class,
+but the replicates mix averages over different classes. `Evidence.absent_resamples` counts how
+often; where that is more than a handful, do not trust the interval of the macro average. A class
+that is absent from more than half of the resamples has no interval itself.
 
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.

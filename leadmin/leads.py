@@ -30,6 +30,9 @@ LIMB_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF")
 CHEST_LEADS = ("V1", "V2", "V3", "V4", "V5", "V6")
 LEADS: tuple[str, ...] = LIMB_LEADS + CHEST_LEADS
 
+REFERENCE = "12-lead"
+"""The configuration that every other one is compared with."""
+
 _HALF = Fraction(1, 2)
 
 LIMB_IDENTITIES: Mapping[str, tuple[Fraction, Fraction]] = {

@@ -6,8 +6,11 @@ same shape; per-class results come back as ``(n_classes,)`` in the order of `CLA
 **What is undefined.** A class for which the records at hand hold only one label value has no AUROC,
 and one without a positive has no average precision; the value is NaN, never 0.5 or 0. The macro
 average is the mean over the classes that have a value (`macro`), and NaN when none has. Two
-configurations scored on the same records always average over the same classes. NaN among the scores
-is refused with a `LeadminError`: it is a failed training, not a bad prediction.
+configurations scored on the same records always average over the same classes; two sets of records,
+such as two resamples, need not. With a rare class this matters: see `leadmin.evidence.scores`.
+
+What is no label, no finite score or no probability is refused with a `LeadminError` (`checked`):
+NaN is a failed training, not a bad prediction.
 """
 
 from typing import Any
@@ -48,7 +51,7 @@ def probabilities(logits: ArrayLike) -> NDArray[np.float64]:
     ndarray of float64
         The logistic function of ``logits``, same shape.
     """
-    return np.asarray(expit(np.asarray(logits, dtype=np.float64)), dtype=np.float64)
+    return np.asarray(expit(numbers("logits", logits)))
 
 
 def macro(per_class: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
@@ -64,7 +67,7 @@ def macro(per_class: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
     ndarray of float64
         The mean of the defined values; NaN where there is none.
     """
-    values = np.asarray(per_class, dtype=np.float64)
+    values = numbers("per_class", per_class)
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
@@ -94,7 +97,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     .. [1] Hanley JA, McNeil BJ. The meaning and use of the area under a receiver operating
        characteristic (ROC) curve. Radiology 143, 29-36 (1982).
     """
-    y, s = _checked(labels, scores)
+    y, s = checked(labels, scores)
     positives = y.sum(axis=0, dtype=np.int64)
     negatives = len(y) - positives
     ranks = rankdata(s, axis=0) if len(y) else np.zeros(s.shape)
@@ -110,7 +113,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float6
     ndarray, shape (n_classes,)
         NaN for a class without a positive.
     """
-    y, s = _checked(labels, scores)
+    y, s = checked(labels, scores)
     return np.array(
         [
             average_precision_score(y[:, c], s[:, c]) if y[:, c].any() else np.nan
@@ -135,7 +138,7 @@ def operating_points(labels: ArrayLike, scores: ArrayLike) -> dict[str, NDArray[
     dict of str to ndarray, shape (n_classes,)
         The keys are those of `OPERATING_POINTS`; NaN for a class with one label value.
     """
-    y, s = _checked(labels, scores)
+    y, s = checked(labels, scores)
     result = {name: np.full(y.shape[1], np.nan) for name in OPERATING_POINTS}
     for c in range(y.shape[1]):
         if len(np.unique(y[:, c])) < 2:
@@ -166,7 +169,7 @@ def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float6
     ndarray, shape (n_classes,)
         0.5 for a class without a positive.
     """
-    y, p = _checked(labels, probabilities)
+    y, p = checked(labels, probabilities, unit=True)
     chosen = np.full(y.shape[1], 0.5)
     for c in range(y.shape[1]):
         if not y[:, c].any():
@@ -189,7 +192,7 @@ def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> ND
     Parameters
     ----------
     labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,) or scalar
+    thresholds : array_like, shape (n_classes,), (n_records, n_classes) or scalar
         A record is called positive when its probability is at least the threshold.
 
     Returns
@@ -197,8 +200,8 @@ def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> ND
     ndarray, shape (n_classes,)
         0 for a class that has positives or calls but no hit; NaN for one that has neither.
     """
-    y, p = _checked(labels, probabilities)
-    called = p >= np.asarray(thresholds, dtype=np.float64)
+    y, p = checked(labels, probabilities, unit=True)
+    called = p >= thresholds_of(thresholds, y.shape)
     hits = (called & (y == 1)).sum(axis=0)
     return _ratio(2.0 * hits, called.sum(axis=0) + y.sum(axis=0, dtype=np.int64))
 
@@ -213,7 +216,7 @@ def brier(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
     -------
     ndarray, shape (n_classes,)
     """
-    y, p = _checked(labels, probabilities)
+    y, p = checked(labels, probabilities, unit=True)
     return _ratio(((p - y) ** 2).sum(axis=0), np.full(y.shape[1], len(y)))
 
 
@@ -234,7 +237,7 @@ def calibration_error(
     ----------
     .. [1] Nixon J et al. Measuring calibration in deep learning. CVPR Workshops (2019).
     """
-    y, p = _checked(labels, probabilities)
+    y, p = checked(labels, probabilities, unit=True)
     if not len(y):
         return np.full(y.shape[1], np.nan)
     errors = np.empty(y.shape[1])
@@ -256,6 +259,11 @@ def calibration_bins(values: NDArray[np.float64], n_bins: int = ECE_BINS) -> NDA
     ndarray of int, shape (n_records,)
         Between 0 and ``n_bins - 1``; ties never span two bins, so a bin can be empty.
     """
+    if n_bins < 1 or not len(values):
+        raise LeadminError(
+            f"calibration bins: {n_bins} bins of {len(values)} records; valid: one or more of "
+            "both; give records"
+        )
     edges = np.quantile(values, np.arange(1, n_bins) / n_bins)
     return np.searchsorted(edges, values, side="right")
 
@@ -296,25 +304,25 @@ def weighted_lrs(
     weight : float
         Between 0 (calibration term alone) and 1 (AUROC ratio alone).
     """
-    discrimination = np.divide(auroc, auroc_12)
-    calibration = 1 - np.subtract(brier, brier_12) / LRS_BRIER_SCALE
-    score = weight * discrimination + (1 - weight) * calibration
-    return float(score) if np.ndim(score) == 0 else score
+    a, b, a_12, b_12, w = _shares(
+        auroc=auroc, brier=brier, auroc_12=auroc_12, brier_12=brier_12, weight=weight
+    )
+    return _plainly(w * _ratio(a, a_12) + (1 - w) * (1 - (b - b_12) / LRS_BRIER_SCALE))
 
 
 def retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
     """Share of the 12-lead AUROC that a lead set keeps, ``auroc / auroc_12``."""
-    value = np.divide(auroc, auroc_12)
-    return float(value) if np.ndim(value) == 0 else value
+    return _plainly(_ratio(*_shares(auroc=auroc, auroc_12=auroc_12)))
 
 
 def chance_corrected_retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
     """Share of the 12-lead *discrimination* kept, ``(auroc - 0.5) / (auroc_12 - 0.5)``.
 
-    0 for a coin flip and 1 for the 12 leads, which `retention` and `lrs` are not.
+    0 for a coin flip and 1 for the 12 leads, which `retention` and `lrs` are not; NaN where the 12
+    leads are a coin flip themselves.
     """
-    value = np.divide(np.subtract(auroc, 0.5), np.subtract(auroc_12, 0.5))
-    return float(value) if np.ndim(value) == 0 else value
+    a, a_12 = _shares(auroc=auroc, auroc_12=auroc_12)
+    return _plainly(_ratio(a - 0.5, a_12 - 0.5))
 
 
 def summary(
@@ -325,20 +333,27 @@ def summary(
     Parameters
     ----------
     labels, probabilities : array_like, shape (n_records, 5)
-    thresholds : array_like, shape (5,), optional
-        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5.
+    thresholds : array_like, shape (5,) or (n_records, 5), optional
+        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5. One row
+        per record where several networks scored them.
 
     Returns
     -------
     dict
         ``n_records`` and the macro values ``auroc``, ``average_precision``, ``f1``, ``f1_half``
         (at 0.5), ``brier``, ``ece`` and those of `OPERATING_POINTS`; and ``per_class``, a dict of
-        class name to the same keys plus ``threshold``, ``n_positive``. Undefined values are None.
+        class name to the same keys plus ``threshold`` (mean over networks) and ``n_positive``.
+        Undefined values are None.
     """
-    y, p = _checked(labels, probabilities)
-    cut = np.broadcast_to(
-        np.asarray(0.5 if thresholds is None else thresholds, dtype=np.float64), (y.shape[1],)
-    )
+    y, p = checked(labels, probabilities, unit=True)
+    if y.shape[1] != len(CLASSES):
+        raise LeadminError(
+            f"labels: they have {y.shape[1]} classes; valid: the {len(CLASSES)} superclasses "
+            f"{', '.join(CLASSES)}; give one column each"
+        )
+    cut = thresholds_of(0.5 if thresholds is None else thresholds, y.shape)
+    # the records of a network share their thresholds
+    each = np.unique(cut, axis=0)
     per_metric = {
         "auroc": auroc(y, p),
         "average_precision": average_precision(y, p),
@@ -352,7 +367,10 @@ def summary(
     result |= {name: _plain(macro(values)) for name, values in per_metric.items()}
     result["per_class"] = {
         name: {metric: _plain(values[c]) for metric, values in per_metric.items()}
-        | {"threshold": float(cut[c]), "n_positive": int(y[:, c].sum())}
+        | {
+            "threshold": _plain(each[:, c].mean() if len(each) else np.nan),
+            "n_positive": int(y[:, c].sum()),
+        }
         for c, name in enumerate(CLASSES)
     }
     return result
@@ -363,7 +381,11 @@ def _plain(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+def _plainly(values: NDArray[np.float64]) -> Any:
+    return float(values) if values.ndim == 0 else values
+
+
+def _ratio(numerator: NDArray[np.float64], denominator: NDArray[Any]) -> NDArray[np.float64]:
     """Divide, giving NaN where the denominator is zero."""
     return np.divide(
         numerator,
@@ -373,20 +395,84 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.int64]) -> ND
     )
 
 
-def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Check that labels are 0/1, scores are finite, and the shapes agree."""
-    y, s = np.asarray(labels), np.asarray(scores, dtype=np.float64)
-    if y.ndim != 2 or y.shape != s.shape:
+def checked(
+    labels: ArrayLike, scores: ArrayLike, ndim: int = 2, unit: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Check labels and scores once, at the door of every metric.
+
+    Parameters
+    ----------
+    labels, scores : array_like
+        Zeros and ones, and finite numbers, of one shape.
+    ndim : {1, 2}
+        ``(n_records,)`` or ``(n_records, n_classes)``.
+    unit : bool
+        The scores are probabilities.
+
+    Raises
+    ------
+    LeadminError
+        Naming what is wrong, and the first row where it is.
+    """
+    y, s = np.asarray(labels), numbers("scores", scores)
+    if y.ndim != ndim or y.shape != s.shape:
         raise LeadminError(
-            f"Labels of shape {y.shape} and scores of shape {s.shape} do not belong together; "
-            "both must be (n_records, n_classes)."
+            f"labels and scores: their shapes are {y.shape} and {s.shape}; valid: both "
+            f"{('(n_records,)', '(n_records, n_classes)')[ndim - 1]}; give each label one score"
         )
-    if np.isnan(s).any():
-        rows = np.flatnonzero(np.isnan(s).any(axis=1))
-        raise LeadminError(
-            f"{len(rows)} of {len(s)} records have a score that is NaN (first at row {rows[0]}): "
-            "the training that wrote these predictions has failed; run it again."
-        )
-    if not np.isin(y, (0, 1)).all():
-        raise LeadminError(f"Labels must be 0 or 1; found {sorted(set(np.unique(y)) - {0, 1})}.")
+    # NaN is neither 0 nor 1, neither above nor below
+    for what, wrong, valid in (
+        ("labels", ~((y == 0) | (y == 1)), "0 and 1; choose a label policy"),
+        ("scores", ~np.isfinite(s), "finite numbers; the training has failed, run it again"),
+        ("probabilities", unit & ~((s >= 0) & (s <= 1)), "0 to 1; turn logits into probabilities"),
+    ):
+        if np.any(wrong):
+            values = y if what == "labels" else s
+            row = int(np.argwhere(wrong)[0, 0])
+            count = int(np.sum(np.any(wrong, axis=tuple(range(1, ndim)))))
+            raise LeadminError(
+                f"{what}: {count} of {len(y)} records hold a value such as "
+                f"{values[wrong].flat[0]}, the first at row {row}; valid: {valid}"
+            )
     return y.astype(np.uint8, copy=False), s
+
+
+def numbers(where: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Read an array in double precision, or say under the name ``where`` that it holds none."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise LeadminError(
+            f"{where}: not an array of numbers ({error}); valid: numbers of one shape; convert them"
+        ) from error
+
+
+def thresholds_of(thresholds: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Spread thresholds over records of the given shape, one of the three forms of `f1`."""
+    given = numbers("thresholds", thresholds)
+    if np.isnan(given).any() or given.shape not in ((), shape[1:], shape):
+        raise LeadminError(
+            f"thresholds: the shape is {given.shape} and {int(np.isnan(given).sum())} are NaN; "
+            f"valid: one number, or numbers of shape {shape[1:]} or {shape}; choose them with "
+            "`thresholds`"
+        )
+    return np.broadcast_to(given, shape)
+
+
+def _shares(**named: ArrayLike) -> list[NDArray[np.float64]]:
+    """Check AUROCs, Brier scores and weights, which lie between 0 and 1 or are NaN."""
+    arrays = {name: numbers(name, values) for name, values in named.items()}
+    for name, values in arrays.items():
+        if ((values < 0) | (values > 1)).any():
+            raise LeadminError(
+                f"{name}: {values[(values < 0) | (values > 1)].flat[0]:g} found; valid: 0 to 1, or "
+                "NaN where undefined; check what it was computed from"
+            )
+    try:
+        return list(np.broadcast_arrays(*arrays.values()))
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
+        raise LeadminError(
+            f"lead robustness: the shapes {shapes} do not fit; valid: numbers, or one shape; "
+            "take all from the same resamples"
+        ) from error

@@ -8,6 +8,7 @@ import pandas as pd
 
 from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
+from leadmin.study.protocol import N_FOLDS
 from leadmin.study.run import SCHEMA_VERSION, Predictions, Run
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
@@ -39,7 +40,8 @@ def synthetic_runs(
 ):
     """Runs whose logits are ``strength * label + shared noise + own noise``.
 
-    The noise that all configurations share makes them correlated, as real ones are.
+    The noise that all configurations share makes them correlated, as real ones are. The validation
+    records lie in the folds that validate the networks of the test ``folds``.
     """
     rng = np.random.default_rng(seed)
 
@@ -49,8 +51,9 @@ def synthetic_runs(
         shared = rng.normal(size=(n, 5))
         return np.arange(n) + first_id, patient, fold, labels, shared
 
+    validating = (9,) if len(folds) == 1 else [fold % N_FOLDS + 1 for fold in folds]
     splits = [
-        split(n_records, 0, np.full(n_records, 9)),
+        split(n_records, 0, np.resize(validating, n_records)),
         split(n_records, 100_000, np.resize(folds, n_records)),
     ]
     factor = np.array([1, 1, 1, 1, hyp_factor])

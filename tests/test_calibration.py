@@ -16,6 +16,7 @@ from leadmin.evidence.reliability import (
     calibration_line,
     fit_recalibration,
     net_benefit,
+    recalibrated_logits,
     resampled_calibration,
     smooth_calibration_error,
 )
@@ -122,6 +123,35 @@ def test_smooth_error_sees_miscalibration_and_binned_error_agrees_roughly(sample
     assert bad == pytest.approx(binned, rel=0.2)
 
 
+@pytest.mark.parametrize(
+    ("seed", "n", "stretch", "shift", "expected"),
+    [
+        (0, 200, 1, 0, 0.0559793348836666),
+        (1, 4300, 1, 0, 0.0222045539832119),
+        (2, 4300, 0.5, 1, 0.2717584095077105),
+        (3, 1000, 4, -1, 0.19861821148373188),
+        (4, 37, 2, 0, 0.15275326254542762),
+        (5, 2200, 20, 3, 0.239211116607528),
+        (6, 1500, 0, -1, 0.06572524089298983),
+        (7, 100_000, 1, 0.02, 0.006702533717729126),
+    ],
+)
+def test_smooth_error_is_that_of_its_authors(seed, n, stretch, shift, expected):
+    """What relplot 1.0.3, the package of the paper's authors, gives for the same records."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(-1, 1.5, n)
+    y = rng.random(n) < expit(x)
+    found = smooth_calibration_error(y, expit(stretch * x + shift))
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_smooth_error_at_its_limits():
+    y = np.repeat([0, 1], 500)
+    assert smooth_calibration_error(y, y) == 0
+    assert smooth_calibration_error(y, np.abs(y - 0.002)) == pytest.approx(0.002, abs=1e-6)
+    assert smooth_calibration_error([1], [0.0]) == pytest.approx(1, abs=1e-6)
+
+
 def test_recalibration_keeps_the_order_and_mends_the_probabilities(sample):
     y, x = sample
     distorted = np.column_stack([2.5 * x - 1, 0.4 * x + 2])
@@ -155,6 +185,24 @@ def test_calibration_table_recalibrates_on_validation_only(evidence):
         p = expit(fitted(run.test.logits["default"][k]))
         expected.append(metrics.brier(run.test.labels, p)[1])
     assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-12)
+
+
+def test_recalibration_is_fitted_fold_by_fold():
+    run = synthetic_runs(1500, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    # the networks of odd folds claim too much, the others too little
+    for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
+        part.logits["default"] *= np.where(tested % 2, 3.0, 0.5)[:, None].astype(np.float32)
+    found = recalibrated_logits(run, "default", 0)
+    for fold in range(1, 11):
+        own, tested = run.validation.fold == fold % 10 + 1, run.test.fold == fold
+        fitted = fit_recalibration(
+            run.validation.labels[own], run.validation.logits["default"][0, own]
+        )
+        expected = fitted(run.test.logits["default"][0, tested])
+        np.testing.assert_allclose(found[tested], expected, atol=1e-12)
+    table = calibration_table(gather([run], n_resamples=20)).set_index(["class", "recalibrated"])
+    line = calibration_line(run.test.labels[:, 1], found[:, 1])
+    assert table.loc[("MI", True), "slope"] == pytest.approx(line.slope, abs=1e-9)
 
 
 def test_calibration_table_is_consistent(evidence):
@@ -211,6 +259,34 @@ def test_a_perfect_test_is_worth_the_prevalence_at_every_threshold():
 def test_decision_thresholds_are_probabilities(evidence):
     with pytest.raises(LeadminError, match="between 0 and 1"):
         decision_curves(evidence, thresholds=(0.5, 1.0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: calibration_line([0, 1, 1], [0.1, np.inf, 0.3]),
+        lambda: calibration_line([0, 1, 1], [0.1, 0.3]),
+        lambda: fit_recalibration([0, 1, 1], [0.1, 0.2, 0.3]),
+        lambda: fit_recalibration([[0], [1]], [[0.1], [np.nan]]),
+        lambda: brier_decomposition([0, 1], [0.5, 1.5]),
+        lambda: brier_decomposition([], []),
+        lambda: smooth_calibration_error([0, 1], [0.5, np.nan]),
+        lambda: smooth_calibration_error([], []),
+        lambda: net_benefit([0, 1], [0.5, 1.5], [0.1]),
+        lambda: net_benefit([0, 1], [0.5, 0.5], [1.0]),
+        lambda: net_benefit([], [], [0.5]),
+        lambda: resampled_calibration(
+            [0, 1], [0.5, 0.6], calibration_line([0, 1, 0, 1], [1.0, 2, 3, 4]), np.ones((3, 2))
+        ),
+    ],
+)
+def test_bad_input_is_refused(call):
+    with pytest.raises(LeadminError, match="valid: "):
+        call()
+
+
+def test_no_records_have_no_calibration_line():
+    assert math.isnan(calibration_line([], []).slope)
 
 
 def test_extreme_logits_do_not_overflow():

@@ -158,26 +158,91 @@ def test_calibration_error_does_not_depend_on_the_order_of_records(sample):
     )
 
 
-def test_nan_scores_are_refused_and_located(sample):
+ON_PROBABILITIES = (
+    metrics.brier,
+    metrics.calibration_error,
+    metrics.thresholds,
+    metrics.summary,
+    lambda labels, p: metrics.f1(labels, p, 0.5),
+)
+ON_SCORES = (metrics.auroc, metrics.average_precision, metrics.operating_points, *ON_PROBABILITIES)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_refused_and_located(sample, value):
     labels, p = sample
     broken = p.copy()
-    broken[17, 2] = np.nan
-    for function in (metrics.auroc, metrics.brier, metrics.average_precision, metrics.summary):
-        with pytest.raises(LeadminError, match="row 17"):
+    broken[17, 2] = value
+    for function in ON_SCORES:
+        with pytest.raises(
+            LeadminError, match=r"scores: 1 of 700 records .* row 17; valid: finite"
+        ):
             function(labels, broken)
 
 
+@pytest.mark.parametrize("value", [1.5, -0.01])
+def test_logits_are_not_taken_for_probabilities(sample, value):
+    labels, p = sample
+    broken = p.copy()
+    broken[17, 2] = value
+    for function in ON_PROBABILITIES:
+        with pytest.raises(LeadminError, match=f"probabilities: .*{value}.* row 17; valid: 0 to 1"):
+            function(labels, broken)
+    assert np.isfinite(metrics.auroc(labels, broken)).all()
+
+
 @pytest.mark.parametrize(
-    ("labels", "scores"),
+    ("labels", "scores", "message"),
     [
-        (np.zeros((3, 5)), np.zeros((4, 5))),
-        (np.zeros(3), np.zeros(3)),
-        (np.full((3, 2), 2), np.zeros((3, 2))),
+        (np.zeros((3, 5)), np.zeros((4, 5)), "shapes"),
+        (np.zeros(3), np.zeros(3), "shapes"),
+        (np.full((3, 2), 2), np.zeros((3, 2)), "labels: 3 of 3 .* 2, .* row 0; valid: 0 and 1"),
+        (np.full((3, 2), np.nan), np.zeros((3, 2)), "labels: 3 of 3"),
+        (np.full((3, 2), "MI"), np.zeros((3, 2)), "labels: 3 of 3"),
+        (np.zeros((3, 2)), np.full((3, 2), "high"), "scores: not an array of numbers"),
+        (np.zeros((2, 2)), [[0.1, 0.2], [0.3]], "scores: not an array of numbers"),
     ],
 )
-def test_shapes_and_labels_are_checked(labels, scores):
-    with pytest.raises(LeadminError):
+def test_shapes_types_and_labels_are_checked(labels, scores, message):
+    with pytest.raises(LeadminError, match=message):
         metrics.auroc(labels, scores)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda y, p: metrics.f1(y, p, np.full(4, 0.5)),
+        lambda y, p: metrics.f1(y, p, np.nan),
+        lambda y, p: metrics.summary(y, p, "half"),
+        lambda y, p: metrics.summary(y[:, :4], p[:, :4]),
+        lambda y, p: metrics.calibration_error(y, p, n_bins=0),
+        lambda y, p: metrics.calibration_bins(p[:0, 0]),
+        lambda y, p: metrics.probabilities([["a"]]),
+        lambda y, p: metrics.macro(["a"]),
+        lambda y, p: metrics.lrs(1.2, 0.1, 0.9, 0.1),
+        lambda y, p: metrics.weighted_lrs(0.9, 0.1, 0.9, 0.1, weight=-0.1),
+        lambda y, p: metrics.retention(0.9, np.inf),
+        lambda y, p: metrics.chance_corrected_retention([0.9, 0.8], [0.9, 0.8, 0.7]),
+    ],
+)
+def test_other_bad_input_is_refused(sample, call):
+    with pytest.raises(LeadminError, match="valid: "):
+        call(*sample)
+
+
+def test_relative_to_nothing_is_undefined():
+    assert math.isnan(metrics.chance_corrected_retention(0.9, 0.5))
+    assert math.isnan(metrics.retention(0.9, 0.0))
+    np.testing.assert_array_equal(metrics.retention([0.5, 0.5], [1.0, np.nan]), [0.5, np.nan])
+
+
+def test_thresholds_can_differ_from_record_to_record(sample):
+    labels, p = sample
+    cut = np.where(np.arange(700)[:, None] < 350, 0.3, 0.6) * np.ones(5)
+    np.testing.assert_array_equal(
+        metrics.f1(labels, p, cut), metrics.f1(labels, (p >= cut).astype(float), 0.5)
+    )
+    assert metrics.summary(labels, p, cut)["per_class"]["MI"]["threshold"] == pytest.approx(0.45)
 
 
 def test_no_records_give_no_values():

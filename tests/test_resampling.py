@@ -51,9 +51,74 @@ def test_weights_depend_on_the_seed_and_nothing_else(sample):
     np.testing.assert_array_equal(longer[:, :20], first)
 
 
-def test_a_bootstrap_needs_two_patients():
-    with pytest.raises(LeadminError, match="at least two patients"):
-        resampling.patient_weights([7, 7, 7], 10, np.random.default_rng(0))
+@pytest.mark.parametrize("patient_id", [[], [7, 7, 7], [1, np.nan], [[1, 2], [3, 4]]])
+def test_resampling_needs_two_patients(patient_id):
+    with pytest.raises(LeadminError, match=r"patient_id: .*; valid: "):
+        resampling.patient_weights(patient_id, 10, np.random.default_rng(0))
+    with pytest.raises(LeadminError, match=r"patient_id: .*; valid: "):
+        resampling.jackknife_weights(patient_id)
+
+
+Y, S, W = np.array([0, 1, 0, 1]), np.array([0.1, 0.8, 0.4, 0.3]), np.ones((4, 2), dtype=np.uint8)
+RESAMPLED = {
+    "weighted_auroc": resampling.weighted_auroc,
+    "rank_metrics": resampling.rank_metrics,
+    "within_fold_auroc": lambda y, s, w: resampling.within_fold_auroc(y, s, np.zeros(len(s)), w),
+    "resampled_metrics": lambda y, s, w: resampling.resampled_metrics(
+        np.asarray(y)[:, None], np.asarray(s)[:, None], 0.5, w
+    ),
+}
+
+
+@pytest.mark.parametrize("function", RESAMPLED.values(), ids=RESAMPLED)
+@pytest.mark.parametrize(
+    ("labels", "scores", "weights"),
+    [
+        (Y, np.array([0.1, np.nan, 0.4, 0.3]), W),
+        (Y, np.array([0.1, np.inf, 0.4, 0.3]), W),
+        (Y, S[:3], W),
+        (2 * Y, S, W),
+        (Y, S, W[:3]),
+        (Y, S, W[:, 0]),
+        (Y, S, W.astype(float)),
+        (Y, S, -W.astype(int)),
+    ],
+)
+def test_bad_input_of_resampled_metrics_is_refused(function, labels, scores, weights):
+    with pytest.raises(LeadminError, match="valid: "):
+        function(labels, scores, weights)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: resampling.patient_weights(np.arange(5), 0, np.random.default_rng(0)),
+        lambda: resampling.jackknife_weights(np.arange(5), max_groups=1),
+        lambda: resampling.within_fold_auroc(Y, S, [1, 2], W),
+        lambda: resampling.resampled_metrics(Y[:, None], S[:, None] + 1, 0.5, W),
+        lambda: resampling.resampled_metrics(Y[:, None], S[:, None], [0.5, 0.5], W),
+        lambda: resampling.percentile_interval(S, level=1.0),
+        lambda: resampling.percentile_interval(W.astype(float)),
+        lambda: resampling.normal_interval(0.5, np.array([0.1, np.inf])),
+        lambda: resampling.bca_interval(0.5, S, np.array([0.1, np.inf])),
+        lambda: resampling.bootstrap_p(np.array(["a"])),
+        lambda: resampling.holm([0.1, 1.2]),
+        lambda: resampling.holm(0.1),
+        lambda: resampling.delong(Y, S[:3]),
+        lambda: resampling.delong(Y, np.array([0.1, np.nan, 0.4, 0.3])),
+        lambda: resampling.delong(Y, S, [1, 2, 3]),
+        lambda: resampling.delong(Y, S).contrast([1, -1]),
+    ],
+)
+def test_bad_input_of_statistics_is_refused(call):
+    with pytest.raises(LeadminError, match="valid: "):
+        call()
+
+
+def test_no_records_give_no_values():
+    none = resampling.resampled_metrics(np.zeros((0, 2)), np.zeros((0, 2)), 0.5, W[:0])
+    assert all(values.shape == (2, 2) and np.isnan(values).all() for values in none.values())
+    assert np.isnan(resampling.weighted_auroc([], [], W[:0])).all()
 
 
 def test_resampled_metrics_equal_metrics_of_the_resampled_records(sample):
@@ -115,6 +180,16 @@ def test_weighted_auroc_is_the_auroc_of_repeated_records(labels, scores, weights
             assert found[b] == pytest.approx(sk.roc_auc_score(y, s), abs=1e-12)
     ranked = resampling.rank_metrics(labels, scores, weights)["auroc"]
     np.testing.assert_array_equal(found, ranked)
+
+
+def test_auroc_by_pairs_and_by_ranks_are_equal(sample, monkeypatch):
+    patient, labels, p = sample
+    weights = resampling.patient_weights(patient, 100, np.random.default_rng(0))
+    by_pairs = resampling.weighted_auroc(labels[:, 0], p[:, 0], weights)
+    monkeypatch.setattr(resampling, "_PAIRS_AT_ONCE", 0)
+    np.testing.assert_array_equal(
+        by_pairs, resampling.weighted_auroc(labels[:, 0], p[:, 0], weights)
+    )
 
 
 def test_a_resample_without_the_class_is_undefined():
@@ -314,6 +389,23 @@ def test_delong_and_bootstrap_tell_the_same_story(sample):
     replicates = resampling.weighted_auroc(labels[:, 0], p[:, 0], weights)
     by_formula = resampling.delong(labels[:, 0], p[:, 0], patient).contrast([1])
     assert replicates.std() == pytest.approx(by_formula["standard_error"], rel=0.06)
+
+
+def test_scores_that_rank_alike_do_not_differ(sample):
+    patient, labels, p = sample
+    y, s = labels[:, 0], p[:, 0]
+    for scores, coefficients in (
+        (np.stack([s, s]), [1, -1]),
+        (np.stack([s] * 6), [1 / 3, 1 / 3, 1 / 3, -1 / 3, -1 / 3, -1 / 3]),
+        (np.stack([s, np.log(s)]), [1, -1]),
+    ):
+        found = resampling.delong(y, scores, patient).contrast(coefficients)
+        assert (found["estimate"], found["standard_error"]) == (0, 0)
+        assert (found["z"], found["p"], found["low"], found["high"]) == (0, 1, 0, 0)
+    # a difference that no record could change has no normal test
+    perfect = resampling.delong(y, np.stack([y, np.zeros(len(y))]), patient).contrast([1, -1])
+    assert perfect["estimate"] == 0.5
+    assert math.isnan(perfect["p"])
 
 
 def test_delong_needs_both_labels():

@@ -39,6 +39,10 @@ _COLUMNS_AT_ONCE = 64
 """Weight columns handled together: 64 columns of some 4,000 records stay in the second-level cache,
 which was measured to be twice as fast as all 2,000 at once."""
 
+_PAIRS_AT_ONCE = 2**18
+"""Up to so many pairs of a positive and a negative record, `weighted_auroc` compares each pair: a
+matrix product, which for the 430 records of a fold is several times as fast as the ranks."""
+
 
 def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Generator) -> Weights:
     """Draw bootstrap resamples of patients.
@@ -54,12 +58,9 @@ def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Gene
     ndarray of uint8, shape (n_records, n_resamples)
         How often the record's patient was drawn; all records of a patient agree.
     """
-    _, patient = np.unique(np.asarray(patient_id), return_inverse=True)
-    n_patients = int(patient.max()) + 1 if len(patient) else 0
-    if n_patients < 2:
-        raise LeadminError(
-            f"A bootstrap needs at least two patients; these records have {n_patients}."
-        )
+    patient, n_patients = _patients(patient_id)
+    if n_resamples < 1:
+        raise LeadminError(f"n_resamples: {n_resamples}; valid: 1 or more; 2000 is usual")
     times = np.empty((n_resamples, n_patients), dtype=np.uint8)
     for row in times:
         row[:] = np.bincount(rng.integers(n_patients, size=n_patients), minlength=n_patients)
@@ -81,10 +82,28 @@ def jackknife_weights(patient_id: ArrayLike, max_groups: int = 500) -> Weights:
     ndarray of uint8, shape (n_records, n_groups)
         0 where the record's patient is left out, else 1.
     """
-    _, patient = np.unique(np.asarray(patient_id), return_inverse=True)
-    n_groups = min(int(patient.max()) + 1, max_groups)
-    group = patient % n_groups
-    return (group[:, None] != np.arange(n_groups)).astype(np.uint8)
+    patient, n_patients = _patients(patient_id)
+    if max_groups < 2:
+        raise LeadminError(f"max_groups: {max_groups}; valid: 2 or more; 500 is usual")
+    n_groups = min(n_patients, max_groups)
+    return (patient[:, None] % n_groups != np.arange(n_groups)).astype(np.uint8)
+
+
+def _patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
+    """Give each record the number of its patient, from 0, and the count of patients."""
+    ids = np.asarray(patient_id)
+    if ids.ndim != 1 or (ids != ids).any():
+        raise LeadminError(
+            f"patient_id: an array of shape {ids.shape}; valid: (n_records,) without NaN; give "
+            "each record one patient"
+        )
+    found, patient = np.unique(ids, return_inverse=True)
+    if len(found) < 2:
+        raise LeadminError(
+            f"patient_id: {len(found)} patients; valid: at least two patients, or there is nothing "
+            "to resample; give more records"
+        )
+    return patient, len(found)
 
 
 @dataclass(frozen=True)
@@ -144,8 +163,28 @@ def _running_total(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _area(block: _RankedBlock) -> NDArray[np.float64]:
     won = np.multiply(block.own, block.negatives_beaten).sum(axis=0, dtype=np.float64)
+    return _share(won, block.n_positive, block.n_negative)
+
+
+def _share(
+    won: NDArray[np.float64], n_positive: NDArray[np.float32], n_negative: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Share of the pairs that are won; NaN without any."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(won / (block.n_positive.astype(np.float64) * block.n_negative))
+        return np.asarray(won / (n_positive.astype(np.float64) * n_negative))
+
+
+def checked_weights(weights: Weights, n_records: int) -> Weights:
+    """Check the weights of resamples: whole numbers of at least 0, one row per record."""
+    w = np.asarray(weights)
+    # unsigned numbers, which all of ours are, need no look at the values
+    whole = w.dtype.kind in "bu" or (w.dtype.kind == "i" and not (w < 0).any())
+    if w.ndim != 2 or len(w) != n_records or not whole:
+        raise LeadminError(
+            f"weights: shape {w.shape}, type {w.dtype}; valid: ({n_records}, n_resamples), whole "
+            "numbers from 0; draw them with `patient_weights`"
+        )
+    return w
 
 
 def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: Weights) -> NDArray[np.float64]:
@@ -161,7 +200,20 @@ def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: Weights) -> ND
     ndarray, shape (n_resamples,)
         NaN in a resample with one label value.
     """
-    y, s = np.asarray(labels, dtype=np.uint8), np.asarray(scores, dtype=np.float64)
+    y, s = metrics.checked(labels, scores, ndim=1)
+    return _weighted_auroc(y, s, checked_weights(weights, len(y)))
+
+
+def _weighted_auroc(
+    y: NDArray[np.uint8], s: NDArray[np.float64], weights: Weights
+) -> NDArray[np.float64]:
+    positive, negative = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    if len(positive) * len(negative) <= _PAIRS_AT_ONCE:
+        own, other = s[positive][:, None], s[negative]
+        beats = (own > other) + np.float32(0.5) * (own == other)
+        of_positives, of_negatives = (weights[i].astype(np.float32) for i in (positive, negative))
+        won = np.multiply(of_positives, beats @ of_negatives).sum(axis=0, dtype=np.float64)
+        return _share(won, of_positives.sum(axis=0), of_negatives.sum(axis=0))
     area = np.empty(weights.shape[1])
     for block in _ranked_blocks(y, s, weights):
         area[block.columns] = _area(block)
@@ -184,7 +236,8 @@ def rank_metrics(
     dict of str to ndarray, shape (n_resamples,)
         The keys are `RANK_METRICS`; NaN in a resample that lacks a label value.
     """
-    y, s = np.asarray(labels, dtype=np.uint8), np.asarray(scores, dtype=np.float64)
+    y, s = metrics.checked(labels, scores, ndim=1)
+    weights = checked_weights(weights, len(y))
     result = {name: np.full(weights.shape[1], np.nan) for name in RANK_METRICS}
     for block in _ranked_blocks(y, s, weights):
         n_positive, n_negative = block.n_positive, block.n_negative
@@ -238,8 +291,14 @@ def within_fold_auroc(
     .. [1] Forman G, Scholz M. Apples-to-apples in cross-validation studies. SIGKDD Explorations
        12, 49-57 (2010).
     """
-    y, s, f = np.asarray(labels), np.asarray(scores), np.asarray(fold)
-    per_fold = [weighted_auroc(y[f == k], s[f == k], weights[f == k]) for k in np.unique(f)]
+    y, s = metrics.checked(labels, scores, ndim=1)
+    w, f = checked_weights(weights, len(y)), np.asarray(fold)
+    if f.shape != y.shape or not len(f):
+        raise LeadminError(
+            f"fold: shape {f.shape}; valid: {y.shape} with at least one record; give each record "
+            "its fold"
+        )
+    per_fold = [_weighted_auroc(y[f == k], s[f == k], w[f == k]) for k in np.unique(f)]
     return metrics.macro(np.stack(per_fold), axis=0)
 
 
@@ -257,17 +316,19 @@ def resampled_metrics(
     Parameters
     ----------
     labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,)
-        For ``f1``.
+    thresholds : array_like, shape (n_classes,) or (n_records, n_classes)
+        For ``f1``; one row per record where several networks scored them.
     weights : ndarray of uint8, shape (n_records, n_resamples)
 
     Returns
     -------
     dict of str to ndarray, shape (n_resamples, n_classes)
     """
-    y = np.asarray(labels, dtype=np.uint8)
-    p = np.asarray(probabilities, dtype=np.float64)
-    cut = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (y.shape[1],))
+    y, p = metrics.checked(labels, probabilities, unit=True)
+    cut = metrics.thresholds_of(thresholds, y.shape)
+    weights = checked_weights(weights, len(y))
+    if not len(y):
+        return {name: np.full((weights.shape[1], y.shape[1]), np.nan) for name in METRICS}
     n_resamples, n_classes = weights.shape[1], y.shape[1]
     result = {name: np.full((n_resamples, n_classes), np.nan) for name in METRICS}
     for c in range(n_classes):
@@ -317,7 +378,7 @@ def percentile_interval(
     tuple of float
         Lower and upper bound; NaN where fewer than half of the replicates are defined.
     """
-    defined = replicates[~np.isnan(replicates)]
+    defined = _defined(replicates, level)
     if len(defined) < max(1, len(replicates) / 2):
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
@@ -332,7 +393,7 @@ def normal_interval(
     For statistics whose replicates are off centre by as much as the estimate itself, such as the
     slope of a logistic regression, which small samples exaggerate.
     """
-    defined = replicates[~np.isnan(replicates)]
+    defined = _defined(replicates, level)
     if len(defined) < max(2, len(replicates) / 2):
         return float("nan"), float("nan")
     reach = float(ndtri((1 + level) / 2)) * float(defined.std(ddof=1))
@@ -368,7 +429,7 @@ def bca_interval(
     .. [1] Efron B. Better bootstrap confidence intervals. J. Am. Statist. Assoc. 82, 171-185
        (1987).
     """
-    defined = replicates[~np.isnan(replicates)]
+    defined, jackknife = _defined(replicates, level), _defined(jackknife)
     if len(defined) < max(1, len(replicates) / 2) or np.isnan(estimate):
         return float("nan"), float("nan")
     # replicates equal to the estimate count half, as ties at a discrete statistic should
@@ -376,7 +437,7 @@ def bca_interval(
     if not 0 < below < 1:
         return percentile_interval(replicates, level)
     bias = ndtri(below)
-    influence = np.nanmean(jackknife) - jackknife[~np.isnan(jackknife)]
+    influence = (jackknife.mean() if len(jackknife) else 0.0) - jackknife
     spread = np.sum(influence**2) ** 1.5
     acceleration = np.sum(influence**3) / (6 * spread) if spread > 0 else 0.0
     z = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
@@ -396,12 +457,25 @@ def bootstrap_p(replicates: NDArray[np.float64], null: float = 0.0) -> float:
     replicates : ndarray, shape (n_resamples,)
         Of the effect.
     """
-    defined = replicates[~np.isnan(replicates)]
-    if not len(defined):
+    defined = _defined(replicates)
+    if not len(defined) or np.isnan(null):
         return float("nan")
     below = (np.sum(defined < null) + np.sum(defined == null) / 2 + 1) / (len(defined) + 1)
     above = (np.sum(defined > null) + np.sum(defined == null) / 2 + 1) / (len(defined) + 1)
     return float(min(1.0, 2 * min(below, above)))
+
+
+def _defined(replicates: ArrayLike, level: float = 0.95) -> NDArray[np.float64]:
+    """Give the replicates that are not NaN; refuse infinite ones, and a level out of range."""
+    values = metrics.numbers("replicates", replicates)
+    if values.ndim != 1 or np.isinf(values).any():
+        raise LeadminError(
+            f"replicates: shape {values.shape}, {int(np.isinf(values).sum())} infinite; valid: "
+            "(n_resamples,), NaN where undefined; compute them again"
+        )
+    if not 0 < level < 1:
+        raise LeadminError(f"level: {level:g}; valid: between 0 and 1; 0.95 is usual")
+    return values[~np.isnan(values)]
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -417,12 +491,20 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     .. [1] Holm S. A simple sequentially rejective multiple test procedure. Scand. J. Statist. 6,
        65-70 (1979).
     """
-    p = np.asarray(p_values, dtype=np.float64)
+    p = metrics.numbers("p_values", p_values)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise LeadminError(
+            f"p_values: {p.tolist()}; valid: a list of numbers from 0 to 1, or NaN; check the tests"
+        )
     adjusted = np.full(p.shape, np.nan)
     order = np.flatnonzero(~np.isnan(p))[np.argsort(p[~np.isnan(p)], kind="stable")]
     factors = np.arange(len(order), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted
+
+
+_ROUNDING = 1e-12
+"""Share of its terms below which a sum counts as 0."""
 
 
 @dataclass(frozen=True)
@@ -450,11 +532,25 @@ class DeLong:
         -------
         dict of str to float
             ``estimate, standard_error, low, high, z, p`` (two-sided, by the normal distribution).
+            Scores that order the records alike differ by exactly 0 without any variance: then
+            ``z`` is 0 and ``p`` 1. A difference without variance that is not 0, such as that of a
+            perfect and a constant score, has no normal test: both are NaN.
         """
-        c = np.asarray(coefficients, dtype=np.float64)
-        estimate = float(c @ self.auroc)
-        error = math.sqrt(max(float(c @ self.covariance @ c), 0.0))
-        z = estimate / error if error > 0 else float("nan")
+        c = metrics.numbers("coefficients", coefficients)
+        if c.shape != self.auroc.shape or not np.isfinite(c).all():
+            raise LeadminError(
+                f"coefficients: {c.tolist()}; valid: {len(self.auroc)} finite numbers; give one "
+                "per score"
+            )
+        estimate, variance = float(c @ self.auroc), float(c @ self.covariance @ c)
+        # what is left of terms that cancel is rounding
+        if abs(estimate) <= _ROUNDING * float(np.abs(c) @ self.auroc):
+            estimate = 0.0
+        if variance <= _ROUNDING * float(np.abs(c) @ np.abs(self.covariance) @ np.abs(c)):
+            variance = 0.0
+        error = math.sqrt(max(variance, 0.0))
+        undefined = 0.0 if estimate == 0 else float("nan")
+        z = estimate / error if error else undefined
         reach = float(ndtri((1 + level) / 2)) * error
         return {
             "estimate": estimate,
@@ -476,7 +572,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = 
     Parameters
     ----------
     labels : array_like of 0 and 1, shape (n_records,)
-        Both values must occur.
+        Both values must occur. Where one occurs in a single patient the covariance is NaN.
     scores : array_like, shape (n_scores, n_records)
     patient_id : array_like of int, shape (n_records,), optional
         Without it every record counts as a patient.
@@ -494,19 +590,26 @@ def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = 
     .. [3] Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 53,
        567-578 (1997).
     """
-    y = np.asarray(labels) == 1
-    s = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    s = np.atleast_2d(metrics.numbers("scores", scores))
+    labelled, _ = metrics.checked(np.broadcast_to(labels, s.shape[:1] + np.shape(labels)).T, s.T)
+    y = labelled[:, 0] == 1
     m, n = int(y.sum()), int((~y).sum())
     if not m or not n:
-        raise LeadminError(f"An AUROC needs positive and negative records; these are {m} and {n}.")
+        raise LeadminError(
+            f"labels: {m} and {n} positive and negative records; valid: at least one of each, or "
+            "there is no AUROC; give more records"
+        )
     ranks = rankdata(s, axis=1)
     of_positives = (ranks[:, y] - rankdata(s[:, y], axis=1)) / n
     of_negatives = 1 - (ranks[:, ~y] - rankdata(s[:, ~y], axis=1)) / m
     area = of_positives.mean(axis=1)
 
-    patients = np.arange(len(y)) if patient_id is None else np.asarray(patient_id)
-    _, patient = np.unique(patients, return_inverse=True)
-    n_patients = int(patient.max()) + 1
+    patient, n_patients = _patients(np.arange(len(y)) if patient_id is None else patient_id)
+    if len(patient) != len(y):
+        raise LeadminError(
+            f"patient_id: {len(patient)} patients of {len(y)} records; valid: one per record; "
+            "give both of the same records"
+        )
     sums = np.zeros((2, len(s), n_patients))
     for k in range(len(s)):
         sums[0, k] = np.bincount(patient[y], of_positives[k] - area[k], n_patients)

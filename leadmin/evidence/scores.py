@@ -4,7 +4,7 @@
 resamples; everything else reads tables off the result, an `Evidence`.
 
 **Point estimates.** A configuration's value is the mean over its seeds of the metric of each seed's
-predictions; thresholds for F1 come from the validation predictions of the same seed. The spread
+predictions; thresholds for F1 come from the validation records of the same network. The spread
 over seeds (``*_seed_sd``) is reported beside the interval, which carries the sampling of patients.
 
 **Cross-validation.** Each test fold was scored by a network of its own, and the predictions of all
@@ -17,6 +17,14 @@ that the folds' networks share most of their training records, so that another d
 patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
 `leadmin.questions.controls.fold_table` gives the usual correction for it as a second opinion.
 
+**Rare classes.** A resample can lack the positive records of a class: with k positive patients
+about one in exp(k) does, which is never for the five superclasses of a thousand records, and one in
+twenty for three patients. The AUROC of the class is undefined there, and the macro average of that
+resample runs over the other classes. Comparisons stay paired, since both sides lack the same class,
+but the replicates mix averages over different classes. `Evidence.absent_resamples` counts how
+often; where that is more than a handful, do not trust the interval of the macro average. A class
+that is absent from more than half of the resamples has no interval itself.
+
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.
 
@@ -28,10 +36,11 @@ References
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from scipy.stats import t
 
@@ -39,11 +48,8 @@ from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.labels import CLASSES
-from leadmin.study.run import Run
-
-REFERENCE = "12-lead"
-"""The configuration that every other one is compared with."""
-
+from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
+from leadmin.study.run import Run, fold_thresholds
 
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
@@ -99,7 +105,7 @@ class Estimate:
             return resampling.percentile_interval(self.replicates, level)
         if method == "bca":
             return resampling.bca_interval(self.value, self.replicates, self.jackknife, level)
-        raise LeadminError(f"There is no interval method {method!r}; use 'percentile' or 'bca'.")
+        raise LeadminError(f"interval: the method is {method!r}; valid: percentile, bca; change it")
 
     def p(self, null: float = 0.0) -> float:
         """Two-sided bootstrap p value of "the statistic equals ``null``"."""
@@ -142,15 +148,28 @@ class Scored:
         return len(self.per_seed["auroc"])
 
     def macro(self, metric: str) -> Estimate:
-        """Macro average of ``metric``."""
+        """Macro average of ``metric``, in each resample over the classes that are defined there."""
+        self._require(metric)
         return Estimate(
             float(metrics.macro(self.per_seed[metric]).mean()),
             metrics.macro(self.replicates[metric]),
             metrics.macro(self.jackknife[metric]),
         )
 
+    def _require(self, metric: str) -> None:
+        if metric not in self.per_seed:
+            raise LeadminError(
+                f"metric: {self.config} has no {metric!r}; valid: {', '.join(self.per_seed)}; "
+                "choose one of them"
+            )
+
     def of_class(self, metric: str, name: str) -> Estimate:
         """``metric`` of one class."""
+        if name not in CLASSES:
+            raise LeadminError(
+                f"class: there is no {name!r}; valid: {', '.join(CLASSES)}; choose one of them"
+            )
+        self._require(metric)
         c = CLASSES.index(name)
         return Estimate(
             float(self.per_seed[metric][:, c].mean()),
@@ -201,7 +220,7 @@ class Evidence:
     n_resamples: int
     seed: int
     runs: Mapping[str, "Run"]
-    groups: Mapping[str, Any] = field(default_factory=dict)
+    groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def n_records(self) -> int:
@@ -215,8 +234,25 @@ class Evidence:
 
     def weights(self) -> resampling.Weights:
         """Draw the bootstrap weights again, (n_records, n_resamples), the same as in `gather`."""
+        return self._weights
+
+    @cached_property
+    def _weights(self) -> resampling.Weights:
         generator = np.random.default_rng(self.seed)
-        return resampling.patient_weights(self.patient_id, self.n_resamples, generator)
+        drawn = resampling.patient_weights(self.patient_id, self.n_resamples, generator)
+        drawn.setflags(write=False)
+        return drawn
+
+    def absent_resamples(self) -> dict[str, int]:
+        """Count the resamples in which a class is absent and the macro average runs without it.
+
+        Returns
+        -------
+        dict of str to int
+            Per class, of `n_resamples`: those without a positive record, or without a negative.
+        """
+        absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
+        return dict(zip(CLASSES, absent.tolist(), strict=True))
 
     def get(self, config: str, recipe: str) -> Scored:
         """Give one configuration under one recipe.
@@ -230,12 +266,17 @@ class Evidence:
             return self.scored[config, recipe]
         except KeyError:
             raise LeadminError(
-                f"The study has no run of {config!r} under the recipe {recipe!r}. "
-                f"Configurations: {', '.join(self.configs)}. Recipes: {', '.join(self.recipes)}."
+                f"study: no run of {config!r} under the recipe {recipe!r}; valid: "
+                f"{', '.join(self.configs)} under {', '.join(self.recipes)}; train it first"
             ) from None
 
 
-def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
+def gather(
+    runs: Runs,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    groups: Mapping[str, ArrayLike] | None = None,
+) -> Evidence:
     """Score all runs of a study under the same bootstrap resamples of patients.
 
     Parameters
@@ -245,7 +286,9 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
     n_resamples : int
         Bootstrap resamples.
     seed : int
-        Of the resampling.
+        Of the resampling, from 0.
+    groups : mapping of str to array_like of str, shape (n_records,), optional
+        Subgroups of the test records by what divides them.
 
     Returns
     -------
@@ -254,13 +297,24 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
     Raises
     ------
     LeadminError
-        If there is no run, or two runs were tested on different records or labels.
+        If there is no run, two runs were tested on different records or labels, a training has
+        failed, or an argument is out of range.
     """
     by_config = _by_config(runs)
     first = next(iter(by_config.values()))
     for run in by_config.values():
-        _check_same_records(first, run)
+        _require_same_records(first, run)
+        _require_logits(run)
     patient_id = np.asarray(first.test.patient_id)
+    divided = {name: np.asarray(group) for name, group in (groups or {}).items()}
+    for name, group in divided.items():
+        if group.shape != patient_id.shape:
+            raise LeadminError(
+                f"groups: {name} has the shape {group.shape}; valid: {patient_id.shape}; give "
+                "each test record its group"
+            )
+    if seed < 0:
+        raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
     drawn = resampling.patient_weights(patient_id, n_resamples, np.random.default_rng(seed))
     left_out = resampling.jackknife_weights(patient_id)
     weights = np.hstack([drawn, left_out])
@@ -281,6 +335,7 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
         n_resamples=n_resamples,
         seed=seed,
         runs=by_config,
+        groups=divided,
     )
 
 
@@ -329,6 +384,10 @@ def smallest_resolvable_difference(
     probability ``power``. It stands beside each "no difference", since that verdict means little
     where the smallest resolvable difference is large.
     """
+    if not (0 < alpha < 1 and 0 < power < 1):
+        raise LeadminError(
+            f"alpha and power: {alpha:g} and {power:g}; valid: between 0 and 1; change them"
+        )
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * difference.standard_error)
 
 
@@ -353,6 +412,8 @@ def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
     tuple of str and float
         Name of the smallest effect; two-sided p value of the side on which it lies.
     """
+    if not effects:
+        raise LeadminError("effects: none; valid: one or more; give the effects of the claim")
     weakest = min(effects, key=lambda name: effects[name].value)
     if effects[weakest].value > 0:
         return weakest, max(effect.p() for effect in effects.values())
@@ -434,38 +495,46 @@ def gathered(runs: "Runs | Evidence", n_resamples: int, seed: int) -> Evidence:
 def _by_config(runs: Runs) -> dict[str, "Run"]:
     listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
     if not listed:
-        raise LeadminError("There are no finished runs to report on; train at least one first.")
+        raise LeadminError(
+            "runs: no finished runs; valid: one or more; train a configuration first"
+        )
     by_config = {run.config: run for run in listed}
     if len(by_config) < len(listed):
         names = [run.config for run in listed]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise LeadminError(f"Two runs of the same configuration: {', '.join(twice)}; keep one.")
+        raise LeadminError(
+            f"runs: several of the configuration {', '.join(twice)}; valid: one each; keep one"
+        )
     return by_config
 
 
-def _check_same_records(first: "Run", run: "Run") -> None:
+def _require_same_records(first: "Run", run: "Run") -> None:
     """Comparisons are paired, so all runs must have been tested on the same records."""
     for name in ("record_id", "patient_id", "labels", "fold"):
         a, b = np.asarray(getattr(first.test, name)), np.asarray(getattr(run.test, name))
         if a.shape != b.shape or not np.array_equal(a, b):
             raise LeadminError(
-                f"The runs {first.config!r} and {run.config!r} were tested on different records "
-                f"(their {name} differ), so they cannot be compared; run both again from the "
-                "same data and study file."
+                f"runs: {first.config!r} and {run.config!r} were tested on different records "
+                f"(their {name} differ); valid: the same records and labels; run both again from "
+                "the same data and study file"
             )
+
+
+def _require_logits(run: "Run") -> None:
+    """Logits must fit the labels and be finite, or a training has failed."""
     for recipe in run.recipes:
         for part, split in (("validation", run.validation), ("test", run.test)):
             found, expected = np.shape(split.logits.get(recipe, ())), np.shape(split.labels)
             if len(found) != 3 or not found[0] or found[1:] != expected:
                 raise LeadminError(
-                    f"Run {run.config!r}, recipe {recipe!r}: {part} logits have the shape {found} "
-                    f"and the labels {expected}; expected (seeds, records, classes) and (records, "
-                    "classes). Run it again."
+                    f"run {run.config!r}, recipe {recipe!r}: {part} logits have the shape {found} "
+                    f"and the labels {expected}; valid: (seeds, records, classes) and (records, "
+                    "classes); run it again"
                 )
-            if np.isnan(split.logits[recipe]).any():
+            if not np.isfinite(split.logits[recipe]).all():
                 raise LeadminError(
-                    f"Run {run.config!r}, recipe {recipe!r}: some {part} logits are NaN, so its "
-                    "training has failed. Run it again."
+                    f"run {run.config!r}, recipe {recipe!r}: some {part} logits are NaN or "
+                    "infinite, so its training has failed; valid: finite numbers; run it again"
                 )
 
 
@@ -480,9 +549,7 @@ def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: in
     n_seeds = len(run.test.logits[recipe])
     for index in range(n_seeds):
         p = metrics.probabilities(run.test.logits[recipe][index])
-        chosen = metrics.thresholds(
-            run.validation.labels, metrics.probabilities(run.validation.logits[recipe][index])
-        )
+        chosen = fold_thresholds(run.validation, run.test, recipe, index)
         resampled = resampling.resampled_metrics(labels, p, chosen, all_weights)
         if pooled:
             resampled["auroc_within_fold"] = np.stack(

@@ -20,7 +20,7 @@ from leadmin.evidence.reliability import (
     benefit_of_records,
     brier_decomposition,
     calibration_line,
-    fit_recalibration,
+    recalibrated_logits,
     resampled_calibration,
     smooth_calibration_error,
 )
@@ -53,7 +53,7 @@ NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Calibration of each configuration and class, before and after recalibration.
 
-    Recalibration is fitted on the validation predictions of the same seed. Values are means over
+    Recalibration is fitted on the validation records of the same network. Values are means over
     seeds.
 
     Returns
@@ -242,14 +242,11 @@ def decision_curves(
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def _maybe_recalibrated(
-    run: "Run", recipe: str, index: int, recalibrated: bool
-) -> NDArray[np.float64]:
-    """Test logits of one seed, recalibrated on the validation records of that seed or not."""
-    logits = np.asarray(run.test.logits[recipe][index], dtype=np.float64)
-    if not recalibrated:
-        return logits
-    return fit_recalibration(run.validation.labels, run.validation.logits[recipe][index])(logits)
+def _maybe_recalibrated(run: "Run", recipe: str, index: int, after: bool) -> NDArray[np.float64]:
+    """Test logits of one seed, recalibrated on its networks' validation records or not."""
+    if after:
+        return recalibrated_logits(run, recipe, index)
+    return np.asarray(run.test.logits[recipe][index], dtype=np.float64)
 
 
 def recalibration_table(calibration: pd.DataFrame, by: str = "config") -> Styler:

@@ -1,6 +1,8 @@
 """Which folds train, validate and test."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +69,55 @@ def splits(dataset: EcgDataset, protocol: str, label_policy: str) -> list[Split]
             )
     result = []
     for test in [N_FOLDS] if protocol == "holdout" else range(1, N_FOLDS + 1):
-        validation = N_FOLDS - 1 if protocol == "holdout" else test % N_FOLDS + 1
+        validation = N_FOLDS - 1 if protocol == "holdout" else _fold_behind(test)
         trained = ~np.isin(dataset.fold, (test, validation))
         parts = (trained, dataset.fold == validation, dataset.fold == test)
         result.append(Split(test, *(np.flatnonzero(part & labelled) for part in parts)))
     return result
+
+
+def networks(
+    validation_fold: NDArray[Any], test_fold: NDArray[Any]
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Tell which validation and which test records belong to the same network.
+
+    Cross-validation trains one network for each test fold, and every record is validated by one
+    network and tested by another. A threshold or a recalibration is fitted on the validation
+    records of the network that it serves; fitted on all of them, it would have seen every test
+    label.
+
+    Parameters
+    ----------
+    validation_fold, test_fold : ndarray of int, shape (n_records,)
+        Folds of the records of the two parts.
+
+    Yields
+    ------
+    tuple of ndarray of bool
+        Masks of the validation and of the test records of one network. A run with one test fold
+        has one network, which all validation records belong to.
+
+    Raises
+    ------
+    LeadminError
+        If a network has no validation record.
+    """
+    tested = np.unique(test_fold)
+    for fold in tested:
+        own = np.ones(len(validation_fold), dtype=bool)
+        if len(tested) > 1:
+            own = np.asarray(validation_fold) == _fold_behind(int(fold))
+        if not own.any():
+            raise LeadminError(
+                f"predictions: the network that tests fold {fold} has no validation record; valid: "
+                f"those of fold {_fold_behind(int(fold))}; run the configuration again"
+            )
+        yield own, np.asarray(test_fold) == fold
+
+
+def _fold_behind(test_fold: int) -> int:
+    """Give the fold that validates under cross-validation."""
+    return test_fold % N_FOLDS + 1
 
 
 PROTOCOL_WORDS = {

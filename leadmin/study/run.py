@@ -25,7 +25,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, sha256, write_json
 from leadmin.leads import Configuration, configurations
 from leadmin.metrics import probabilities, summary, thresholds
-from leadmin.study.protocol import Split
+from leadmin.study.protocol import Split, networks
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.settings import RunSettings
 
@@ -170,16 +170,34 @@ def write_run(
 def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[dict[str, Any]]]:
     """Compute the metrics of each recipe and seed on the test records.
 
-    Thresholds are chosen on the validation predictions of the same network.
+    Thresholds are those of `fold_thresholds`.
     """
     result: dict[str, list[dict[str, Any]]] = {}
     for recipe, logits in test.logits.items():
         result[recipe] = []
         for seed in range(len(logits)):
-            chosen = thresholds(validation.labels, probabilities(validation.logits[recipe][seed]))
+            chosen = fold_thresholds(validation, test, recipe, seed)
             probability = probabilities(logits[seed])
             result[recipe].append(summary(test.labels, probability, chosen))
     return result
+
+
+def fold_thresholds(
+    validation: Predictions, test: Predictions, recipe: str, seed: int
+) -> NDArray[np.float64]:
+    """Give each test record the thresholds that its own network's validation records choose.
+
+    Returns
+    -------
+    ndarray, shape (n_test_records, n_classes)
+        Best F1 on the validation records of the network that tested the record; see
+        `leadmin.study.protocol.networks`.
+    """
+    chosen = np.empty(test.labels.shape)
+    p = probabilities(validation.logits[recipe][seed])
+    for own, tested in networks(validation.fold, test.fold):
+        chosen[tested] = thresholds(validation.labels[own], p[own])
+    return chosen
 
 
 def portable_settings(settings: RunSettings) -> dict[str, Any]:

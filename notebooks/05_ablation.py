@@ -30,23 +30,13 @@
 # * judge the network against logistic regression and boosted trees on the same records.
 # ```
 
-# %% tags=["remove-input"]
+# %%
 from pathlib import Path
 
-from IPython.display import Markdown
-
-from leadmin.files import write_text
-from leadmin.questions.ablation import (
-    BASE,
-    ablation_reading,
-    ablation_table,
-    load_variants,
-    long_differences,
-)
-from leadmin.questions.recipes import plot_recipe_comparison
-from leadmin.show.style import save_for_print, use_style
-from leadmin.show.words import reading_table, rendered
-from leadmin.study.baselines import BASELINES
+from leadmin.publish.page import Answers
+from leadmin.questions.ablation import gather_variants, load_variants
+from leadmin.show.style import use_style
+from leadmin.show.words import facts
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import located
 
@@ -56,54 +46,55 @@ tables_out: str = ""  # folder that the table is written to; empty: beside the r
 figures_out: str = ""  # folder that the figure is written to; empty: beside the runs
 n_resamples: int = 2000  # bootstrap resamples
 
-# %% tags=["hide-input"]
+# %% [markdown]
+# Everything that was trained for one configuration is scored under the same resamples of patients.
+
+# %%
 check_injected(In)
 use_style()
 folder = located(runs)
 finished = load_variants(folder)
-table = ablation_table(finished, n_resamples=n_resamples)
-write_text(Path(tables_out or folder.parent) / "ablation.csv", table.to_csv(index=False))
+evidence = gather_variants(finished, n_resamples)
+figures = Path(figures_out or folder.parent / "figures")
+answers = Answers(evidence, figures, about="ablation")
+written = answers.write(Path(tables_out or folder.parent))
+
+# %% tags=["hide-input"]
 first = next(iter(finished.values()))
-data, settings = first.metrics["provenance"]["data"], first.metrics["settings"]
-row = table.iloc[0]
-Markdown(
-    f"**What this page stands on.** {data['source']} {data['source_version']}, "
-    f"{data['n_records']:,} records; configuration {first.config}, protocol "
-    f"{settings['protocol']}; {row['n_records']:,} test records of {row['n_patients']:,} patients; "
-    f"seeds of each network: {table['n_seeds'].max()}; {n_resamples:,} resamples of patients."
+data = first.metrics["provenance"]["data"]
+facts(
+    source=data["source"],
+    source_version=data["source_version"],
+    n_total=data["n_records"],
+    config=first.config,
+    protocol=first.metrics["settings"]["protocol"],
+    n_test=evidence.n_records,
+    n_test_patients=evidence.n_patients,
+    n_seeds=max(scored.n_seeds for scored in evidence.scored.values()),
+    n_resamples=n_resamples,
 )
 
 # %% [markdown]
+# **What this page stands on.** {glue:text}`source` {glue:text}`source_version`,
+# {glue:text}`n_total:,` records; configuration {glue:text}`config`, protocol {glue:text}`protocol`;
+# {glue:text}`n_test:,` test records of {glue:text}`n_test_patients:,` patients; seeds of each network:
+# {glue:text}`n_seeds`; {glue:text}`n_resamples:,` resamples of patients.
+#
 # ## One change at a time
 #
 # Each row is a recipe that differs from its origin in one respect, or a baseline. Differences are to
-# the recipe `scratch`, paired on the same patients.
+# the recipe `scratch`, paired on the same patients. What is to the left of the line was worse than
+# `scratch`; filled points have an interval clear of zero.
 
-# %% tags=["remove-input"]
-columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
-reading_table(table, columns | {"auroc_HYP": "AUROC of HYP"})
+# %%
+answers.show("parts")
 
 # %% [markdown]
 # And whether the probabilities can be believed. A calibration slope of 1 is ideal; below 1 the network
 # claims too much, above 1 too little.
 
-# %% tags=["remove-input"]
-columns = {"description": "what", "brier": "Brier score", "brier_difference": "difference"}
-reading_table(table, columns | {"slope": "slope", "smooth_ece": "smooth ECE"})
-
-# %% [markdown]
-# What is to the left of the line was worse than `scratch`. Filled points have an interval clear of
-# zero.
-
-# %% tags=["hide-input"]
-measures = ("auroc", "auroc_HYP", "brier")
-long = long_differences(table[table["variant"] != BASE], measures)
-figure = plot_recipe_comparison(long, measures)
-save_for_print(figure, Path(figures_out or folder.parent / "figures"), "ablation")
-figure
-
-# %% tags=["remove-input"]
-rendered(ablation_reading(table, BASE))
+# %%
+answers.show("believed")
 
 # %% [markdown]
 # ## Against simpler methods
@@ -112,15 +103,14 @@ rendered(ablation_reading(table, BASE))
 # amplitudes, spectrum and the median beat. The network has to find such things in a few thousand
 # records. Differences are to `default`.
 
-# %% tags=["remove-input"]
-baselines = [name for name in finished if name in BASELINES]
-if "default" in finished and baselines:
-    rivals = {name: finished[name] for name in ("default", *baselines)}
-    against = ablation_table(rivals, "default", n_resamples=n_resamples)
-    write_text(Path(tables_out or folder.parent) / "baselines.csv", against.to_csv(index=False))
-    columns = {"description": "what", "auroc": "macro AUROC", "auroc_difference": "difference"}
-    display(reading_table(against, columns | {"brier": "Brier score"}))
-    display(rendered(ablation_reading(against, "default")))
+# %%
+answers.show("simpler")
+
+# %% [markdown]
+# What else is asked of these recipes, without a discussion here:
+
+# %%
+answers.show_rest()
 
 # %% [markdown]
 # ## How it was done

@@ -207,7 +207,12 @@ def ablate(
     """
     from leadmin.files import write_text
     from leadmin.questions.ablation import BASE as REFERENCE
-    from leadmin.questions.ablation import VARIANTS, ablation_table, load_variants
+    from leadmin.questions.ablation import (
+        VARIANTS,
+        ablation_table,
+        gather_variants,
+        load_variants,
+    )
     from leadmin.study.ablation import train_variant
     from leadmin.study.sources import open_dataset
 
@@ -232,7 +237,7 @@ def ablate(
         typer.echo(f"{name}: macro AUROC {run.metrics['test'][name][0]['auroc']:.4f} (first seed)")
     runs = load_variants(out / "runs")
     if REFERENCE in runs:
-        write_text(out / "ablation.csv", ablation_table(runs).to_csv(index=False))
+        write_text(out / "ablation.csv", ablation_table(gather_variants(runs)).to_csv(index=False))
         typer.echo(str(out / "ablation.csv"))
 
 

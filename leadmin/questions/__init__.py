@@ -1,27 +1,69 @@
-"""What a study is asked: one file a question, with its tables, its figures and their reading.
+"""What a study is asked: one file a topic, with its tables, its figures and their reading.
 
-A file of this folder that ends in ``QUESTION = Question(...)`` is a question. Nothing else has to
-be told about it: the tables on disk, the report, the page and the paper loop over `questions`. Its
+Every `Question` at the top level of a file of this folder is asked. Nothing else has to be told
+about it: the tables on disk, the report, the page and the LaTeX tables loop over `questions`. Its
 place in the argument of a notebook is a call of `leadmin.publish.page.Answers.show`; one that no
 notebook names is shown at the end of the page.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import pandas as pd
+from pandas.io.formats.style import Styler
+
+from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from leadmin.evidence.scores import Evidence
 
-Tables: TypeAlias = Mapping[str, pd.DataFrame]
-"""Tables by the name of their file, without suffix."""
+
+@dataclass(frozen=True)
+class Tables(Mapping[str, pd.DataFrame]):
+    """The tables of *all* questions, by the name of their file, read under one recipe.
+
+    Attributes
+    ----------
+    whole : dict of str to DataFrame
+        With every recipe; `tables[name]` has the rows of `recipe` only.
+    recipes : tuple of str
+        In the order of the study; the first is the primary one.
+    recipe : str
+        The one that is asked about.
+    tested : str
+        On how many test records and patients everything stands.
+    """
+
+    whole: Mapping[str, pd.DataFrame]
+    recipes: tuple[str, ...]
+    recipe: str
+    tested: str
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """Give a table, cut down to the recipe where the table tells recipes apart."""
+        table = self.whole[name]
+        if "recipe" not in table:
+            return table
+        return table[table["recipe"] == self.recipe].reset_index(drop=True)
+
+    def __iter__(self) -> Iterator[str]:
+        """Go over the names."""
+        return iter(self.whole)
+
+    def __len__(self) -> int:
+        """Count the tables."""
+        return len(self.whole)
+
+    def under(self, recipe: str) -> "Tables":
+        """Read the same tables under another recipe."""
+        return replace(self, recipe=recipe)
 
 
 @dataclass(frozen=True)
@@ -31,23 +73,31 @@ class Question:
     Attributes
     ----------
     name : str
-        One word, as in the name of its file.
+        One word; what a notebook calls it by.
     title : str
         The question itself, a heading.
+    reading : callable
+        From `Tables` to Markdown: what a reader should take from them. Says so where the study
+        cannot answer.
     tables : dict of str to callable
         Name on disk to a function of the evidence that gives the whole table, the recipes one below
         the other (see `each_recipe`); without rows where the study cannot answer.
-    reading : callable
-        From the tables of *all* questions, cut down to the primary recipe, to Markdown: what a
-        reader should take from them. Says so where the study cannot answer.
     figures : dict of str to callable
-        Name on disk to a function of the same tables; gives nothing where there is nothing to draw.
-    shown : dict of str to callable
-        Heading to a function of the same tables that gives what a page shows as a table (a pandas
-        Styler), or nothing. The first is the main one, the others are folded away.
+        Name on disk to a function of `Tables`; nothing where there is nothing to draw.
+    shown, folded : dict of str to callable
+        Heading to a function of `Tables` that gives a table for a page, or nothing: in the open,
+        or folded away behind its heading.
+    report : callable, optional
+        The table of ``RESULTS.md``; without it the first of ``shown``.
+    note : str
+        How the table of the report is read.
     latex : dict of str to callable
-        File name to a function of the complete tables and of the sentence on what they stand
-        that gives a LaTeX table.
+        File name to a function of `Tables` and of the sentence on what they stand that gives a
+        LaTeX table.
+    elsewhere : dict of str to callable
+        What other pages of the book show, by the name under which they find it.
+    only_csv : tuple of str
+        Tables with many rows that exist to be drawn: in no JSON document.
     place : int
         Order among the questions.
     about : {"study", "ablation"}
@@ -56,13 +106,62 @@ class Question:
 
     name: str
     title: str
-    tables: Mapping[str, Callable[["Evidence"], pd.DataFrame]]
     reading: Callable[[Tables], str]
+    tables: Mapping[str, Callable[["Evidence"], pd.DataFrame]] = field(default_factory=dict)
     figures: Mapping[str, Callable[[Tables], "Figure | None"]] = field(default_factory=dict)
-    shown: Mapping[str, Callable[[Tables], Any]] = field(default_factory=dict)
+    shown: Mapping[str, Callable[[Tables], Styler | None]] = field(default_factory=dict)
+    folded: Mapping[str, Callable[[Tables], Styler | None]] = field(default_factory=dict)
+    report: Callable[[Tables], Styler | None] | None = None
+    note: str = ""
     latex: Mapping[str, Callable[[Tables, str], str]] = field(default_factory=dict)
-    place: int = 100
+    elsewhere: Mapping[str, Callable[[Tables], "Styler | Figure"]] = field(default_factory=dict)
+    only_csv: tuple[str, ...] = ()
+    place: int = 1000
     about: str = "study"
+
+
+@cache
+def questions(about: str = "study") -> tuple[Question, ...]:
+    """Find the questions that are asked of a study, or of an ablation, in their order.
+
+    Raises
+    ------
+    LeadminError
+        If two questions have one name, or write one table.
+    """
+    found: dict[str, Question] = {}
+    homes: dict[str, str] = {}
+    for module in pkgutil.iter_modules(__path__):
+        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
+            if not isinstance(value, Question) or value.about != about:
+                continue
+            if found.setdefault(value.name, value) is not value:
+                raise LeadminError(
+                    f"questions/{module.name}.py: there is a question {value.name!r} already; "
+                    "valid: a name of its own; rename it"
+                )
+            for table in value.tables:
+                if homes.setdefault(table, value.name) != value.name:
+                    raise LeadminError(
+                        f"questions/{module.name}.py: the question {homes[table]!r} writes a table "
+                        f"{table!r} already; valid: a name of its own; rename it"
+                    )
+    return tuple(sorted(found.values(), key=lambda q: (q.place, q.name)))
+
+
+def study_tables(evidence: "Evidence", about: str = "study") -> dict[str, pd.DataFrame]:
+    """Compute every table of a study or an ablation, the recipes one below the other."""
+    return {
+        name: table(evidence)
+        for question in questions(about)
+        for name, table in question.tables.items()
+    }
+
+
+def read_tables(evidence: "Evidence", tables: Mapping[str, pd.DataFrame]) -> Tables:
+    """Read the tables of a study under its primary recipe."""
+    tested = f"{evidence.n_records:,} test records, {evidence.n_patients:,} patients"
+    return Tables(tables, evidence.recipes, evidence.recipes[0], tested)
 
 
 def each_recipe(
@@ -78,22 +177,26 @@ def each_recipe(
     return stacked
 
 
-@cache
-def questions(about: str = "study") -> tuple[Question, ...]:
-    """Find the questions that are asked of a study, or of an ablation, in their order."""
-    modules = [
-        importlib.import_module(f"{__name__}.{module.name}")
-        for module in pkgutil.iter_modules(__path__)
-    ]
-    found = [module.QUESTION for module in modules if hasattr(module, "QUESTION")]
-    return tuple(sorted((q for q in found if q.about == about), key=lambda q: (q.place, q.name)))
+def first_two_recipes(
+    table: Callable[["Evidence", str, str], pd.DataFrame],
+) -> Callable[["Evidence"], pd.DataFrame]:
+    """Make a table of a table that sets two recipes against each other; empty with one recipe."""
+
+    def compared(evidence: "Evidence") -> pd.DataFrame:
+        few = len(evidence.recipes) < 2
+        return pd.DataFrame() if few else table(evidence, *evidence.recipes[:2])
+
+    return compared
 
 
-def primary(tables: Tables) -> dict[str, pd.DataFrame]:
-    """Keep of each table the rows of the recipe that comes first."""
-    return {
-        name: table[table["recipe"] == table["recipe"].iloc[0]].reset_index(drop=True)
-        if len(table) and "recipe" in table
-        else table
-        for name, table in tables.items()
-    }
+def with_holm(table: pd.DataFrame, p: str = "p") -> pd.DataFrame:
+    """Put p values, Holm-corrected over all rows, behind a column of p values."""
+    if len(table):
+        place = table.columns.tolist().index(p) + 1
+        table.insert(place, f"{p}_holm", resampling.holm(table[p]))
+    return table
+
+
+def bounds_named(table: pd.DataFrame) -> pd.DataFrame:
+    """Call ``low`` and ``high`` by the difference that they are the interval of."""
+    return table.rename(columns={"low": "difference_low", "high": "difference_high"})

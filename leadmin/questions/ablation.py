@@ -1,64 +1,40 @@
-"""What is each part of the recipe worth?"""
+"""What is each part of the recipe worth?
 
-from collections.abc import Iterable, Mapping
+The evidence is one configuration under every recipe and baseline that was trained for it.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
-from leadmin.evidence.resampling import holm
-from leadmin.evidence.scores import gather
+from leadmin.evidence.scores import Evidence, gather
+from leadmin.questions import Question, Tables, with_holm
 from leadmin.questions.answer import main_table
 from leadmin.questions.calibration import calibration_table
 from leadmin.questions.classes import per_class_table
-from leadmin.questions.recipes import recipe_comparison
+from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
+from leadmin.show.words import reading_table, signed
 from leadmin.study.ablation import VARIANTS, merge
 from leadmin.study.baselines import BASELINES
 from leadmin.study.run import Run, load_run
 
-
-def ablation_reading(table: pd.DataFrame, reference: str) -> str:
-    """Say which variants are clearly worse or better than the reference, from intervals alone.
-
-    Parameters
-    ----------
-    table : DataFrame
-        `leadmin.study.ablation.ablation_table`.
-    reference : str
-        What its differences are to.
-
-    Returns
-    -------
-    str
-        Markdown, a paragraph for macro AUROC and one for the AUROC of hypertrophy.
-    """
-    compared = table[table["auroc_difference"].notna()]
-    sentences = []
-    for measure, what in (("auroc", "macro AUROC"), ("auroc_HYP", "the AUROC of hypertrophy")):
-        column = f"{measure}_difference"
-        lower, higher = compared[f"{column}_high"] < 0, compared[f"{column}_low"] > 0
-        parts = [
-            f"{verdict}: "
-            + ", ".join(
-                f"{row['description']} ({row[column]:+.3f})" for row in rows.to_dict("records")
-            )
-            for verdict, rows in (
-                ("clearly lower", compared[lower]),
-                ("clearly higher", compared[higher]),
-                ("not to be told apart from it", compared[~lower & ~higher]),
-            )
-            if len(rows)
-        ]
-        sentences.append(f"**In {what}**, against `{reference}`: " + "; ".join(parts) + ".")
-    return "\n\n".join(sentences)
-
-
 BASE = "scratch"
 """What the others are compared with: most of them differ from it in one respect."""
 
+RIVAL = "default"
+"""What the baselines are compared with."""
 
-MEASURES = ("auroc", "auroc_HYP", "brier")
+MEASURES = {
+    "auroc": "macro AUROC",
+    "auroc_HYP": "the AUROC of hypertrophy",
+    "brier": "the Brier score",
+}
+"""What is compared, and its words."""
 
 
 def load_variants(folder: Path) -> dict[str, Run]:
@@ -75,91 +51,127 @@ def load_variants(folder: Path) -> dict[str, Run]:
     return {name: load_run(path) for name, path in found.items()}
 
 
+def gather_variants(runs: Mapping[str, Run], n_resamples: int = 2000) -> Evidence:
+    """Score the variants of one configuration under the same resamples, as recipes of one run."""
+    return gather([merge(runs.values())], n_resamples)
+
+
 def ablation_table(
-    runs: Mapping[str, Run], reference: str = BASE, n_resamples: int = 2000, seed: int = 0
+    evidence: Evidence, reference: str = BASE, variants: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Score variants and baselines of one configuration on the same test records.
 
     Parameters
     ----------
-    runs : mapping of str to Run
-        From `load_variants`.
+    evidence : Evidence
+        From `gather_variants`.
     reference : str
         What the others are compared with.
-    n_resamples, seed : int
-        Of the bootstrap over patients.
+    variants : sequence of str
+        Those to compare; empty: all that the evidence has.
 
     Returns
     -------
     DataFrame
         One row per variant: ``variant, description, kind`` (``recipe`` or ``baseline``); for each
-        of ``auroc`` (macro), ``auroc_HYP`` and ``brier`` the value with ``_low`` and ``_high``, and
-        ``<measure>_difference`` to the reference, paired, with ``_low``, ``_high``; ``p_holm`` of
-        the difference in macro AUROC over all rows but the reference; ``slope`` and ``smooth_ece``,
-        means over classes; ``n_records, n_patients, n_seeds``.
+        of `MEASURES` the value with ``_low`` and ``_high``, and ``<measure>_difference`` to the
+        reference, paired, with ``_low``, ``_high``; ``p_holm`` of the difference in macro AUROC
+        over all rows but the reference; ``slope`` and ``smooth_ece``, means over classes;
+        ``n_records, n_patients, n_seeds``.
 
     Raises
     ------
     LeadminError
-        If the reference is not among the runs, or they do not belong together.
+        If the reference is not among the variants.
     """
-    if reference not in runs:
+    names = variants or evidence.recipes
+    if reference not in names:
         raise LeadminError(
-            f"the variant {reference!r}, which the others are compared with, is not among the "
-            f"finished ones: {', '.join(runs)}"
+            f"ablation: the variant {reference!r}, which the others are compared with, is not "
+            f"among the finished ones; valid: {', '.join(names)}; train it too"
         )
-    merged = merge(runs.values())
-    evidence = gather([merged], n_resamples, seed)
     rows = []
-    for name in runs:
+    for name in names:
         main = main_table(evidence, name).iloc[0].to_dict()
+        hypertrophy = _by(per_class_table(evidence, name), "class")["HYP"]
         row: dict[str, Any] = {
             "variant": name,
             "description": VARIANTS[name],
             "kind": "baseline" if name in BASELINES else "recipe",
         }
-        classes = _records(per_class_table(evidence, name), "class")
-        sources: list[dict[Any, Any]] = [main, classes["HYP"], main]
-        for measure, source in zip(MEASURES, sources, strict=True):
+        for measure in MEASURES:
+            source = hypertrophy if measure.endswith("_HYP") else main
             column = measure.removesuffix("_HYP")
-            for end in ("", "_low", "_high"):
-                row[measure + end] = source[column + end]
-        if name == reference:
-            for measure in MEASURES:
-                for end in ("", "_low", "_high"):
-                    row[f"{measure}_difference{end}"] = float("nan")
-            row["p"] = float("nan")
-        else:
-            compared = _records(recipe_comparison(evidence, name, reference), "metric")
-            for measure in MEASURES:
-                for end in ("", "_low", "_high"):
-                    row[f"{measure}_difference{end}"] = compared[measure][f"difference{end}"]
-            row["p"] = compared["auroc"]["p"]
+            row |= {f"{measure}{end}": source[f"{column}{end}"] for end in _ENDS}
+        compared: dict[str, dict[Any, Any]] = {}
+        if name != reference:
+            compared = _by(recipe_comparison(evidence, name, reference), "metric")
+        for measure in MEASURES:
+            found = compared.get(measure, {})
+            for end in _ENDS:
+                row[f"{measure}_difference{end}"] = found.get(f"difference{end}", float("nan"))
+        row["p"] = compared.get("auroc", {}).get("p", float("nan"))
         calibrated = calibration_table(evidence, name)
-        macro = _records(calibrated[~calibrated["recalibrated"]], "class")["macro"]
+        macro = _by(calibrated[~calibrated["recalibrated"]], "class")["macro"]
         row |= {measure: macro[measure] for measure in ("slope", "smooth_ece")}
         row |= {count: int(main[count]) for count in ("n_records", "n_patients", "n_seeds")}
         rows.append(row)
-    table = pd.DataFrame(rows)
-    table.insert(table.columns.tolist().index("p") + 1, "p_holm", holm(table["p"]))
-    return table
+    return with_holm(pd.DataFrame(rows))
 
 
-def _records(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
+_ENDS = ("", "_low", "_high")
+
+
+def _by(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
     """Rows of ``table`` by the value in ``key``."""
-    rows: list[dict[Any, Any]] = table.to_dict("records")
-    return {str(row[key]): row for row in rows}
+    return {str(row[key]): row for row in table.to_dict("records")}
 
 
-def long_differences(table: pd.DataFrame, measures: Iterable[str] = MEASURES) -> pd.DataFrame:
+def baseline_table(evidence: Evidence) -> pd.DataFrame:
+    """Compare the baselines with `RIVAL`; empty where either is missing."""
+    found = [name for name in evidence.recipes if name in BASELINES]
+    if not found or RIVAL not in evidence.recipes:
+        return pd.DataFrame()
+    return ablation_table(evidence, RIVAL, (RIVAL, *found))
+
+
+def ablation_reading(
+    table: pd.DataFrame, reference: str, measures: Sequence[str] = ("auroc", "auroc_HYP")
+) -> str:
+    """Say which variants are clearly worse or better than the reference, from intervals alone.
+
+    Returns
+    -------
+    str
+        Markdown, a paragraph for each of the measures.
+    """
+    if table.empty:
+        return "These runs hold no baseline to compare with."
+    compared = table[table["auroc_difference"].notna()]
+    sentences = []
+    for measure in measures:
+        column = f"{measure}_difference"
+        lower, higher = compared[f"{column}_high"] < 0, compared[f"{column}_low"] > 0
+        parts = [
+            f"{verdict}: "
+            + ", ".join(
+                f"{row['description']} ({signed(row[column])})" for row in rows.to_dict("records")
+            )
+            for verdict, rows in (
+                ("clearly lower", compared[lower]),
+                ("clearly higher", compared[higher]),
+                ("not to be told apart from it", compared[~lower & ~higher]),
+            )
+            if len(rows)
+        ]
+        sentences.append(
+            f"**In {MEASURES[measure]}**, against `{reference}`: {'; '.join(parts) or 'nothing'}."
+        )
+    return "\n\n".join(sentences)
+
+
+def long_differences(table: pd.DataFrame) -> pd.DataFrame:
     """Reshape an ablation table for `leadmin.questions.recipes.plot_recipe_comparison`.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `ablation_table`, without the reference.
-    measures : iterable of str
-        Of `MEASURES`.
 
     Returns
     -------
@@ -167,17 +179,76 @@ def long_differences(table: pd.DataFrame, measures: Iterable[str] = MEASURES) ->
         Columns ``config`` (the variant in words), ``metric, difference, difference_low,
         difference_high``; one row per variant and measure.
     """
-    pieces = [
-        pd.DataFrame(
-            {
-                "config": table["description"],
-                "metric": measure,
-                **{
-                    f"difference{end}": table[f"{measure}_difference{end}"]
-                    for end in ("", "_low", "_high")
-                },
-            }
-        )
-        for measure in measures
-    ]
+    pieces = []
+    for measure in MEASURES:
+        bounds = {f"difference{end}": table[f"{measure}_difference{end}"] for end in _ENDS}
+        pieces.append(pd.DataFrame({"config": table["description"], "metric": measure, **bounds}))
     return pd.concat(pieces, ignore_index=True)
+
+
+def _differences(tables: Tables) -> Figure | None:
+    others = tables["ablation"].query("variant != @BASE")
+    return plot_recipe_comparison(long_differences(others), list(MEASURES)) if len(others) else None
+
+
+def _compared(table: pd.DataFrame, columns: Mapping[str, str]) -> Styler | None:
+    return reading_table(table, {"description": "what", **columns}) if len(table) else None
+
+
+PARTS = Question(
+    name="parts",
+    title="What is each part of the recipe worth?",
+    tables={"ablation": ablation_table},
+    reading=lambda tables: ablation_reading(tables["ablation"], BASE),
+    figures={"ablation": _differences},
+    shown={
+        "One change at a time": lambda tables: _compared(
+            tables["ablation"],
+            {
+                "auroc": "macro AUROC",
+                "auroc_difference": "difference",
+                "auroc_HYP": "AUROC of HYP",
+            },
+        )
+    },
+    place=10,
+    about="ablation",
+)
+
+BELIEVED = Question(
+    name="believed",
+    title="Can the probabilities of each variant be believed?",
+    reading=lambda tables: ablation_reading(tables["ablation"], BASE, ("brier",)),
+    shown={
+        "Calibration": lambda tables: _compared(
+            tables["ablation"],
+            {
+                "brier": "Brier score",
+                "brier_difference": "difference",
+                "slope": "slope",
+                "smooth_ece": "smooth ECE",
+            },
+        )
+    },
+    place=20,
+    about="ablation",
+)
+
+SIMPLER = Question(
+    name="simpler",
+    title="Is a network needed?",
+    tables={"baselines": baseline_table},
+    reading=lambda tables: ablation_reading(tables["baselines"], RIVAL),
+    shown={
+        "Against simpler methods": lambda tables: _compared(
+            tables["baselines"],
+            {
+                "auroc": "macro AUROC",
+                "auroc_difference": "difference",
+                "brier": "Brier score",
+            },
+        )
+    },
+    place=30,
+    about="ablation",
+)

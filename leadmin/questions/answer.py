@@ -1,5 +1,6 @@
 """How few leads are enough?"""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,21 +8,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import resampling
-from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
-    Runs,
-    gathered,
+    configs_under,
+    count_columns,
     interval_columns,
     relative_to_reference,
     seed_variances,
     with_seeds,
 )
+from leadmin.questions import Question, Tables, each_recipe, with_holm
 from leadmin.show.style import (
     MUTED,
     LineOverBand,
@@ -37,24 +38,16 @@ from leadmin.show.words import (
     latex_escape,
     latex_interval,
     latex_number,
-    latex_recipe_heading,
     latex_table,
     leads_in_words,
     macro_in_words,
+    reading_table,
     value_with_interval,
 )
 
 
-def main_table(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """One row per configuration: the study's main table.
-
-    Parameters
-    ----------
-    runs : runs of a study, or Evidence
-        From an `Evidence` nothing is resampled again, and the last two arguments are not used.
-    recipe : str
 
     Returns
     -------
@@ -69,12 +62,14 @@ def main_table(
         configurations other than the 12 leads), and ``non_inferior`` (the interval of the
         difference lies above ``-MARGIN``); for ``auroc`` and ``difference`` also
         ``_low_with_seeds``, ``_high_with_seeds``; ``n_records, n_patients, n_seeds``.
+
+    Raises
+    ------
+    LeadminError
+        If no configuration was trained under the recipe.
     """
-    evidence = gathered(runs, n_resamples, seed)
     rows = []
-    for config in evidence.configs:
-        if (config, recipe) not in evidence.scored:
-            continue
+    for config in configs_under(evidence, recipe):
         scored = evidence.get(config, recipe)
         row: dict[str, Any] = {
             "recipe": recipe,
@@ -92,84 +87,55 @@ def main_table(
                 row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
                 row |= with_seeds(name, estimate, seed_variances(evidence, config, recipe))
                 row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
-        row |= {
-            "n_records": evidence.n_records,
-            "n_patients": evidence.n_patients,
-            "n_seeds": scored.n_seeds,
-        }
-        rows.append(row)
+        rows.append(row | count_columns(evidence, scored))
     if not rows:
         raise LeadminError(
-            f"No run of this study has the recipe {recipe!r}; it has {', '.join(evidence.recipes)}."
+            f"main table: recipe is {recipe!r}; valid for these runs: "
+            f"{', '.join(evidence.recipes)}; choose one of them"
         )
-    table = pd.DataFrame(rows)
-    place = table.columns.tolist().index("difference_p") + 1
-    table.insert(place, "difference_p_holm", resampling.holm(table["difference_p"]))
-    return table
+    return with_holm(pd.DataFrame(rows), "difference_p")
 
 
-def answer_sentence(main: pd.DataFrame, margin: float = 0.01, reference: str = "12-lead") -> str:
-    """Answer the title's question from the main table, in words.
+def answer_sentence(main: pd.DataFrame) -> str:
+    """Answer the title's question from the main table of one recipe, in words.
 
     The rule was fixed before any run was seen: the answer is the configuration with the fewest
     leads whose whole paired 95% interval of the difference in macro AUROC lies above the
     negative margin; among equals the one with the higher AUROC.
-
-    Parameters
-    ----------
-    main : DataFrame
-        `leadmin.evidence.scores.main_table` of one recipe.
-    margin : float
-        Non-inferiority margin in macro AUROC.
-    reference : str
-        The configuration that the others are compared with.
-
-    Returns
-    -------
-    str
-        One or two sentences of Markdown.
     """
-    reduced = main[main["config"] != reference]
-    if reduced.empty or reference not in set(main["config"]):
+    reduced = main[main["config"] != REFERENCE]
+    if reduced.empty or REFERENCE not in set(main["config"]):
         return "These runs hold no comparison with twelve leads, so they answer nothing."
     ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
-    proven = ranked[ranked["difference_low"] > -margin]
+    proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
         best = proven.iloc[0].to_dict()
         return (
             f"**{leads_in_words(best)}**: {best['leads']} read the five superclasses within "
-            f"{margin} of the twelve leads' macro AUROC (difference "
+            f"{MARGIN} of the twelve leads' macro AUROC (difference "
             f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
             "shown to."
         )
-    worse = int((reduced["difference_high"] < -margin).sum())
+    worse = int((reduced["difference_high"] < -MARGIN).sum())
     best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
     if worse == len(reduced):
         sets = f"{worse} sets" if worse > 1 else "set"
         return (
             f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "
-            f"lose more than {margin} of their macro AUROC. The closest is {best['leads']}, at a "
+            f"lose more than {MARGIN} of their macro AUROC. The closest is {best['leads']}, at a "
             f"difference of {value_with_interval(best, 'difference')}."
         )
     return (
         "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "
-        f"stay within {margin} of their macro AUROC; {worse} of {len(reduced)} are shown to be "
+        f"stay within {MARGIN} of their macro AUROC; {worse} of {len(reduced)} are shown to be "
         f"worse than that. The closest is {best['leads']}, at a difference of "
         f"{value_with_interval(best, 'difference')}."
     )
 
 
-def answer_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
-    """Say what the figure of the answer shows: all leads, the best and the worst smaller set.
-
-    Parameters
-    ----------
-    main : DataFrame
-        `leadmin.evidence.scores.main_table` of one recipe.
-    reference : str
-        The configuration with all leads.
-    """
-    full, reduced = main[main["config"] == reference], main[main["config"] != reference]
+def configurations_reading(main: pd.DataFrame) -> str:
+    """Say what the figure of the answer shows: all leads, the best and the worst smaller set."""
+    full, reduced = main[main["config"] == REFERENCE], main[main["config"] != REFERENCE]
     parts = []
     if len(full):
         parts.append(f"all twelve leads reach {macro_in_words(full.iloc[0])}")
@@ -182,72 +148,70 @@ def answer_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
     return joined_sentence("; ".join(parts))
 
 
-def seed_reading(main: pd.DataFrame) -> str:
-    """Compare the spread over seeds with the width of the interval over patients.
-
-    Parameters
-    ----------
-    main : DataFrame
-        `leadmin.evidence.scores.main_table` of one recipe.
-    """
-    spread = main["auroc_seed_sd"].dropna()
-    half = float(((main["auroc_high"] - main["auroc_low"]) / 2).median())
-    if spread.empty:
-        return joined_sentence(
-            "Each network was trained once, so the spread over seeds is not known; the median half "
-            f"width of the interval over patients is {half:.4f}"
+def main_latex(main: pd.DataFrame, stands_on: str) -> str:
+    """Typeset the main table of all recipes."""
+    rows = [
+        (
+            row["recipe"],
+            latex_escape(row["config"]),
+            str(row["n_leads"]),
+            latex_number(row["auroc"]),
+            latex_interval(row["auroc_low"], row["auroc_high"]),
+            latex_number(row["difference"]),
+            latex_interval(row["difference_low"], row["difference_high"]),
+            *(latex_number(row[name]) for name in ("f1", "brier", "lrs", "retention_above_chance")),
         )
-    return joined_sentence(
-        f"The median SD over seeds is {spread.median():.4f} and the largest {spread.max():.4f}; "
-        f"the median half width of the interval over patients is {half:.4f}"
-    )
-
-
-def main_latex(evidence: Evidence, study: StudyDescription, main: pd.DataFrame) -> str:
-    """Typeset the main table; the document needs booktabs and siunitx."""
-    several = len(evidence.recipes) > 1
-    lines: list[str] = []
-    for recipe in evidence.recipes:
-        block = main[main["recipe"] == recipe]
-        if several:
-            lines += [*([r"\midrule"] if lines else []), latex_recipe_heading(recipe, 10)]
-        for row in block.to_dict("records"):
-            difference = "{--}" if row["config"] == REFERENCE else latex_number(row["difference"])
-            lines.append(
-                " & ".join(
-                    [
-                        latex_escape(row["config"]),
-                        str(row["n_leads"]),
-                        latex_number(row["auroc"]),
-                        latex_interval(row["auroc_low"], row["auroc_high"]),
-                        difference,
-                        "{--}"
-                        if row["config"] == REFERENCE
-                        else latex_interval(row["difference_low"], row["difference_high"]),
-                        latex_number(row["f1"]),
-                        latex_number(row["brier"]),
-                        latex_number(row["lrs"]),
-                        latex_number(row["retention_above_chance"]),
-                    ]
-                )
-                + r" \\"
-            )
-    heading = [
-        "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
-        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept} \\\\"
+        for row in not_with_itself(main).to_dict("records")
     ]
+    heading = (
+        "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
+        "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept}"
+    )
     caption = (
         "Lead configurations in macro averages over five superclasses. "
         "$\\Delta$: macro AUROC minus that of the 12 leads, paired over patients. "
         "LRS: lead robustness score. Kept: share of the discrimination above chance, "
-        "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. "
-        + latex_escape(basis(evidence, study))
+        "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. " + latex_escape(stands_on)
     )
     spec = (
         "l S[table-format=2.0] S[table-format=1.3] c S[table-format=+1.3] c "
         "*{4}{S[table-format=1.3]}"
     )
-    return latex_table(spec, heading, lines, caption, "tab:main")
+    return latex_table(spec, heading, rows, caption, "tab:main")
+
+
+def not_with_itself(main: pd.DataFrame) -> pd.DataFrame:
+    """Blank the difference of the 12 leads to themselves: nothing was estimated there."""
+    columns = ["difference", "difference_low", "difference_high"]
+    shown = main.copy()
+    shown.loc[shown["config"] == REFERENCE, columns] = float("nan")
+    return shown
+
+
+COLUMNS = {
+    "config": "configuration",
+    "auroc": "macro AUROC",
+    "difference": "difference to 12 leads",
+    "difference_p_holm": "p (Holm)",
+    "f1": "F1",
+    "brier": "Brier score",
+    "lrs": "LRS",
+    "retention_above_chance": "retention above chance",
+}
+"""Of the main table, as a page shows it."""
+
+
+def _main_columns(*names: str) -> Callable[[Tables], Styler]:
+    return lambda tables: reading_table(tables["main"], {name: COLUMNS[name] for name in names})
+
+
+def _every_column(tables: Tables) -> Styler:
+    """Show what a page shows of the main table, and what it leaves out for want of room."""
+    columns = {"config": COLUMNS["config"], "n_leads": "leads"} | COLUMNS
+    columns |= {"auroc_seed_sd": "SD over seeds", "ece": "ECE", "retention": "retention"}
+    return reading_table(
+        tables["main"], columns | {"n_seeds": "seeds"}, digits={"auroc_seed_sd": 4}
+    )
 
 
 def plot_answer(
@@ -441,3 +405,33 @@ def plot_answer(
     if note:
         figure.supxlabel(note, fontsize=8, color=MUTED)
     return figure
+
+
+ANSWER = Question(
+    name="answer",
+    title="How few leads are enough?",
+    reading=lambda tables: answer_sentence(tables["main"]),
+    place=10,
+)
+
+CONFIGURATIONS = Question(
+    name="configurations",
+    title="What does each set of leads reach?",
+    tables={"main": each_recipe(main_table)},
+    reading=lambda tables: configurations_reading(tables["main"]),
+    figures={
+        "answer": lambda tables: plot_answer(
+            tables.whole["main"], note=f"{tables.tested}; 95% intervals"
+        )
+    },
+    shown={"Configurations": _main_columns(*COLUMNS)},
+    report=_every_column,
+    latex={"table_main.tex": lambda tables, basis: main_latex(tables.whole["main"], basis)},
+    elsewhere={
+        "answer_figure": lambda tables: plot_answer(
+            tables.whole["main"], note=f"{tables.tested}; 95% intervals"
+        ),
+        "main_table": _main_columns("config", "auroc", "difference", "retention_above_chance"),
+    },
+    place=20,
+)

@@ -24,8 +24,9 @@ from leadmin.evidence.reliability import (
     resampled_calibration,
     smooth_calibration_error,
 )
-from leadmin.evidence.scores import LEVEL, Evidence
+from leadmin.evidence.scores import LEVEL, Evidence, configs_under, count_columns
 from leadmin.labels import CLASSES
+from leadmin.questions import Question, each_recipe
 from leadmin.show.style import (
     FAINT,
     INK,
@@ -39,8 +40,6 @@ from leadmin.show.style import (
 )
 from leadmin.show.words import (
     joined_sentence,
-    markdown_table,
-    number,
     styled_table,
     value_with_interval,
 )
@@ -67,40 +66,29 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     """
     weights = evidence.weights().astype(np.float64)
     rows = []
-    for config in evidence.configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        run = evidence.runs[config]
-        n_seeds = evidence.get(config, recipe).n_seeds
+    for config in configs_under(evidence, recipe):
+        scored = evidence.get(config, recipe)
         for recalibrated in (False, True):
-            of_config = []
+            known: dict[str, Any] = {
+                "recipe": recipe,
+                "config": config,
+                "n_leads": len(scored.leads),
+            }
             logits = [
-                _maybe_recalibrated(run, recipe, index, recalibrated) for index in range(n_seeds)
+                _maybe_recalibrated(evidence.runs[config], recipe, k, recalibrated)
+                for k in range(scored.n_seeds)
             ]
+            of_config: list[dict[str, Any]] = []
             for c, name in enumerate(CLASSES):
                 y = evidence.labels[:, c]
-                of_config.append(
-                    {
-                        "recipe": recipe,
-                        "config": config,
-                        "n_leads": len(run.leads),
-                        "class": name,
-                        "recalibrated": recalibrated,
-                        **_class_calibration(y, [one[:, c] for one in logits], weights),
-                        "n_positive": int(y.sum()),
-                    }
-                )
-            together = pd.DataFrame(of_config)
-            means = {name: float(together[name].mean()) for name in _POINT_COLUMNS}
-            rows += of_config
-            rows.append({**of_config[0], **dict.fromkeys(_INTERVAL_COLUMNS, float("nan")), **means})
-            rows[-1] |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
-            for row in rows[-1 - len(CLASSES) :]:
-                row |= {
-                    "n_records": evidence.n_records,
-                    "n_patients": evidence.n_patients,
-                    "n_seeds": n_seeds,
-                }
+                row = known | {"class": name, "recalibrated": recalibrated}
+                row |= _class_calibration(y, [one[:, c] for one in logits], weights)
+                of_config.append(row | {"n_positive": int(y.sum())})
+            mean = pd.DataFrame(of_config)[list(_POINT_COLUMNS)].mean()
+            macro = of_config[0] | dict.fromkeys(_INTERVAL_COLUMNS, float("nan")) | dict(mean)
+            macro |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
+            counts = count_columns(evidence, scored)
+            rows += [row | counts for row in (*of_config, macro)]
     return pd.DataFrame(rows)
 
 
@@ -146,22 +134,15 @@ def _class_calibration(
     return result
 
 
-def before_and_after(table: pd.DataFrame, by: str = "config") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split a table of calibration into its halves before and after recalibration.
+def before_and_after(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split a calibration table of one recipe into its halves before and after recalibration.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Of `calibration_table`: rows of one recipe, and of either one class or one configuration.
-    by : {"config", "class"}
-        What tells the rows apart; the index of both halves.
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        With their rows in the same order.
+    Both have their rows in the same order, by configuration and class.
     """
-    before, after = (table[table["recalibrated"] == state].set_index(by) for state in (False, True))
+    before, after = (
+        table[table["recalibrated"] == state].set_index(["config", "class"])
+        for state in (False, True)
+    )
     return before, after.loc[before.index]
 
 
@@ -194,52 +175,53 @@ def decision_curves(
     """
     t = np.asarray(thresholds, dtype=np.float64)
     if not ((t > 0) & (t < 1)).all():
-        raise LeadminError(f"Decision thresholds must lie between 0 and 1; got {list(thresholds)}.")
+        raise LeadminError(
+            f"decision curves: thresholds are {list(thresholds)}; valid: numbers between 0 and 1; "
+            "leave the others out"
+        )
     weights = evidence.weights().T.astype(np.float32)
-    total = weights.sum(axis=1, dtype=np.float64)[:, None]
-    rows = []
+    tables = []
     for config in configs:
         if (config, recipe) not in evidence.scored:
             continue
-        run = evidence.runs[config]
-        n_seeds = evidence.get(config, recipe).n_seeds
-        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(n_seeds)]
+        scored, run = evidence.get(config, recipe), evidence.runs[config]
+        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(scored.n_seeds)]
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c].astype(np.float64)
-            per_record = np.mean(
-                [benefit_of_records(y, expit(one[:, c]), t) for one in logits], axis=0
+            curve: dict[str, Any] = {"recipe": recipe, "config": config, "class": name}
+            curve |= {"threshold": t} | _net_benefit(
+                y, [expit(one[:, c]) for one in logits], t, weights
             )
-            treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
-            value, everyone = per_record.mean(axis=0), treated.mean(axis=0)
-            resampled = (weights @ per_record.astype(np.float32)) / total
-            default = np.maximum((weights @ treated.astype(np.float32)) / total, 0)
-            low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-            gain_low, gain_high = np.quantile(
-                resampled - default, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
-            )
-            rows.append(
-                pd.DataFrame(
-                    {
-                        "recipe": recipe,
-                        "config": config,
-                        "class": name,
-                        "threshold": t,
-                        "net_benefit": value,
-                        "low": low,
-                        "high": high,
-                        "treat_all": everyone,
-                        "gain": value - np.maximum(everyone, 0),
-                        "gain_low": gain_low,
-                        "gain_high": gain_high,
-                        "recalibrated": recalibrated,
-                        "n_positive": int(y.sum()),
-                        "n_records": evidence.n_records,
-                        "n_patients": evidence.n_patients,
-                        "n_seeds": n_seeds,
-                    }
-                )
-            )
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
+            curve |= {"recalibrated": recalibrated, "n_positive": int(y.sum())}
+            tables.append(pd.DataFrame(curve | count_columns(evidence, scored)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _net_benefit(
+    y: NDArray[np.float64],
+    probabilities: Sequence[NDArray[np.float64]],
+    t: NDArray[np.float64],
+    weights: NDArray[np.float32],
+) -> dict[str, Any]:
+    """Net benefit of one class at each threshold, mean over seeds, with its interval."""
+    per_record = np.mean([benefit_of_records(y, p, t) for p in probabilities], axis=0)
+    treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
+    total = weights.sum(axis=1, dtype=np.float64)[:, None]
+    resampled = (weights @ per_record.astype(np.float32)) / total
+    default = np.maximum((weights @ treated.astype(np.float32)) / total, 0)
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = np.quantile(resampled, ends, axis=0)
+    gain_low, gain_high = np.quantile(resampled - default, ends, axis=0)
+    value, everyone = per_record.mean(axis=0), treated.mean(axis=0)
+    return {
+        "net_benefit": value,
+        "low": low,
+        "high": high,
+        "treat_all": everyone,
+        "gain": value - np.maximum(everyone, 0),
+        "gain_low": gain_low,
+        "gain_high": gain_high,
+    }
 
 
 def _maybe_recalibrated(run: "Run", recipe: str, index: int, after: bool) -> NDArray[np.float64]:
@@ -249,49 +231,40 @@ def _maybe_recalibrated(run: "Run", recipe: str, index: int, after: bool) -> NDA
     return np.asarray(run.test.logits[recipe][index], dtype=np.float64)
 
 
-def recalibration_table(calibration: pd.DataFrame, by: str = "config") -> Styler:
-    """Show every measure of calibration before and after recalibration.
+MEASURES = {
+    "brier": "Brier score",
+    "miscalibration": "miscalibration",
+    "discrimination": "discrimination",
+    "uncertainty": "uncertainty",
+    "slope": "slope",
+    "offset": "intercept",
+    "ece": "ECE",
+    "smooth_ece": "smooth ECE",
+}
+"""Of the calibration table, as a page shows them."""
 
-    Parameters
-    ----------
-    calibration : DataFrame
-        `calibration_table`: rows of one recipe, and of either one class or one
-        configuration.
-    by : {"config", "class"}
-        What tells the rows apart.
-    """
-    headings = {
-        "brier": "Brier score",
-        "miscalibration": "miscalibration",
-        "discrimination": "discrimination",
-        "uncertainty": "uncertainty",
-        "slope": "slope",
-        "offset": "intercept",
-        "ece": "ECE",
-        "smooth_ece": "smooth ECE",
-    }
-    before, after = before_and_after(calibration, by)
-    table = pd.DataFrame({"configuration" if by == "config" else by: before.index})
-    for name, heading in headings.items():
+
+def recalibration_table(calibration: pd.DataFrame) -> Styler:
+    """Show every measure of calibration before and after recalibration, under one recipe."""
+    before, after = before_and_after(calibration)
+    levels = before.index.to_frame()
+    table = {"configuration": levels["config"].to_list()}
+    if levels["class"].nunique() > 1:
+        table["class"] = levels["class"].to_list()
+    for name, heading in MEASURES.items():
         digits = 2 if name in ("slope", "offset") else 3
         cells = [
             [value_with_interval(row, name, digits) for row in side.to_dict("records")]
             for side in (before, after)
         ]
         table[heading] = [a if a == b else f"{a} → {b}" for a, b in zip(*cells, strict=True)]
-    return styled_table(table, "reading")
+    return styled_table(pd.DataFrame(table), "reading")
 
 
 def recalibration_reading(calibration: pd.DataFrame) -> str:
-    """Say what recalibration did to twelve leads, and for how many configurations it helped.
-
-    Parameters
-    ----------
-    calibration : DataFrame
-        `leadmin.questions.calibration.calibration_table` of one recipe.
-    """
+    """Say what recalibration did to twelve leads, and for how many configurations it helped."""
     before, after = before_and_after(calibration[calibration["class"] == "macro"])
-    config = before.index[0]
+    config = before.index[0][0]
     lower = int((after["smooth_ece"] < before["smooth_ece"]).sum())
     brier = int((after["brier"] < before["brier"]).sum())
     return joined_sentence(
@@ -306,13 +279,10 @@ def recalibration_reading(calibration: pd.DataFrame) -> str:
 def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> str:
     """Say at which thresholds acting on a configuration is shown to gain anything.
 
-    Parameters
-    ----------
-    curves : DataFrame
-        `leadmin.questions.calibration.decision_curves` of one recipe.
-    config : str
-        The first configuration of the table where this one is missing.
+    Where that configuration is missing the first of the curves takes its place.
     """
+    if curves.empty:
+        return "These runs hold no configuration whose decisions are followed."
     if config not in set(curves["config"]):
         config = curves["config"].iloc[0]
     parts = []
@@ -326,33 +296,6 @@ def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> st
         f"Thresholds at which acting on `{config}` is shown to be worth more than calling every "
         f"record or none: {', '.join(parts)}"
     )
-
-
-def markdown_calibration(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    """Write the calibration of `RESULTS.md`."""
-    parts = ["## Calibration, mean over classes, before and after recalibration"]
-    for recipe in evidence.recipes:
-        rows = table[(table["recipe"] == recipe) & (table["class"] == "macro")]
-        before, after = (rows[rows["recalibrated"] == state] for state in (False, True))
-        shown = {"Configuration": before["config"].tolist()}
-        for name, heading in (
-            ("brier", "Brier"),
-            ("miscalibration", "Miscalibration"),
-            ("discrimination", "Discrimination"),
-            ("slope", "Slope"),
-            ("ece", "ECE"),
-            ("smooth_ece", "Smooth ECE"),
-        ):
-            shown[heading] = [
-                number(a) if name == "discrimination" else f"{number(a)} → {number(b)}"
-                for a, b in zip(before[name], after[name], strict=True)
-            ]
-        parts += [f"### Recipe `{recipe}`", markdown_table(pd.DataFrame(shown))]
-    parts.append(
-        "Recalibration is Platt scaling per class, fitted on validation records. Brier = "
-        "miscalibration − discrimination + uncertainty of the labels."
-    )
-    return parts
 
 
 def plot_recalibration(calibration: pd.DataFrame) -> Figure:
@@ -386,7 +329,7 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     rows = calibration[calibration["class"] == "macro"]
     require_columns(rows, (), f"{what}: rows of the class 'macro'")
     before, after = before_and_after(rows)
-    configs = list(before.index)
+    configs = list(before.index.get_level_values("config"))
     places = np.arange(len(configs))
     figure = blank_figure(0.29 * len(configs) + 1.3)
     axes = figure.subplots(1, len(panels), sharey=True)
@@ -481,3 +424,42 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     figure.supxlabel("threshold probability", fontsize=9)
     figure.supylabel("net benefit per record", fontsize=9)
     return figure
+
+
+CALIBRATION = Question(
+    name="calibration",
+    title="Do the probabilities mean what they say?",
+    tables={"calibration": each_recipe(calibration_table)},
+    reading=lambda tables: recalibration_reading(tables["calibration"]),
+    figures={"recalibration": lambda tables: plot_recalibration(tables["calibration"])},
+    shown={
+        "Calibration": lambda tables: recalibration_table(
+            tables["calibration"].query("`class` == 'macro'")
+        )
+    },
+    folded={
+        "Show the calibration of every class": lambda tables: recalibration_table(
+            tables["calibration"].query("`class` != 'macro'")
+        )
+    },
+    note="Means over the classes, before → after recalibration, which is Platt scaling per class, "
+    "fitted on validation records. Brier = miscalibration − discrimination + uncertainty of the "
+    "labels.",
+    place=90,
+)
+
+DECISIONS = Question(
+    name="decisions",
+    title="Is a prediction worth acting on?",
+    tables={"decision_curves": each_recipe(decision_curves)},
+    reading=lambda tables: decision_reading(tables["decision_curves"]),
+    figures={
+        "decision_curves": lambda tables: (
+            plot_decision_curves(tables["decision_curves"])
+            if len(tables["decision_curves"])
+            else None
+        )
+    },
+    only_csv=("decision_curves",),
+    place=100,
+)

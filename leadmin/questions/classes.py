@@ -7,22 +7,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
+from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import (
     REFERENCE,
     Evidence,
-    Runs,
     combine,
     configs_under,
     count_columns,
-    gathered,
     interval_columns,
 )
 from leadmin.labels import CLASSES
+from leadmin.questions import Question, Tables, each_recipe
 from leadmin.show.style import (
     GAIN_MAP,
     INK,
@@ -37,16 +36,15 @@ from leadmin.show.words import (
     latex_escape,
     latex_interval,
     latex_number,
-    latex_recipe_heading,
     latex_table,
+    reading_table,
     signed,
+    styled_table,
     value_with_interval,
 )
 
 
-def per_class_table(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def per_class_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """One row per configuration and class.
 
     Returns
@@ -57,11 +55,8 @@ def per_class_table(
         to the 12 leads in AUROC with ``_low``, ``_high``, ``difference_p``; ``n_records,
         n_patients, n_seeds``.
     """
-    evidence = gathered(runs, n_resamples, seed)
     rows = []
-    for config in evidence.configs:
-        if (config, recipe) not in evidence.scored:
-            continue
+    for config in configs_under(evidence, recipe):
         scored = evidence.get(config, recipe)
         for c, name in enumerate(CLASSES):
             row: dict[str, Any] = {
@@ -80,15 +75,12 @@ def per_class_table(
                 difference = combine(np.subtract, scored.of_class("auroc", name), reference)
                 row |= interval_columns("difference", difference)
                 row["difference_p"] = difference.p() if config != REFERENCE else float("nan")
-            rows.append(
-                row
-                | {
-                    "n_records": evidence.n_records,
-                    "n_patients": evidence.n_patients,
-                    "n_seeds": scored.n_seeds,
-                }
-            )
+            rows.append(row | count_columns(evidence, scored))
     return pd.DataFrame(rows)
+
+
+_ESTIMATES = ("auroc", "difference")
+_DELONG_COLUMNS = (*(f"{name}{end}" for name in _ESTIMATES for end in ("", "_low", "_high")), "p")
 
 
 def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -111,9 +103,9 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
         with_reference = config != REFERENCE and (REFERENCE, recipe) in evidence.scored
         sides = [config, REFERENCE] if with_reference else [config]
         stacks = [np.asarray(evidence.runs[side].test.logits[recipe]) for side in sides]
-        own = np.concatenate([np.full(len(s), 1 - i) / len(s) for i, s in enumerate(stacks)])
-        against = np.concatenate(
-            [np.full(len(s), 1 - 2 * i) / len(s) for i, s in enumerate(stacks)]
+        own, against = (
+            np.concatenate([np.full(len(s), (1 - k * i) / len(s)) for i, s in enumerate(stacks)])
+            for k in (1, 2)
         )
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c]
@@ -128,35 +120,18 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             if 0 < y.sum() < len(y):
                 scores = np.concatenate([stack[:, :, c] for stack in stacks])
                 found = resampling.delong(y, scores, evidence.patient_id)
-                alone = found.contrast(own)
-                row |= {
-                    "auroc": alone["estimate"],
-                    "auroc_low": alone["low"],
-                    "auroc_high": alone["high"],
-                }
+                row |= _contrast("auroc", found.contrast(own))
                 if with_reference:
                     difference = found.contrast(against)
-                    row |= {
-                        "difference": difference["estimate"],
-                        "difference_low": difference["low"],
-                        "difference_high": difference["high"],
-                        "p": difference["p"],
-                    }
+                    row |= _contrast("difference", difference) | {"p": difference["p"]}
             rows.append(row | count_columns(evidence, scored))
     table = pd.DataFrame(rows)
     table.insert(table.columns.tolist().index("p") + 1, "p_bh", benjamini_hochberg(table["p"]))
     return table
 
 
-_DELONG_COLUMNS = (
-    "auroc",
-    "auroc_low",
-    "auroc_high",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "p",
-)
+def _contrast(name: str, found: dict[str, float]) -> dict[str, float]:
+    return {name: found["estimate"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -169,18 +144,10 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-def class_reading(per_class: pd.DataFrame, reference: str = "12-lead") -> str:
-    """Say which class loses most and least with fewer leads, on the mean over the smaller sets.
-
-    Parameters
-    ----------
-    per_class : DataFrame
-        `leadmin.evidence.scores.per_class_table` of one recipe.
-    reference : str
-        The configuration with all leads.
-    """
-    reduced = per_class[per_class["config"] != reference]
-    if reduced.empty or reference not in set(per_class["config"]):
+def class_reading(per_class: pd.DataFrame) -> str:
+    """Say which class loses most and least with fewer leads, on the mean over the smaller sets."""
+    reduced = per_class[per_class["config"] != REFERENCE]
+    if reduced.empty or REFERENCE not in set(per_class["config"]):
         return "There is no smaller set to compare with twelve leads."
     mean = reduced.groupby("class")["difference"].mean()
     lowest = per_class.sort_values("auroc", kind="stable").iloc[0]
@@ -193,17 +160,10 @@ def class_reading(per_class: pd.DataFrame, reference: str = "12-lead") -> str:
 
 
 def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
-    """Say how far DeLong's intervals lie from those of the bootstrap.
-
-    Parameters
-    ----------
-    delong : DataFrame
-        `leadmin.questions.classes.delong_table` of one recipe.
-    per_class : DataFrame
-        `leadmin.evidence.scores.per_class_table` of the same recipe.
-    """
+    """Say how far DeLong's intervals lie from those of the bootstrap, under one recipe."""
     both = delong.merge(per_class, on=["config", "class"], suffixes=("", "_bootstrap"))
     ends = [f"{name}_{end}" for name in ("auroc", "difference") for end in ("low", "high")]
+    ends = [end for end in ends if f"{end}_bootstrap" in both]
     apart = pd.concat([(both[end] - both[f"{end}_bootstrap"]).abs() for end in ends]).dropna()
     return joined_sentence(
         f"The ends of the {len(apart) // 2} intervals of both methods differ by "
@@ -211,35 +171,53 @@ def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
     )
 
 
-def per_class_latex(evidence: Evidence, study: StudyDescription, per_class: pd.DataFrame) -> str:
-    """Typeset AUROC per class; the document needs booktabs and siunitx."""
-    several = len(evidence.recipes) > 1
-    lines: list[str] = []
-    for recipe in evidence.recipes:
-        block = per_class[per_class["recipe"] == recipe]
-        if several:
-            lines += [
-                *([r"\midrule"] if lines else []),
-                latex_recipe_heading(recipe, 1 + len(CLASSES)),
-            ]
-        for config, rows in block.groupby("config", sort=False):
-            cells = [latex_escape(str(config))]
-            by_class = rows.set_index("class")
-            for name in CLASSES:
-                row: Any = by_class.loc[name]
-                interval = latex_interval(row["auroc_low"], row["auroc_high"])
-                cells.append(f"{latex_number(row['auroc'])} ({interval})")
-            lines.append(" & ".join(cells) + r" \\")
+def auroc_by_class(per_class: pd.DataFrame) -> Styler:
+    """Show a configuration in a row and a class in a column, under one recipe."""
+    rows = per_class.assign(
+        shown=[value_with_interval(row, "auroc") for row in per_class.to_dict("records")]
+    )
+    wide = rows.pivot(index="config", columns="class", values="shown")
+    wide = wide.loc[list(dict.fromkeys(rows["config"])), list(CLASSES)]
+    return styled_table(wide.reset_index(names="configuration"), "reading")
+
+
+def every_metric(tables: Tables) -> Styler:
+    """Show every metric of every class and their mean, configuration by configuration."""
+    main, per_class = tables["main"], tables["per_class"]
+    every = pd.concat([per_class, main.assign(**{"class": "macro"})]).set_index("config")
+    columns = {
+        "config": "configuration",
+        "class": "class",
+        "auroc": "AUROC",
+        "average_precision": "average precision",
+        "f1": "F1, validation threshold",
+        "f1_half": "F1 at 0.5",
+        "brier": "Brier score",
+    }
+    for level in (90, 95):
+        columns[f"sensitivity_at_{level}_specificity"] = f"sensitivity at {level}% specificity"
+        columns[f"specificity_at_{level}_sensitivity"] = f"specificity at {level}% sensitivity"
+    return reading_table(every.loc[main["config"]].reset_index(), columns)
+
+
+def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
+    """Typeset AUROC per class under all recipes."""
+    rows = []
+    for (recipe, config), block in per_class.groupby(["recipe", "config"], sort=False):
+        by_class = block.set_index("class").to_dict("index")
+        cells = [
+            f"{latex_number(by_class[name]['auroc'])} "
+            f"({latex_interval(by_class[name]['auroc_low'], by_class[name]['auroc_high'])})"
+            for name in CLASSES
+        ]
+        rows.append((str(recipe), latex_escape(str(config)), *cells))
     positives = per_class.drop_duplicates("class").set_index("class")["n_positive"]
-    heading = [
-        " & ".join(["Configuration", *(f"{name} ($n = {positives[name]}$)" for name in CLASSES)])
-        + r" \\"
-    ]
+    heading = ["Configuration", *(f"{name} ($n = {positives[name]}$)" for name in CLASSES)]
     caption = (
         "AUROC of each superclass with 95\\% interval; $n$: positive test records. "
-        + latex_escape(basis(evidence, study))
+        + latex_escape(stands_on)
     )
-    return latex_table("l *{5}{c}", heading, lines, caption, "tab:perclass")
+    return latex_table("l *{5}{c}", " & ".join(heading), rows, caption, "tab:perclass")
 
 
 def plot_class_heatmap(
@@ -303,3 +281,46 @@ def plot_class_heatmap(
         if macro is not None:
             axis.axvline(len(values.columns) - 1, color=INK, linewidth=1.0)
     return figure
+
+
+DELONG_COLUMNS = {
+    "config": "configuration",
+    "class": "class",
+    "n_positive": "positive records",
+    "auroc": "AUROC",
+    "difference": "difference to 12 leads",
+    "p": "p",
+    "p_bh": "p (BH)",
+}
+
+CLASS_BY_CLASS = Question(
+    name="classes",
+    title="Which diagnoses pay for missing leads?",
+    tables={"per_class": each_recipe(per_class_table)},
+    reading=lambda tables: class_reading(tables["per_class"]),
+    figures={
+        "classes": lambda tables: plot_class_heatmap(tables["per_class"], macro=tables["main"])
+    },
+    folded={"Show every metric of every class, with intervals": every_metric},
+    report=lambda tables: auroc_by_class(tables["per_class"]),
+    note="AUROC of each class.",
+    latex={
+        "table_perclass.tex": lambda tables, basis: per_class_latex(
+            tables.whole["per_class"], basis
+        )
+    },
+    place=70,
+)
+
+DELONG = Question(
+    name="delong",
+    title="Do intervals without resampling agree?",
+    tables={"delong": each_recipe(delong_table)},
+    reading=lambda tables: delong_reading(tables["delong"], tables["per_class"]),
+    folded={
+        "Show DeLong's intervals of every class": lambda tables: reading_table(
+            tables["delong"], DELONG_COLUMNS
+        )
+    },
+    place=80,
+)

@@ -1,7 +1,11 @@
 """Can one trust the comparison?"""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from scipy.stats import t
 
 from leadmin import metrics
@@ -16,7 +20,8 @@ from leadmin.evidence.scores import (
     smaller_sets,
     smallest_resolvable_difference,
 )
-from leadmin.show.words import joined_sentence, signed
+from leadmin.questions import Question, Tables, bounds_named, each_recipe
+from leadmin.show.words import joined_sentence, number, reading_table, signed
 
 NEGATIVE_CONTROLS = (("6-lead-limb", "2-lead-I-II"), ("3-lead-I-II-III", "2-lead-I-II"))
 """Pairs that carry the same information, since every limb lead is a combination of I and II."""
@@ -26,12 +31,10 @@ TRAIN_FOLDS = 8
 """Of ten patient folds one tests, one validates and these train."""
 
 
-def negative_controls(
-    evidence: Evidence, recipe: str = "default", margin: float = MARGIN
-) -> pd.DataFrame:
+def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Compare lead sets that carry the same information: they must come out equivalent.
 
-    Two one-sided tests at the margin: equivalent where the 95% interval of the difference lies
+    Two one-sided tests at `MARGIN`: equivalent where the 95% interval of the difference lies
     within it on both sides, not equivalent where it lies outside, undecided otherwise.
 
     Returns
@@ -50,43 +53,32 @@ def negative_controls(
         low, high = difference.interval()
         resolvable = smallest_resolvable_difference(difference)
         replicates = difference.replicates
-        outside = max(np.sum(replicates <= -margin), np.sum(replicates >= margin))
-        if -margin < low and high < margin:
+        outside = max(np.sum(replicates <= -MARGIN), np.sum(replicates >= MARGIN))
+        if low > -MARGIN and high < MARGIN:
             verdict = "equivalent"
-        elif high < -margin or low > margin:
+        elif high < -MARGIN or low > MARGIN:
             verdict = "not equivalent"
         else:
             verdict = "undecided"
-        rows.append(
-            {
-                "recipe": recipe,
-                "first": first,
-                "second": second,
-                "difference": difference.value,
-                "low": low,
-                "high": high,
-                "margin": margin,
-                "p": float((outside + 1) / (len(replicates) + 1)),
-                "verdict": verdict,
-                "smallest_resolvable": resolvable,
-                "statement": _control_sentence(
-                    first, second, verdict, (low, high), margin, resolvable
-                ),
-                **count_columns(evidence, evidence.get(first, recipe)),
-            }
-        )
+        row: dict[str, Any] = {
+            "recipe": recipe,
+            "first": first,
+            "second": second,
+            "difference": difference.value,
+            "low": low,
+            "high": high,
+            "margin": MARGIN,
+            "p": float((outside + 1) / (len(replicates) + 1)),
+            "verdict": verdict,
+            "smallest_resolvable": resolvable,
+        }
+        row["statement"] = _control_sentence(row)
+        rows.append(row | count_columns(evidence, evidence.get(first, recipe)))
     return pd.DataFrame(rows)
 
 
-def _control_sentence(
-    first: str,
-    second: str,
-    verdict: str,
-    bounds: tuple[float, float],
-    margin: float,
-    resolvable: float,
-) -> str:
-    interval = " to ".join(signed(bound) for bound in bounds)
+def _control_sentence(row: Mapping[str, Any]) -> str:
+    interval = " to ".join(signed(row[bound]) for bound in ("low", "high"))
     meaning = {
         "equivalent": "as they must, since the one set is computed from the other",
         "not equivalent": (
@@ -97,10 +89,11 @@ def _control_sentence(
             "too wide to tell; differences of this size between other lead sets are not to be "
             "trusted on these data"
         ),
-    }[verdict]
+    }[row["verdict"]]
     return (
-        f"{first} minus {second}, 95% interval {interval} against a margin of {margin:g}: "
-        f"{verdict}, {meaning}. Smallest resolvable difference: {resolvable:.3f}."
+        f"{row['first']} minus {row['second']}, 95% interval {interval} against a margin of "
+        f"{row['margin']:g}: {row['verdict']}, {meaning}. "
+        f"Smallest resolvable difference: {number(row['smallest_resolvable'])}."
     )
 
 
@@ -136,25 +129,22 @@ def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     rows = []
     for scored in smaller_sets(evidence, recipe):
         difference = per_fold[scored.config] - per_fold[REFERENCE]
-        k, sd = len(folds), float(difference.std(ddof=1))
+        k, sd, mean = len(folds), float(difference.std(ddof=1)), float(difference.mean())
         error = sd * float(np.sqrt(1 / k + 1 / TRAIN_FOLDS))
-        mean = float(difference.mean())
         reach = float(t.ppf((1 + LEVEL) / 2, k - 1)) * error
-        rows.append(
-            {
-                "recipe": recipe,
-                "config": scored.config,
-                "n_leads": len(scored.leads),
-                "difference": mean,
-                "fold_sd": sd,
-                "low": mean - reach,
-                "high": mean + reach,
-                "p": float(2 * t.sf(abs(mean) / error, k - 1)) if error > 0 else float("nan"),
-                "n_folds": k,
-                "n_folds_better": int((difference > 0).sum()),
-                **count_columns(evidence, scored),
-            }
-        )
+        row = {
+            "recipe": recipe,
+            "config": scored.config,
+            "n_leads": len(scored.leads),
+            "difference": mean,
+            "fold_sd": sd,
+            "low": mean - reach,
+            "high": mean + reach,
+            "p": float(2 * t.sf(abs(mean) / error, k - 1)) if error > 0 else float("nan"),
+            "n_folds": k,
+            "n_folds_better": int((difference > 0).sum()),
+        }
+        rows.append(row | count_columns(evidence, scored))
     return pd.DataFrame(rows)
 
 
@@ -170,14 +160,17 @@ def _fold_auroc(evidence: Evidence, config: str, recipe: str, fold: int) -> floa
     )
 
 
-def fold_reading(folds: pd.DataFrame) -> str:
-    """Say what is left of the differences when the folds' shared training records are allowed for.
+def control_reading(controls: pd.DataFrame) -> str:
+    """Give the statement on each pair that carries the same information."""
+    if controls.empty:
+        return "These runs hold no such pair."
+    return "\n\n".join(controls["statement"])
 
-    Parameters
-    ----------
-    folds : DataFrame
-        `leadmin.questions.controls.fold_table` of one recipe.
-    """
+
+def fold_reading(folds: pd.DataFrame) -> str:
+    """Say what is left of the differences when shared training records are allowed for."""
+    if folds.empty:
+        return "These runs test a single fold, so there is nothing to compare between folds."
     worse, better = int((folds["high"] < 0).sum()), int((folds["low"] > 0).sum())
     return joined_sentence(
         f"Over {folds['n_folds'].iloc[0]} folds, with the correction for shared training records, "
@@ -186,9 +179,76 @@ def fold_reading(folds: pd.DataFrame) -> str:
     )
 
 
-def markdown_controls(table: pd.DataFrame) -> list[str]:
-    """Write the negative controls of `RESULTS.md`."""
-    if not len(table):
-        return []
-    lines = [f"- Recipe `{r['recipe']}`: {r['statement']}" for r in table.to_dict("records")]
-    return ["## Negative controls: lead sets that carry the same information", "\n".join(lines)]
+def folds_shown(tables: Tables) -> Styler | None:
+    """Show the comparison fold by fold, beside the AUROC over pooled folds and within them."""
+    if tables["folds"].empty:
+        return None
+    columns = {
+        "config": "configuration",
+        "difference": "mean difference to 12 leads",
+        "p": "p",
+        "fold_sd": "SD over folds",
+        "n_folds_better": "folds better",
+        "auroc": "AUROC, pooled",
+        "auroc_within_fold": "AUROC, within folds",
+    }
+    main = tables["main"][["config", "auroc", "auroc_within_fold"]]
+    return reading_table(bounds_named(tables["folds"]).merge(main), columns)
+
+
+def seed_reading(main: pd.DataFrame) -> str:
+    """Compare the spread over seeds with the width of the interval over patients."""
+    spread = main["auroc_seed_sd"].dropna()
+    half = number(float(((main["auroc_high"] - main["auroc_low"]) / 2).median()), 4)
+    if spread.empty:
+        return joined_sentence(
+            "Each network was trained once, so the spread over seeds is not known; the median half "
+            f"width of the interval over patients is {half}"
+        )
+    return joined_sentence(
+        f"The median SD over seeds is {spread.median():.4f} and the largest {spread.max():.4f}; "
+        f"the median half width of the interval over patients is {half}"
+    )
+
+
+def seeds_shown(tables: Tables) -> Styler | None:
+    """Show the interval over patients beside the one over patients and seeds."""
+    main = tables["main"]
+    if main["auroc_seed_sd"].isna().all():
+        return None
+    columns = {
+        "config": "configuration",
+        "n_seeds": "seeds",
+        "auroc": "interval over patients",
+        "auroc_seed_sd": "SD over seeds",
+        "both": "interval over patients and seeds",
+    }
+    with_seeds = {"auroc_low_with_seeds": "both_low", "auroc_high_with_seeds": "both_high"}
+    both = main.rename(columns=with_seeds).assign(both=main["auroc"])
+    return reading_table(both, columns, digits=dict.fromkeys(columns, 4))
+
+
+CONTROLS = Question(
+    name="controls",
+    title="Do sets that carry the same information come out even?",
+    tables={"negative_controls": each_recipe(negative_controls)},
+    reading=lambda tables: control_reading(tables["negative_controls"]),
+    place=170,
+)
+
+SEEDS = Question(
+    name="seeds",
+    title="How much does one training differ from the next?",
+    reading=lambda tables: seed_reading(tables["main"]),
+    shown={"Seeds": seeds_shown},
+    place=180,
+)
+
+FOLDS = Question(
+    name="folds",
+    title="What is left where folds share their training records?",
+    tables={"folds": each_recipe(fold_table)},
+    reading=lambda tables: fold_reading(tables["folds"]),
+    shown={"Folds": folds_shown},
+    place=190,
+)

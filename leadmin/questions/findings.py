@@ -1,6 +1,5 @@
 """Do the original study's four key findings stand?"""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,25 +11,22 @@ from pandas.io.formats.style import Styler
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Estimate,
     Evidence,
-    Runs,
     combine,
     compare,
     conjunction_test,
-    gathered,
     named,
     reduced_sets,
     smallest_resolvable_difference,
 )
 from leadmin.labels import CLASSES
+from leadmin.questions import Question, Tables, each_recipe
 from leadmin.show.words import (
     latex_escape,
-    latex_recipe_heading,
     latex_table,
     p_value,
     shown,
@@ -38,9 +34,7 @@ from leadmin.show.words import (
 )
 
 
-def key_findings(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def key_findings(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Ask the original study's four key findings again of these runs.
 
     Each part of a finding is a comparison and a threshold, fixed before any run was seen; where the
@@ -59,7 +53,6 @@ def key_findings(
         ``verdict``, ``finding_verdict``, ``statement`` and ``original`` (what the original study
         reported).
     """
-    evidence = gathered(runs, n_resamples, seed)
     parts = [_asked(evidence, question, recipe) for question in CLAIMS]
     table = pd.DataFrame(parts)
     table["p_holm"] = resampling.holm(table["p"])
@@ -206,7 +199,9 @@ def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
     """Mean of a metric over the configurations with fewer than 12 leads."""
     reduced = reduced_sets(evidence, recipe)
     if not reduced:
-        raise LeadminError(f"The study has no run with fewer than 12 leads under {recipe!r}.")
+        raise LeadminError(
+            f"recipe {recipe}: no configuration with fewer than 12 leads was trained; train one"
+        )
     return combine(lambda *v: np.mean(v, axis=0), *(named(s, metric) for s in reduced))
 
 
@@ -377,7 +372,7 @@ def _sentence(question: Claim, row: pd.Series) -> str:
     if np.isnan(row["effect"]):
         return f"This study lacks a run that the question needs: {row['verdict']}."
     effect, low, high = (shown(row[key], question.shown_as) for key in ("effect", "low", "high"))
-    p = "p < 0.001" if row["p_holm"] < 0.001 else f"p = {row['p_holm']:.3f}"
+    p = p_value(row["p_holm"], "p")
     name = row["effect_name"][0].upper() + row["effect_name"][1:]
     return (
         f"{name}: {effect} (95% interval {low} to {high}; the claim needs a value "
@@ -386,76 +381,94 @@ def _sentence(question: Claim, row: pd.Series) -> str:
 
 
 def findings_table(findings: pd.DataFrame) -> Styler:
-    """Show the original study's key findings with what these runs say of them.
-
-    Parameters
-    ----------
-    findings : DataFrame
-        `leadmin.evidence.scores.key_findings`.
-    """
+    """Show the original study's key findings with what these runs say of them."""
     rows = findings.to_dict("records")
-
-    def effect(row: Mapping[Any, Any]) -> str:
-        if not np.isfinite(row["effect"]):
-            return "this study lacks a run that the question needs"
-        value, low, high = (shown(row[key], row["shown_as"]) for key in ("effect", "low", "high"))
-        return f"{row['effect_name']}: {value} [{low}, {high}]"
-
     table = {
         "": [row["part"] for row in rows],
         "question": [row["question"] for row in rows],
         "verdict": [row["verdict"] for row in rows],
-        "here": [effect(row) for row in rows],
+        "here": [
+            f"{row['effect_name']}: {effect_in_words(row, '{} [{}, {}]')}"
+            if np.isfinite(row["effect"])
+            else "this study lacks a run that the question needs"
+            for row in rows
+        ],
         "the claim needs": [row["threshold"] for row in rows],
         "p (Holm)": [p_value(row["p_holm"]) for row in rows],
         "the original": [row["original"] for row in rows],
     }
+    if findings["recipe"].nunique() > 1:
+        table["recipe"] = findings["recipe"].to_list()
     return styled_table(pd.DataFrame(table), "findings")
 
 
 def findings_reading(findings: pd.DataFrame) -> str:
-    """Count the verdicts on the original study's findings, each with all of its parts.
+    """Give the verdict on each finding with all of its parts, recipe by recipe."""
+    parts = []
+    for recipe, rows in findings.drop_duplicates(["recipe", "finding"]).groupby(
+        "recipe", sort=False
+    ):
+        verdicts = rows["finding_verdict"].value_counts()
+        counts = ", ".join(f"{verdicts[name]} {name}" for name in VERDICTS if name in verdicts)
+        parts.append(f"Recipe `{recipe}`: of {verdicts.sum()} findings {counts}.")
+        parts.append(
+            "\n".join(
+                f"{row['finding']}. {row['finding_name']}: **{row['finding_verdict']}**"
+                for row in rows.to_dict("records")
+            )
+        )
+    return "\n\n".join(parts)
 
-    Parameters
-    ----------
-    findings : DataFrame
-        `leadmin.evidence.scores.key_findings` of one recipe.
-    """
-    verdicts = findings.drop_duplicates("finding")["finding_verdict"].value_counts()
-    counts = ", ".join(f"{verdicts[name]} {name}" for name in VERDICTS if name in verdicts)
-    return f"Recipe `{findings['recipe'].iloc[0]}`: of {verdicts.sum()} findings {counts}."
 
-
-def findings_latex(evidence: Evidence, study: StudyDescription, findings: pd.DataFrame) -> str:
-    """Typeset the key findings and their verdicts; the document needs booktabs and siunitx."""
-    several = len(evidence.recipes) > 1
-    lines: list[str] = []
-    for recipe in evidence.recipes:
-        if several:
-            lines += [*([r"\midrule"] if lines else []), latex_recipe_heading(recipe, 6)]
-        for row in findings[findings["recipe"] == recipe].to_dict("records"):
-            cells = [
-                row["part"],
-                latex_escape(row["question"]),
-                latex_escape(effect_in_words(row)),
-                latex_escape(row["threshold"]),
-                latex_escape(p_value(row["p_holm"])),
-                latex_escape(row["verdict"]),
-            ]
-            lines.append(" & ".join(cells) + r" \\")
-    heading = [r" & Question & Effect (95\% interval) & Claim needs & $p$ (Holm) & Verdict \\"]
+def findings_latex(findings: pd.DataFrame, stands_on: str) -> str:
+    """Typeset the key findings of all recipes and their verdicts."""
+    rows = [
+        (
+            row["recipe"],
+            row["part"],
+            latex_escape(row["question"]),
+            latex_escape(effect_in_words(row, "{} ({} to {})")),
+            latex_escape(row["threshold"]),
+            latex_escape(p_value(row["p_holm"])),
+            latex_escape(row["verdict"]),
+        )
+        for row in findings.to_dict("records")
+    ]
+    heading = r" & Question & Effect (95\% interval) & Claim needs & $p$ (Holm) & Verdict"
     caption = (
         "The original study's key findings as questions with thresholds fixed beforehand. $p$: "
         "two-sided against the threshold, Holm-corrected within the recipe. "
-        + latex_escape(basis(evidence, study))
+        + latex_escape(stands_on)
     )
     ragged = r">{\raggedright\arraybackslash}"
     widths = ("p{0.29\\linewidth}", "p{0.2\\linewidth}", "p{0.12\\linewidth}")
     spec = f"l {' '.join(ragged + width for width in widths)} l {ragged}p{{0.14\\linewidth}}"
-    return latex_table(spec, heading, lines, caption, "tab:findings")
+    return latex_table(spec, heading, rows, caption, "tab:findings")
 
 
-def effect_in_words(row: Mapping[Any, Any]) -> str:
+def effect_in_words(row: Mapping[Any, Any], form: str) -> str:
     """Effect of a key finding with its interval; a dash where it could not be had."""
-    value, low, high = (shown(row[key], row["shown_as"]) for key in ("effect", "low", "high"))
-    return f"{value} ({low} to {high})" if math.isfinite(row["effect"]) else value
+    value, *bounds = (shown(row[key], row["shown_as"]) for key in ("effect", "low", "high"))
+    return form.format(value, *bounds) if np.isfinite(row["effect"]) else value
+
+
+def _under_other_recipes(tables: Tables) -> Styler | None:
+    findings = tables.whole["key_findings"]
+    others = findings[findings["recipe"] != tables.recipe]
+    return findings_table(others) if len(others) else None
+
+
+FINDINGS_AGAIN = Question(
+    name="findings",
+    title="Do the original study's four key findings stand?",
+    tables={"key_findings": each_recipe(key_findings)},
+    reading=lambda tables: findings_reading(tables.whole["key_findings"]),
+    shown={"Key findings": lambda tables: findings_table(tables["key_findings"])},
+    folded={"Show the same questions under the other recipe": _under_other_recipes},
+    latex={
+        "table_findings.tex": lambda tables, basis: findings_latex(
+            tables.whole["key_findings"], basis
+        )
+    },
+    place=30,
+)

@@ -17,12 +17,14 @@ from leadmin.evidence.scores import (
     smaller_sets,
 )
 from leadmin.metrics import chance_corrected_retention, lrs
+from leadmin.questions import Question, each_recipe
 from leadmin.show.style import (
     FAINT,
     GAIN_MAP,
     INK,
     MUTED,
     OKABE_ITO,
+    add_note,
     blank_figure,
     darker,
     luminance,
@@ -75,20 +77,14 @@ def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) ->
     for weights in grid:
         scores = np.array(terms) @ np.array(weights)
         for scored, score in zip(reduced, scores, strict=True):
-            rows.append(
-                {
-                    "recipe": recipe,
-                    "config": scored.config,
-                    "n_leads": len(scored.leads),
-                    "weight_ratio": weights[0],
-                    "weight_calibration": weights[1],
-                    "weight_above_chance": weights[2],
-                    "score": float(score),
-                    "rank": int(1 + (scores > score).sum()),
-                    "original": bool(np.allclose(weights, original)),
-                }
-            )
+            row = {"recipe": recipe, "config": scored.config, "n_leads": len(scored.leads)}
+            row |= zip(_WEIGHTS, weights, strict=True)
+            row |= {"score": float(score), "rank": int(1 + (scores > score).sum())}
+            rows.append(row | {"original": bool(np.allclose(weights, original))})
     return pd.DataFrame(rows)
+
+
+_WEIGHTS = ("weight_ratio", "weight_calibration", "weight_above_chance")
 
 
 def lrs_ranks(
@@ -121,7 +117,10 @@ def lrs_ranks(
     for name in ("weight_calibration", "weight_ratio"):
         corner = table[np.isclose(table[name], 1)].set_index("config")["score"]
         if set(corner.index) != set(configs):
-            raise LeadminError(f"lrs_ranks: the table lacks a row of each set with {name} 1.")
+            raise LeadminError(
+                f"ranks of the LRS: the table lacks a row of each set with {name} 1; valid: all "
+                "corners of the grid; compute the weights anew"
+            )
         corners.append(corner.loc[configs].to_numpy(dtype=float))
     weight = np.linspace(0, 1, steps + 1)
     score = np.outer(1 - weight, corners[0]) + np.outer(weight, corners[1])
@@ -129,21 +128,13 @@ def lrs_ranks(
     return weight, rank
 
 
-def lrs_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
-    """Set the LRS of the weakest set against what it keeps above chance, and against a coin flip.
-
-    Parameters
-    ----------
-    main : DataFrame
-        `leadmin.evidence.scores.main_table` of one recipe.
-    reference : str
-        The configuration with all leads.
-    """
-    reduced = main[main["config"] != reference]
+def lrs_reading(main: pd.DataFrame) -> str:
+    """Set the lowest LRS against what that set keeps above chance, and against a coin flip."""
+    reduced = main[main["config"] != REFERENCE]
     if reduced.empty or not np.isfinite(main["lrs"]).any():
         return "There is no smaller set to compare with twelve leads."
     worst = reduced.sort_values("lrs", kind="stable").iloc[0].to_dict()
-    full = float(main.loc[main["config"] == reference, "auroc"].iloc[0])
+    full = float(main.loc[main["config"] == REFERENCE, "auroc"].iloc[0])
     return joined_sentence(
         f"The lowest LRS, that of `{worst['config']}`, is still {value_with_interval(worst, 'lrs')}"
         f", though it keeps {value_with_interval(worst, 'retention_above_chance')} of what lies "
@@ -153,13 +144,7 @@ def lrs_reading(main: pd.DataFrame, reference: str = "12-lead") -> str:
 
 
 def lrs_weights_reading(weights: pd.DataFrame) -> str:
-    """Say whether the best smaller set hangs on the weights of the LRS, and how many pairs do.
-
-    Parameters
-    ----------
-    weights : DataFrame
-        `leadmin.questions.lrs.lrs_weights` of one recipe.
-    """
+    """Say whether the best smaller set hangs on the weights of the LRS, and how many pairs do."""
     if weights.empty:
         return "There is no smaller set to rank."
     configs = list(dict.fromkeys(weights["config"]))
@@ -375,3 +360,32 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     right.set_anchor("N")
     right.set_title(f"pairs turned round, of {len(pairs[0])}", pad=14)
     return figure
+
+
+LRS = Question(
+    name="lrs",
+    title="What does the Lead Robustness Score hide?",
+    reading=lambda tables: lrs_reading(tables["main"]),
+    figures={
+        "lrs": lambda tables: (
+            add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
+            if REFERENCE in set(tables["main"]["config"])
+            else None
+        )
+    },
+    place=140,
+)
+
+WEIGHTS = Question(
+    name="weights",
+    title="Does the order hang on the weights of that score?",
+    tables={"lrs_weights": each_recipe(lrs_weights)},
+    reading=lambda tables: lrs_weights_reading(tables["lrs_weights"]),
+    figures={
+        "lrs_weights": lambda tables: (
+            plot_lrs_weights(tables["lrs_weights"]) if len(tables["lrs_weights"]) else None
+        )
+    },
+    only_csv=("lrs_weights",),
+    place=150,
+)

@@ -23,6 +23,7 @@ from leadmin.evidence.scores import (
     smaller_sets,
     smallest_resolvable_difference,
 )
+from leadmin.questions import Question, Tables, bounds_named, each_recipe
 from leadmin.show.style import (
     INK,
     MUTED,
@@ -38,21 +39,18 @@ from leadmin.show.style import (
 )
 from leadmin.show.words import (
     joined_sentence,
-    markdown_table,
     number,
     p_value,
     range_in_words,
-    signed,
     styled_table,
+    value_with_interval,
 )
 
 MARGINS = (MARGIN, 0.005, 0.02)
 """Non-inferiority margins in macro AUROC: the primary one, then two for sensitivity."""
 
 
-def non_inferiority_table(
-    evidence: Evidence, recipe: str = "default", margins: Sequence[float] = MARGINS
-) -> pd.DataFrame:
+def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Test each configuration for non-inferiority to the 12 leads in macro AUROC.
 
     Non-inferior at a margin means: the lower end of the two-sided 95% interval of the paired
@@ -69,54 +67,37 @@ def non_inferiority_table(
         non-inferior after Holm's correction too), ``smallest_resolvable, n_records, n_patients,
         n_seeds``. Empty without a 12-lead run.
     """
+    of_margins = [_at_margin(evidence, recipe, margin) for margin in MARGINS]
+    return pd.concat(of_margins, ignore_index=True)
+
+
+def _at_margin(evidence: Evidence, recipe: str, margin: float) -> pd.DataFrame:
     rows = []
-    for margin in margins:
-        of_margin: list[dict[str, Any]] = []
-        for scored in smaller_sets(evidence, recipe):
-            difference = compare(evidence, scored.config, REFERENCE, recipe)
-            low, high = difference.interval()
-            reached = np.sum(difference.replicates <= -margin)
-            of_margin.append(
-                {
-                    "recipe": recipe,
-                    "config": scored.config,
-                    "n_leads": len(scored.leads),
-                    "margin": margin,
-                    "primary": margin == margins[0],
-                    "difference": difference.value,
-                    "low": low,
-                    "high": high,
-                    "p": float((reached + 1) / (len(difference.replicates) + 1)),
-                    "verdict": _margin_verdict(low, high, margin),
-                    "smallest_resolvable": smallest_resolvable_difference(difference),
-                    **count_columns(evidence, scored),
-                }
-            )
-        if of_margin:
-            adjusted = resampling.holm([row["p"] for row in of_margin])
-            for row, p in zip(of_margin, adjusted, strict=True):
-                row["p_holm"] = float(p)
-                row["holds_corrected"] = bool(p < (1 - LEVEL) / 2)
-        rows += of_margin
-    order = [
-        "recipe",
-        "config",
-        "n_leads",
-        "margin",
-        "primary",
-        "difference",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "verdict",
-        "holds_corrected",
-        "smallest_resolvable",
-        "n_records",
-        "n_patients",
-        "n_seeds",
-    ]
-    return pd.DataFrame(rows, columns=order)
+    for scored in smaller_sets(evidence, recipe):
+        difference = compare(evidence, scored.config, REFERENCE, recipe)
+        low, high = difference.interval()
+        reached = np.sum(difference.replicates <= -margin)
+        row: dict[str, Any] = {
+            "recipe": recipe,
+            "config": scored.config,
+            "n_leads": len(scored.leads),
+            "margin": margin,
+            "primary": margin == MARGIN,
+            "difference": difference.value,
+            "low": low,
+            "high": high,
+            "p": float((reached + 1) / (len(difference.replicates) + 1)),
+            "p_holm": float("nan"),
+            "verdict": _margin_verdict(low, high, margin),
+            "holds_corrected": False,
+            "smallest_resolvable": smallest_resolvable_difference(difference),
+        }
+        rows.append(row | count_columns(evidence, scored))
+    table = pd.DataFrame(rows)
+    if rows:
+        table["p_holm"] = resampling.holm(table["p"])
+        table["holds_corrected"] = table["p_holm"] < (1 - LEVEL) / 2
+    return table
 
 
 def _margin_verdict(low: float, high: float, margin: float) -> str:
@@ -125,32 +106,28 @@ def _margin_verdict(low: float, high: float, margin: float) -> str:
     return "inferior" if high < -margin else "undecided"
 
 
-def margin_table(non_inferiority: pd.DataFrame) -> Styler:
-    """Show the verdict on each configuration at each margin, with the bound that it stands on.
-
-    Parameters
-    ----------
-    non_inferiority : DataFrame
-        `leadmin.questions.margins.non_inferiority_table` of one recipe.
-    """
-    primary = non_inferiority[non_inferiority["primary"]]
-    table = pd.DataFrame({"configuration": primary["config"].to_list()})
-    table["lower bound"] = [signed(low) for low in primary["low"]]
+def margin_table(non_inferiority: pd.DataFrame) -> Styler | None:
+    """Show the verdict on each configuration at each margin, with the interval it stands on."""
+    if non_inferiority.empty:
+        return None
+    primary = bounds_named(non_inferiority[non_inferiority["primary"]])
+    table = {
+        "configuration": primary["config"].to_list(),
+        "difference to 12 leads": [
+            value_with_interval(row, "difference") for row in primary.to_dict("records")
+        ],
+    }
     for margin, rows in non_inferiority.groupby("margin"):
         name = f"at {margin:g}, p (Holm)" + (", primary" if rows["primary"].all() else "")
         ordered = rows.set_index("config").loc[primary["config"]].to_dict("records")
         table[name] = [f"{row['verdict']}, {p_value(row['p_holm'])}" for row in ordered]
-    return styled_table(table, "reading")
+    table["after Holm"] = ["holds" if holds else "no" for holds in primary["holds_corrected"]]
+    table["resolvable"] = [number(value) for value in primary["smallest_resolvable"]]
+    return styled_table(pd.DataFrame(table), "reading")
 
 
 def margin_reading(non_inferiority: pd.DataFrame) -> str:
-    """Count the verdicts at the primary margin, and say what the undecided could have shown.
-
-    Parameters
-    ----------
-    non_inferiority : DataFrame
-        `leadmin.questions.margins.non_inferiority_table` of one recipe.
-    """
+    """Count the verdicts at the primary margin, and say what the undecided could have shown."""
     if non_inferiority.empty:
         return "There is no smaller set to compare with twelve leads."
     rows = non_inferiority[non_inferiority["primary"]]
@@ -164,37 +141,6 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
     if len(open_ones):
         text += f"; for these the smallest resolvable difference is {range_in_words(open_ones)}"
     return joined_sentence(text)
-
-
-def markdown_non_inferiority(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    """Write the non-inferiority of `RESULTS.md`."""
-    parts = ["## Non-inferiority to the 12 leads in macro AUROC"] if len(table) else []
-    for recipe in evidence.recipes if len(table) else ():
-        rows = table[table["recipe"] == recipe]
-        primary = rows[rows["primary"]]
-        if primary.empty:  # only the 12 leads were trained under this recipe
-            continue
-        shown = {
-            "Configuration": primary["config"].tolist(),
-            "Difference": [
-                f"{signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})"
-                for r in primary.to_dict("records")
-            ],
-        }
-        for margin, of_margin in rows.groupby("margin", sort=False):
-            shown[f"margin {margin:g}"] = of_margin["verdict"].tolist()
-        shown["Holds after Holm"] = [
-            "yes" if holds else "no" for holds in primary["holds_corrected"]
-        ]
-        shown["Smallest resolvable"] = [number(v) for v in primary["smallest_resolvable"]]
-        parts += [f"### Recipe `{recipe}`", markdown_table(pd.DataFrame(shown))]
-    if parts:
-        parts.append(
-            f"The primary margin is {MARGIN:g}, the others test how much hangs on it. A verdict "
-            "reads the 95% interval, whose lower end is a one-sided 97.5% bound. *Smallest "
-            "resolvable*: the true difference that would have been found four times in five."
-        )
-    return parts
 
 
 def plot_differences(
@@ -304,3 +250,29 @@ def plot_differences(
     if note:
         figure.supxlabel(note, fontsize=8, color=MUTED)
     return figure
+
+
+def _forest(tables: Tables) -> Figure | None:
+    table = tables["non_inferiority"]
+    if table.empty:
+        return None
+    return plot_differences(
+        bounds_named(table[table["primary"]]),
+        note=f"{tables.tested}; 95% intervals",
+        other_margins=MARGINS[1:],
+    )
+
+
+MARGINS_HELD = Question(
+    name="margins",
+    title="Which sets are as good as twelve leads, at which margin?",
+    tables={"non_inferiority": each_recipe(non_inferiority_table)},
+    reading=lambda tables: margin_reading(tables["non_inferiority"]),
+    figures={"differences": _forest},
+    shown={"Non-inferiority": lambda tables: margin_table(tables["non_inferiority"])},
+    note=f"The primary margin is {MARGIN:g}, the others test how much hangs on it. A verdict reads "
+    "the 95% interval, whose lower end is a one-sided 97.5% bound; the p values beside it are "
+    "Holm-corrected, and *after Holm* says whether non-inferiority holds by them too. "
+    "*Resolvable*: the true difference that would have been found four times in five.",
+    place=40,
+)

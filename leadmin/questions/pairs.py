@@ -11,14 +11,13 @@ from scipy.stats import false_discovery_control
 from leadmin.evidence.scores import (
     LEVEL,
     Evidence,
-    Runs,
     compare,
     configs_under,
     count_columns,
-    gathered,
     interval_columns,
     smallest_resolvable_difference,
 )
+from leadmin.questions import Question, each_recipe
 from leadmin.show.style import (
     LOSS_MAP,
     OKABE_ITO,
@@ -29,12 +28,13 @@ from leadmin.show.style import (
     require_one_recipe,
     rows_down,
 )
-from leadmin.show.words import joined_sentence, range_in_words
+from leadmin.show.words import joined_sentence, range_in_words, reading_table
+
+FALSE_DISCOVERIES = 0.05
+"""Share of false discoveries among the pairs that is accepted."""
 
 
-def pairwise_matrix(
-    runs: "Runs | Evidence", recipe: str = "default", n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def pairwise_matrix(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Every pair of configurations, paired, in macro AUROC.
 
     Returns
@@ -44,22 +44,15 @@ def pairwise_matrix(
         ``_low``, ``_high``, ``p``, ``p_bh`` (Benjamini-Hochberg over all pairs),
         ``smallest_resolvable`` (see `smallest_resolvable_difference`).
     """
-    evidence = gathered(runs, n_resamples, seed)
-    present = [c for c in evidence.configs if (c, recipe) in evidence.scored]
+    present = configs_under(evidence, recipe)
     rows = []
-    for i, a in enumerate(present):
-        for b in present[i + 1 :]:
-            difference = compare(evidence, a, b, recipe)
-            rows.append(
-                {
-                    "recipe": recipe,
-                    "first": a,
-                    "second": b,
-                    **interval_columns("difference", difference),
-                    "p": difference.p(),
-                    "smallest_resolvable": smallest_resolvable_difference(difference),
-                }
-            )
+    for i, first in enumerate(present):
+        for second in present[i + 1 :]:
+            difference = compare(evidence, first, second, recipe)
+            row: dict[str, Any] = {"recipe": recipe, "first": first, "second": second}
+            row |= interval_columns("difference", difference)
+            resolvable = smallest_resolvable_difference(difference)
+            rows.append(row | {"p": difference.p(), "smallest_resolvable": resolvable})
     table = pd.DataFrame(rows)
     if len(table):
         table.insert(7, "p_bh", false_discovery_control(table["p"], method="bh"))
@@ -83,48 +76,37 @@ def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     replicates = np.array([scored.macro("auroc").replicates for scored in present])
     sizes = np.array([len(scored.leads) for scored in present])
     ranks = 1 + (replicates[None] > replicates[:, None]).sum(axis=1)
+    low, high = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, method="nearest")
+    reduced = sizes < 12
+
+    def share_best(i: int, among: NDArray[np.bool_]) -> float:
+        return float(np.mean(replicates[i] >= replicates[among].max(axis=0)))
+
     rows = []
     for i, scored in enumerate(present):
-        low, high = np.quantile(ranks[i], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
-        reduced = sizes < 12
-        rows.append(
-            {
-                "recipe": recipe,
-                "config": scored.config,
-                "n_leads": int(sizes[i]),
-                "auroc": float(values[i]),
-                "rank": int(1 + (values > values[i]).sum()),
-                "rank_low": int(low),
-                "rank_high": int(high),
-                "share_best": _share_best(replicates, i, np.ones(len(present), dtype=bool)),
-                "share_best_of_size": _share_best(replicates, i, sizes == sizes[i]),
-                "share_best_reduced": _share_best(replicates, i, reduced)
-                if reduced[i]
-                else float("nan"),
-                **count_columns(evidence, scored),
-            }
-        )
+        row: dict[str, Any] = {
+            "recipe": recipe,
+            "config": scored.config,
+            "n_leads": int(sizes[i]),
+            "auroc": float(values[i]),
+            "rank": int(1 + (values > values[i]).sum()),
+            "rank_low": int(low[i]),
+            "rank_high": int(high[i]),
+            "share_best": share_best(i, np.ones(len(present), dtype=bool)),
+            "share_best_of_size": share_best(i, sizes == sizes[i]),
+            "share_best_reduced": share_best(i, reduced) if reduced[i] else float("nan"),
+        }
+        rows.append(row | count_columns(evidence, scored))
     return pd.DataFrame(rows)
 
 
-def _share_best(replicates: NDArray[Any], i: int, among: NDArray[np.bool_]) -> float:
-    return float(np.mean(replicates[i] >= replicates[among].max(axis=0)))
-
-
-def pairs_reading(pairwise: pd.DataFrame, level: float = 0.05) -> str:
-    """Count the pairs that differ, and say what the others could have shown.
-
-    Parameters
-    ----------
-    pairwise : DataFrame
-        `leadmin.evidence.scores.pairwise_matrix` of one recipe.
-    level : float
-        Share of false discoveries that is accepted.
-    """
+def pairs_reading(pairwise: pd.DataFrame) -> str:
+    """Count the pairs that differ, and say what the others could have shown."""
     if pairwise.empty:
         return "There is no pair to compare."
-    clear = pairwise["p_bh"] < level
-    text = f"{clear.sum()} of {len(pairwise)} pairs differ at a false discovery rate of {level:.0%}"
+    clear = pairwise["p_bh"] < FALSE_DISCOVERIES
+    text = f"{clear.sum()} of {len(pairwise)} pairs differ at a false discovery rate of "
+    text += f"{FALSE_DISCOVERIES:.0%}"
     if not clear.all():
         text += (
             "; in the others the smallest resolvable difference is "
@@ -134,13 +116,7 @@ def pairs_reading(pairwise: pd.DataFrame, level: float = 0.05) -> str:
 
 
 def rank_reading(ranks: pd.DataFrame) -> str:
-    """Say which smaller set is most often the best, and how wide its rank is.
-
-    Parameters
-    ----------
-    ranks : DataFrame
-        `leadmin.questions.pairs.rank_table` of one recipe.
-    """
+    """Say which smaller set is most often the best, and how wide its rank is."""
     reduced = ranks[ranks["share_best_reduced"].notna()].sort_values(
         "share_best_reduced", ascending=False
     )
@@ -256,3 +232,40 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     text.annotate("best, share of resamples", (len(shares) / 2, 1), (0, 18), fontweight="bold",
                   **above)  # fmt: skip
     return figure
+
+
+PAIR_COLUMNS = {
+    "first": "first",
+    "second": "second",
+    "difference": "first minus second",
+    "p": "p",
+    "p_bh": "p (BH)",
+    "smallest_resolvable": "smallest resolvable",
+}
+
+PAIRS = Question(
+    name="pairs",
+    title="Which sets of leads differ from each other?",
+    tables={"pairwise": each_recipe(pairwise_matrix)},
+    reading=lambda tables: pairs_reading(tables["pairwise"]),
+    figures={
+        "pairs": lambda tables: (
+            plot_pairwise(tables["pairwise"]) if len(tables["pairwise"]) else None
+        )
+    },
+    folded={
+        "Show the table of all pairs": lambda tables: (
+            reading_table(tables["pairwise"], PAIR_COLUMNS) if len(tables["pairwise"]) else None
+        )
+    },
+    place=50,
+)
+
+RANKS = Question(
+    name="ranks",
+    title="How safe is their order?",
+    tables={"ranks": each_recipe(rank_table)},
+    reading=lambda tables: rank_reading(tables["ranks"]),
+    figures={"ranks": lambda tables: plot_ranks(tables["ranks"])},
+    place=60,
+)

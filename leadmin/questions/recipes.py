@@ -1,11 +1,13 @@
 """Does the recipe matter more than the leads?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
@@ -13,16 +15,15 @@ from leadmin.evidence.scores import (
     REFERENCE,
     Estimate,
     Evidence,
-    Runs,
     combine,
     configs_under,
     count_columns,
-    gathered,
     interval_columns,
     named,
     reduced_sets,
 )
 from leadmin.labels import CLASSES
+from leadmin.questions import Question, Tables, bounds_named, first_two_recipes, with_holm
 from leadmin.show.style import (
     INK,
     OKABE_ITO,
@@ -34,20 +35,15 @@ from leadmin.show.style import (
 )
 from leadmin.show.words import (
     joined_sentence,
-    markdown_table,
     number,
     p_value,
-    signed,
+    reading_table,
     value_with_interval,
 )
 
 
 def recipe_comparison(
-    runs: "Runs | Evidence",
-    first: str = "default",
-    second: str = "original",
-    n_resamples: int = 2000,
-    seed: int = 0,
+    evidence: Evidence, first: str = "default", second: str = "original"
 ) -> pd.DataFrame:
     """Two recipes on the same records, configuration by configuration.
 
@@ -60,32 +56,21 @@ def recipe_comparison(
         n_patients, n_seeds``. Metrics are ``auroc, auroc_<class>, brier, f1`` and, without interval
         and p value, ``ece``. Empty where no configuration was trained under both.
     """
-    evidence = gathered(runs, n_resamples, seed)
     names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
     rows = []
-    for config in evidence.configs:
-        if any((config, recipe) not in evidence.scored for recipe in (first, second)):
+    for config in configs_under(evidence, first):
+        if (config, second) not in evidence.scored:
             continue
+        scored = evidence.get(config, first)
         for name in names:
             a, b = (named(evidence.get(config, recipe), name) for recipe in (first, second))
             difference = combine(np.subtract, a, b)
-            rows.append(
-                {
-                    "config": config,
-                    "n_leads": len(evidence.get(config, first).leads),
-                    "metric": name,
-                    "first": a.value,
-                    "second": b.value,
-                    **interval_columns("difference", difference),
-                    "p": difference.p(),
-                    **(_NO_INTERVAL if name == "ece" else {}),
-                    "first_recipe": first,
-                    "second_recipe": second,
-                    "n_records": evidence.n_records,
-                    "n_patients": evidence.n_patients,
-                    "n_seeds": evidence.get(config, first).n_seeds,
-                }
-            )
+            row: dict[str, Any] = {"config": config, "n_leads": len(scored.leads), "metric": name}
+            row |= {"first": a.value, "second": b.value}
+            row |= interval_columns("difference", difference) | {"p": difference.p()}
+            row |= _NO_INTERVAL if name == "ece" else {}
+            row |= {"first_recipe": first, "second_recipe": second}
+            rows.append(row | count_columns(evidence, scored))
     table = pd.DataFrame(rows)
     if len(table):
         adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
@@ -140,10 +125,7 @@ def across_recipes(
                 **count_columns(evidence, scored),
             }
         )
-    table = pd.DataFrame(rows)
-    if len(table):
-        table.insert(table.columns.tolist().index("p") + 1, "p_holm", resampling.holm(table["p"]))
-    return table
+    return with_holm(pd.DataFrame(rows))
 
 
 def hypertrophy_table(
@@ -175,7 +157,8 @@ def hypertrophy_table(
     def reduced(recipe: str, name: str) -> Estimate:
         if not trained_by_both:
             raise LeadminError(
-                f"No run with fewer than 12 leads was trained under both {first!r} and {second!r}."
+                f"recipes {first}, {second}: no configuration with fewer than 12 leads was trained "
+                "under both; train one"
             )
         return combine(
             lambda *v: np.mean(v, axis=0),
@@ -223,20 +206,16 @@ def hypertrophy_table(
                 "n_patients": evidence.n_patients,
             }
         )
-    table = pd.DataFrame(rows)
-    if len(table):
-        table.insert(table.columns.tolist().index("p") + 1, "p_holm", resampling.holm(table["p"]))
-    return table
+    return with_holm(pd.DataFrame(rows))
+
+
+ONE_RECIPE = "These runs hold one recipe, so there is nothing to compare."
 
 
 def recipe_reading(comparison: pd.DataFrame) -> str:
-    """Count the configurations in which the first recipe is better, and clearly so.
-
-    Parameters
-    ----------
-    comparison : DataFrame
-        `leadmin.evidence.scores.recipe_comparison`.
-    """
+    """Count the configurations in which the first recipe is better, and clearly so."""
+    if comparison.empty:
+        return ONE_RECIPE
     parts = []
     for metric, name in (("auroc", "macro AUROC"), ("auroc_HYP", "AUROC of HYP")):
         rows = comparison[comparison["metric"] == metric]
@@ -252,12 +231,9 @@ def across_reading(across: pd.DataFrame) -> str:
     """Name the lead sets that read better under one recipe than twelve leads under the other.
 
     A set is clearly better or worse where the Holm-corrected p value is below 0.05.
-
-    Parameters
-    ----------
-    across : DataFrame
-        `leadmin.questions.recipes.across_recipes`, with a row at least.
     """
+    if across.empty:
+        return "These runs hold no twelve leads under a second recipe to compare with."
     first, second = across[["first_recipe", "second_recipe"]].iloc[0]
     fewer = across[across["n_leads"] < 12]
     clear, gain = fewer["p_holm"] < 0.05, fewer["difference"] > 0
@@ -269,23 +245,18 @@ def across_reading(across: pd.DataFrame) -> str:
     ]
     text = f"Under `{first}` against twelve leads under `{second}` "
     return joined_sentence(
-        f"{text}({across['reference'].iloc[0]:.3f}), {'; '.join(parts) or 'no set'}"
+        f"{text}({number(across['reference'].iloc[0])}), {'; '.join(parts) or 'no set'}"
     )
 
 
 def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
-    """Say what the first recipe gains on hypertrophy, and what "fewer leads" stands for.
-
-    Parameters
-    ----------
-    hypertrophy : DataFrame
-        `leadmin.questions.recipes.hypertrophy_table`, with a row at least.
-    """
-    row = hypertrophy.iloc[0].to_dict()
-    row |= {"difference_low": row["low"], "difference_high": row["high"]}
+    """Say what the first recipe gains on hypertrophy, and what "fewer leads" stands for."""
+    if hypertrophy.empty:
+        return "These runs hold no configuration under two recipes to compare."
+    row = bounds_named(hypertrophy).iloc[0].to_dict()
     text = (
-        f"{row['effect_name']}: {row['first']:.3f} under `{row['first_recipe']}` and "
-        f"{row['second']:.3f} under `{row['second_recipe']}`, a difference of "
+        f"{row['effect_name']}: {number(row['first'])} under `{row['first_recipe']}` and "
+        f"{number(row['second'])} under `{row['second_recipe']}`, a difference of "
         f"{value_with_interval(row, 'difference')} (Holm-corrected p {p_value(row['p_holm'])})"
     )
     if row["n_reduced"]:
@@ -294,28 +265,24 @@ def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
     return joined_sentence(text)
 
 
-def markdown_hypertrophy(table: pd.DataFrame) -> list[str]:
-    """Write the hypertrophy of `RESULTS.md`."""
-    if not len(table):
-        return []
-    first, second = table["first_recipe"].iloc[0], table["second_recipe"].iloc[0]
-    shown = pd.DataFrame(
-        {
-            "": table["effect_name"],
-            f"`{first}`": [number(value) for value in table["first"]],
-            f"`{second}`": [number(value) for value in table["second"]],
-            "Difference": [
-                f"{signed(r['difference'])} ({signed(r['low'])} to {signed(r['high'])})"
-                for r in table.to_dict("records")
-            ],
-            "p (Holm)": [p_value(value) for value in table["p_holm"]],
-        }
+def _side_by_side(table: pd.DataFrame, columns: Mapping[str, str]) -> Styler | None:
+    """Show a comparison; ``{first}`` and ``{second}`` in a heading stand for the recipes."""
+    if table.empty:
+        return None
+    first, second = table[["first_recipe", "second_recipe"]].iloc[0]
+    headings = {name: text.format(first=first, second=second) for name, text in columns.items()}
+    return reading_table(bounds_named(table), headings | {"p_holm": "p (Holm)"})
+
+
+def _macro_auroc(tables: Tables) -> Styler | None:
+    table = tables["recipe_comparison"]
+    return _side_by_side(
+        table[table["metric"] == "auroc"] if len(table) else table,
+        {"config": "configuration", **_BOTH},
     )
-    meaning = (
-        f'"Fewer leads" is the mean of the {table["n_reduced"].iloc[0]} configurations with fewer '
-        "than 12 leads that both recipes trained."
-    )
-    return ["## Hypertrophy under both recipes", markdown_table(shown), meaning]
+
+
+_BOTH = {"first": "{first}", "second": "{second}", "difference": "difference"}
 
 
 def plot_recipe_comparison(
@@ -392,3 +359,53 @@ def plot_recipe_comparison(
         )
     figure.supxlabel(f"{label}; better to the right, filled: interval clear of 0", fontsize=9)
     return figure
+
+
+RECIPES = Question(
+    name="recipes",
+    title="Does the recipe matter more than the leads?",
+    tables={"recipe_comparison": first_two_recipes(recipe_comparison)},
+    reading=lambda tables: recipe_reading(tables["recipe_comparison"]),
+    figures={
+        "recipes": lambda tables: (
+            plot_recipe_comparison(tables["recipe_comparison"])
+            if len(tables["recipe_comparison"])
+            else None
+        )
+    },
+    report=_macro_auroc,
+    note="Macro AUROC under both recipes.",
+    place=110,
+)
+
+ACROSS_RECIPES = Question(
+    name="across",
+    title="How many leads is the better recipe worth?",
+    tables={"across_recipes": first_two_recipes(across_recipes)},
+    reading=lambda tables: across_reading(tables["across_recipes"]),
+    shown={
+        "Each set against twelve leads under the other recipe": lambda tables: _side_by_side(
+            tables["across_recipes"],
+            {
+                "config": "configuration",
+                "auroc": "macro AUROC, {first}",
+                "difference": "minus 12 leads, {second}",
+            },
+        )
+    },
+    place=120,
+)
+
+HYPERTROPHY = Question(
+    name="hypertrophy",
+    title="Is hypertrophy hard because of the leads, or because of the recipe?",
+    tables={"hypertrophy": first_two_recipes(hypertrophy_table)},
+    reading=lambda tables: hypertrophy_reading(tables["hypertrophy"]),
+    shown={
+        "Hypertrophy under both recipes": lambda tables: _side_by_side(
+            tables["hypertrophy"],
+            {"effect_name": "", **_BOTH},
+        )
+    },
+    place=130,
+)

@@ -1,13 +1,14 @@
 """For whom does it hold?"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
+from pandas.io.formats.style import Styler
 
 from leadmin import metrics
 from leadmin.data.dataset import EcgDataset
@@ -22,6 +23,7 @@ from leadmin.evidence.scores import (
     interval_columns,
 )
 from leadmin.labels import CLASSES
+from leadmin.questions import Question, Tables, each_recipe, with_holm
 from leadmin.show.style import (
     FAINT,
     INK,
@@ -34,7 +36,11 @@ from leadmin.show.style import (
     require_one_recipe,
     rows_down,
 )
-from leadmin.show.words import joined_sentence, markdown_table, p_value, signed, with_interval
+from leadmin.show.words import joined_sentence, reading_table, signed
+
+COMPARED = "3-lead-I-II-V2"
+"""The configuration whose difference to twelve leads is followed through the subgroups."""
+
 
 MIN_POSITIVES = 20
 """Fewer positive or negative test records of a class than this in a subgroup: no claim is made."""
@@ -121,22 +127,18 @@ def _with_rare_as(names: NDArray[Any], other: str) -> NDArray[np.str_]:
 
 def subgroup_table(
     evidence: Evidence,
-    groups: Mapping[str, ArrayLike],
     recipe: str = "default",
     configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
 ) -> pd.DataFrame:
     """Macro AUROC within subgroups, and whether the loss of leads differs between them.
 
-    A subgroup with fewer than `MIN_POSITIVES` positive or negative records of any class is listed
-    with its counts and no value. The test of interaction asks whether the difference to the 12
-    leads in the subgroup is another than in all other records of known subgroup; of two subgroups
-    only the first has that test, since the second's would be the same.
-
-    Parameters
-    ----------
-    groups : mapping of str to array_like of str, shape (n_records,)
-        Name of the grouping (``"sex"``, ``"age"``, ...) to each test record's subgroup, in the
-        order of ``evidence.record_id``, as `record_groups` gives; an empty string is left out.
+    The subgroups are those of ``evidence.groups``: name of the grouping (``"sex"``, ``"age"``, ...)
+    to each test record's subgroup, in the order of ``evidence.record_id``, as `record_groups`
+    gives; an empty string is left out. A subgroup with fewer than `MIN_POSITIVES` positive or
+    negative records of any class is listed with its counts and no value. The test of interaction
+    asks whether the difference to the 12 leads in the subgroup is another than in all other records
+    of known subgroup; of two subgroups only the first has that test, since the second's would be
+    the same.
 
     Returns
     -------
@@ -146,14 +148,15 @@ def subgroup_table(
         difference_low, difference_high, interaction, interaction_low, interaction_high,
         interaction_p, interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
     """
-    weights = evidence.weights()
+    weights = evidence.weights() if evidence.groups else np.empty((0, 0), dtype=np.uint8)
+    present = [config for config in configs if (config, recipe) in evidence.scored]
     rows = []
-    for grouping, values in groups.items():
+    for grouping, values in evidence.groups.items():
         subgroup = np.asarray(values).astype(str)
         if subgroup.shape != evidence.record_id.shape:
             raise LeadminError(
-                f"Subgroups {grouping!r}: {subgroup.shape[0]} entries for {evidence.n_records} "
-                "test records; give one for each, in the order of the records."
+                f"subgroups {grouping!r}: {subgroup.shape[0]} entries for {evidence.n_records} "
+                "test records; valid: one for each, in the order of the records; sort them anew"
             )
         levels = sorted(set(subgroup) - {""}, key=_level_order)
         for level in levels:
@@ -163,13 +166,9 @@ def subgroup_table(
                 rest = np.zeros_like(inside)  # the test against the other level is made already
             rows += [
                 {"recipe": recipe, "grouping": grouping, "subgroup": level, **row}
-                for row in _subgroup_rows(evidence, recipe, configs, inside, rest, weights)
+                for row in _subgroup_rows(evidence, recipe, present, (inside, rest), weights)
             ]
-    table = pd.DataFrame(rows)
-    if len(table):
-        place = table.columns.tolist().index("interaction_p") + 1
-        table.insert(place, "interaction_p_holm", resampling.holm(table["interaction_p"]))
-    return table
+    return with_holm(pd.DataFrame(rows), "interaction_p")
 
 
 def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
@@ -182,15 +181,14 @@ def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
 def _subgroup_rows(
     evidence: Evidence,
     recipe: str,
-    configs: Sequence[str],
-    inside: NDArray[np.bool_],
-    rest: NDArray[np.bool_],
+    present: Sequence[str],
+    parts: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     weights: resampling.Weights,
 ) -> list[dict[str, Any]]:
-    """One row per configuration for one subgroup."""
+    """One row per configuration for one subgroup, of those inside and those to set against them."""
     nan = float("nan")
-    present = [config for config in configs if (config, recipe) in evidence.scored]
-    enough, enough_rest = (_fewest(evidence, part) >= MIN_POSITIVES for part in (inside, rest))
+    inside, rest = parts
+    enough, enough_rest = (_fewest(evidence, part) >= MIN_POSITIVES for part in parts)
     scores = {
         (config, part): _subset_auroc(evidence, config, recipe, mask, weights)
         for config in present
@@ -260,16 +258,12 @@ def _subset_auroc(
     return Estimate(float(values[0]), replicates, jackknife)
 
 
-def subgroup_reading(subgroups: pd.DataFrame, config: str = "3-lead-I-II-V2") -> str:
-    """Say in how many subgroups anything can be said, and whether the loss differs between them.
-
-    Parameters
-    ----------
-    subgroups : DataFrame
-        `leadmin.questions.subgroups.subgroup_table` of one recipe.
-    config : str
-        The configuration that is compared with twelve leads.
-    """
+def subgroup_reading(subgroups: pd.DataFrame, config: str = COMPARED) -> str:
+    """Say in how many subgroups anything can be said, and whether the loss differs between them."""
+    if subgroups.empty:
+        return "Subgroups are not shown here: no data file was given."
+    if config not in set(subgroups["config"]):
+        return f"Subgroups are not shown here: the run `{config}` is missing."
     rows = subgroups[(subgroups["config"] == config) & (subgroups["grouping"] != "all")]
     enough = rows[rows["enough"] & rows["difference"].notna()]
     text = f"{len(enough)} of {len(rows)} subgroups hold enough records of every class for a value"
@@ -286,33 +280,35 @@ def subgroup_reading(subgroups: pd.DataFrame, config: str = "3-lead-I-II-V2") ->
     return joined_sentence(text)
 
 
-def markdown_subgroups(evidence: Evidence, table: pd.DataFrame) -> list[str]:
-    """Write the subgroups of `RESULTS.md`."""
-    parts = ["## Subgroups, macro AUROC"] if len(table) else []
-    for recipe in evidence.recipes if len(table) else ():
-        rows = table[table["recipe"] == recipe]
-        # one line says that a subgroup is too small, whatever the leads
-        first_of_subgroup = ~rows.duplicated(["grouping", "subgroup"])
-        rows = rows[rows["enough"] | first_of_subgroup]
-        shown = pd.DataFrame(
-            {
-                "Subgroup": rows["grouping"] + ": " + rows["subgroup"],
-                "Configuration": rows["config"].where(rows["enough"], "any (too few)"),
-                "Records": rows["n_records"],
-                "Patients": rows["n_patients"],
-                "Fewest positives": rows["fewest_positives"],
-                "AUROC": with_interval(rows, "auroc"),
-                "Minus 12 leads": with_interval(rows, "difference", sign=True),
-                "Interaction, p (Holm)": [p_value(value) for value in rows["interaction_p_holm"]],
-            }
-        )
-        parts += [f"### Recipe `{recipe}`", markdown_table(shown)]
-    if parts:
-        parts.append(
-            f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or "
-            "negative records is listed with its counts and without a value."
-        )
-    return parts
+COLUMNS = {
+    "subgroup": "records",
+    "config": "configuration",
+    "n_records": "n",
+    "n_patients": "patients",
+    "fewest_positives": "rarest",
+    "auroc": "macro AUROC",
+    "difference": "difference to 12 leads",
+    "interaction": "minus that of the others",
+    "interaction_p_holm": "p (Holm)",
+}
+
+
+def _every_set(tables: Tables) -> Styler | None:
+    table = tables["subgroups"]
+    return reading_table(table, COLUMNS) if len(table) else None
+
+
+def _report(tables: Tables) -> Styler | None:
+    """One line says that a subgroup is too small, whatever the leads."""
+    rows = tables["subgroups"]
+    if rows.empty:
+        return None
+    rows = rows[rows["enough"] | ~rows.duplicated(["grouping", "subgroup"])]
+    rows = rows.assign(
+        subgroup=rows["grouping"] + ": " + rows["subgroup"],
+        config=rows["config"].where(rows["enough"], "any (too few)"),
+    )
+    return reading_table(rows, COLUMNS)
 
 
 def plot_subgroups(
@@ -379,3 +375,23 @@ def plot_subgroups(
     read_across(axis)
     axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
     return figure
+
+
+SUBGROUPS = Question(
+    name="subgroups",
+    title="For whom does it hold?",
+    tables={"subgroups": each_recipe(subgroup_table)},
+    reading=lambda tables: subgroup_reading(tables["subgroups"]),
+    figures={
+        "subgroups": lambda tables: (
+            plot_subgroups(tables["subgroups"], COMPARED)
+            if len(tables["subgroups"]) and COMPARED in set(tables["subgroups"]["config"])
+            else None
+        )
+    },
+    folded={"Show the subgroups of other lead sets": _every_set},
+    report=_report,
+    note=f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or negative records "
+    "(*rarest*) is listed with its counts and without a value.",
+    place=160,
+)

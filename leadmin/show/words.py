@@ -1,6 +1,9 @@
-"""Numbers into words: the one place that knows how a value, an interval or a table is written."""
+"""Numbers into words: the one place that knows how a value, an interval or a table is written.
 
-import math
+Three decimals, a true minus, a dash for what is missing, "< 0.001" for the smallest p values. LaTeX
+takes the same text through `latex_escape`; only its number columns want digits and a hyphen.
+"""
+
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,35 +12,38 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from markdown_it import MarkdownIt
+from myst_nb import glue
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 
-
-def shown(value: float, shown_as: str) -> str:
-    """Write an effect as its question shows it: a signed difference or a share in per cent."""
-    if np.isnan(value):
-        return "\N{EN DASH}"
-    if shown_as == "share":
-        return f"{100 * value:.1f}%"
-    return signed(value) if value else "0"
+MISSING = "\N{EN DASH}"
 
 
-def number(value: float, digits: int = 3, sign: str = "") -> str:
+def number(value: float | None, digits: int = 3, sign: str = "") -> str:
     """Write a number with a real minus; a dash where there is none."""
-    if not np.isfinite(value):
-        return "\N{EN DASH}"
+    if value is None or not np.isfinite(value):
+        return MISSING
     return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def signed(value: float) -> str:
+def signed(value: float | None) -> str:
     """Write a difference as `number` does, with its sign."""
     return number(value, sign="+")
 
 
-def p_value(p: float) -> str:
-    """Write a p value with three decimals; a dash where there is none."""
-    return "< 0.001" if p < 0.001 else number(p)
+def shown(value: float, shown_as: str) -> str:
+    """Write an effect as its question shows it: a signed difference or a share in per cent."""
+    if shown_as == "share":
+        return f"{100 * value:.1f}%" if np.isfinite(value) else number(value)
+    return signed(value) if value else "0"
+
+
+def p_value(p: float, name: str = "") -> str:
+    """Write a p value, alone or as in ``p = 0.012``; a dash where there is none."""
+    if p < 0.001:
+        return f"{name} < 0.001".strip()
+    return f"{name} = {number(p)}" if name else number(p)
 
 
 def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
@@ -57,20 +63,19 @@ def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> s
     str
         A dash where the value is not defined; differences carry their sign.
     """
-    value = row[name]
-    if value is None or not np.isfinite(value):
-        return "–"
     sign = "+" if name.startswith(("difference", "interaction")) else ""
-    text = f"{value:{sign}.{digits}f}"
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    value, low, high = row[name], row.get(f"{name}_low"), row.get(f"{name}_high")
+    text = number(value, digits, sign)
     if low is not None and low == high == value:  # relative to itself: nothing was estimated
-        return "–" if name.startswith("difference") else text
+        return MISSING if sign else text
     if low is None or high is None or not np.isfinite([low, high]).all():
-        return text.replace("-", "−")
-    return f"{text} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]".replace("-", "−")
+        return text
+    return f"{text} [{number(low, digits, sign)}, {number(high, digits, sign)}]"
 
 
-def reading_table(table: pd.DataFrame, columns: Mapping[str, str], digits: int = 3) -> Styler:
+def reading_table(
+    table: pd.DataFrame, columns: Mapping[str, str], digits: int | Mapping[str, int] = 3
+) -> Styler:
     """Turn a tidy table into one that people read.
 
     Parameters
@@ -80,7 +85,7 @@ def reading_table(table: pd.DataFrame, columns: Mapping[str, str], digits: int =
         their interval.
     columns : mapping of str to str
         Column of ``table`` to its heading, in order.
-    digits : int
+    digits : int, or mapping of column to int
         Decimals of numbers that are not whole.
 
     Returns
@@ -96,16 +101,18 @@ def reading_table(table: pd.DataFrame, columns: Mapping[str, str], digits: int =
     missing = [name for name in columns if name not in table]
     if missing:
         raise LeadminError(
-            f"the table has no column {', '.join(missing)}; it has {', '.join(table.columns)}"
+            f"table to read: there is no column {', '.join(missing)}; valid: "
+            f"{', '.join(table.columns)}; choose among these"
         )
     rows = table.to_dict("records")
     cells = {}
     for name, heading in columns.items():
         kind = table[name].dtype.kind
+        places = digits if isinstance(digits, int) else digits.get(name, 3)
         if kind == "f" and re.search(r"(^|_)p(_holm|_bh)?$", name):
             cells[heading] = [p_value(row[name]) for row in rows]
         elif kind == "f":
-            cells[heading] = [value_with_interval(row, name, digits) for row in rows]
+            cells[heading] = [value_with_interval(row, name, places) for row in rows]
         elif kind == "i":
             cells[heading] = [f"{row[name]:,}" for row in rows]
         elif kind == "b":
@@ -121,9 +128,27 @@ def styled_table(table: pd.DataFrame, kind: str) -> Styler:
     return style.set_table_attributes(f'class="dataframe {kind}"')
 
 
+def folded(heading: str, table: Styler) -> HTML:
+    """Fold a table away behind its heading, which a click opens."""
+    return HTML(f"<details><summary>{heading}</summary>{table.to_html()}</details>")
+
+
+def markdown_table(table: Styler) -> str:
+    """Write what a page shows as a pipe table; bars in the text are escaped."""
+    data: pd.DataFrame = table.data  # type: ignore[attr-defined]
+    plain = data.astype(str).map(lambda cell: cell.replace("|", "\\|"))
+    return str(plain.to_markdown(index=False, disable_numparse=True))
+
+
 def rendered(markdown: str) -> HTML:
     """Turn Markdown into HTML, which can be glued on any page; Markdown only on its own."""
     return HTML(MarkdownIt().render(markdown))
+
+
+def facts(**values: Any) -> None:
+    """Give values names by which the prose of any page finds them."""
+    for name, value in values.items():
+        glue(name, value, display=False)
 
 
 def leads_in_words(row: Mapping[Any, Any]) -> str:
@@ -139,8 +164,7 @@ def macro_in_words(row: pd.Series) -> str:
 
 def range_in_words(values: pd.Series) -> str:
     """Write the range of some AUROCs."""
-    low, high = f"{values.min():.3f}", f"{values.max():.3f}"
-    return low if low == high else f"{low} to {high}"
+    return " to ".join(dict.fromkeys(number(end) for end in (values.min(), values.max())))
 
 
 def joined_sentence(text: str) -> str:
@@ -190,68 +214,59 @@ def latex_escape(text: str) -> str:
     return "".join(LATEX_SPECIAL.get(character, character) for character in kept)
 
 
-def latex_table(
-    spec: str, heading: Sequence[str], lines: Sequence[str], caption: str, label: str
-) -> str:
-    """Set lines as a LaTeX table with caption and label."""
-    body = [
-        "% Needs \\usepackage{booktabs} and \\usepackage{siunitx}, which loads array.",
-        "\\begin{table}[tbp]",
-        "\\centering",
-        "\\footnotesize",
-        "\\setlength{\\tabcolsep}{4pt}",
-        f"\\caption{{{caption}}}",
-        f"\\label{{{label}}}",
-        "\\medskip",
-        f"\\begin{{tabular}}{{{spec}}}",
-        "\\toprule",
-        *heading,
-        "\\midrule",
-        *lines,
-        "\\bottomrule",
-        "\\end{tabular}",
-        "\\end{table}",
-    ]
-    return "\n".join(body) + "\n"
-
-
-def latex_recipe_heading(recipe: str, width: int) -> str:
-    """Set the line above the rows of a recipe."""
-    return f"\\multicolumn{{{width}}}{{l}}{{\\emph{{Recipe: {latex_escape(recipe)}}}}} \\\\"
-
-
 def latex_number(value: float, digits: int = 3) -> str:
-    """For an S column: a dash in braces where there is no value."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else "{--}"
+    """For an S column of siunitx: digits and a hyphen, or a dash in braces."""
+    return f"{value:.{digits}f}" if np.isfinite(value) else "{--}"
 
 
 def latex_interval(low: float, high: float, digits: int = 3) -> str:
     """Set an interval; a dash in braces where there is none."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "{--}"
-    if low < 0:
-        return f"${low:.{digits}f}$ to ${high:.{digits}f}$"
-    return f"{low:.{digits}f}--{high:.{digits}f}"
+    if not np.isfinite([low, high]).all():
+        return latex_number(float("nan"))
+    between, bracket = (" to ", "$") if low < 0 else ("--", "")
+    return between.join(f"{bracket}{latex_number(end, digits)}{bracket}" for end in (low, high))
 
 
-def per_cent(value: float) -> str:
-    """Write a share in per cent; a dash where there is none."""
-    return f"{100 * value:.1f}%" if math.isfinite(value) else "\N{EN DASH}"
+def latex_table(
+    spec: str, heading: str, rows: Sequence[Sequence[str]], caption: str, label: str
+) -> str:
+    """Set a LaTeX table with caption and label; it needs booktabs and siunitx.
 
-
-def with_interval(rows: pd.DataFrame, name: str, sign: bool = False) -> list[str]:
-    """Write each row's value with its interval."""
-    write = signed if sign else number
-    return [
-        f"{write(value)} ({write(low)} to {write(high)})" if math.isfinite(low) else write(value)
-        for value, low, high in zip(
-            rows[name], rows[f"{name}_low"], rows[f"{name}_high"], strict=True
-        )
-    ]
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Write a pipe table; bars in the text are escaped."""
-    cells = [[str(c) for c in table.columns], ["---"] * table.shape[1]]
-    cells += [[str(value) for value in row] for row in table.itertuples(index=False)]
-    return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells)
+    Parameters
+    ----------
+    spec : str
+        Of the columns.
+    heading : str
+        Their names, with ``&`` between them.
+    rows : sequence of sequence of str
+        Cells, safe for LaTeX, behind the recipe of the row. Where there are several recipes, each
+        has a line of its own above its rows.
+    caption, label : str
+    """
+    recipes = list(dict.fromkeys(row[0] for row in rows))
+    blocks = []
+    for recipe in recipes:
+        lines = [" & ".join(cells) + r" \\" for of_recipe, *cells in rows if of_recipe == recipe]
+        if len(recipes) > 1:
+            over = rf"\emph{{Recipe: {latex_escape(recipe)}}}"
+            width = len(rows[0]) - 1
+            lines.insert(0, rf"\multicolumn{{{width}}}{{l}}{{{over}}} \\")
+        blocks.append("\n".join(lines))
+    body = "\n\\midrule\n".join(blocks)
+    return rf"""% Needs \usepackage{{booktabs}} and \usepackage{{siunitx}}, which loads array.
+\begin{{table}}[tbp]
+\centering
+\footnotesize
+\setlength{{\tabcolsep}}{{4pt}}
+\caption{{{caption}}}
+\label{{{label}}}
+\medskip
+\begin{{tabular}}{{{spec}}}
+\toprule
+{heading} \\
+\midrule
+{body}
+\bottomrule
+\end{{tabular}}
+\end{{table}}
+"""

@@ -1,0 +1,139 @@
+"""The answers of a study on the page of a notebook, question by question."""
+
+from pathlib import Path
+from typing import Any
+
+from IPython.display import Markdown, display
+from myst_nb import glue
+
+from leadmin.errors import LeadminError
+from leadmin.evidence.basis import StudyDescription, basis
+from leadmin.evidence.scores import Evidence
+from leadmin.publish.results import write_publication_outputs, write_tables
+from leadmin.questions import Question, questions, read_tables, study_tables
+from leadmin.show.style import add_note, save_for_print
+from leadmin.show.words import facts, folded, rendered
+
+
+def described(evidence: Evidence, name: str, title: str) -> StudyDescription:
+    """Describe a study by what its runs recorded of their data and settings."""
+    recorded = evidence.runs[evidence.configs[0]].metrics
+    settings, source = recorded["settings"], recorded["provenance"]["data"]
+    return StudyDescription(
+        name=name,
+        title=title,
+        data=f"{source['source']} {source['source_version']}, {source['n_records']:,} records",
+        protocol=settings["protocol"],
+        label_policy=settings["label_policy"],
+    )
+
+
+class Answers:
+    """The answers to all questions that are asked of some evidence, computed once.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    figures_folder : Path
+        Where the figures are saved for print.
+    description : StudyDescription, optional
+        What a reader must know to place the numbers of a study.
+    about : {"study", "ablation"}
+        Which questions are asked.
+
+    Attributes
+    ----------
+    tables : Tables
+        Of all questions, read under the primary recipe.
+    """
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        figures_folder: Path,
+        description: StudyDescription | None = None,
+        about: str = "study",
+    ) -> None:
+        self.evidence = evidence
+        self.tables = read_tables(evidence, study_tables(evidence, about))
+        self._figures_folder = figures_folder
+        self._description = description
+        self._questions = {question.name: question for question in questions(about)}
+        self._shown: set[str] = set()
+
+    def basis(self) -> None:
+        """Say on what the page stands, and give its figures names for the prose.
+
+        Raises
+        ------
+        LeadminError
+            If the evidence was not described.
+        """
+        if self._description is None:
+            raise LeadminError("answers: nothing describes the study; give a description")
+        words, first = basis(self.evidence, self._description), self.evidence.configs[0]
+        facts(
+            title=Markdown(self._description.title),
+            basis=Markdown(words),
+            n_total=self.evidence.runs[first].metrics["provenance"]["data"]["n_records"],
+            n_test=self.evidence.n_records,
+            n_test_patients=self.evidence.n_patients,
+            n_resamples=self.evidence.n_resamples,
+            n_seeds=int(self.tables["main"]["n_seeds"].min()),
+        )
+        display(Markdown(words))
+
+    def show(self, name: str) -> None:
+        """Show what answers a question: its reading, its figures, its tables.
+
+        Figures are saved for print on the way. The reading gets the question's name, by which the
+        prose of any page finds it.
+
+        Raises
+        ------
+        LeadminError
+            If there is no question of that name.
+        """
+        if name not in self._questions:
+            raise LeadminError(
+                f"question {name!r}: it is not asked; valid: {', '.join(self._questions)}; choose "
+                "one of them, or write its file in leadmin/questions"
+            )
+        self._shown.add(name)
+        question = self._questions[name]
+        glue(name, rendered(question.reading(self.tables)))
+        self._show_figures(question)
+        for make in question.shown.values():
+            if (table := make(self.tables)) is not None:
+                display(table)
+        for heading, make in question.folded.items():
+            if (table := make(self.tables)) is not None:
+                display(folded(heading, table))
+        facts(**{key: make(self.tables) for key, make in question.elsewhere.items()})
+
+    def show_rest(self) -> None:
+        """Show the questions that the page has not shown so far, each below its title."""
+        rest = [name for name in self._questions if name not in self._shown]
+        for name in rest:
+            display(rendered(f"**{self._questions[name].title}**"))
+            self.show(name)
+        if not rest:
+            display(rendered("Nothing else."))
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write the tables of a study as `write_publication_outputs` does, others as CSV."""
+        if self._description is None:
+            return write_tables(self.tables.whole, folder)
+        return write_publication_outputs(
+            self.evidence, folder, self._description, self.tables.whole
+        )
+
+    def _show_figures(self, question: Question) -> None:
+        for file, make in question.figures.items():
+            figure: Any = make(self.tables)
+            if figure is None:
+                continue
+            if self.tables.tested not in figure.get_supxlabel():
+                add_note(figure, self.tables.tested)
+            save_for_print(figure, self._figures_folder, file)
+            display(figure)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from markdown_it import MarkdownIt
+from myst_nb import glue
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
@@ -146,6 +147,12 @@ def range_in_words(values: pd.Series) -> str:
 def joined_sentence(text: str) -> str:
     """Make a sentence of a clause: a capital first, a full stop last."""
     return text[:1].upper() + text[1:] + "."
+
+
+def facts(**values: Any) -> None:
+    """Glue values by name, so that the prose of a page can show them."""
+    for name, value in values.items():
+        glue(name, value, display=False)
 
 
 def print_epoch(row: Mapping[str, Any]) -> None:

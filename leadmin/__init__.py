@@ -23,9 +23,9 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
     Parameters
     ----------
     name : str or Path
-        A configuration that was trained below ``runs``, ``any-lead`` for the network beside them
-        that reads any lead set, a run folder, or a checkpoint file. Of a run, the first seed of
-        its primary recipe is taken.
+        A configuration that was trained below ``runs``, ``any-lead`` for the network that reads
+        any lead set, a run folder, or a checkpoint file. Of a run, the first seed of its primary
+        recipe is taken.
     runs : str or Path
         The folder of runs.
 
@@ -45,8 +45,7 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
     path = Path(name)
     if path.suffix in {".json", ".safetensors"}:
         return load_checkpoint(path)
-    beside = Path(runs).parent if name == "any-lead" else Path(runs)
-    folder = path if path.is_dir() else beside / name
+    folder = path if path.is_dir() else Path(runs) / name
     run = load_run(folder)
     pattern = f"{run.recipes[0]}-seed0*.json"
     found = sorted((folder / "checkpoints").glob(pattern))

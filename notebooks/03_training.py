@@ -32,7 +32,6 @@
 # %%
 import numpy as np
 from IPython.display import Markdown
-from myst_nb import glue
 
 from leadmin import load
 from leadmin.evidence.scores import gather
@@ -45,8 +44,8 @@ from leadmin.questions.recipes import recipe_comparison
 from leadmin.show.style import use_style
 from leadmin.show.torso import plot_electrodes
 from leadmin.show.training import plot_calibration, plot_learning_curves, plot_roc
-from leadmin.show.words import print_epoch, reading_table, value_with_interval
-from leadmin.study.settings import RunSettings, check_injected
+from leadmin.show.words import facts, print_epoch, reading_table, value_with_interval
+from leadmin.study.settings import RunSettings
 from leadmin.study.sources import open_dataset
 from leadmin.study.tracking import MODULES
 from leadmin.study.train import train_run
@@ -76,25 +75,7 @@ start_from: str = ""  # finished run of the any-lead network to start from; empt
 workers: int = 1  # fits side by side, each in a process of one thread; 0: one per thread
 
 # %%
-check_injected(In)
-settings = RunSettings(
-    config=config,
-    data=data,
-    out=out or f"outputs/adhoc/runs/{config}",
-    recipe=recipe,
-    compare_with=compare_with,
-    protocol=protocol,
-    label_policy=label_policy,
-    seeds=seeds,
-    compare_seeds=compare_seeds,
-    epochs=epochs,
-    device=device,
-    tracking=tracking,
-    compiled=compiled,
-    precision=precision,
-    start_from=start_from,
-    workers=workers,
-)
+settings = RunSettings.of_notebook(globals(), In)
 use_style()
 
 # %% [markdown]
@@ -124,10 +105,15 @@ plot_electrodes([configuration.name])
 # ## Training
 #
 # One row per epoch. The validation figures come from records that neither train nor test; the test
-# records are read once, after the last epoch.
+# records are read once, after the last epoch. A run that was finished before with the same settings,
+# data and code is not trained again: its rows are shown as they were.
 
 # %% tags=["hide-output"]
 run = train_run(settings, dataset, on_epoch=print_epoch)
+if run.kept:
+    print("Finished before with the same settings, data and code; nothing is trained again.")
+    for row in run.history.to_dict("records"):
+        print_epoch(row)
 
 # %% [markdown]
 # The curves say the same at a glance: where training and validation loss part, the network begins to
@@ -147,13 +133,15 @@ plot_learning_curves(run.history, keeps_last)
 # %%
 result = gather({run.config: run})
 overall = main_table(result, settings.recipe).iloc[0].to_dict()
-glue("auroc", overall["auroc"], display=False)
-glue("auroc_text", value_with_interval(overall, "auroc"), display=False)
-glue("brier_text", value_with_interval(overall, "brier"), display=False)
-glue("n_records", result.n_records, display=False)
-glue("n_patients", result.n_patients, display=False)
-glue("n_seeds", overall["n_seeds"], display=False)
-glue("recipe", settings.recipe, display=False)
+facts(
+    auroc=overall["auroc"],
+    auroc_text=value_with_interval(overall, "auroc"),
+    brier_text=value_with_interval(overall, "brier"),
+    n_records=result.n_records,
+    n_patients=result.n_patients,
+    n_seeds=overall["n_seeds"],
+    recipe=settings.recipe,
+)
 
 # %% [markdown]
 # On {glue:text}`n_records` test records of {glue:text}`n_patients` patients the recipe
@@ -222,7 +210,8 @@ for path in sorted(run.folder.rglob("*")):
 classifier = load(run.folder)
 record = int(np.flatnonzero(dataset.record_id == run.test.record_id[0])[0])
 signal = dataset.signals[record] / 1000  # microvolts to millivolts
-again = classifier.predict(signal, leads=dataset.attributes["leads"], sampling_rate=100)[0]
+leads, rate = dataset.attributes["leads"], dataset.sampling_rate
+again = classifier.predict(signal, leads=leads, sampling_rate=rate)[0]
 for name, probability in zip(classifier.classes, again, strict=True):
     print(f"{name:5} {probability:.3f}")
 

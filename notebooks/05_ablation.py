@@ -41,7 +41,7 @@ from leadmin.study.settings import check_injected
 from leadmin.study.sources import located
 
 # %% tags=["parameters"]
-runs: str = "outputs/ablation/runs"  # folder with the finished variants of `leadmin ablate`
+runs: str = "outputs/ablation/runs"  # folder with the finished variants of the study
 tables_out: str = ""  # folder that the table is written to; empty: beside the runs
 figures_out: str = ""  # folder that the figure is written to; empty: beside the runs
 n_resamples: int = 2000  # bootstrap resamples
@@ -115,8 +115,8 @@ answers.show_rest()
 # %% [markdown]
 # ## How it was done
 #
-# `leadmin ablate --data FILE --protocol crossval` trains everything on this page and may be stopped
-# and called again. Boosted trees and logistic regression see the same features and the same folds.
+# `leadmin run --all --study workflow/studies/ablation.yml` makes everything on this page and may be
+# stopped and called again. Boosted trees and logistic regression see the same features and the same folds.
 # Settings of the trees were fixed beforehand, the strength of the logistic regression was chosen on
 # validation folds. The test folds took no part in any choice; the ablation was run after `default` had
 # been chosen.

@@ -1,6 +1,6 @@
 """The command line: a thin face over the workflow, the data layer and the book."""
 
-import fcntl
+import importlib.util
 import os
 import subprocess
 import sys
@@ -45,16 +45,30 @@ def source_tree() -> Path:
     return root
 
 
+@app.callback()
+@reports_errors
+def supported() -> None:
+    """Refuse systems without what the workflow's lock and its shell commands need."""
+    if importlib.util.find_spec("fcntl") is None:
+        raise LeadminError(
+            f"{sys.platform}: this system is not supported; valid: Linux, macOS, and Windows by "
+            "WSL; start leadmin there"
+        )
+
+
 @contextmanager
 def _only_one(root: Path) -> Iterator[None]:
     """Let one workflow at a time write below ``outputs``; a killed one leaves no lock behind."""
+    import fcntl  # not on Windows, see `supported`
+
     (root / "outputs").mkdir(exist_ok=True)
     with (root / "outputs" / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise LeadminError(
-                f"{root / 'outputs'}: another workflow is running here; wait until it ends"
+                f"{root / 'outputs'}: another workflow is running here; valid: one at a time; wait "
+                "until it ends"
             ) from error
         yield
 
@@ -83,11 +97,14 @@ def _relative(path: Path, root: Path) -> Path:
 @reports_errors
 def run(
     all_configurations: Annotated[
-        bool, typer.Option("--all", help="All configurations of the study, tables and the book.")
+        bool, typer.Option("--all", help="All of the study, with its tables and its book or page.")
     ] = False,
     config: Annotated[
         list[str] | None,
-        typer.Option(help="One configuration, or leads separated by commas; may be repeated."),
+        typer.Option(
+            help="One configuration, or leads separated by commas; of an ablation one variant. May "
+            "be repeated."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option(help="Three epochs and one seed, to see that everything works.")
@@ -107,11 +124,10 @@ def run(
     ``--quick`` and ``--epochs`` make a study of their own, whose results stand beside those of
     the study they come from and never replace them.
     """
-    from leadmin.leads import resolve
     from leadmin.study.settings import derive_study, load_study
 
     if all_configurations == bool(config):
-        raise LeadminError("give either --all or --config NAME")
+        raise LeadminError("give either --all or --config NAME; `leadmin run --help` explains them")
     root = source_tree()
     if not (root / "workflow" / "profiles" / profile).is_dir():
         valid = sorted(path.name for path in (root / "workflow" / "profiles").iterdir())
@@ -123,7 +139,7 @@ def run(
             f"{file}: source: {wanted.source_path} does not exist; get the records first, or name "
             "another archive or folder"
         )
-    names = [resolve(name).name for name in config or []]
+    names = [wanted.run_name(name) for name in config or []]
     if quick or epochs:
         changed = 3 if quick and not epochs else epochs
         suffix = "quick" if quick else f"{epochs}-epochs"
@@ -132,7 +148,7 @@ def run(
             wanted = replace(wanted, seeds=1, compare_seeds=1)
         file = derive_study(wanted, root)
     out = f"outputs/{wanted.name}"
-    targets = [f"{out}/runs/{name}/metrics.json" for name in names]
+    targets = [f"{out}/{wanted.page(name)}" for name in names]
     with _only_one(root):
         options = ["--cores", str(cores)] if cores else []
         options += ["--dry-run"] if dry_run else []
@@ -143,7 +159,8 @@ def run(
         )
     if dry_run:
         return
-    results = [root / target for target in targets or [f"{out}/book/html/index.html"]]
+    whole = "notebooks/05_ablation.ipynb" if wanted.variants else "book/html/index.html"
+    results = [root / target for target in targets or [f"{out}/{whole}"]]
     typer.echo("\n".join(map(str, results)))
 
 
@@ -161,84 +178,35 @@ def book(study: StudyOption = SAMPLE_STUDY) -> None:
 
 @app.command()
 @reports_errors
-def publish(
-    study: StudyOption = SAMPLE_STUDY,
-    ablation: Annotated[
-        Path | None, typer.Option(help="Instead of a study: a folder made by `leadmin ablate`.")
-    ] = None,
-) -> None:
+def publish(study: StudyOption = SAMPLE_STUDY) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
-    from leadmin.publish.publishing import publish_ablation, publish_study
+    from leadmin.publish.publishing import publish_study
     from leadmin.study.settings import load_study
 
     root = source_tree()
-    if ablation is not None:
-        typer.echo(str(publish_ablation(ablation, root)))
-        return
-    folder = publish_study(load_study(root / _relative(study, root)), root)
-    typer.echo(str(folder))
+    typer.echo(str(publish_study(load_study(root / _relative(study, root)), root)))
 
 
 @app.command()
 @reports_errors
-def ablate(
+def baseline(
+    name: Annotated[str, typer.Argument(help="Which method.")],
+    out: Annotated[Path, typer.Option(help="The run folder.")],
     data: Annotated[
-        str, typer.Option(help="Prepared HDF5 file, or archive or folder of PTB-XL.")
+        str,
+        typer.Option(help="Prepared HDF5 file, or archive or folder of PTB-XL; default: sample."),
     ] = "",
-    out: Annotated[Path, typer.Option(help="Folder for runs and table.")] = Path(
-        "outputs/ablation"
-    ),
-    variant: Annotated[
-        list[str] | None, typer.Option(help="One variant or baseline; may be repeated.")
-    ] = None,
     config: Annotated[str, typer.Option(help="Lead configuration.")] = "12-lead",
     protocol: Annotated[str, typer.Option(help="holdout or crossval.")] = "holdout",
-    seeds: Annotated[int, typer.Option(help="Networks per variant.")] = 1,
-    epochs: Annotated[int, typer.Option(help="Other number of epochs; 0: the recipe's.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    workers: Annotated[
-        int, typer.Option(help="Fits side by side, of one thread each; 0: one per thread.")
-    ] = 1,
+    label_policy: Annotated[str, typer.Option(help="any or likelihood50.")] = "any",
 ) -> None:
-    """Train variants of the recipe and baselines, and compare them on the same records.
-
-    What is finished is kept: the command may be stopped and called again, also with other
-    variants. Without data it uses the embedded sample.
-    """
-    from leadmin.files import write_text
-    from leadmin.questions.ablation import BASE as REFERENCE
-    from leadmin.questions.ablation import (
-        VARIANTS,
-        ablation_table,
-        gather_variants,
-        load_variants,
-    )
-    from leadmin.study.ablation import train_variant
+    """Train a method that is no network, on the records of the networks."""
+    from leadmin.study.baselines import train_baseline
     from leadmin.study.sources import open_dataset
 
-    unknown = [name for name in variant or [] if name not in VARIANTS]
-    if unknown:
-        raise LeadminError(
-            f"variant {', '.join(unknown)} does not exist; valid: {', '.join(VARIANTS)}"
-        )
-    dataset = open_dataset(data)
-    for name in variant or VARIANTS:
-        run = train_variant(
-            name,
-            dataset,
-            out / "runs" / name,
-            config=config,
-            protocol=protocol,
-            seeds=seeds,
-            epochs=epochs,
-            device=device,
-            workers=workers,
-        )
-        typer.echo(f"{name}: macro AUROC {run.metrics['test'][name][0]['auroc']:.4f} (first seed)")
-    runs = load_variants(out / "runs")
-    if REFERENCE in runs:
-        write_text(out / "ablation.csv", ablation_table(gather_variants(runs)).to_csv(index=False))
-        typer.echo(str(out / "ablation.csv"))
+    run = train_baseline(name, open_dataset(data), out, config, protocol, label_policy)
+    kept = "; finished before, nothing was trained" if run.kept else ""
+    typer.echo(f"{name}: macro AUROC {run.metrics['test'][name][0]['auroc']:.4f}{kept}")
 
 
 @app.command()

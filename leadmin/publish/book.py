@@ -21,8 +21,7 @@ import yaml
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
 from leadmin.leads import resolve
-from leadmin.net.recipes import RECIPES
-from leadmin.study.run import Run, load_run, load_runs
+from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 
 CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
@@ -71,18 +70,17 @@ def build_book(study: Study, root: Path) -> Path:
 def gather(study: Study, root: Path, target: Path) -> None:
     """Put everything that the book of ``study`` is made of into the folder ``target``."""
     out = root / "outputs" / study.name
-    runs = load_runs(out / "runs", [resolve(name).name for name in study.configurations])
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
     shutil.copyfile(root / "_config.yml", target / "_config.yml")
     notebooks = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in CHAPTERS}
-    start = RECIPES[study.recipe].start
-    pages = ({start: load_run(out / start)} if start else {}) | runs
+    pages = {name: load_run(out / "runs" / name) for name in study.networks}
+    require_same_records(pages.values())
     notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in pages.items()}
     machine: list[tuple[str, Any]] = []
     for page, path in notebooks.items():
         if not path.is_file():
-            raise LeadminError(f"{path}: this notebook has not been executed; run the study")
+            raise LeadminError(f"{path}: this page is not executed; run the study with --all first")
         notebook = nbformat.read(path, as_version=4)
         machine.append((page, notebook.metadata.get("papermill", {})))
         if page.startswith("runs/"):
@@ -92,8 +90,8 @@ def gather(study: Study, root: Path, target: Path) -> None:
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, pages), sort_keys=False))
-    write_text(target / "runs_table.md", runs_table(runs, start))
-    write_text(target / "provenance.md", provenance_page(study, runs, machine))
+    write_text(target / "runs_table.md", runs_table(pages.values()))
+    write_text(target / "provenance.md", provenance_page(study, pages, machine))
 
 
 def published_pages(root: Path) -> dict[str, Path]:
@@ -110,7 +108,7 @@ def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
     first = notebook.cells[0]
     leads = f"{len(run.leads)} lead{'s' * (len(run.leads) > 1)}"
     title = f"{run.config}: {leads} on trial"
-    if RECIPES[run.recipes[0]].lead_masking:
+    if run.reads_any_lead:
         title = f"{run.recipes[0]}: the network that the others start from"
     first.source = re.sub(r"\A# .*", f"# {title}", first.source)
 
@@ -134,25 +132,15 @@ def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
     return contents
 
 
-def runs_table(runs: Iterable[str], start: str = "") -> str:
-    """Write the table that links to one page per run, for the chapter on the runs.
-
-    Parameters
-    ----------
-    runs : iterable of str
-        Their configurations.
-    start : str
-        Name of the run that they start from; empty for none.
-    """
-    configurations = [resolve(name) for name in runs]
+def runs_table(runs: Iterable[Run]) -> str:
+    """Write the table that links to one page per run, for the chapter on the runs."""
     rows = []
-    if start:
-        why = "The network of any lead set, which the others start from."
-        rows.append((f"[{start}](runs/{start})", "all, a random part of them hidden", why))
-    rows += [
-        (f"[{c.name}](runs/{c.name})", ", ".join(c.leads), c.why or "chosen for this study")
-        for c in configurations
-    ]
+    for run in runs:
+        name, leads, why = run.config, ", ".join(run.leads), resolve(run.config).why
+        if run.reads_any_lead:
+            name, leads = run.recipes[0], "all, a random part of them hidden"
+            why = "The network of any lead set, which the others start from."
+        rows.append((f"[{name}](runs/{name})", leads, why or "chosen for this study"))
     return "\n".join(_table(("configuration", "leads", "why it is in the study"), rows))
 
 
@@ -164,7 +152,7 @@ def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[s
     study : Study
         The study.
     runs : dict of str to Run
-        Its finished runs.
+        Its finished runs by the names of their pages.
     executions : list of (str, dict)
         Page and papermill's own record of its execution.
 
@@ -175,6 +163,7 @@ def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[s
     """
     first = next(iter(runs.values())).metrics
     data, environment = first["provenance"]["data"], first["provenance"]
+    trained = {f"runs/{name}": run.metrics["seconds"] for name, run in runs.items()}
     machines = sorted({_machine(run.metrics["provenance"]) for run in runs.values()})
     commits = sorted({str(run.metrics["provenance"]["git_commit"]) for run in runs.values()})
     lines = [
@@ -215,16 +204,19 @@ def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[s
         "",
         "## Time",
         "",
-        "Wall-clock time of each notebook, start-up of its kernel included. Two runs go side by "
-        "side where there are two cores, one core each.",
+        "Wall-clock time of each notebook, start-up of its kernel included, and how much a run's "
+        "training took. A page that is executed again trains nothing if its run is there already: "
+        "then the training is the earlier one. Two runs go side by side where there are two cores, "
+        "one core each.",
         "",
         *_table(
-            ("page", "executed", "seconds"),
+            ("page", "executed", "seconds", "training, seconds"),
             [
                 (
                     f"[](/{page}.ipynb)",
                     str(record.get("start_time", ""))[:10],
                     f"{record.get('duration') or 0:.1f}",
+                    f"{trained[page]:.1f}" if page in trained else "",
                 )
                 for page, record in executions
             ],

@@ -3,7 +3,6 @@
 Nothing else writes there. A folder is replaced as a whole or not at all.
 """
 
-import dataclasses
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -11,13 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-import papermill
 
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
-from leadmin.leads import resolve
-from leadmin.questions.ablation import load_variants
-from leadmin.study.run import Run, load_runs
+from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 
 EDITION = "sample"
@@ -35,68 +31,36 @@ def publish_study(study: Study, root: Path) -> Path:
     -------
     Path
         The folder.
-    """
-    out = root / "outputs" / study.name
-    runs = load_runs(out / "runs", [resolve(name).name for name in study.configurations])
-    target = root / "book" / "published" / study.name
-    with _replaced(target) as scratch:
-        shutil.copytree(out / "tables", scratch / "tables")
-        if (out / "figures").is_dir():
-            shutil.copytree(out / "figures", scratch / "figures")
-        _copy_runs(runs, scratch / "runs")
-        if study.name != EDITION:
-            analysis = nbformat.read(out / "notebooks" / "04_analysis.ipynb", as_version=4)
-            first = analysis.cells[0]
-            first.source = re.sub(r"\A# .*", f"# How few leads? {study.title}", first.source)
-            (scratch / "notebooks").mkdir()
-            nbformat.write(_portable(analysis), scratch / "notebooks" / "04_analysis.ipynb")
-        write_json(scratch / "study.json", dataclasses.asdict(study))
-    return target
-
-
-def publish_ablation(folder: Path, root: Path) -> Path:
-    """Execute the chapter on the ablation and copy it with its runs to ``book/published``.
-
-    Parameters
-    ----------
-    folder : Path
-        What ``leadmin ablate`` wrote, with the folder ``runs``.
-    root : Path
-        The source tree.
-
-    Returns
-    -------
-    Path
-        ``book/published/ablation``.
 
     Raises
     ------
     LeadminError
-        If there is no finished variant, or the notebook fails.
+        If a run or the analysis is not finished.
     """
-    runs = load_variants(folder / "runs")
-    target = root / "book" / "published" / "ablation"
+    out = root / "outputs" / study.name
+    if study.variants:
+        names, page = study.variants, "05_ablation"
+    else:
+        names, page = study.configurations, "04_analysis"
+    runs = {name: load_run(out / "runs" / name) for name in names}
+    require_same_records(runs.values())
+    analysis = out / "notebooks" / f"{page}.ipynb"
+    if not analysis.is_file():
+        raise LeadminError(f"{analysis}: this page is not executed; run the study with --all first")
+    target = root / "book" / "published" / study.name
     with _replaced(target) as scratch:
+        for part in ("tables", "figures"):
+            if (out / part).is_dir():
+                shutil.copytree(out / part, scratch / part)
         _copy_runs(runs, scratch / "runs")
-        executed = scratch / "notebooks" / "05_ablation.ipynb"
-        executed.parent.mkdir()
-        parameters = {
-            "runs": str(folder.resolve() / "runs"),
-            "figures_out": str(scratch.resolve() / "figures"),
-            "tables_out": str(scratch.resolve()),
-        }
-        try:
-            papermill.execute_notebook(
-                str(root / "notebooks" / "05_ablation.ipynb"),
-                str(executed),
-                parameters,
-                cwd=str(root),
-                progress_bar=False,
-            )
-        except papermill.PapermillExecutionError as error:
-            raise LeadminError(f"{folder}: the chapter on the ablation fails: {error}") from error
-        notebook = _portable(nbformat.read(executed, as_version=4))
-        nbformat.write(notebook, executed)
+        if study.name != EDITION:
+            notebook = _portable(nbformat.read(analysis, as_version=4))
+            if not study.variants:
+                first = notebook.cells[0]
+                first.source = re.sub(r"\A# .*", f"# How few leads? {study.title}", first.source)
+            (scratch / "notebooks").mkdir()
+            nbformat.write(notebook, scratch / "notebooks" / analysis.name)
+        write_json(scratch / "study.json", study.plain())
     return target
 
 

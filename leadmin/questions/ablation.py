@@ -47,7 +47,7 @@ def load_variants(folder: Path) -> dict[str, Run]:
     """
     found = {name: folder / name for name in VARIANTS if (folder / name / "metrics.json").is_file()}
     if not found:
-        raise LeadminError(f"{folder}: no finished variant; run `leadmin ablate` first")
+        raise LeadminError(f"{folder}: no finished variant; run the study of the ablation first")
     return {name: load_run(path) for name, path in found.items()}
 
 

@@ -4,6 +4,7 @@ Each is trained and tested on the same records as the networks of a study and wr
 folder, so that it can stand in one table with them.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,10 @@ from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES, window_samples
 from leadmin.net.scaling import fit_scaling
+from leadmin.study.identity import code_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
-from leadmin.study.run import Run, write_run
+from leadmin.study.provenance import describe_data, describe_environment
+from leadmin.study.run import Run, Trained, finished_run, write_run
 
 Array = NDArray[np.float64]
 
@@ -235,7 +238,7 @@ def train_baseline(
     label_policy: str = "any",
     on_fold: Callable[[str, int], None] | None = None,
 ) -> Run:
-    """Train one baseline and write its run folder.
+    """Train one baseline and write its run folder, unless that was done before.
 
     Parameters
     ----------
@@ -244,9 +247,9 @@ def train_baseline(
     dataset : EcgDataset
         The prepared records.
     out : Path
-        The run folder.
+        The run folder. A finished run of the same identity that is found there is returned.
     config, protocol, label_policy : str
-        See `leadmin.study.run.RunSettings`.
+        See `leadmin.study.settings.RunSettings`.
     on_fold : callable, optional
         Called with ``name`` and the number of each finished test fold.
 
@@ -261,10 +264,19 @@ def train_baseline(
         If there is no such baseline, or a training fold lacks a class.
     """
     if name not in BASELINES:
-        raise LeadminError(f"baseline {name!r} does not exist; valid: {', '.join(BASELINES)}")
+        raise LeadminError(
+            f"baseline {name!r} does not exist; valid: {', '.join(BASELINES)}; change it"
+        )
     started = time.perf_counter()
     description, on_waveforms, fitted = BASELINES[name]
     configuration = resolve(config)
+    how = {"config": configuration.name, "protocol": protocol, "label_policy": label_policy}
+    network = [(RECIPES["default"], 0)]  # whose options the random network has
+    code = code_sha256(("study/baselines",))
+    identity = trained_identity(**how, recipes=network, dataset=dataset, baseline=name, code=code)
+    found = finished_run(out)
+    if found and found.identity == identity:
+        return dataclasses.replace(found, kept=True)
     signals = dataset.signals[:, list(lead_indices(configuration.leads))]
     labels = dataset.labels[label_policy]
     divisions = splits(dataset, protocol, label_policy)
@@ -280,15 +292,15 @@ def train_baseline(
             logits[part].append(scores[getattr(split, part)])
         if on_fold:
             on_fold(name, split.test_fold)
-    return write_run(
-        out,
+    trained = Trained(
         configuration,
         dataset,
         divisions,
-        label_policy,
-        {"config": config, "recipe": name, "protocol": protocol, "label_policy": label_policy},
-        recipes={name: {"name": name, "description": description}},
-        logits={part: {name: np.concatenate(pieces)[None]} for part, pieces in logits.items()},
-        history=[],
-        seconds=time.perf_counter() - started,
+        how | {"recipe": name},
+        identity,
+        {name: {"name": name, "description": description}},
+        {part: {name: np.concatenate(pieces)[None]} for part, pieces in logits.items()},
+        time.perf_counter() - started,
+        describe_environment() | {"data": describe_data(dataset)},
     )
+    return write_run(out, trained)

@@ -9,10 +9,10 @@ One run trains one lead configuration under one or two recipes and writes a fold
     state/               the state of an unfinished fit; gone when the run is finished
 """
 
-import dataclasses
+import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,6 @@ from leadmin.files import atomic_path, sha256, write_json
 from leadmin.leads import Configuration, configurations
 from leadmin.metrics import probabilities, summary, thresholds
 from leadmin.study.protocol import Split, networks
-from leadmin.study.provenance import describe_data, describe_environment
-from leadmin.study.settings import RunSettings
 
 SCHEMA_VERSION = 1
 
@@ -75,6 +73,8 @@ class Run:
         The whole ``history.csv``.
     folder : Path
         Where it was read.
+    kept : bool
+        Whether it was found finished when it was asked for, so that nothing was trained.
     """
 
     config: str
@@ -86,54 +86,67 @@ class Run:
     metrics: dict[str, Any]
     history: pd.DataFrame
     folder: Path
+    kept: bool = False
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """What it follows from, see `leadmin.study.identity`; runs of earlier versions lack it."""
+        return self.metrics.get("identity")
+
+    @property
+    def reads_any_lead(self) -> bool:
+        """Whether its network reads any lead set, so that it is no configuration on trial."""
+        described = self.metrics.get("recipes", {}).get(self.recipes[0], {})
+        return bool(described.get("lead_masking"))
 
 
-def write_run(
-    folder: Path,
-    configuration: Configuration,
-    dataset: EcgDataset,
-    divisions: list[Split],
-    label_policy: str,
-    settings: dict[str, Any],
-    *,
-    recipes: dict[str, dict[str, Any]],
-    logits: dict[str, dict[str, NDArray[np.float32]]],
-    history: list[dict[str, Any]],
-    seconds: float,
-    provenance: dict[str, Any] | None = None,
-    n_parameters: int | None = None,
-    compile_seconds: float = 0.0,
-) -> Run:
-    """Write the run folder of something that was trained; ``metrics.json`` comes last.
+@dataclass(frozen=True)
+class Trained:
+    """What was trained and how, before it is a run on disk.
 
     Parameters
     ----------
-    folder : Path
-        The run folder.
     configuration : Configuration
         The leads that were seen.
     dataset : EcgDataset
         The records.
     divisions : list of Split
         In the order in which the predictions of their records follow each other.
-    label_policy : str
-        Labels of the evaluation.
     settings : dict
-        How it was called, without folders of this machine.
+        How it was called, without folders of this machine; holds ``label_policy``, the labels of
+        the evaluation.
+    identity : dict
+        See `leadmin.study.identity`.
     recipes : dict of str to dict
         Name to description of what was trained.
     logits : dict of str to dict of str to ndarray, shape (n_seeds, n_records, n_classes)
         By ``validation`` and ``test``, then by recipe.
+    seconds, compile_seconds : float
+        What it took, and how much of that went into compiling.
+    provenance : dict
+        See `leadmin.study.provenance`.
     history : list of dict
-        Rows of ``history.csv``; may be empty.
-    seconds : float
-        What it took.
-    provenance : dict, optional
-        See `describe_environment`; found out if not given.
+        Rows of ``history.csv``.
     n_parameters : int, optional
         Trainable numbers of one network.
-    compile_seconds : float
-        How much of ``seconds`` went into compiling.
+    """
+
+    configuration: Configuration
+    dataset: EcgDataset
+    divisions: list[Split]
+    settings: dict[str, Any]
+    identity: dict[str, Any]
+    recipes: dict[str, dict[str, Any]]
+    logits: dict[str, dict[str, NDArray[np.float32]]]
+    seconds: float
+    provenance: dict[str, Any]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    n_parameters: int | None = None
+    compile_seconds: float = 0.0
+
+
+def write_run(folder: Path, trained: Trained) -> Run:
+    """Write the run folder of something that was trained; ``metrics.json`` comes last.
 
     Returns
     -------
@@ -141,26 +154,29 @@ def write_run(
         As read back from the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    predictions = joined_predictions(dataset, divisions, label_policy, logits)
+    predictions = joined_predictions(
+        trained.dataset, trained.divisions, trained.settings["label_policy"], trained.logits
+    )
     _write_predictions(folder / "predictions.npz", predictions)
+    rows = pd.DataFrame(trained.history, columns=None if trained.history else ["recipe"])
     with atomic_path(folder / "history.csv") as temporary:
-        pd.DataFrame(history, columns=None if history else ["recipe"]).to_csv(
-            temporary, index=False
-        )
+        rows.to_csv(temporary, index=False)
+    n_seeds = {name: len(layers) for name, layers in trained.logits["test"].items()}
     metrics = {
         "schema_version": SCHEMA_VERSION,
-        "config": configuration.name,
-        "leads": list(configuration.leads),
-        "settings": settings,
-        "recipes": recipes,
-        "seeds": {name: list(range(len(layers))) for name, layers in logits["test"].items()},
-        "n_parameters": n_parameters,
+        "config": trained.configuration.name,
+        "leads": list(trained.configuration.leads),
+        "settings": trained.settings,
+        "identity": trained.identity,
+        "recipes": trained.recipes,
+        "seeds": {name: list(range(number)) for name, number in n_seeds.items()},
+        "n_parameters": trained.n_parameters,
         "n_records": {name: len(p.record_id) for name, p in predictions.items()},
         "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
         "test": point_metrics(predictions["validation"], predictions["test"]),
-        "seconds": seconds,
-        "compile_seconds": compile_seconds,
-        "provenance": provenance or describe_environment() | {"data": describe_data(dataset)},
+        "seconds": trained.seconds,
+        "compile_seconds": trained.compile_seconds,
+        "provenance": trained.provenance,
         "files": {name: sha256(folder / name) for name in ("predictions.npz", "history.csv")},
     }
     write_json(folder / "metrics.json", metrics)
@@ -198,14 +214,6 @@ def fold_thresholds(
     for own, tested in networks(validation.fold, test.fold):
         chosen[tested] = thresholds(validation.labels[own], p[own])
     return chosen
-
-
-def portable_settings(settings: RunSettings) -> dict[str, Any]:
-    """Keep the settings, without the folders of this machine."""
-    kept = dataclasses.asdict(settings)
-    for name in ("data", "out", "start_from"):
-        kept[name] = Path(kept[name]).name
-    return kept
 
 
 def joined_predictions(
@@ -306,7 +314,8 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
     folder : Path
         Holds one folder per configuration.
     configs : iterable of str, optional
-        Which of them; all that are finished by default.
+        Which of them; by default all that are finished, but for a network of any lead set, from
+        which the others start.
 
     Returns
     -------
@@ -323,26 +332,41 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
     -----
     A second recipe may be missing from some of the runs: see ``Study.compare_configurations``.
     """
-    folders = [folder / name for name in configs]
-    runs = [load_run(f) for f in folders or sorted(p.parent for p in folder.glob("*/metrics.json"))]
+    runs = [load_run(folder / name) for name in configs]
+    if not runs:
+        found = [load_run(path.parent) for path in sorted(folder.glob("*/metrics.json"))]
+        runs = [run for run in found if not run.reads_any_lead]
     if not runs:
         raise LeadminError(f"{folder}: no finished run; train at least one configuration first")
     order = list(configurations())
     runs.sort(key=lambda run: order.index(run.config) if run.config in order else len(order))
-    first = runs[0]
+    require_same_records(runs)
     for run in runs[1:]:
-        if not same_records(first, run) or run.recipes[0] != first.recipes[0]:
+        if run.recipes[0] != runs[0].recipes[0]:
             raise LeadminError(
-                f"{run.folder}: made from other records, labels or recipes than {first.folder}; "
-                "run one of them again so that the comparison is paired"
+                f"{run.folder}: its first recipe is {run.recipes[0]}; valid: "
+                f"{runs[0].recipes[0]}, as in {runs[0].folder}; run one of them again"
             )
     return {run.config: run for run in runs}
 
 
-def same_records(first: Run, second: Run) -> bool:
-    """Tell whether two runs were validated and tested on the same records and labels."""
-    return all(
-        np.array_equal(getattr(getattr(first, part), name), getattr(getattr(second, part), name))
-        for part in ("validation", "test")
-        for name in ("record_id", "patient_id", "labels")
-    )
+def require_same_records(runs: Iterable[Run]) -> None:
+    """Refuse runs that were not validated and tested on the same records with the same labels.
+
+    Raises
+    ------
+    LeadminError
+        Naming the first that differs: a paired comparison with it would be false.
+    """
+    first, *others = runs
+    for run in others:
+        for part, name in itertools.product(
+            ("validation", "test"), ("record_id", "patient_id", "labels")
+        ):
+            ours, theirs = (getattr(getattr(one, part), name) for one in (first, run))
+            if not np.array_equal(ours, theirs):
+                raise LeadminError(
+                    f"{run.folder}: {part} stands on other records or labels than in "
+                    f"{first.folder} ({name}); valid: the same ones, so that the comparison is "
+                    "paired; run one of them again"
+                )

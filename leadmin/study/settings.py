@@ -4,12 +4,21 @@ import ast
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
@@ -22,43 +31,114 @@ from leadmin.study.protocol import PROTOCOLS
 from leadmin.study.tracking import tracker_names
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """The parameters of the training notebook, checked.
+def _wrong(problem: str, valid: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{problem}; valid: {valid}", locals())
+
+
+def _one_of(choices: Iterable[str]) -> AfterValidator:
+    valid = ", ".join(choice or "'' (none)" for choice in choices)
+
+    def check(value: str) -> str:
+        if value not in choices:
+            raise _wrong("", valid)
+        return value
+
+    return AfterValidator(check)
+
+
+def _config_names(value: Any) -> Any:
+    """Give configurations their one name; a lead set that is listed twice is refused."""
+    if value == "all":
+        return tuple(configurations())
+    if not isinstance(value, list | tuple):
+        raise _wrong("", "'all' or a list of configurations")
+    names = tuple(_config_name(str(name)) for name in value)
+    if len(set(names)) < len(names):
+        raise _wrong("names one configuration twice", "each once")
+    return names
+
+
+def _config_name(value: str) -> str:
+    return resolve(value).name
+
+
+def _with_config_names(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {_config_name(str(name)): changes for name, changes in value.items()}
+
+
+def _listed(value: Any) -> Any:
+    return tuple(map(str, value)) if isinstance(value, list) else value
+
+
+def _folder_name(value: str) -> str:
+    if not value.strip(".") or Path(value).name != value:
+        raise _wrong("", "what can be a folder name")
+    return value
+
+
+def _trackers(value: str) -> str:
+    tracker_names(value)
+    return value
+
+
+def _device(value: str) -> str:
+    choose_device(value)
+    return value
+
+
+ConfigNames = Annotated[tuple[str, ...], BeforeValidator(_config_names)]
+RecipeName = Annotated[str, _one_of(RECIPES)]
+OtherRecipe = Annotated[str, _one_of(["", *RECIPES])]
+Protocol = Annotated[str, _one_of(PROTOCOLS)]
+LabelPolicy = Annotated[str, _one_of(LABEL_POLICIES)]
+Seeds = Annotated[int, Field(ge=1, le=100)]
+Epochs = Annotated[int, Field(ge=0, le=10_000)]
+Trackers = Annotated[str, AfterValidator(_trackers)]
+Overrides = Annotated[dict[str, dict[str, int]], BeforeValidator(_with_config_names)]
+STRICT = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def refusal(error: ValidationError, model: Any, where: str = "") -> LeadminError:
+    """Word what pydantic refuses as every message is: what is wrong, what is valid, what to do.
 
     Parameters
     ----------
-    config : str
-        A configuration of the registry, or leads separated by commas.
-    data : str
-        The prepared HDF5 file.
-    out : str
-        The folder that the run writes.
-    recipe, compare_with : str
-        Primary recipe, and a second one trained on the same records; empty for none.
-    protocol : {"holdout", "crossval"}
-        See `splits`.
-    label_policy : {"any", "likelihood50"}
-        Which diagnostic statements count as labels in evaluation.
-    seeds, compare_seeds : int
-        Number of networks per recipe that differ in nothing but the seed.
-    epochs : int
-        Overrides the recipes' own number of epochs; 0 keeps it.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    tracking : str
-        Where the curves go besides ``history.csv``: ``tensorboard``, ``wandb``, both with a
-        comma, or empty for nowhere. See `leadmin.study.tracking`.
-    compiled : bool
-        Whether the training step goes through ``torch.compile``; see `leadmin.net.fit.fit`.
-    precision : {"auto", "float32", "bfloat16"}
-        What training steps multiply in; see `leadmin.net.device.mixed_precision`.
-    start_from : str
-        Folder of a finished run of the recipe that ``recipe`` starts from, on these records and
-        folds. Empty: it is trained first, into a folder of its own inside ``out``.
-    workers : int
-        Fits that are trained side by side, each in a process of its own with one thread; 0 for
-        as many as there are threads. With 1 they follow each other in this process.
+    error : ValidationError
+        What it says.
+    model : type
+        The dataclass that was filled.
+    where : str
+        Stands before the name of each key.
+    """
+    return LeadminError("\n".join(where + _in_words(one, model) for one in error.errors()))
+
+
+def _in_words(problem: ErrorDetails, model: Any) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "unexpected_keyword_argument":
+        keys = ", ".join(item.name for item in dataclasses.fields(model))
+        return f"{key} is no key that there is; valid: {keys}; correct or remove it"
+    if problem["type"] == "missing":
+        return f"{key} is missing; add it"
+    details = problem.get("ctx", {})
+    field = model.__pydantic_fields__.get(str(problem["loc"][0])) if problem["loc"] else None
+    bounds = {type(bound).__name__: bound for bound in field.metadata} if field else {}
+    valid = details.get("valid") or problem["msg"].removeprefix("Input should be ")
+    if field is not None and field.annotation is int:
+        valid = "whole numbers"
+        valid += f" from {bounds['Ge'].ge}" if "Ge" in bounds else ""
+        valid += f" to {bounds['Le'].le}" if "Le" in bounds else ""
+    elif problem["type"] == "string_type":
+        valid = "text"
+    wrong = details.get("problem") or f"is {problem['input']!r}"
+    return f"{key} {wrong}; valid: {valid}; change it"
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunSettings:
+    """The parameters of the training notebook, checked; each field says what it is.
 
     Raises
     ------
@@ -66,53 +146,72 @@ class RunSettings:
         If a value is of the wrong type or not valid; the message says what is.
     """
 
-    config: str
-    data: str
-    out: str
-    recipe: str = "default"
-    compare_with: str = "original"
-    protocol: str = "holdout"
-    label_policy: str = "any"
-    seeds: int = 1
-    compare_seeds: int = 1
-    epochs: int = 0
-    device: str = "auto"
-    tracking: str = ""
+    config: Annotated[str, AfterValidator(_config_name)] = "3-lead-I-II-V2"
+    """lead configuration: a name of the registry, or leads with commas"""
+    data: str = ""
+    """prepared HDF5 file, or archive or folder of PTB-XL; empty: the embedded sample"""
+    out: str = ""
+    """folder that the run writes; empty: outputs/adhoc/runs/<config>"""
+    recipe: RecipeName = "default"
+    """recipe to train: default, scratch, any-lead or original"""
+    compare_with: OtherRecipe = "original"
+    """second recipe, trained on the same records; empty for none"""
+    protocol: Protocol = "holdout"
+    """holdout (folds 1-8, 9, 10) or crossval (each fold is tested once)"""
+    label_policy: LabelPolicy = "any"
+    """statements that count as labels: any likelihood, or likelihood50"""
+    seeds: Seeds = 1
+    """networks that differ in nothing but the seed"""
+    compare_seeds: Seeds = 1
+    """the same for the second recipe"""
+    epochs: Epochs = 0
+    """passes over the training records; 0: the recipe's own number"""
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    """auto, cpu, cuda or cuda:N"""
+    tracking: Trackers = ""
+    """curves also for tensorboard, wandb, or both with a comma; empty for neither"""
     compiled: bool = False
-    precision: str = "auto"
+    """send training steps through torch.compile (CUDA graphs on an accelerator)"""
+    precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
+    """float32, bfloat16, or auto: bfloat16 on an accelerator only"""
     start_from: str = ""
-    workers: int = 1
+    """finished run of the any-lead network to start from; empty: trained first"""
+    workers: Annotated[int, Field(ge=0, le=1024)] = 1
+    """fits side by side, each in a process of one thread; 0: one per thread"""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _worded(cls, values: Any, fill: Any) -> Any:
+        try:
+            return fill(values)
+        except ValidationError as error:
+            raise refusal(error, cls, "parameter ") from None
 
     def __post_init__(self) -> None:
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if type(value) is not item.type:
-                wanted = getattr(item.type, "__name__", item.type)
-                raise LeadminError(f"parameter {item.name} must be of type {wanted}, not {value!r}")
-        resolve(self.config)
-        valid: dict[str, Iterable[str]] = {
-            "recipe": RECIPES,
-            "compare_with": ["", *RECIPES],
-            "protocol": PROTOCOLS,
-            "label_policy": LABEL_POLICIES,
-            "precision": PRECISIONS,
-        }
-        for name, choices in valid.items():
-            if getattr(self, name) not in choices:
-                listed = ", ".join(choice or "'' (none)" for choice in choices)
-                raise LeadminError(f"parameter {name} is {getattr(self, name)!r}; valid: {listed}")
-        for name, least in (("seeds", 1), ("compare_seeds", 1), ("epochs", 0), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise LeadminError(
-                    f"parameter {name} must be at least {least}, not {getattr(self, name)}"
-                )
         if self.compare_with == self.recipe:
             raise LeadminError(
-                f"parameter compare_with is the same recipe as recipe, {self.recipe!r}; "
-                "give another one, or '' for none"
+                f"parameter compare_with is the same recipe as recipe, {self.recipe!r}; valid: "
+                "another one, or '' for none; change it"
             )
-        tracker_names(self.tracking)
-        choose_device(self.device)
+
+    @classmethod
+    def of_notebook(cls, names: Mapping[str, Any], cells: Sequence[str]) -> Self:
+        """Read the parameters that a notebook has set.
+
+        Parameters
+        ----------
+        names : mapping
+            What the notebook has defined: its ``globals()``.
+        cells : sequence of str
+            See `check_injected`.
+        """
+        check_injected(cells)
+        return cls(**{item.name: names[item.name] for item in dataclasses.fields(cls)})
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the run writes, named by the configuration if none was given."""
+        return Path(self.out or f"outputs/adhoc/runs/{self.config}")
 
     def recipes(self) -> list[tuple[Recipe, int]]:
         """List each recipe to train with its number of seeds, the primary one first."""
@@ -121,8 +220,13 @@ class RunSettings:
             pairs.append((self.compare_with, self.compare_seeds))
         return [(find_recipe(name, self.epochs or None), n) for name, n in pairs]
 
+    def portable(self) -> dict[str, Any]:
+        """Give the parameters by name, without the folders of this machine."""
+        kept = dataclasses.asdict(self) | {"out": self.folder}
+        return kept | {name: Path(kept[name]).name for name in ("data", "out", "start_from")}
 
-def check_injected(cells: list[str]) -> None:
+
+def check_injected(cells: Sequence[str]) -> None:
     """Refuse parameters that papermill injected and the notebook does not have.
 
     papermill puts the parameters into a cell of its own behind the cell tagged
@@ -131,7 +235,7 @@ def check_injected(cells: list[str]) -> None:
 
     Parameters
     ----------
-    cells : list of str
+    cells : sequence of str
         Source of the cells executed so far: IPython's ``In``.
 
     Raises
@@ -146,7 +250,8 @@ def check_injected(cells: list[str]) -> None:
         unknown = [name for name in _assigned_names(injected) if name not in declared]
         if unknown:
             raise LeadminError(
-                f"unknown parameter {', '.join(unknown)}; valid: {', '.join(declared)}"
+                f"unknown parameter {', '.join(unknown)}; valid: {', '.join(declared)}; correct "
+                "or remove it"
             )
 
 
@@ -160,49 +265,103 @@ def _assigned_names(source: str) -> list[str]:
     return names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Study:
     """One YAML file: which data, which configurations, how trained, how tested.
 
-    Parameters
-    ----------
-    name : str
-        Also the folder below ``outputs``.
-    title : str
-        One line for the book.
-    source : str
-        Archive or folder with the records, relative to where the workflow runs. In a study
-        file, ``${NAME}`` stands for an environment variable.
-    protocol, label_policy, recipe, compare_with, seeds, compare_seeds, epochs, tracking
-        See `RunSettings`.
-    sampling_rate : int
-        Hz, 100 or 500.
-    configurations : tuple of str
-        What to run.
-    compare_configurations : tuple of str
-        The configurations on which ``compare_with`` is trained too; all of them if empty.
-    overrides : dict
-        Per configuration, other values for ``seeds``, ``compare_seeds`` or ``epochs``.
-    n_resamples : int
-        Bootstrap resamples of the analysis.
+    With ``variants`` it is an ablation: its one configuration is trained once for each of them.
+
+    Raises
+    ------
+    LeadminError
+        If a key is unknown or missing, or a value is not valid; the message names the key.
     """
 
-    name: str
+    name: Annotated[str, AfterValidator(_folder_name)]
+    """also the folder below outputs"""
     title: str
+    """one line for the book"""
     source: str
-    configurations: tuple[str, ...]
-    protocol: str = "holdout"
-    label_policy: str = "any"
+    """archive or folder with the records, relative to where the workflow runs; in a study file,
+    ${NAME} stands for an environment variable"""
+    configurations: Annotated[ConfigNames, Field(min_length=1)]
+    """what to run; 'all' for the whole registry"""
+    protocol: Protocol = "holdout"
+    label_policy: LabelPolicy = "any"
     sampling_rate: int = 100
-    recipe: str = "default"
-    compare_with: str = "original"
-    seeds: int = 1
-    compare_seeds: int = 1
-    epochs: int = 0
-    tracking: str = ""
-    compare_configurations: tuple[str, ...] = ()
-    overrides: dict[str, dict[str, int]] = dataclasses.field(default_factory=dict)
-    n_resamples: int = 2000
+    """Hz, 100 or 500"""
+    recipe: RecipeName = "default"
+    compare_with: OtherRecipe = "original"
+    seeds: Seeds = 1
+    compare_seeds: Seeds = 1
+    epochs: Epochs = 0
+    tracking: Trackers = ""
+    compare_configurations: ConfigNames = ()
+    """those on which compare_with is trained too; empty for all"""
+    overrides: Overrides = dataclasses.field(default_factory=dict)
+    """per configuration other values for seeds, compare_seeds or epochs"""
+    variants: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """of an ablation, in place of recipe: recipes and baselines; 'all' for all"""
+    n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
+    """bootstrap resamples of the analysis"""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _worded(cls, values: Any, fill: Any) -> Any:
+        try:
+            return fill(values)
+        except ValidationError as error:
+            raise refusal(error, cls) from None
+
+    def __post_init__(self) -> None:
+        if self.sampling_rate not in (100, 500):
+            raise LeadminError(
+                f"sampling_rate is {self.sampling_rate}; valid: 100 or 500; change it"
+            )
+        if self.variants:
+            self._check_variants()
+        elif "12-lead" not in self.configurations:
+            raise LeadminError(
+                "configurations lacks 12-lead; valid: a list that must hold 12-lead, the "
+                "reference of the rest; add it"
+            )
+        compared = self.compare_configurations
+        if compared and not {"12-lead"} <= set(compared) <= set(self.configurations):
+            raise LeadminError(
+                f"compare_configurations is {', '.join(compared)}; it must hold 12-lead and none "
+                "that is not among the configurations; change it"
+            )
+        valid = ("seeds", "compare_seeds", "epochs")
+        for config, changes in self.overrides.items():
+            if config not in self.configurations:
+                raise LeadminError(
+                    f"overrides: {config} is not one of the configurations; valid: "
+                    f"{', '.join(self.configurations)}; change it"
+                )
+            for key in changes:
+                if key not in valid:
+                    raise LeadminError(
+                        f"overrides.{config}: unknown {key}; valid: {', '.join(valid)}; change it"
+                    )
+        for run in self.networks:
+            try:
+                RunSettings(**self.run_parameters(run))
+            except LeadminError as error:
+                raise LeadminError(f"{run}: {error}") from error
+
+    def _check_variants(self) -> None:
+        from leadmin.study.ablation import VARIANTS
+
+        unknown = [name for name in self.variants if name not in VARIANTS]
+        if unknown or len(set(self.variants)) < len(self.variants):
+            raise LeadminError(
+                f"variants is {', '.join(self.variants)}; valid, each once: {', '.join(VARIANTS)}; "
+                "change it"
+            )
+        if len(self.configurations) > 1:
+            raise LeadminError(
+                f"configurations is {', '.join(self.configurations)}; an ablation has one; keep one"
+            )
 
     @property
     def source_path(self) -> Path:
@@ -221,14 +380,84 @@ class Study:
             )
         return Path(text)
 
-    def run_parameters(self, config: str) -> dict[str, Any]:
-        """Give the training notebook's parameters for ``config``, without folders and device."""
+    @property
+    def start(self) -> str:
+        """The run whose network the others start from, by its recipe's name; empty for none."""
+        if not self.variants:
+            return RECIPES[self.recipe].start
+        known = {RECIPES[name].start for name in self.variants if name in RECIPES}
+        beside = [name for name in self.variants if name in known]
+        # That network sees twelve leads. Elsewhere, whatever needs one trains its own.
+        return beside[0] if beside and self.configurations == ("12-lead",) else ""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The runs that the training notebook makes, by the names of their folders."""
+        if self.variants:
+            return tuple(name for name in self.variants if name in RECIPES)
+        return (self.start, *self.configurations) if self.start else self.configurations
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The runs of simpler methods, by the names of their folders."""
+        return tuple(name for name in self.variants if name not in RECIPES)
+
+    def run_name(self, text: str) -> str:
+        """Give the name of the run folder for a configuration, or a variant in an ablation.
+
+        Raises
+        ------
+        LeadminError
+            If there is no such configuration or variant.
+        """
+        if not self.variants:
+            return self.start if self.start and text == self.start else resolve(text).name
+        if text not in self.variants:
+            raise LeadminError(
+                f"variant {text!r} does not exist in the study {self.name}; valid: "
+                f"{', '.join(self.variants)}; change it"
+            )
+        return text
+
+    def page(self, run: str) -> str:
+        """Name what is written last of a run, below the study's folder."""
+        return f"runs/{run}/{'baseline.txt' if run in self.baselines else 'training.ipynb'}"
+
+    def run_parameters(self, run: str) -> dict[str, Any]:
+        """Give the training notebook's parameters for a run, without data, folder and device.
+
+        Parameters
+        ----------
+        run : str
+            The name of its folder: of `networks`, or any other configuration.
+
+        Returns
+        -------
+        dict
+            ``start_from`` names another run of the study.
+        """
         names = ("recipe", "compare_with", "protocol", "label_policy", "tracking")
         numbers = ("seeds", "compare_seeds", "epochs")
         chosen = {name: getattr(self, name) for name in (*names, *numbers)}
-        if self.compare_configurations and config not in self.compare_configurations:
+        if self.variants:
+            start = RECIPES[run].start
+            chosen |= {"config": self.configurations[0], "recipe": run, "compare_with": ""}
+            chosen |= {"start_from": start if start == self.start else ""}
+            return chosen | self.overrides.get(self.configurations[0], {})
+        if run == self.start:
+            # As many seeds as the configuration with the most; workers 0: one fit per thread.
+            seeds = [self.overrides.get(c, {}).get("seeds", self.seeds) for c in self.networks]
+            chosen |= {"config": "12-lead", "recipe": run, "compare_with": "", "workers": 0}
+            return chosen | self.overrides.get("12-lead", {}) | {"seeds": max(seeds)}
+        chosen |= {"config": run, "start_from": self.start}
+        if self.compare_configurations and run not in self.compare_configurations:
             chosen["compare_with"] = ""
-        return {"config": config} | chosen | self.overrides.get(config, {})
+        return chosen | self.overrides.get(run, {})
+
+    def plain(self) -> dict[str, Any]:
+        """Give the fields as YAML and JSON hold them."""
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
 def load_study(path: Path) -> Study:
@@ -243,65 +472,22 @@ def load_study(path: Path) -> Study:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise LeadminError(f"{path}: no such study file") from error
+        raise LeadminError(f"{path}: no such study file; see workflow/studies") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LeadminError(f"{path}: not a readable YAML file ({error})") from error
-    fields = {item.name: item for item in dataclasses.fields(Study)}
+        raise LeadminError(f"{path}: not a readable YAML file ({error}); correct it") from error
     if not isinstance(raw, dict):
-        raise LeadminError(f"{path}: must hold a mapping with the keys {', '.join(fields)}")
-    unknown = [str(key) for key in raw if key not in fields]
-    needed = [name for name in ("name", "title", "source", "configurations") if name not in raw]
-    if unknown or needed:
+        keys = ", ".join(item.name for item in dataclasses.fields(Study))
+        raise LeadminError(f"{path}: no mapping; valid keys: {keys}; write it so")
+    if raw.get("variants") == "all":
+        from leadmin.study.ablation import VARIANTS
+
+        raw["variants"] = list(VARIANTS)
+    try:
+        return Study(**{str(key): value for key, value in raw.items() if value is not None})
+    except LeadminError as error:
         raise LeadminError(
-            f"{path}: unknown keys: {', '.join(unknown) or 'none'}; missing keys: "
-            f"{', '.join(needed) or 'none'}; valid: {', '.join(fields)}"
-        )
-    configs = raw["configurations"]
-    if configs == "all":
-        configs = list(configurations())
-    overrides = raw.get("overrides") or {}
-    if not isinstance(configs, list) or not configs or not isinstance(overrides, dict):
-        raise LeadminError(
-            f"{path}: configurations must be 'all' or a list of names; overrides a mapping"
-        )
-    compared = raw.get("compare_configurations") or []
-    if not isinstance(compared, list):
-        raise LeadminError(f"{path}: compare_configurations must be a list of names")
-    lists = {"configurations": configs, "compare_configurations": compared}
-    names = {key: tuple(map(str, listed)) for key, listed in lists.items()}
-    study = Study(**(raw | names | {"overrides": overrides}))
-    if len(set(study.configurations)) < len(study.configurations):
-        raise LeadminError(f"{path}: configurations names one configuration twice")
-    if "12-lead" not in study.configurations:
-        raise LeadminError(f"{path}: configurations must hold 12-lead, the reference of the rest")
-    stray = [name for name in study.compare_configurations if name not in study.configurations]
-    if stray or (study.compare_configurations and "12-lead" not in study.compare_configurations):
-        raise LeadminError(
-            f"{path}: compare_configurations must hold 12-lead and none that is not among the "
-            f"configurations, but has {', '.join(study.compare_configurations)}"
-        )
-    if study.sampling_rate not in (100, 500):
-        raise LeadminError(f"{path}: sampling_rate must be 100 or 500, not {study.sampling_rate}")
-    if not isinstance(study.name, str) or Path(study.name).name != study.name:
-        raise LeadminError(f"{path}: name must be usable as a folder name, not {study.name!r}")
-    if type(study.n_resamples) is not int or study.n_resamples < 100:
-        raise LeadminError(f"{path}: n_resamples must be a whole number from 100")
-    for config, changes in overrides.items():
-        allowed = ("seeds", "compare_seeds", "epochs")
-        if config not in study.configurations or not isinstance(changes, dict):
-            raise LeadminError(f"{path}: overrides: {config!r} is not one of the configurations")
-        wrong = [key for key in changes if key not in allowed]
-        if wrong:
-            raise LeadminError(
-                f"{path}: overrides of {config}: unknown {', '.join(map(str, wrong))}; valid: "
-                f"{', '.join(allowed)}"
-            )
-    for config in study.configurations:
-        try:
-            RunSettings(data="", out="", **study.run_parameters(config))
-        except LeadminError as error:
-            raise LeadminError(f"{path}: {config}: {error}") from error
-    return study
+            "\n".join(f"{path}: {line}" for line in str(error).split("\n"))
+        ) from None
 
 
 def derive_study(study: Study, root: Path) -> Path:
@@ -312,10 +498,8 @@ def derive_study(study: Study, root: Path) -> Path:
     Path
         The file, relative to ``root``. It is left alone where it says the same already.
     """
-    lists = ("configurations", "compare_configurations")
-    fields = dataclasses.asdict(study) | {name: list(getattr(study, name)) for name in lists}
     text = "# Made by `leadmin run`; edit the study that it comes from.\n"
-    text += yaml.safe_dump(fields, sort_keys=False)
+    text += yaml.safe_dump(study.plain(), sort_keys=False)
     path = Path("outputs") / f"{study.name}.yml"
     if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text:
         write_text(root / path, text)

@@ -1,12 +1,11 @@
 """Train one configuration and leave a run folder."""
 
 import dataclasses
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
+from leadmin.files import write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
@@ -25,27 +25,26 @@ from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, window_samples
+from leadmin.study.identity import code_sha256, start_differences, start_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import (
     Run,
+    Trained,
     finished_run,
     joined_predictions,
     load_run,
     point_metrics,
-    portable_settings,
     write_run,
 )
 from leadmin.study.settings import RunSettings
 from leadmin.study.tracking import Tracking
 
+OnEpoch = Callable[[dict[str, Any]], None]
 
-def train_run(
-    settings: RunSettings,
-    dataset: EcgDataset,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-) -> Run:
-    """Train one configuration and write its run folder.
+
+def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | None = None) -> Run:
+    """Train one configuration and write its run folder, unless that was done before.
 
     Parameters
     ----------
@@ -59,174 +58,123 @@ def train_run(
     Returns
     -------
     Run
-        As read back from the folder.
+        As read back from the folder. A finished run of the same identity that is found there is
+        returned as it is, marked as ``kept``.
 
     Raises
     ------
     LeadminError
-        If ``settings.tracking`` names a tracker that is not installed, before anything is
-        trained; and what `leadmin.net.fit.fit` raises.
+        If ``settings.start_from`` names a run that may not be started from, or
+        ``settings.tracking`` a tracker that is not installed, before anything is trained or
+        taken back; and what `leadmin.net.fit.fit` raises.
 
     Notes
     -----
     Killed at any moment and started again with the same settings, it goes on behind the last
     complete epoch.
     """
-    configuration = resolve(settings.config)
-    with Tracking(settings.tracking, Path(settings.out), configuration.name) as tracking:
-        return _train_run(settings, configuration, dataset, on_epoch, tracking)
-
-
-def _train_run(
-    settings: RunSettings,
-    configuration: Configuration,
-    dataset: EcgDataset,
-    on_epoch: Callable[[dict[str, Any]], None] | None,
-    tracking: Tracking,
-) -> Run:
-    started = time.perf_counter()
-    folder = Path(settings.out)
-
-    def find_starts() -> dict[str, Path]:
-        return {
-            recipe.start: _start_folder(settings, recipe.start, dataset, on_epoch)
-            for recipe, _ in settings.recipes()
-            if recipe.start
-        }
-
-    # A start that is named is checked while an earlier result still counts as finished; one that
-    # has to be trained belongs to what is begun here.
-    starts = find_starts() if settings.start_from else {}
-    (folder / "metrics.json").unlink(missing_ok=True)
-    starts = starts or find_starts()
-    device = choose_device(settings.device)
+    folder = settings.folder
+    identity = _identity(settings, dataset)
     divisions = splits(dataset, settings.protocol, settings.label_policy)
-    n_threads, workers = torch.get_num_threads(), settings.workers or torch.get_num_threads()
-    provenance = describe_environment(device, 1 if workers > 1 else n_threads)
+    device = choose_device(settings.device)
+    workers = settings.workers or torch.get_num_threads()
+    provenance = describe_environment(device, 1 if workers > 1 else torch.get_num_threads())
     provenance["data"] = describe_data(dataset)
     jobs = [
-        _Job(configuration, recipe, seed, split, settings, provenance, starts.get(recipe.start))
+        _Job(resolve(settings.config), recipe, seed, split, settings, provenance)
         for recipe, n_seeds in settings.recipes()
         for seed in range(n_seeds)
         for split in divisions
     ]
-    pieces: dict[tuple[str, int], list[dict[str, NDArray[np.float32]]]] = {}
-    rows: list[dict[str, Any]] = []
-    n_parameters, compile_seconds = 0, 0.0
-
-    def begin(job: _Job) -> Callable[[dict[str, float]], None]:
-        tracking.start(job.stem, job.described | {"test_fold": job.split.test_fold})
-        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.split.test_fold}
-
-        def note(entry: dict[str, float]) -> None:
-            rows.append(labels | entry)
-            tracking.epoch(entry)
-            if on_epoch:
-                on_epoch(rows[-1])
-
-        return note
-
-    for job, done in _finished_jobs(jobs, dataset, device, workers, begin):
-        tracking.checkpoint(folder / "checkpoints" / job.stem)
-        n_parameters, compile_seconds = done.n_parameters, compile_seconds + done.compile_seconds
-        of_seed = pieces.setdefault((job.recipe.name, job.seed), [])
-        of_seed.append(done.logits)
-        if tracking.chosen and len(of_seed) == len(divisions):
-            if settings.protocol == "crossval":
-                tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
-            latest = {
-                part: {job.recipe.name: logits[np.newaxis]}
-                for part, logits in _joined(of_seed).items()
-            }
-            pooled = joined_predictions(dataset, divisions, settings.label_policy, latest)
-            (measured,) = point_metrics(**pooled)[job.recipe.name]
-            tracking.result(measured)
-    stacked: dict[str, dict[str, NDArray[np.float32]]] = {"validation": {}, "test": {}}
-    for recipe, n_seeds in settings.recipes():
-        per_seed = [_joined(pieces[recipe.name, seed]) for seed in range(n_seeds)]
-        for part, by_recipe in stacked.items():
-            by_recipe[recipe.name] = np.stack([logits[part] for logits in per_seed])
-
-    run = write_run(
-        folder,
-        configuration,
-        dataset,
-        divisions,
-        settings.label_policy,
-        portable_settings(settings),
-        recipes={r.name: dataclasses.asdict(r) for r, _ in settings.recipes()},
-        logits=stacked,
-        history=rows,
-        seconds=time.perf_counter() - started,
-        provenance=provenance,
-        n_parameters=n_parameters,
-        compile_seconds=compile_seconds,
-    )
+    found = finished_run(folder)
+    if found and found.identity == identity and all(job.has_checkpoint for job in jobs):
+        return dataclasses.replace(found, kept=True)
+    with Tracking(settings.tracking, folder, settings.config) as tracking:
+        started = time.perf_counter()
+        (folder / "metrics.json").unlink(missing_ok=True)
+        for recipe, _ in settings.recipes():
+            if recipe.start and not settings.start_from:
+                train_run(_start_settings(settings, recipe.start), dataset, on_epoch)
+        _drop_state_of_other_code(folder / "state")
+        ledger = _Ledger(settings, dataset, divisions, tracking, on_epoch)
+        for job, done in _finished_jobs(jobs, dataset, device, workers, ledger.begin):
+            ledger.finish(job, done)
+        run = write_run(
+            folder,
+            Trained(
+                resolve(settings.config),
+                dataset,
+                divisions,
+                settings.portable(),
+                identity,
+                {recipe.name: dataclasses.asdict(recipe) for recipe, _ in settings.recipes()},
+                ledger.logits,
+                time.perf_counter() - started,
+                provenance,
+                ledger.rows,
+                ledger.n_parameters,
+                ledger.compile_seconds,
+            ),
+        )
     shutil.rmtree(folder / "state", ignore_errors=True)
     return run
 
 
-def _start_folder(
-    settings: RunSettings,
-    recipe: str,
-    dataset: EcgDataset,
-    on_epoch: Callable[[dict[str, Any]], None] | None,
-) -> Path:
-    """Find the run whose networks other fits start from, or train it if none is named.
+def _identity(settings: RunSettings, dataset: EcgDataset) -> dict[str, Any]:
+    """Say what a run of these settings follows from, with the run that it starts from.
 
     Raises
     ------
     LeadminError
-        If a run is named and does not fit: its networks must not have seen records that are
-        tested here.
+        If a run to start from is named and does not fit.
     """
-    wanted = dataclasses.replace(
+    starts = {}
+    for recipe in {recipe.start for recipe, _ in settings.recipes() if recipe.start}:
+        start = _identity(_start_settings(settings, recipe), dataset)
+        if settings.start_from:
+            folder = Path(settings.start_from)
+            found = load_run(folder).identity
+            differs = ["it has no identity, as an earlier version trained it"]
+            if found is not None:
+                differs, start = start_differences(found, start, recipe), found
+            if differs:
+                raise LeadminError(
+                    f"{folder}: this run cannot be started from: {'; '.join(differs)}; valid: the "
+                    f"recipe {recipe} on 12-lead, trained with the same settings; train it, or "
+                    "leave start_from empty"
+                )
+        starts[recipe] = start_sha256(start)
+    return trained_identity(
+        settings.config,
+        settings.protocol,
+        settings.label_policy,
+        settings.recipes(),
+        dataset,
+        start=starts,
+        compiled=settings.compiled,
+        precision=settings.precision,
+    )
+
+
+def _start_settings(settings: RunSettings, recipe: str) -> RunSettings:
+    """Give the settings of the run whose networks other fits start from, if none is named."""
+    return dataclasses.replace(
         settings,
         config="12-lead",
         recipe=recipe,
         compare_with="",
         start_from="",
         seeds=max(n for r, n in settings.recipes() if r.start == recipe),
-        out=settings.start_from or str(Path(settings.out) / recipe),
+        out=str(settings.folder / recipe),
     )
-    folder, named = Path(wanted.out), bool(settings.start_from)
-    found = load_run(folder) if named else finished_run(folder)
-    differs = _differences(found, wanted, dataset, named) if found else ["it is not finished"]
-    if differs and named:
-        raise LeadminError(
-            f"{folder}: this run cannot be started from: {'; '.join(differs)}; train the recipe "
-            f"{recipe} on 12-lead with the same settings, or leave start_from empty"
-        )
-    if differs:
-        train_run(wanted, dataset, on_epoch)
-    return folder
 
 
-def _differences(found: Run, wanted: RunSettings, dataset: EcgDataset, named: bool) -> list[str]:
-    """Say in what a finished run differs from what ``wanted`` would train."""
-    pairs = {
-        name: (found.metrics["settings"].get(name), getattr(wanted, name))
-        for name in ("config", "recipe", "protocol", "label_policy")
-    }
-    data = found.metrics["provenance"]["data"]
-    pairs["checksum of the data"] = (data["content_sha256"], dataset.attributes["content_sha256"])
-    ((recipe, n_seeds),) = wanted.recipes()
-    # Through JSON, where a tuple is a list.
-    mine = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    pairs |= {
-        f"{recipe.name}.{option}": (
-            found.metrics["recipes"].get(recipe.name, {}).get(option),
-            value,
-        )
-        for option, value in mine.items()
-        # Whoever names a run to start from may want fewer epochs of the fit alone.
-        if not (named and option == "epochs")
-    }
-    differs = [f"{name} is {a!r}, not {b!r}" for name, (a, b) in pairs.items() if a != b]
-    n_found = len(found.seeds.get(recipe.name, ()))
-    if n_found < n_seeds:
-        differs.append(f"it has {n_found} of {n_seeds} seeds")
-    return differs
+def _drop_state_of_other_code(folder: Path) -> None:
+    """Take away what other code has begun: a fit checks its settings itself, but not the code."""
+    mark = folder / "code"
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != code_sha256():
+        shutil.rmtree(folder, ignore_errors=True)
+        write_text(mark, code_sha256())
 
 
 @dataclass(frozen=True)
@@ -239,7 +187,6 @@ class _Job:
     split: Split
     settings: RunSettings
     provenance: dict[str, Any]
-    start_folder: Path | None
 
     @property
     def fold(self) -> str:
@@ -251,12 +198,25 @@ class _Job:
         """Name of its checkpoint, its state and its folder of curves."""
         return f"{self.recipe.name}-seed{self.seed}{self.fold}"
 
+    @property
+    def checkpoint(self) -> Path:
+        """Its checkpoint, without a suffix."""
+        return self.settings.folder / "checkpoints" / self.stem
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether both files of its checkpoint are there."""
+        path = self.checkpoint
+        return all(path.with_name(path.name + end).is_file() for end in (".json", ".safetensors"))
+
     def start(self, device: torch.device) -> Start | None:
         """Read the network that its fit starts from."""
-        if self.start_folder is None:
+        recipe = self.recipe.start
+        if not recipe:
             return None
-        stem = f"{self.recipe.start}-seed{self.seed}{self.fold}"
-        found = load_checkpoint(self.start_folder / "checkpoints" / stem, device)
+        folder = Path(self.settings.start_from or self.settings.folder / recipe)
+        stem = f"{recipe}-seed{self.seed}{self.fold}"
+        found = load_checkpoint(folder / "checkpoints" / stem, device)
         return Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
 
     @property
@@ -266,7 +226,7 @@ class _Job:
             "config": self.configuration.name,
             "leads": list(self.configuration.leads),
             "seed": self.seed,
-            "settings": portable_settings(self.settings),
+            "settings": self.settings.portable(),
             "recipe": dataclasses.asdict(self.recipe),
             "data": self.provenance["data"],
         }
@@ -280,6 +240,66 @@ class _Done:
     logits: dict[str, NDArray[np.float32]]
     n_parameters: int
     compile_seconds: float
+
+
+@dataclass
+class _Ledger:
+    """Keeps what the fits of a run leave, and tells whoever listens."""
+
+    settings: RunSettings
+    dataset: EcgDataset
+    divisions: list[Split]
+    tracking: Tracking
+    on_epoch: OnEpoch | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    pieces: dict[str, list[list[dict[str, NDArray[np.float32]]]]] = field(default_factory=dict)
+    n_parameters: int = 0
+    compile_seconds: float = 0.0
+
+    def begin(self, job: _Job) -> Callable[[dict[str, float]], None]:
+        """Open a fit; what is returned takes each of its epochs."""
+        self.tracking.start(job.stem, job.described | {"test_fold": job.split.test_fold})
+        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.split.test_fold}
+
+        def note(entry: dict[str, float]) -> None:
+            self.rows.append(labels | entry)
+            self.tracking.epoch(entry)
+            if self.on_epoch:
+                self.on_epoch(self.rows[-1])
+
+        return note
+
+    def finish(self, job: _Job, done: _Done) -> None:
+        """Keep the answers of a fit; tell the trackers once all folds of its seed are there."""
+        self.tracking.checkpoint(job.checkpoint)
+        self.n_parameters = done.n_parameters
+        self.compile_seconds += done.compile_seconds
+        of_recipe = self.pieces.setdefault(job.recipe.name, [])
+        if job.seed == len(of_recipe):
+            of_recipe.append([])
+        of_recipe[job.seed].append(done.logits)
+        if not self.tracking.chosen or len(of_recipe[job.seed]) < len(self.divisions):
+            return
+        if self.settings.protocol == "crossval":
+            self.tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
+        latest = {
+            part: {job.recipe.name: logits[np.newaxis]}
+            for part, logits in _joined(of_recipe[job.seed]).items()
+        }
+        pooled = joined_predictions(
+            self.dataset, self.divisions, self.settings.label_policy, latest
+        )
+        (measured,) = point_metrics(**pooled)[job.recipe.name]
+        self.tracking.result(measured)
+
+    @property
+    def logits(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """The answers by split and recipe, (n_seeds, n_records, n_classes)."""
+        joined = {name: [_joined(seed) for seed in seeds] for name, seeds in self.pieces.items()}
+        return {
+            part: {name: np.stack([one[part] for one in seeds]) for name, seeds in joined.items()}
+            for part in ("validation", "test")
+        }
 
 
 def _finished_jobs(
@@ -324,7 +344,6 @@ def _train_job(
 ) -> _Done:
     """Train one network, write its checkpoint, and apply it to the records it has not seen."""
     settings, configuration, recipe = job.settings, job.configuration, job.recipe
-    folder = Path(settings.out)
     window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     trained = fit(
         dataset,
@@ -338,12 +357,12 @@ def _train_job(
             settings.label_policy,
         ),
         computing=Computing(device, settings.precision, settings.compiled),
-        state_path=folder / "state" / f"{job.stem}.safetensors",
+        state_path=settings.folder / "state" / f"{job.stem}.safetensors",
         on_epoch=on_epoch,
         start=job.start(device),
     )
     save_checkpoint(
-        folder / "checkpoints" / job.stem,
+        job.checkpoint,
         trained.model,
         trained.scaling,
         recipe,

@@ -47,12 +47,6 @@ matrix product, which for the 430 records of a fold is several times as fast as 
 def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Generator) -> Weights:
     """Draw bootstrap resamples of patients.
 
-    Parameters
-    ----------
-    patient_id : array_like of int, shape (n_records,)
-    n_resamples : int
-    rng : numpy.random.Generator
-
     Returns
     -------
     ndarray of uint8, shape (n_records, n_resamples)
@@ -190,15 +184,7 @@ def checked_weights(weights: Weights, n_records: int) -> Weights:
 def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: Weights) -> NDArray[np.float64]:
     """AUROC of one class under many record weights; `rank_metrics` without the rest.
 
-    Parameters
-    ----------
-    labels, scores : array_like, shape (n_records,)
-    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
-
-    Returns
-    -------
-    ndarray, shape (n_resamples,)
-        NaN in a resample with one label value.
+    Parameters and shapes are those of `rank_metrics`; NaN in a resample with one label value.
     """
     y, s = metrics.checked(labels, scores, ndim=1)
     return _weighted_auroc(y, s, checked_weights(weights, len(y)))
@@ -366,17 +352,8 @@ def percentile_interval(
 ) -> tuple[float, float]:
     """Two-sided percentile interval of bootstrap replicates.
 
-    Parameters
-    ----------
-    replicates : ndarray, shape (n_resamples,)
-        NaN replicates (a resample without the class) are left out.
-    level : float
-        Coverage aimed at.
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper bound; NaN where fewer than half of the replicates are defined.
+    NaN replicates (a resample without the class) are left out; where fewer than half are defined,
+    both bounds are NaN. ``level`` is the coverage aimed at.
     """
     defined = _defined(replicates, level)
     if len(defined) < max(1, len(replicates) / 2):
@@ -416,8 +393,6 @@ def bca_interval(
         The statistic under `patient_weights`.
     jackknife : ndarray, shape (n_groups,)
         The statistic under `jackknife_weights`.
-    level : float
-        Coverage aimed at.
 
     Returns
     -------
@@ -450,12 +425,7 @@ def bootstrap_p(replicates: NDArray[np.float64], null: float = 0.0) -> float:
 
     It is below 0.05 exactly when the 95% percentile interval excludes ``null`` (up to one
     replicate), so that a table's interval and p value never disagree. Never zero: with 2,000
-    resamples the smallest value is 0.001.
-
-    Parameters
-    ----------
-    replicates : ndarray, shape (n_resamples,)
-        Of the effect.
+    resamples the smallest value is 0.001. ``replicates`` are those of the effect.
     """
     defined = _defined(replicates)
     if not len(defined) or np.isnan(null):
@@ -481,10 +451,7 @@ def _defined(replicates: ArrayLike, level: float = 0.95) -> NDArray[np.float64]:
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p values for the family-wise error rate by Holm's step-down method [1]_.
 
-    Parameters
-    ----------
-    p_values : array_like, shape (n_tests,)
-        NaN (a test that could not be made) stays NaN and does not count.
+    NaN (a test that could not be made) stays NaN and does not count.
 
     References
     ----------

@@ -149,19 +149,19 @@ class Scored:
 
     def macro(self, metric: str) -> Estimate:
         """Macro average of ``metric``, in each resample over the classes that are defined there."""
-        self._require(metric)
-        return Estimate(
-            float(metrics.macro(self.per_seed[metric]).mean()),
-            metrics.macro(self.replicates[metric]),
-            metrics.macro(self.jackknife[metric]),
-        )
+        return self._estimate(metric, metrics.macro)
 
-    def _require(self, metric: str) -> None:
+    def _estimate(self, metric: str, of_classes: Callable[[Array], Array]) -> Estimate:
         if metric not in self.per_seed:
             raise LeadminError(
                 f"metric: {self.config} has no {metric!r}; valid: {', '.join(self.per_seed)}; "
                 "choose one of them"
             )
+        return Estimate(
+            float(of_classes(self.per_seed[metric]).mean()),
+            of_classes(self.replicates[metric]),
+            of_classes(self.jackknife[metric]),
+        )
 
     def of_class(self, metric: str, name: str) -> Estimate:
         """``metric`` of one class."""
@@ -169,13 +169,8 @@ class Scored:
             raise LeadminError(
                 f"class: there is no {name!r}; valid: {', '.join(CLASSES)}; choose one of them"
             )
-        self._require(metric)
         c = CLASSES.index(name)
-        return Estimate(
-            float(self.per_seed[metric][:, c].mean()),
-            self.replicates[metric][:, c],
-            self.jackknife[metric][:, c],
-        )
+        return self._estimate(metric, lambda values: values[:, c])
 
     def seed_sd(self, metric: str) -> float:
         """Give the standard deviation over seeds of the macro average; NaN with one seed."""

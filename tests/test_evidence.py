@@ -11,15 +11,7 @@ from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence import resampling
-from leadmin.evidence.reliability import recalibrated_logits
-from leadmin.evidence.scores import (
-    Estimate,
-    conjunction_test,
-    gather,
-    smallest_resolvable_difference,
-    with_seeds,
-)
+from leadmin.evidence.scores import Estimate, conjunction_test, gather, with_seeds
 from leadmin.labels import CLASSES
 from leadmin.leads import configurations
 from leadmin.questions.answer import main_table
@@ -28,7 +20,6 @@ from leadmin.questions.findings import CLAIMS, key_findings
 from leadmin.questions.pairs import pairwise_matrix
 from leadmin.questions.recipes import recipe_comparison
 from leadmin.show.words import shown
-from leadmin.study.run import fold_thresholds, point_metrics
 
 GOLDEN = Path(__file__).parent / "golden" / "seed_sweep_single_seed.csv"
 
@@ -216,55 +207,6 @@ def test_pooled_folds_bring_the_within_fold_auroc():
     assert "auroc_within_fold" not in main_table(holdout, n_resamples=50)
 
 
-def test_f1_thresholds_come_from_the_network_that_tested_the_record():
-    """Networks on scales of their own: a threshold pooled over them fits none of them."""
-    run = synthetic_runs(1500, 2, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
-    shift = np.arange(1, 11) / 2
-    for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
-        part.logits["default"] += shift[tested % 10][:, None].astype(np.float32)
-    calls = np.zeros(run.test.labels.shape, dtype=bool)
-    expected = []
-    for k in range(2):
-        of_validation, of_test = (
-            metrics.probabilities(part.logits["default"][k]) for part in (run.validation, run.test)
-        )
-        for fold in range(1, 11):
-            own, tested = run.validation.fold == fold % 10 + 1, run.test.fold == fold
-            cut = metrics.thresholds(run.validation.labels[own], of_validation[own])
-            calls[tested] = of_test[tested] >= cut
-        expected.append(metrics.f1(run.test.labels, calls, 0.5))
-    found = gather([run], n_resamples=20).get("12-lead", "default").per_seed["f1"]
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-    summaries = point_metrics(run.validation, run.test)["default"]
-    np.testing.assert_allclose([one["f1"] for one in summaries], metrics.macro(expected))
-
-
-def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
-    """Cross-validation validates on the records that it tests, each with another network."""
-    run = synthetic_runs(600, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
-    tested = run.test.fold == 3
-    before = (
-        fold_thresholds(run.validation, run.test, "default", 0),
-        recalibrated_logits(run, "default", 0),
-    )
-    run.validation.labels[run.validation.fold == 3] ^= 1
-    after = (
-        fold_thresholds(run.validation, run.test, "default", 0),
-        recalibrated_logits(run, "default", 0),
-    )
-    for old, new in zip(before, after, strict=True):
-        np.testing.assert_array_equal(old[tested], new[tested])
-        changed = np.unique(run.test.fold[(old != new).any(axis=1)])
-        np.testing.assert_array_equal(changed, [2])
-
-
-def test_a_network_without_validation_records_is_named():
-    run = synthetic_runs(100, 1, ("default",), {"12-lead": 2.0}, folds=(1, 2))["12-lead"]
-    run.validation.fold[:] = 2
-    with pytest.raises(LeadminError, match=r"fold 2 has no validation record; .* fold 3"):
-        gather([run], n_resamples=20)
-
-
 # --- key findings -------------------------------------------------------------------------------
 
 
@@ -446,7 +388,7 @@ def test_no_runs_two_runs_of_one_name_and_unknown_recipe_are_refused(runs):
         gather([])
     with pytest.raises(LeadminError, match="1-lead-II"):
         gather([runs["1-lead-II"], runs["1-lead-II"]])
-    with pytest.raises(LeadminError, match="it has default, original"):
+    with pytest.raises(LeadminError, match="it has default, seed"):
         main_table(subset(runs, "12-lead"), "sead", n_resamples=20)
 
 
@@ -458,7 +400,7 @@ def test_runs_on_other_records_are_refused(runs, field):
     other = dataclasses.replace(
         runs["1-lead-II"], test=dataclasses.replace(test, **{field: changed})
     )
-    with pytest.raises(LeadminError, match=f"their {field} differ"):
+    with pytest.raises(LeadminError, match=f"other records or labels .*{field}"):
         gather([runs["12-lead"], other])
 
 
@@ -472,68 +414,16 @@ def test_logits_of_another_shape_are_refused(runs):
         gather([other])
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_failed_training_is_named(value):
+def test_failed_training_is_named(runs):
     run = synthetic_runs(60, 1, ("default",), {"12-lead": 1.0})["12-lead"]
-    run.test.logits["default"][0, 5, 1] = value
-    with pytest.raises(LeadminError, match="NaN or infinite"):
+    run.test.logits["default"][0, 5, 1] = np.nan
+    with pytest.raises(LeadminError, match="NaN"):
         gather([run], n_resamples=20)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda e: e.get("12-lead", "best"), "valid: 12-lead, .* under default, original"),
-        (lambda e: e.get("12-lead", "default").macro("accuracy"), "valid: auroc"),
-        (lambda e: e.get("12-lead", "default").of_class("accuracy", "MI"), "valid: auroc"),
-        (lambda e: e.get("12-lead", "default").of_class("auroc", "AFIB"), "valid: NORM, MI"),
-        (lambda e: e.get("12-lead", "default").macro("auroc").interval(method="t"), "bca"),
-        (lambda e: e.get("12-lead", "default").macro("auroc").interval(level=95), "level: 95"),
-        (lambda e: gather(e.runs, n_resamples=0), "n_resamples: 0"),
-        (lambda e: gather(e.runs, n_resamples=9, seed=-1), "seed: -1"),
-        (lambda e: gather(e.runs, n_resamples=9, groups={"sex": ["f"]}), "groups: sex"),
-        (lambda e: conjunction_test({}), "effects: none"),
-        (lambda e: smallest_resolvable_difference(None, power=80), "80; valid: between 0 and 1"),
-    ],
-)
-def test_bad_arguments_are_refused(evidence, call, message):
-    with pytest.raises(LeadminError, match=message):
-        call(evidence)
-
-
-def test_resamples_that_lack_a_class_are_counted(evidence):
-    assert evidence.absent_resamples() == dict.fromkeys(CLASSES, 0)
-    run = synthetic_runs(200, 1, ("default",), {"12-lead": 2.0})["12-lead"]
-    run.test.labels[:, 4] = 0
-    run.test.labels[:2, 4] = 1  # two patients, or one
-    run.test.labels[:, 3] = 0
-    rare = gather([run], n_resamples=500)
-    drawn = rare.weights()
-    expected = int((drawn[:2].sum(axis=0) == 0).sum())
-    assert 50 < expected < 250
-    absent = rare.absent_resamples()
-    assert absent == {"NORM": 0, "MI": 0, "STTC": 0, "CD": 500, "HYP": expected}
-    # in those resamples the macro average runs over the three classes that are left
-    replicates = rare.get("12-lead", "default").replicates["auroc"]
-    lacking = drawn[:2].sum(axis=0) == 0
-    np.testing.assert_allclose(
-        rare.get("12-lead", "default").macro("auroc").replicates[lacking],
-        replicates[lacking, :3].mean(axis=1),
-    )
-
-
-def test_weights_are_drawn_once_and_kept(evidence):
-    again = resampling.patient_weights(evidence.patient_id, 400, np.random.default_rng(0))
-    np.testing.assert_array_equal(evidence.weights(), again)
-    assert evidence.weights() is evidence.weights()
-    with pytest.raises(ValueError, match="read-only"):
-        evidence.weights()[0, 0] = 1
-
-
-def test_gather_keeps_subgroups(runs):
-    sex = np.resize(["female", "male"], 500)
-    kept = gather([runs["12-lead"]], n_resamples=9, groups={"sex": list(sex)}).groups
-    np.testing.assert_array_equal(kept["sex"], sex)
+def test_unknown_interval_method_is_refused(evidence):
+    with pytest.raises(LeadminError, match="bca"):
+        evidence.get("12-lead", "default").macro("auroc").interval(method="bootstrap-t")
 
 
 def test_percentile_and_bca_intervals_are_close_for_auroc(evidence):

@@ -49,7 +49,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.labels import CLASSES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
-from leadmin.study.run import Run, fold_thresholds
+from leadmin.study.run import Run, fold_thresholds, require_same_records
 
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
@@ -296,10 +296,10 @@ def gather(
         failed, or an argument is out of range.
     """
     by_config = _by_config(runs)
-    first = next(iter(by_config.values()))
+    require_same_records(by_config.values())
     for run in by_config.values():
-        _require_same_records(first, run)
         _require_logits(run)
+    first = next(iter(by_config.values()))
     patient_id = np.asarray(first.test.patient_id)
     divided = {name: np.asarray(group) for name, group in (groups or {}).items()}
     for name, group in divided.items():
@@ -482,11 +482,6 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     )
 
 
-def gathered(runs: "Runs | Evidence", n_resamples: int, seed: int) -> Evidence:
-    """Give runs as `Evidence`, resampled if they are not yet."""
-    return runs if isinstance(runs, Evidence) else gather(runs, n_resamples, seed)
-
-
 def _by_config(runs: Runs) -> dict[str, "Run"]:
     listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
     if not listed:
@@ -501,18 +496,6 @@ def _by_config(runs: Runs) -> dict[str, "Run"]:
             f"runs: several of the configuration {', '.join(twice)}; valid: one each; keep one"
         )
     return by_config
-
-
-def _require_same_records(first: "Run", run: "Run") -> None:
-    """Comparisons are paired, so all runs must have been tested on the same records."""
-    for name in ("record_id", "patient_id", "labels", "fold"):
-        a, b = np.asarray(getattr(first.test, name)), np.asarray(getattr(run.test, name))
-        if a.shape != b.shape or not np.array_equal(a, b):
-            raise LeadminError(
-                f"runs: {first.config!r} and {run.config!r} were tested on different records "
-                f"(their {name} differ); valid: the same records and labels; run both again from "
-                "the same data and study file"
-            )
 
 
 def _require_logits(run: "Run") -> None:

@@ -361,7 +361,7 @@ def require_same_records(runs: Iterable[Run]) -> None:
     first, *others = runs
     for run in others:
         for part, name in itertools.product(
-            ("validation", "test"), ("record_id", "patient_id", "labels")
+            ("validation", "test"), ("record_id", "patient_id", "fold", "labels")
         ):
             ours, theirs = (getattr(getattr(one, part), name) for one in (first, run))
             if not np.array_equal(ours, theirs):

@@ -95,15 +95,7 @@ class SignalSpace:
 def canonical_lead(name: str) -> str:
     """Give the lead's name as `LEADS` spells it, whatever the case of ``name``.
 
-    Parameters
-    ----------
-    name : str
-        For instance ``"AVR"``, ``"avr"`` or ``" aVR "``.
-
-    Returns
-    -------
-    str
-        A member of `LEADS`.
+    ``"AVR"``, ``"avr"`` and ``" aVR "`` are all aVR.
 
     Raises
     ------
@@ -114,7 +106,7 @@ def canonical_lead(name: str) -> str:
     if found is None:
         hint = _did_you_mean(str(name).strip(), LEADS)
         raise LeadminError(
-            f"There is no lead called {str(name)[:40]!r}.{hint} Valid leads: {', '.join(LEADS)}."
+            f"lead: there is no {str(name)[:40]!r}; valid: {', '.join(LEADS)}; {hint}"
         )
     return found
 
@@ -129,11 +121,11 @@ def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:
     """
     leads = [canonical_lead(name) for name in names]
     if not leads:
-        raise LeadminError(f"A lead set needs at least one lead out of {', '.join(LEADS)}.")
+        raise LeadminError(f"leads: none; valid: one or more of {', '.join(LEADS)}; name one")
     repeated = sorted({lead for lead in leads if leads.count(lead) > 1}, key=LEADS.index)
     if repeated:
         raise LeadminError(
-            f"The lead set names {', '.join(repeated)} more than once; name it once."
+            f"leads: {', '.join(repeated)} named more than once; valid: each lead once; drop one"
         )
     return tuple(sorted(leads, key=LEADS.index))
 
@@ -178,17 +170,19 @@ def resolve(config: str) -> Configuration:
     if text.casefold() in by_folded_name:
         return registry[by_folded_name[text.casefold()]]
     valid = (
-        f" Valid names: {', '.join(registry)}; or a comma list out of {', '.join(LEADS)}, "
-        'for instance "I,V2,V5".'
+        f"valid: {', '.join(registry)}, or a comma list out of {', '.join(LEADS)} such as I,V2,V5"
     )
     parts = text.split(",")
     if len(parts) == 1 and text.casefold() not in _BY_FOLDED_NAME:
         hint = _did_you_mean(text, registry)
-        raise LeadminError(f"There is no lead configuration called {text[:60]!r}.{hint}{valid}")
+        raise LeadminError(f"configuration: there is no {text[:60]!r}; {valid}; {hint}")
     try:
         leads = canonical_leads(parts)
     except LeadminError as error:
-        raise LeadminError(f"The lead list {text[:60]!r} is no good: {error}{valid}") from error
+        wrong = str(error).partition("; valid:")[0]
+        raise LeadminError(
+            f"configuration: {text[:60]!r} is no list of leads ({wrong}); {valid}; change it"
+        ) from error
     for configuration in registry.values():
         if configuration.leads == leads:
             return configuration
@@ -218,39 +212,51 @@ def read_registry(text: str, name: str) -> dict[str, Configuration]:
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise LeadminError(f"{name} is not valid YAML: {error}") from error
+        raise LeadminError(f"{name}: not YAML ({error}); valid: a list; mend it") from error
     if not isinstance(entries, list) or not entries:
-        raise LeadminError(f"{name} must be a list of configurations (name, leads, why).")
+        raise LeadminError(
+            f"{name}: no list of configurations; valid: entries of name, leads and why; mend it"
+        )
     registry: dict[str, Configuration] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"{name}, entry {number}"
         configuration = _read_entry(entry, where)
-        if configuration.name in registry:
-            raise LeadminError(f"{where}: the name {configuration.name!r} is taken already.")
-        twin = next((c.name for c in registry.values() if c.leads == configuration.leads), None)
-        if twin is not None:
-            raise LeadminError(f"{where}: {configuration.name!r} has the same leads as {twin!r}.")
+        for other in registry.values():
+            if other.name == configuration.name or other.leads == configuration.leads:
+                raise LeadminError(
+                    f"{where}: {configuration.name!r} has the name or the leads of {other.name!r}; "
+                    "valid: one name for each lead set; leave one out"
+                )
         registry[configuration.name] = configuration
     return registry
 
 
 def _read_entry(entry: Any, where: str) -> Configuration:
     if not isinstance(entry, dict) or set(entry) != {"name", "leads", "why"}:
-        raise LeadminError(f"{where} must have exactly the keys name, leads and why.")
+        raise LeadminError(f"{where}: other keys than valid; valid: name, leads, why; mend it")
     name, leads, why = entry["name"], entry["leads"], entry["why"]
-    if not isinstance(name, str) or not name.strip() or "," in name or "/" in name:
-        raise LeadminError(f"{where}: name must be text without commas or slashes.")
-    if name.casefold() in _BY_FOLDED_NAME:
-        raise LeadminError(f"{where}: {name!r} is the name of a lead; choose another name.")
-    if not isinstance(leads, list) or not all(isinstance(lead, str) for lead in leads):
-        raise LeadminError(f"{where}: leads must be a list of lead names.")
-    if not isinstance(why, str) or not why.strip():
-        raise LeadminError(f"{where}: why must be one sentence of text.")
+    for field, fits, valid in (
+        (
+            "name",
+            isinstance(name, str)
+            and bool(name.strip())
+            and not {",", "/"} & set(name)
+            and name.casefold() not in _BY_FOLDED_NAME,
+            "text without commas or slashes that is not the name of a lead",
+        ),
+        (
+            "leads",
+            isinstance(leads, list) and all(isinstance(lead, str) for lead in leads),
+            "a list of lead names",
+        ),
+        ("why", isinstance(why, str) and bool(why.strip()), "one sentence of text"),
+    ):
+        if not fits:
+            raise LeadminError(f"{where}: {field} is {entry[field]!r}; valid: {valid}; change it")
     try:
-        ordered = canonical_leads(leads)
+        return Configuration(name=name, leads=canonical_leads(leads), why=why.strip())
     except LeadminError as error:
         raise LeadminError(f"{where}: {error}") from error
-    return Configuration(name=name, leads=ordered, why=why.strip())
 
 
 @cache
@@ -262,7 +268,7 @@ def _registry() -> dict[str, Configuration]:
 def _did_you_mean(name: str, valid: Iterable[str]) -> str:
     by_folded_name = {word.casefold(): word for word in valid}
     close = difflib.get_close_matches(name[:60].casefold(), by_folded_name, n=1, cutoff=0.5)
-    return f" Did you mean {by_folded_name[close[0]]!r}?" if close else ""
+    return f"did you mean {by_folded_name[close[0]]!r}?" if close else "choose one of them"
 
 
 def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
@@ -293,9 +299,10 @@ def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
         return {wanted: Fraction(1)}
     limb = [lead for lead in recorded if lead in LIMB_LEADS]
     if wanted in CHEST_LEADS or len(limb) < 2:
-        need = "recorded" if wanted in CHEST_LEADS else "recorded, or any two other limb leads"
+        need = f"{wanted} itself" + (" or any two limb leads" if wanted in LIMB_LEADS else "")
         raise LeadminError(
-            f"Lead {wanted} cannot be derived from {', '.join(recorded)}: it has to be {need}."
+            f"lead {wanted}: it cannot be derived from {', '.join(recorded)}; valid: {need}; "
+            "give the recorded leads"
         )
     candidates = [
         _solve(wanted, first, second) for first, second in itertools.combinations(limb, 2)
@@ -344,13 +351,13 @@ def derive(
     canonical_leads(recorded)  # refuses an empty or repeating set
     if signals.ndim == 0 or signals.shape[axis] != len(recorded):
         raise LeadminError(
-            f"The lead axis of shape {signals.shape} does not hold the {len(recorded)} leads "
-            f"{', '.join(recorded)}."
+            f"signals: axis {axis} of the shape {signals.shape} does not hold the "
+            f"{len(recorded)} leads {', '.join(recorded)}; valid: one row per lead; name the leads"
         )
-    if not np.issubdtype(signals.dtype, np.integer) and not np.issubdtype(
-        signals.dtype, np.floating
-    ):
-        raise LeadminError(f"Signals must be integers or floats, not {signals.dtype}.")
+    if signals.dtype.kind not in "iuf":
+        raise LeadminError(
+            f"signals: their type is {signals.dtype}; valid: integers or floats; convert them"
+        )
     by_lead = np.moveaxis(signals, axis, 0)
     result = np.empty((len(wanted), *by_lead.shape[1:]), dtype=signals.dtype)
     for position, lead in enumerate(wanted):
@@ -367,7 +374,8 @@ def derive(
             limits = np.iinfo(signals.dtype)
             if total.size and (total.min() < limits.min or total.max() > limits.max):
                 raise LeadminError(
-                    f"Lead {lead} derived from {', '.join(weights)} does not fit {signals.dtype}."
+                    f"lead {lead}: derived from {', '.join(weights)} it does not fit "
+                    f"{signals.dtype}; valid: {limits.min} to {limits.max}; give floats"
                 )
         result[position] = total
     return np.moveaxis(result, 0, axis)
@@ -389,7 +397,9 @@ def identity_residuals(signals: NDArray[Any]) -> NDArray[np.float64]:
     """
     signals = np.asarray(signals)
     if signals.ndim < 2 or signals.shape[-2] != len(LEADS):
-        raise LeadminError(f"Expected (..., 12, n_samples), got an array of shape {signals.shape}.")
+        raise LeadminError(
+            f"signals: shape {signals.shape}; valid: (..., 12, n_samples); give all twelve leads"
+        )
     one = signals[..., 0, :].astype(np.float64)
     two = signals[..., 1, :].astype(np.float64)
     residuals = np.empty((*signals.shape[:-2], 4, signals.shape[-1]))

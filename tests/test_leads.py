@@ -35,7 +35,7 @@ def test_lead_names_in_any_case(name: str, expected: str) -> None:
 
 
 def test_unknown_lead_lists_all_and_guesses() -> None:
-    with pytest.raises(LeadminError, match=r"Did you mean 'V6'.*I, II, III, aVR, aVL, aVF, V1"):
+    with pytest.raises(LeadminError, match=r"I, II, III, aVR, aVL, aVF, V1.*did you mean 'V6'"):
         leads.canonical_lead("V7")
 
 
@@ -81,12 +81,12 @@ def test_resolve(text: str, name: str, members: tuple[str, ...]) -> None:
     "text", ["3-lead-I-II-V3", "I,V7", "", "I,I", ",", "I,", "aVX", "12-leads!"]
 )
 def test_bad_configuration_lists_what_is_valid(text: str) -> None:
-    with pytest.raises(LeadminError, match=r"Valid names: 12-lead, 6-lead-limb.*aVR"):
+    with pytest.raises(LeadminError, match=r"valid: 12-lead, 6-lead-limb.*aVR"):
         leads.resolve(text)
 
 
 def test_misspelt_configuration_gets_a_suggestion() -> None:
-    with pytest.raises(LeadminError, match="Did you mean '3-lead-I-II-V2'"):
+    with pytest.raises(LeadminError, match="did you mean '3-lead-I-II-V2'"):
         leads.resolve("3-lead-I-II-V22")
 
 
@@ -156,7 +156,7 @@ def test_derive_refuses_overflow_instead_of_wrapping() -> None:
     ("available", "wanted"), [(["I"], "II"), (["I", "V1"], "V2"), (["V1", "V2"], "I")]
 )
 def test_what_cannot_be_derived_is_said(available: list[str], wanted: str) -> None:
-    with pytest.raises(LeadminError, match=f"Lead {wanted} cannot be derived"):
+    with pytest.raises(LeadminError, match=f"lead {wanted}: it cannot be derived"):
         leads.derive(np.zeros((len(available), 3)), available, [wanted])
 
 

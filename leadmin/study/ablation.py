@@ -11,18 +11,14 @@ from typing import Any
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.net.recipes import ABLATIONS, RECIPES
+from leadmin.net.recipes import RECIPES
 from leadmin.study.baselines import BASELINES, train_baseline
 from leadmin.study.run import Predictions, Run, finished_run, same_records
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
 
 VARIANTS: dict[str, str] = {
-    "any-lead": "the any-lead network",
-    "default": "default, from any-lead",
-    "scratch": "scratch: from random weights",
-    "original": "the original recipe",
-    **{name: description for name, (_, description, _) in ABLATIONS.items()},
+    **{recipe.name: recipe.description for recipe in RECIPES.values()},
     **{name: baseline[0] for name, baseline in BASELINES.items()},
 }
 """Everything that the table can hold: name to description."""

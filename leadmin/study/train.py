@@ -1,7 +1,6 @@
 """Train one configuration and leave a run folder."""
 
 import dataclasses
-import json
 import os
 import shutil
 import time
@@ -24,7 +23,7 @@ from leadmin.net.device import Computing, choose_device
 from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import Recipe, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import (
@@ -154,7 +153,7 @@ def _train_run(
         divisions,
         settings.label_policy,
         portable_settings(settings),
-        recipes={r.name: dataclasses.asdict(r) for r, _ in settings.recipes()},
+        recipes={r.name: recipe_identity(r) for r, _ in settings.recipes()},
         logits=stacked,
         history=rows,
         seconds=time.perf_counter() - started,
@@ -211,14 +210,12 @@ def _differences(found: Run, wanted: RunSettings, dataset: EcgDataset, named: bo
     data = found.metrics["provenance"]["data"]
     pairs["checksum of the data"] = (data["content_sha256"], dataset.attributes["content_sha256"])
     ((recipe, n_seeds),) = wanted.recipes()
-    # Through JSON, where a tuple is a list.
-    mine = json.loads(json.dumps(dataclasses.asdict(recipe)))
     pairs |= {
         f"{recipe.name}.{option}": (
             found.metrics["recipes"].get(recipe.name, {}).get(option),
             value,
         )
-        for option, value in mine.items()
+        for option, value in recipe_identity(recipe).items()
         # Whoever names a run to start from may want fewer epochs of the fit alone.
         if not (named and option == "epochs")
     }
@@ -267,7 +264,7 @@ class _Job:
             "leads": list(self.configuration.leads),
             "seed": self.seed,
             "settings": portable_settings(self.settings),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": recipe_identity(self.recipe),
             "data": self.provenance["data"],
         }
 

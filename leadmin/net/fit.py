@@ -9,7 +9,7 @@ resumed after any complete epoch draws the same numbers as one that was never st
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices
 from leadmin.metrics import auroc
-from leadmin.net.batches import TrainingBatches, epoch_generator
+from leadmin.net.batches import TrainingBatches, epoch_generator, learning_rate
 from leadmin.net.device import Computing
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import Recipe, learning_rate, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
 from leadmin.net.state import FitState, StateFile
 
@@ -292,7 +292,7 @@ def _identity(
 ) -> dict[str, Any]:
     """Everything that the numbers of a fit depend on: a saved state of it is gone on from."""
     return {
-        "recipe": asdict(job.recipe),
+        "recipe": recipe_identity(job.recipe),
         "leads": job.configuration.leads,
         "seed": job.seed,
         "fold": job.fold,

@@ -32,18 +32,18 @@ import wfdb
 from tqdm import tqdm
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import FolderArchive
+from leadmin.data.archive import CHECKSUM_FILE, FolderArchive
 from leadmin.data.dataset import load_dataset
 from leadmin.data.fetch import fetch
-from leadmin.data.records import parse_header
+from leadmin.data.records import check_header
 from leadmin.labels import LABEL_POLICIES
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "ptb-xl-sample.zip"
 
 _PREPARE = """
-import sys, time
+import os, sys, time
 from pathlib import Path
-from leadmin.data.dataset import prepare
+from leadmin.data.prepare import prepare
 start = time.perf_counter()
 report = prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=int(sys.argv[3]), progress=False)
 print(report.n_records, time.perf_counter() - start, time.process_time())
@@ -186,10 +186,10 @@ def repeated_archive(source: Path, path: Path, n_records: int) -> None:
             header = archive.read(f"{old}.hea", 2**20)
             old_name, new_name = old.rpartition("/")[2], new.rpartition("/")[2]
             add(f"{new}.hea", header.replace(old_name.encode(), new_name.encode()))
-            for file in parse_header(header, old).files:
+            for file in check_header(header, old).files:
                 content = archive.read(f"{old.rpartition('/')[0]}/{file}", 2**22)
                 add(f"{new.rpartition('/')[0]}/{file.replace(old_name, new_name)}", content)
-        target.writestr(f"{ptbxl.TOP_FOLDER}/{ptbxl.CHECKSUM_FILE}", "".join(sums))
+        target.writestr(f"{ptbxl.TOP_FOLDER}/{CHECKSUM_FILE}", "".join(sums))
 
 
 def scale(source: Path, scratch: Path, sizes: list[int], n_jobs: int) -> None:

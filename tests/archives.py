@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadmin.data import ptbxl
+from leadmin.data.archive import CHECKSUM_FILE
 from leadmin.leads import LEADS
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "ptb-xl-sample.zip"
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "data" / "sample" / "ptb-xl-sample.zip"
 
 COLUMNS = [
     "ecg_id",
@@ -128,9 +130,9 @@ def make_files(
 
 def sign(files: dict[str, bytes]) -> dict[str, bytes]:
     """Give the files with a ``SHA256SUMS.txt`` that is right for them."""
-    listed = {name: content for name, content in files.items() if name != ptbxl.CHECKSUM_FILE}
+    listed = {name: content for name, content in files.items() if name != CHECKSUM_FILE}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()} {n}\n" for n, content in listed.items())
-    return {**listed, ptbxl.CHECKSUM_FILE: sums.encode()}
+    return {**listed, CHECKSUM_FILE: sums.encode()}
 
 
 def write_zip(path: Path, files: dict[str, bytes], top: str = ptbxl.TOP_FOLDER) -> Path:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from leadmin.data.dataset import EcgDataset, load_dataset, prepare
+from leadmin.data.dataset import EcgDataset, load_dataset
+from leadmin.data.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 

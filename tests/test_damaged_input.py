@@ -27,7 +27,10 @@ from typer.testing import CliRunner
 
 from leadmin.cli.data import app
 from leadmin.data import ptbxl
-from leadmin.data.dataset import EcgDataset, load_dataset, prepare
+from leadmin.data.archive import CHECKSUM_FILE
+from leadmin.data.dataset import EcgDataset, load_dataset
+from leadmin.data.prepare import prepare
+from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
 
 pytestmark = pytest.mark.timeout(60)
@@ -140,7 +143,7 @@ def _table(member: str, change: Callable[[bytes], bytes]) -> Callable[[Files], F
     return lambda files: {**files, member: change(files[member])}
 
 
-_DB, _SCP, _SUMS = ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, ptbxl.CHECKSUM_FILE
+_DB, _SCP, _SUMS = ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, CHECKSUM_FILE
 
 TABLE_CASES = [
     case(f"{member}: {name}", _table(member, change), must_fail)
@@ -651,7 +654,7 @@ def _sample_record() -> tuple[str, Files]:
 @pytest.mark.parametrize("seed", range(60))
 def test_damaged_flac(seed: int, tmp_path: Path, tally: Counter[tuple[str, str]]) -> None:
     name, files = _sample_record()
-    expected, _ = ptbxl.read_record(ptbxl.open_ptbxl(SAMPLE), name, 100)
+    expected, _ = read_record(ptbxl.open_ptbxl(SAMPLE), name, 100)
     rng = np.random.default_rng([9, seed])
     member = f"{name}{rng.choice(['.dat', '_chest.dat'])}"
     whole = files[member]
@@ -663,7 +666,7 @@ def test_damaged_flac(seed: int, tmp_path: Path, tally: Counter[tuple[str, str]]
     else:
         content = mutate(whole, rng)
     folder = write_folder(tmp_path, {**files, member: content, _DB: b"x", _SCP: b"x"})
-    found, message = attempt(lambda: ptbxl.read_record(ptbxl.open_ptbxl(folder), name, 100))
+    found, message = attempt(lambda: read_record(ptbxl.open_ptbxl(folder), name, 100))
     if found is None:
         assert len(message) > 20
         tally["FLAC", "refused"] += 1

@@ -17,8 +17,10 @@ from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zi
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
-from leadmin.data import dataset, ptbxl
-from leadmin.data.dataset import load_dataset, prepare
+from leadmin.data import prepare as preparing
+from leadmin.data import ptbxl
+from leadmin.data.dataset import load_dataset
+from leadmin.data.prepare import prepare
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
 
@@ -35,7 +37,7 @@ def archive(files: dict[str, bytes], tmp_path: Path) -> Path:
     return write_zip(tmp_path / "ptb.zip", files)
 
 
-def quietly(source: Path, target: Path, **options: object) -> dataset.PrepareReport:
+def quietly(source: Path, target: Path, **options: object) -> preparing.PrepareReport:
     return prepare(source, target, **{"progress": False, **options})
 
 
@@ -78,10 +80,10 @@ def test_same_bytes_from_zip_and_folder_in_one_process_or_several(
     archive: Path, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "a" / ptbxl.TOP_FOLDER, files)
-    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 100_000)  # several blocks
+    monkeypatch.setattr(preparing, "_BLOCK_BYTES", 100_000)  # several blocks
     quietly(archive, tmp_path / "zip.h5", n_jobs=1)
     quietly(folder, tmp_path / "folder.h5", n_jobs=1)
-    monkeypatch.setattr(dataset, "_SMALL", 0)
+    monkeypatch.setattr(preparing, "_SMALL", 0)
     quietly(archive, tmp_path / "parallel.h5", n_jobs=2)
     first = (tmp_path / "zip.h5").read_bytes()
     assert (tmp_path / "folder.h5").read_bytes() == first
@@ -166,7 +168,7 @@ def test_bad_records_are_listed_and_counted(files: dict[str, bytes], tmp_path: P
     with pytest.raises(LeadminError, match=r"\(2 allowed\)"):
         quietly(source, target, max_failures=2)
     report = quietly(source, target, max_failures=3)
-    table = pd.read_csv(dataset.failures_path(target))
+    table = pd.read_csv(preparing.failures_path(target))
     assert table[["record_id", "reason"]].values.tolist() == [
         [3, "missing"],
         [7, "checksum"],
@@ -217,7 +219,7 @@ def prepared(archive: Path, tmp_path: Path) -> Path:
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
-    with pytest.raises(LeadminError, match=r"no\.h5 does not exist"):
+    with pytest.raises(LeadminError, match=r"no\.h5: it does not exist"):
         load_dataset(tmp_path / "no.h5")
     with pytest.raises(LeadminError, match="does not exist or is no file"):
         load_dataset(tmp_path)
@@ -226,7 +228,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         load_dataset(tmp_path / "text.h5")
     with h5py.File(tmp_path / "foreign.h5", "w") as file:
         file["signals"] = np.zeros(3)
-    with pytest.raises(LeadminError, match=r"foreign\.h5 is HDF5, but was not written by"):
+    with pytest.raises(LeadminError, match=r"foreign\.h5: it is HDF5, but was not written by"):
         load_dataset(tmp_path / "foreign.h5")
 
 
@@ -266,19 +268,19 @@ def _huge(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_set("schema_version", 0), "schema_version is 0; this version of leadmin reads 1"),
-        (_set("schema_version", 2), "schema_version is 2"),
+        (_set("schema_version", 0), "schema_version is '0'; valid: 1"),
+        (_set("schema_version", 2), "schema_version is '2'"),
         (_set("schema_version", "1"), "schema_version is '1'"),
-        (lambda f: f.attrs.__delitem__("schema_version"), "schema_version is None"),
+        (lambda f: f.attrs.__delitem__("schema_version"), "schema_version is 'None'"),
         (_set("format", "other"), "not written by"),
-        (_set("leads", [*LEADS[1:], "I"]), "attribute leads"),
-        (_set("classes", ["NORM"]), "attribute classes"),
-        (_set("unit", "mV"), "attribute unit is mV"),
-        (_set("sampling_rate", 250), "sampling_rate 250"),
-        (_set("sampling_rate", np.nan), "sampling_rate nan"),
+        (_set("leads", [*LEADS[1:], "I"]), "leads is"),
+        (_set("classes", ["NORM"]), "classes is"),
+        (_set("unit", "mV"), "unit is 'mV'"),
+        (_set("sampling_rate", 250), "sampling_rate is '250'"),
+        (_set("sampling_rate", np.nan), "sampling_rate is 'nan'"),
         (_set("sampling_rate", 500), "field signals has shape"),
         (_set("n_records", 21), "field signals has shape"),
-        (_set("n_records", -1), "n_records -1"),
+        (_set("n_records", -1), "n_records is -1"),
         (_set("content_sha256", "0" * 64), "does not agree with its checksum"),
         (lambda f: f.__delitem__("signals"), "field signals is missing"),
         (lambda f: f.__delitem__("labels"), "field labels/any is missing"),
@@ -343,7 +345,7 @@ def test_cooccurrence(prepared: Path) -> None:
 # --- interruption, full disks ---------------------------------------------------------------
 
 _PREPARE = (
-    "import sys; from pathlib import Path; from leadmin.data.dataset import prepare; "
+    "import sys; from pathlib import Path; from leadmin.data.prepare import prepare; "
     "prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)"
 )
 
@@ -370,7 +372,7 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing(
     """A limit on file size fails like a full disk: in the middle of a write, in HDF5's hands."""
     target = tmp_path / "out" / "x.h5"
     program = (
-        "import resource, sys; from pathlib import Path; from leadmin.data.dataset import prepare\n"
+        "import resource, sys; from pathlib import Path; from leadmin.data.prepare import prepare\n"
         "from leadmin.errors import LeadminError\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
         "try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)\n"

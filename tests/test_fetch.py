@@ -19,8 +19,10 @@ from http_server import Handler, Served, serve
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
-from leadmin.data import dataset, fetch, ptbxl
+from leadmin.data import fetch, ptbxl
+from leadmin.data.archive import CHECKSUM_FILE, read_checksums
 from leadmin.data.download import HttpTree, Patience, check_url, download
+from leadmin.data.prepare import prepare
 from leadmin.errors import LeadminError
 
 pytestmark = pytest.mark.timeout(60)
@@ -423,15 +425,15 @@ def test_tree_reports_a_dead_server(tmp_path: Path) -> None:
 
 
 def test_archive_without_checksums_is_refused(files: dict[str, bytes], tmp_path: Path) -> None:
-    bare = {name: c for name, c in files.items() if name != ptbxl.CHECKSUM_FILE}
+    bare = {name: c for name, c in files.items() if name != CHECKSUM_FILE}
     with pytest.raises(LeadminError, match=r"SHA256SUMS\.txt is missing"):
         fetch_from(str(write_zip(tmp_path / "in.zip", bare)), tmp_path / "out")
 
 
 def test_unlisted_file_is_refused(files: dict[str, bytes], tmp_path: Path) -> None:
-    lines = files[ptbxl.CHECKSUM_FILE].decode().splitlines(keepends=True)
+    lines = files[CHECKSUM_FILE].decode().splitlines(keepends=True)
     kept = "".join(line for line in lines if "00003_lr.dat" not in line)
-    changed = {**files, ptbxl.CHECKSUM_FILE: kept.encode()}
+    changed = {**files, CHECKSUM_FILE: kept.encode()}
     with pytest.raises(LeadminError, match=r"00003_lr\.dat is not listed"):
         fetch_from(str(write_zip(tmp_path / "in.zip", changed)), tmp_path / "out")
 
@@ -519,8 +521,8 @@ def test_fetched_folder_prepares_to_the_same_data_as_the_archive(
 ) -> None:
     folder = fetch_from(f"{mirror.url}/{NAME}", tmp_path / "out").folder
     archive = write_zip(tmp_path / "in.zip", files)
-    one = dataset.prepare(folder, tmp_path / "one.h5", progress=False)
-    two = dataset.prepare(archive, tmp_path / "two.h5", progress=False)
+    one = prepare(folder, tmp_path / "one.h5", progress=False)
+    two = prepare(archive, tmp_path / "two.h5", progress=False)
     assert one.content_sha256 == two.content_sha256
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
@@ -631,10 +633,10 @@ def test_the_real_subset_over_http(tmp_path: Path) -> None:
         report = fetch_from(f"{served.url}/{NAME}", tmp_path)
         assert len(served.requests) == -(-len(content) // 20_000_000)
     assert report.n_records == len(ptbxl.read_table(ptbxl.open_ptbxl(Path(path))))
-    listed = ptbxl.read_checksums(ptbxl.open_ptbxl(report.folder))
+    listed = read_checksums(ptbxl.open_ptbxl(report.folder))
     assert listed is not None
     some = sorted(tree_of(report.folder))[:: report.n_files // 50]
     for name in some:
-        if name != ptbxl.CHECKSUM_FILE:
+        if name != CHECKSUM_FILE:
             digest = hashlib.sha256((report.folder / name).read_bytes()).hexdigest()
             assert digest == listed[name]

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from leadmin import leads
 from leadmin.data import ptbxl
+from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
 
 lead_sets = st.sets(st.sampled_from(leads.LEADS), min_size=1).map(sorted)
@@ -230,7 +231,7 @@ def real_signals() -> np.ndarray:
     """Every record of the sample, ``(n, 12, 1000)`` in microvolts."""
     archive = ptbxl.open_ptbxl(SAMPLE)
     table = ptbxl.read_table(archive)
-    return np.stack([ptbxl.read_record(archive, name, 100)[0] for name in table.files[100]])
+    return np.stack([read_record(archive, name, 100)[0] for name in table.files[100]])
 
 
 def test_identities_hold_on_real_records(real_signals: np.ndarray) -> None:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from leadmin.cli.data import app
 from leadmin.data import quality
 from leadmin.data.card import write_card
-from leadmin.data.dataset import EcgDataset, load_dataset, prepare
+from leadmin.data.dataset import EcgDataset, load_dataset
+from leadmin.data.prepare import prepare
 from leadmin.leads import LEADS, LIMB_LEADS, derive, lead_indices
 
 pytestmark = pytest.mark.timeout(120)

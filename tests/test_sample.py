@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,16 +13,19 @@ import pandas as pd
 import pytest
 import soundfile
 import wfdb
-from archives import SAMPLE, make_files, sign, write_zip
-from typer.testing import CliRunner
+from archives import ROOT, SAMPLE, make_files, sign, write_zip
 
-from leadmin.cli.data import app
-from leadmin.data import ptbxl, sample
+from leadmin.data import ptbxl
 from leadmin.data.fetch import verify
+from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 
 pytestmark = pytest.mark.timeout(120)
+
+CUT = ROOT / "workflow" / "cut_sample.py"
+sys.path.append(str(CUT.parent))
+import cut_sample as sample  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def test_list_of_ids_and_readme(table: ptbxl.RecordTable, labels: np.ndarray) ->
     text = (SAMPLE.parent / "README.md").read_text()
     assert hashlib.sha256(SAMPLE.read_bytes()).hexdigest() in text
     assert f"{len(table):,} records" in text
-    for needed in ("CC BY 4.0", ptbxl.DOI, ptbxl.PAPER_DOI, "leadmin data cut-sample"):
+    for needed in ("CC BY 4.0", ptbxl.DOI, ptbxl.PAPER_DOI, "python workflow/cut_sample.py"):
         assert needed in text
 
 
@@ -99,7 +104,7 @@ def test_wfdb_library_reads_the_compressed_records(
                 if f"/{name}" in member:
                     (tmp_path / member.rpartition("/")[2]).write_bytes(opened.read(member))
             reference = wfdb.rdrecord(str(tmp_path / record), physical=True)
-            found, _ = ptbxl.read_record(archive, name, 100)
+            found, _ = read_record(archive, name, 100)
             np.testing.assert_allclose(reference.p_signal.T * 1000, found, atol=1e-6)
             assert reference.sig_name[3] == "AVR"
 
@@ -122,8 +127,8 @@ def test_cut_is_lossless_and_the_same_every_time(tmp_path: Path) -> None:
     table = ptbxl.read_table(after)
     assert len(table) == one.n_records
     for name in table.files[100]:
-        original, _ = ptbxl.read_record(before, name, 100)
-        again, _ = ptbxl.read_record(after, name, 100)
+        original, _ = read_record(before, name, 100)
+        again, _ = read_record(after, name, 100)
         np.testing.assert_array_equal(original, again)
 
 
@@ -158,12 +163,16 @@ def test_resampled_records_are_left_out(tmp_path: Path) -> None:
 
 
 def test_command_and_bad_source(tmp_path: Path) -> None:
-    runner = CliRunner()
     path = source(tmp_path, 12)
-    result = runner.invoke(app, ["cut-sample", "--from", str(path), "--to", str(tmp_path / "o")])
-    assert result.exit_code == 0, result.output
-    result = runner.invoke(app, ["cut-sample", "--from", "no.zip", "--to", str(tmp_path / "p")])
-    assert result.exit_code == 2
+
+    def run(source: str, target: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(CUT), "--from", source, "--to", str(tmp_path / target)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "12 records" in run(str(path), "o").stdout
+    refused = run("no.zip", "p")
+    assert refused.returncode == 2
+    assert "no.zip does not exist" in refused.stderr
     assert not (tmp_path / "p").exists()
     files = make_files(4)
     header = files["records100/00000/00002_lr.hea"].replace(b"1000.0(0)", b"500.0(0)")

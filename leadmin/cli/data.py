@@ -1,4 +1,4 @@
-"""The command line's data commands: fetch, verify, prepare, quality, card, cut-sample."""
+"""The command line's data commands: fetch, verify, prepare, quality, card."""
 
 import functools
 import sys
@@ -61,9 +61,9 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Convert PTB-XL to one HDF5 file: int16 microvolts, labels, folds, demographics."""
-    from leadmin.data import dataset
+    from leadmin.data import prepare as preparing
 
-    report = dataset.prepare(
+    report = preparing.prepare(
         source, target, rate, jobs, max_failures, force, progress=False if quiet else None
     )
     counts = ", ".join(f"{name} {n}" for name, n in report.class_counts["any"].items())
@@ -73,7 +73,7 @@ def prepare(
     print(f"{target}: {report.n_records} records in {report.seconds:.1f} s ({counts})")
     print(f"content sha256 {report.content_sha256}")
     if report.n_failed:
-        print(f"{report.n_failed} records left out: {dataset.failures_path(target)}")
+        print(f"{report.n_failed} records left out: {preparing.failures_path(target)}")
 
 
 @app.command()
@@ -185,25 +185,6 @@ def card(
     files = write_card(prepared, target)
     for path in (files.card, files.croissant, files.table):
         print(path)
-
-
-@app.command()
-@reports_errors
-def cut_sample(
-    source: Source,
-    target: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to write it.")],
-    normal_per_fold: Annotated[
-        int, typer.Option(min=0, help="Plainly normal records to take from each fold.")
-    ] = 50,
-) -> None:
-    """Cut the small sample of real records that ships with this repository."""
-    from leadmin.data import sample
-
-    report = sample.cut_sample(source, target, normal_per_fold)
-    print(
-        f"{report.archive}: {report.n_records} records of {report.n_patients} patients, "
-        f"{report.n_bytes} bytes, sha256 {report.sha256}"
-    )
 
 
 if __name__ == "__main__":

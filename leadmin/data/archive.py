@@ -1,7 +1,7 @@
-"""Reading a data archive in place, whether it is a zip file or an unpacked folder.
+"""A data set's files, whether they lie in a zip file, in a folder or behind a web address.
 
-Nothing is unpacked to read it, so a hostile member name can lead nowhere; each read is bounded,
-so a member that inflates to gigabytes is refused before it is inflated.
+Every read is bounded and every name is checked first, so a member that inflates to gigabytes is
+refused before it is inflated, and one whose name climbs out of the archive leads nowhere.
 """
 
 import hashlib
@@ -11,11 +11,16 @@ import stat
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from leadmin.errors import LeadminError
+
+CHECKSUM_FILE = "SHA256SUMS.txt"
+"""Where PhysioNet lists the SHA-256 of every file of a data set."""
+
+TABLE_LIMIT = 2**28
+"""Bytes that a table may have."""
 
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -31,29 +36,47 @@ _ZIP_ERRORS = (
     OverflowError,
 )
 
-
 _FORBIDDEN = re.compile(r"[\x00-\x1f\\:]")
 """Control characters, and what means something else on Windows."""
 
+_SHA256_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*)")
 
-class MemberError(LeadminError):
-    """A member of an archive cannot be read.
+
+class FileError(LeadminError):
+    """A file of a data set, or the record in it, cannot be used.
 
     Attributes
     ----------
-    kind : str
-        ``"missing"``, ``"oversized"`` or ``"damaged"``.
+    reason : str
+        One word for tables: missing, damaged, oversized, checksum, header, leads, rate, length,
+        empty, invalid or range.
     """
 
-    def __init__(self, message: str, kind: str) -> None:
+    def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.reason = reason
 
-    def __reduce__(self) -> tuple[type["MemberError"], tuple[str, str]]:
-        return type(self), (str(self), self.kind)
+    def __reduce__(self) -> tuple[type["FileError"], tuple[str, str]]:
+        return type(self), (str(self), self.reason)
 
 
-class Archive(Protocol):
+def checked_member(member: str) -> str:
+    """Give ``member`` back if it is a relative path that stays inside its archive.
+
+    Raises
+    ------
+    LeadminError
+        If it is absolute, climbs out with ``..``, or is no path at all.
+    """
+    parts = member.split("/")  # an absolute path begins with an empty part
+    if len(member) > 1024 or _FORBIDDEN.search(member) or not {"", ".", ".."}.isdisjoint(parts):
+        raise LeadminError(
+            f"{member[:80]!r} is not a relative path inside the archive; refused for safety"
+        )
+    return member
+
+
+class Archive:
     """A read-only tree of named files.
 
     Attributes
@@ -67,52 +90,54 @@ class Archive(Protocol):
     path: Path
     name: str
 
-    def __contains__(self, member: str) -> bool: ...
+    def __contains__(self, member: str) -> bool:
+        raise NotImplementedError
 
     def read(self, member: str, limit: int) -> bytes:
-        """Give the bytes of ``member``; raise `MemberError` if that fails or exceeds ``limit``."""
+        """Give the bytes of ``member``; raise `FileError` if that fails or exceeds ``limit``."""
+        raise NotImplementedError
 
     def where(self, member: str) -> str:
         """Name ``member`` for an error message."""
+        raise NotImplementedError
 
     def fingerprint(self, members: list[str], folders: list[str]) -> str:
         """Hash what the directory says of ``members`` and of all files in ``folders``.
 
         Names and sizes, with checksums (zip) or modification times (folder); nothing is read.
         """
+        raise NotImplementedError
+
+    def read_listed(
+        self, member: str, limit: int, checksums: Mapping[str, str] | None
+    ) -> tuple[bytes, str]:
+        """Give the bytes and the SHA-256 of a member that agrees with the archive's own list.
+
+        Raises
+        ------
+        FileError
+            As `read`; also if the member is not listed or differs. Where ``checksums`` is None,
+            the archive has no list and nothing is compared.
+        """
+        content = self.read(member, limit)
+        digest = hashlib.sha256(content).hexdigest()
+        listed = digest if checksums is None else checksums.get(member)
+        if listed != digest:
+            wrong = "is not listed" if listed is None else "differs from its checksum"
+            raise FileError(
+                f"{self.where(member)} {wrong} in {CHECKSUM_FILE}; it is damaged or was edited; "
+                "get it again",
+                "checksum",
+            )
+        return content, digest
 
 
-def checked_member(member: str) -> str:
-    """Give ``member`` back if it is a relative path that stays inside its archive.
-
-    Raises
-    ------
-    LeadminError
-        If it is absolute, climbs out with ``..``, or is no path at all.
-    """
-    parts = member.split("/")  # an absolute path begins with an empty part
-    bad = (
-        len(member) > 1024
-        or _FORBIDDEN.search(member) is not None
-        or "" in parts
-        or "." in parts
-        or ".." in parts
-    )
-    if bad:
-        raise LeadminError(
-            f"{member[:80]!r} is not a relative path inside the archive; refused for safety."
-        )
-    return member
-
-
-@dataclass
-class FolderArchive:
+class FolderArchive(Archive):
     """An unpacked archive."""
 
-    path: Path
-
-    def __post_init__(self) -> None:
-        self.name = self.path.resolve().name
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.resolve().name
 
     def __contains__(self, member: str) -> bool:
         return (self.path / checked_member(member)).is_file()
@@ -125,19 +150,17 @@ class FolderArchive:
         """Give the bytes of ``member``; see `Archive.read`."""
         file = self.path / checked_member(member)
         try:
-            status = file.stat()
-            if not stat.S_ISREG(status.st_mode):  # a pipe or a device would block or never end
-                raise MemberError(f"{file} is not a regular file.", "damaged")
+            if not stat.S_ISREG(file.stat().st_mode):  # a pipe or a device would never end
+                raise FileError(f"{file} is not a regular file", "damaged")
             with file.open("rb") as stream:
                 content = stream.read(limit + 1)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise MemberError(f"{file} is missing.", "missing") from error
+            raise FileError(f"{file} is missing", "missing") from error
         except OSError as error:
-            raise MemberError(
-                f"{file} cannot be read: {error.strerror or error}.", "damaged"
-            ) from error
+            reason = error.strerror or error
+            raise FileError(f"{file} cannot be read: {reason}", "damaged") from error
         if len(content) > limit:
-            raise MemberError(f"{file} is larger than the {limit} bytes allowed.", "oversized")
+            raise FileError(f"{file} is larger than the {limit} bytes allowed", "oversized")
         return content
 
     def fingerprint(self, members: list[str], folders: list[str]) -> str:
@@ -148,106 +171,66 @@ class FolderArchive:
                 status = (self.path / member).stat()
                 lines.append(f"{member} {status.st_size} {status.st_mtime_ns}")
         for folder in folders:
-            if (self.path / checked_member(folder or ".")).is_dir():
+            if (self.path / checked_member(folder or "_")).is_dir() or not folder:
                 with os.scandir(self.path / folder) as entries:
                     for entry in entries:
                         status = entry.stat(follow_symlinks=False)
                         stamp = f"{status.st_size} {status.st_mtime_ns}"
                         lines.append(f"{folder}/{entry.name} {stamp}")
-        lines.sort()
-        text = "\n".join([f"folder {self.path.resolve()}", *lines])
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        return _hash_lines([f"folder {self.path.resolve()}", *sorted(lines)])
 
 
-@dataclass
-class ZipArchive:
-    """A zip file, read without unpacking; it can be sent to another process."""
+class ZipArchive(Archive):
+    """A zip file, of which single members are read."""
 
-    path: Path
-    prefix: str
-    _zip: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self.name = self.prefix.rstrip("/") or self.path.stem
-
-    def __getstate__(self) -> dict[str, object]:
-        return {"path": self.path, "prefix": self.prefix}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-    def _opened(self) -> zipfile.ZipFile:
-        if self._zip is None:
-            self._zip = open_zip(self.path)
-        return self._zip
+    def __init__(self, path: Path, prefix: str, opened: zipfile.ZipFile) -> None:
+        self.path = path
+        self.name = prefix.rstrip("/") or path.stem
+        self._prefix = prefix
+        self._zip = opened
 
     def __contains__(self, member: str) -> bool:
-        return self.prefix + checked_member(member) in self._opened().NameToInfo
+        return self._prefix + checked_member(member) in self._zip.NameToInfo
 
     def where(self, member: str) -> str:
         """Name ``member`` for an error message."""
-        return f"{self.path}:{self.prefix}{member}"
+        return f"{self.path}:{self._prefix}{member}"
 
     def read(self, member: str, limit: int) -> bytes:
         """Give the bytes of ``member``; see `Archive.read`."""
         where = self.where(member)
-        info = self._opened().NameToInfo.get(self.prefix + checked_member(member))
+        info = self._zip.NameToInfo.get(self._prefix + checked_member(member))
         if info is None:
-            raise MemberError(f"{where} is missing.", "missing")
+            raise FileError(f"{where} is missing", "missing")
         if info.file_size > limit:
-            raise MemberError(
-                f"{where} says it holds {info.file_size} bytes; at most {limit} are allowed.",
+            raise FileError(
+                f"{where} says it holds {info.file_size} bytes; at most {limit} are allowed",
                 "oversized",
             )
         try:
             # zipfile stops at the declared size and then compares the CRC, so a member that
             # declares little and inflates to much is cut off and reported here.
-            return self._opened().read(info)
+            return self._zip.read(info)
         except _ZIP_ERRORS as error:
-            raise MemberError(f"{where} cannot be read: {_reason(error)}.", "damaged") from error
+            raise FileError(f"{where} cannot be read: {_reason(error)}", "damaged") from error
 
     def fingerprint(self, members: list[str], folders: list[str]) -> str:
         """Hash names, sizes and CRC-32; see `Archive.fingerprint`."""
         wanted, parents = set(members), set(folders)
         lines = []
-        for name, info in self._opened().NameToInfo.items():
-            member = name.removeprefix(self.prefix)
+        for name, info in self._zip.NameToInfo.items():
+            member = name.removeprefix(self._prefix)
             if member in wanted or member.rpartition("/")[0] in parents:
                 lines.append(f"{member} {info.file_size} {info.CRC:08x}")
-        text = "\n".join([f"zip {self.prefix}", *sorted(lines)])
-        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        return _hash_lines([f"zip {self._prefix}", *sorted(lines)])
+
+
+def _hash_lines(lines: list[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).rstrip(".")
-
-
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open a zip file for reading.
-
-    Raises
-    ------
-    LeadminError
-        If it is no readable zip file, or two of its members carry one name.
-    """
-    try:
-        opened = zipfile.ZipFile(path)
-    except _ZIP_ERRORS as error:
-        raise LeadminError(
-            f"{path} is not a readable zip archive ({_reason(error)}); download it again or give "
-            "the unpacked folder."
-        ) from error
-    if len(opened.NameToInfo) != len(opened.filelist):
-        seen: set[str] = set()
-        for info in opened.filelist:
-            if info.filename in seen:
-                opened.close()
-                raise LeadminError(
-                    f"{path} holds the member {info.filename[:200]!r} twice; no telling which is "
-                    "meant. Download it again."
-                )
-            seen.add(info.filename)
-    return opened
 
 
 def open_archive(path: Path, landmark: str) -> Archive:
@@ -260,39 +243,85 @@ def open_archive(path: Path, landmark: str) -> Archive:
     landmark : str
         A file name that marks the top, for instance ``"ptbxl_database.csv"``.
 
+    Raises
+    ------
+    LeadminError
+        If there is nothing at ``path``, it is damaged, a member is in it twice, or the landmark is
+        not in it exactly once.
+    """
+    wanted = f"{path} should hold one {landmark} at its top or one folder below"
+    if path.is_dir():
+        tops = [path] if (path / landmark).is_file() else []
+        tops = tops or sorted(child.parent for child in path.glob(f"*/{landmark}"))
+        if len(tops) != 1:
+            found = ", ".join(top.name for top in tops) or "none"
+            raise LeadminError(f"{wanted}; found: {found}; give the folder that does")
+        return FolderArchive(tops[0])
+    if not path.is_file():
+        wrong = "is neither a file nor a folder" if path.exists() else "does not exist"
+        raise LeadminError(f"{path} {wrong}; give an archive (zip) or an unpacked folder")
+    try:
+        opened = zipfile.ZipFile(path)
+    except _ZIP_ERRORS as error:
+        raise LeadminError(
+            f"{path} is not a readable zip archive ({_reason(error)}); download it again or give "
+            "the unpacked folder"
+        ) from error
+    names = [info.filename for info in opened.filelist]
+    tops_inside = [
+        name.removesuffix(landmark)
+        for name in names
+        if name == landmark or (name.endswith(f"/{landmark}") and name.count("/") == 1)
+    ]
+    problem = ""
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        problem = f"{path} holds the member {twice[:200]!r} twice; no telling which is meant"
+    elif len(tops_inside) != 1:
+        problem = f"{wanted}; found {len(tops_inside)}; is it the right archive?"
+    if problem:
+        opened.close()
+        raise LeadminError(problem)
+    return ZipArchive(path, tops_inside[0], opened)
+
+
+def decode(content: bytes, where: str) -> str:
+    """Give a file's UTF-8 text; raise `LeadminError` with the line if it is something else."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise LeadminError(
+            f"{where}, line {line}: not UTF-8 text (byte {content[error.start]:#04x}); the file is "
+            "damaged or was saved in another encoding; get it again"
+        ) from error
+
+
+def read_checksums(archive: Archive) -> dict[str, str] | None:
+    """Read the archive's own ``SHA256SUMS.txt``.
+
     Returns
     -------
-    Archive
+    dict of str to str or None
+        File name to SHA-256 in lower-case hexadecimal; None where the archive has no such file.
 
     Raises
     ------
     LeadminError
-        If there is nothing at ``path``, it is damaged, or the landmark is not in it exactly once.
+        If the file is not a list of checksums.
     """
-    if path.is_dir():
-        tops = [path] if (path / landmark).is_file() else []
-        if not tops:
-            tops = sorted(child.parent for child in path.glob(f"*/{landmark}"))
-        if len(tops) != 1:
-            found = "none" if not tops else ", ".join(top.name for top in tops)
-            raise LeadminError(
-                f"{path} should hold one {landmark} at its top or one folder below; found: {found}."
-            )
-        return FolderArchive(tops[0])
-    if not path.exists():
-        raise LeadminError(f"{path} does not exist; give an archive (zip) or an unpacked folder.")
-    if not path.is_file():
-        raise LeadminError(f"{path} is neither a file nor a folder.")
-    opened = open_zip(path)
-    prefixes = [
-        name[: -len(landmark)]
-        for name in opened.NameToInfo
-        if name == landmark or (name.endswith(f"/{landmark}") and name.count("/") == 1)
-    ]
-    if len(prefixes) != 1:
-        opened.close()
-        raise LeadminError(
-            f"{path} should hold one {landmark} at its top or one folder below; "
-            f"found {len(prefixes)}. Is it the right archive?"
-        )
-    return ZipArchive(path, prefixes[0], opened)
+    if CHECKSUM_FILE not in archive:
+        return None
+    where = archive.where(CHECKSUM_FILE)
+    checksums: dict[str, str] = {}
+    text = decode(archive.read(CHECKSUM_FILE, TABLE_LIMIT), where)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = _SHA256_LINE.fullmatch(line.strip())
+        if match is None:
+            raise LeadminError(f"{where}, line {number}: {line[:80]!r} is not '<sha256> <file>'")
+        name, digest = checked_member(match[2].strip()), match[1].lower()
+        if checksums.setdefault(name, digest) != digest:
+            raise LeadminError(f"{where} gives {name} two different checksums")
+    return checksums

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from leadmin.data import ptbxl, quality
-from leadmin.data.dataset import EcgDataset, load_dataset, software
+from leadmin.data.dataset import EcgDataset, load_dataset
+from leadmin.data.prepare import software
 from leadmin.files import sha256, write_json, write_text
 from leadmin.labels import CLASS_NAMES, CLASSES, LABEL_POLICIES
 from leadmin.leads import LEADS

@@ -12,11 +12,9 @@ References
 
 import ast
 import csv
-import hashlib
 import io
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leadmin.data.archive import Archive, MemberError, checked_member, open_archive
-from leadmin.data.records import RecordError, decode, parse_header
+from leadmin.data.archive import TABLE_LIMIT, Archive, checked_member, decode, open_archive
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES, LABEL_POLICIES
 
@@ -57,7 +54,6 @@ AGE_OVER_89 = 300.0
 
 DATABASE_FILE = "ptbxl_database.csv"
 STATEMENTS_FILE = "scp_statements.csv"
-CHECKSUM_FILE = "SHA256SUMS.txt"
 LICENSE_FILE = "LICENSE.txt"
 RECORDS_FILE = "RECORDS"
 PROVENANCE_FILE = "provenance.csv"
@@ -73,12 +69,9 @@ NOTE_COLUMNS: tuple[str, ...] = (
 )
 """Free-text annotations; a record has the note when the field is not empty."""
 
-_TABLE_LIMIT = 256 * 2**20
-_RECORD_LIMIT = 4 * 2**20
 _TEXT_LIMIT = 4096
 _FILE_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
-_SHA256_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*)")
 
 
 @dataclass(frozen=True)
@@ -115,6 +108,16 @@ class RecordTable:
     def __len__(self) -> int:
         return len(self.record_id)
 
+    def files_at(self, sampling_rate: int) -> tuple[str, ...]:
+        """Give the record paths of one sampling rate; raise `LeadminError` if it has none."""
+        if sampling_rate not in self.files:
+            rates = " and ".join(f"{rate} Hz" for rate in sorted(self.files))
+            raise LeadminError(
+                f"{DATABASE_FILE} has no column of {sampling_rate} Hz file names; valid: "
+                f"{rates or 'none'}; choose another rate or get the whole table"
+            )
+        return self.files[sampling_rate]
+
 
 METADATA_COLUMNS: Mapping[str, str] = MappingProxyType(
     {
@@ -134,6 +137,13 @@ METADATA_COLUMNS: Mapping[str, str] = MappingProxyType(
         "scp_codes": "JSON object: SCP-ECG code to likelihood in per cent",
     }
 )
+
+
+def check_rate(sampling_rate: int) -> None:
+    """Raise `LeadminError` if PTB-XL has no records at ``sampling_rate`` Hz."""
+    if sampling_rate not in SAMPLING_RATES:
+        rates = " and ".join(map(str, SAMPLING_RATES))
+        raise LeadminError(f"PTB-XL has records at {rates} Hz, not at {sampling_rate} Hz")
 
 
 def open_ptbxl(path: Path) -> Archive:
@@ -163,15 +173,15 @@ def read_table(archive: Archive) -> RecordTable:
     frame = _read_csv(archive, DATABASE_FILE)
     missing = [column for column in _REQUIRED if column not in frame.columns]
     if missing:
-        raise LeadminError(f"{where} lacks the columns {', '.join(missing)}. Is it PTB-XL?")
+        raise LeadminError(f"{where} lacks the columns {', '.join(missing)}; is it PTB-XL?")
     if len(frame) == 0:
-        raise LeadminError(f"{where} has no rows.")
+        raise LeadminError(f"{where} has no rows; get it again")
     record_id = _numbers(frame, "ecg_id", where, low=0, high=2**31 - 1, whole=True)
     order = np.argsort(record_id, kind="stable")
     frame, record_id = frame.iloc[order].reset_index(drop=True), record_id[order]
     repeated = np.flatnonzero(np.diff(record_id) == 0)
     if repeated.size:
-        raise LeadminError(f"{where} lists ecg_id {int(record_id[repeated[0]])} more than once.")
+        raise LeadminError(f"{where} lists ecg_id {int(record_id[repeated[0]])} more than once")
     ids = [f"ecg_id {int(number)}" for number in record_id]
 
     def column(name: str, low: float, high: float, whole: bool, unknown: float) -> NDArray[Any]:
@@ -181,7 +191,13 @@ def read_table(archive: Archive) -> RecordTable:
 
     patient_id = _numbers(frame, "patient_id", where, 0, 2**31 - 1, True, rows=ids)
     fold = _numbers(frame, "strat_fold", where, 1, 10, True, rows=ids)
-    _check_patients(patient_id, fold, where)
+    crossing = crossing_patients(patient_id, fold)
+    if crossing:  # every evaluation would be optimistic
+        listed = ", ".join(map(str, crossing[:5]))
+        raise LeadminError(
+            f"{where}: {len(crossing)} patients are in more than one strat_fold (patient_id "
+            f"{listed}); test records would be known from training; get the table again"
+        )
     statements = tuple(
         parse_statements(text, f"{where}, {row}")
         for text, row in zip(frame["scp_codes"], ids, strict=True)
@@ -242,7 +258,7 @@ def read_superclasses(archive: Archive) -> dict[str, str]:
     frame = _read_csv(archive, STATEMENTS_FILE)
     for column in ("diagnostic", "diagnostic_class"):
         if column not in frame.columns:
-            raise LeadminError(f"{where} lacks the column {column}. Is it PTB-XL?")
+            raise LeadminError(f"{where} lacks the column {column}; is it PTB-XL?")
     flags = _numbers(frame, "diagnostic", where, 0, 1, whole=True, unknown=0)
     codes = frame[frame.columns[0]].str.strip()
     superclasses: dict[str, str] = {}
@@ -251,15 +267,15 @@ def read_superclasses(archive: Archive) -> dict[str, str]:
             continue
         if superclass not in CLASSES:
             raise LeadminError(
-                f"{where}: the code {code!r} has the superclass {superclass!r}, which is none of "
-                f"{', '.join(CLASSES)}."
+                f"{where}: the code {code!r} has the superclass {superclass!r}; valid: "
+                f"{', '.join(CLASSES)}"
             )
         if code in superclasses:
-            raise LeadminError(f"{where} lists the code {code!r} more than once.")
+            raise LeadminError(f"{where} lists the code {code!r} more than once")
         superclasses[code] = superclass
     if set(superclasses.values()) != set(CLASSES):
         missing = [name for name in CLASSES if name not in superclasses.values()]
-        raise LeadminError(f"{where} has no code for the superclass {', '.join(missing)}.")
+        raise LeadminError(f"{where} has no code for the superclass {', '.join(missing)}")
     return superclasses
 
 
@@ -284,7 +300,7 @@ def label_matrix(
     """
     if policy not in LABEL_POLICIES:
         raise LeadminError(
-            f"There is no label policy called {policy!r}; valid: {', '.join(LABEL_POLICIES)}."
+            f"there is no label policy {policy!r}; valid: {', '.join(LABEL_POLICIES)}"
         )
     threshold = LABEL_POLICIES[policy].least
     labels = np.zeros((len(statements), len(CLASSES)), dtype=np.uint8)
@@ -293,6 +309,11 @@ def label_matrix(
             if likelihood >= threshold and code in superclasses:
                 labels[row, CLASSES.index(superclasses[code])] = 1
     return labels
+
+
+def class_counts(labels: NDArray[np.uint8]) -> dict[str, int]:
+    """Count the records of each superclass in a matrix of `label_matrix`."""
+    return dict(zip(CLASSES, labels.sum(axis=0, dtype=int).tolist(), strict=True))
 
 
 def parse_statements(text: str, where: str) -> dict[str, float]:
@@ -304,58 +325,29 @@ def parse_statements(text: str, where: str) -> dict[str, float]:
         If it is anything but a dictionary of codes with likelihoods from 0 to 100.
     """
     if len(text) > _TEXT_LIMIT:
-        raise LeadminError(
-            f"{where}: scp_codes has {len(text)} characters; that is no list of codes."
-        )
+        raise LeadminError(f"{where}: scp_codes has {len(text)} characters; at most {_TEXT_LIMIT}")
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise LeadminError(
-            f"{where}: scp_codes {text[:60]!r} is not a dictionary of codes and likelihoods."
+            f"{where}: scp_codes {text[:60]!r} is not a dictionary of codes and likelihoods"
         ) from error
     if not isinstance(value, dict):
-        raise LeadminError(f"{where}: scp_codes {text[:60]!r} is not a dictionary.")
+        raise LeadminError(f"{where}: scp_codes {text[:60]!r} is not a dictionary")
     codes: dict[str, float] = {}
     for code, likelihood in value.items():
         number = isinstance(likelihood, int | float) and not isinstance(likelihood, bool)
         if not isinstance(code, str) or not number or not 0 <= likelihood <= 100:
             raise LeadminError(
-                f"{where}: scp_codes has the entry {str(code)[:40]!r}: {str(likelihood)[:40]}; a "
-                "code with a likelihood from 0 to 100 should stand there."
+                f"{where}: scp_codes has the entry {str(code)[:40]!r}: {str(likelihood)[:40]}; "
+                "valid: a code with a likelihood from 0 to 100"
             )
         codes[code] = float(likelihood)
     return codes
 
 
-def read_checksums(archive: Archive) -> dict[str, str] | None:
-    """Read the archive's own ``SHA256SUMS.txt``.
-
-    Returns
-    -------
-    dict of str to str or None
-        File name to SHA-256 in lower-case hexadecimal; None where the archive has no such file.
-
-    Raises
-    ------
-    LeadminError
-        If the file is not a list of checksums.
-    """
-    if CHECKSUM_FILE not in archive:
-        return None
-    where = archive.where(CHECKSUM_FILE)
-    text = _decode(archive.read(CHECKSUM_FILE, _TABLE_LIMIT), where)
-    return parse_checksums(text, where)
-
-
 def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[tuple[str, str]]:
     """Hash the tables of an archive and compare them with the archive's own list.
-
-    Parameters
-    ----------
-    archive : Archive
-        The opened source.
-    checksums : mapping of str to str or None
-        From `read_checksums`; None where the archive has no such list.
 
     Returns
     -------
@@ -367,133 +359,19 @@ def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[
     LeadminError
         If a table differs from its checksum or is not listed.
     """
-    digests = []
-    for member in (DATABASE_FILE, STATEMENTS_FILE, PROVENANCE_FILE):
-        if member not in archive:
-            continue
-        digest = hashlib.sha256(archive.read(member, _TABLE_LIMIT)).hexdigest()
-        complaint = _compare(archive, member, digest, checksums)
-        if complaint:
-            raise LeadminError(
-                f"{complaint} The file is damaged or was edited; get the archive again."
-            )
-        digests.append((member, digest))
-    return digests
-
-
-def parse_checksums(text: str, where: str) -> dict[str, str]:
-    """Read lines of ``<sha256> <file>``; see `read_checksums`."""
-    checksums: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        match = _SHA256_LINE.fullmatch(line.strip())
-        if match is None:
-            raise LeadminError(f"{where}, line {number}: {line[:80]!r} is not '<sha256> <file>'.")
-        name, digest = checked_member(match[2].strip()), match[1].lower()
-        if checksums.setdefault(name, digest) != digest:
-            raise LeadminError(f"{where} gives {name} two different checksums.")
-    return checksums
-
-
-def read_record(
-    archive: Archive,
-    record: str,
-    sampling_rate: int,
-    checksums: Mapping[str, str] | None = None,
-) -> tuple[NDArray[np.int16], list[tuple[str, str]]]:
-    """Read one record.
-
-    Parameters
-    ----------
-    archive : Archive
-        The opened source.
-    record : str
-        Path of the record in the archive without extension, e.g. ``records100/00000/00001_lr``.
-    sampling_rate : int
-        100 or 500 Hz.
-    checksums : mapping of str to str, optional
-        File name to SHA-256. Every file read has to be listed and to agree.
-
-    Returns
-    -------
-    signal : ndarray of int16
-        ``(12, 10 s * sampling_rate)``, microvolts, in the order of `leadmin.leads.LEADS`.
-    digests : list of (str, str)
-        Name and SHA-256 of every file read.
-
-    Raises
-    ------
-    RecordError
-        If the record is missing, damaged, or not what it should be; ``reason`` says which.
-    """
-    digests: list[tuple[str, str]] = []
-
-    def read_file(member: str) -> bytes:
-        try:
-            content = archive.read(member, _RECORD_LIMIT)
-        except MemberError as error:
-            raise RecordError(str(error), error.kind) from error
-        digest = hashlib.sha256(content).hexdigest()
-        complaint = _compare(archive, member, digest, checksums)
-        if complaint:
-            raise RecordError(complaint, "checksum")
-        digests.append((member, digest))
-        return content
-
-    if not record:
-        raise RecordError(f"{archive.path} names no file for this record.", "missing")
-    folder, _, name = record.rpartition("/")
-    prefix = f"{folder}/" if folder else ""
-    where = archive.where(record)
-    raw_header = read_file(f"{record}.hea")
-    header = parse_header(raw_header, f"{where}.hea")
-    if header.name != name:
-        raise RecordError(f"{where}.hea describes the record {header.name!r}.", "header")
-    try:
-        signal = decode(
-            header,
-            lambda file: read_file(prefix + file),
-            where,
-            sampling_rate,
-            DURATION * sampling_rate,
-            raw_header,
-        )
-    except RecordError:
-        raise
-    except LeadminError as error:  # a signal file outside the archive
-        raise RecordError(f"{where}.hea: {error}", "header") from error
-    return signal, digests
-
-
-def _compare(
-    archive: Archive, member: str, digest: str, checksums: Mapping[str, str] | None
-) -> str:
-    """Say what is wrong with a file's checksum; nothing where the archive lists none at all."""
-    if checksums is None or checksums.get(member) == digest:
-        return ""
-    if member not in checksums:
-        return f"{archive.where(member)} is not listed in {CHECKSUM_FILE}."
-    return f"{archive.where(member)} differs from its checksum in {CHECKSUM_FILE}."
-
-
-def _decode(content: bytes, where: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise LeadminError(
-            f"{where}, line {line}: not UTF-8 text (byte {content[error.start]:#04x}); the file is "
-            "damaged or was saved in another encoding."
-        ) from error
+    return [
+        (member, archive.read_listed(member, TABLE_LIMIT, checksums)[1])
+        for member in (DATABASE_FILE, STATEMENTS_FILE, PROVENANCE_FILE)
+        if member in archive
+    ]
 
 
 def _read_csv(archive: Archive, member: str) -> pd.DataFrame:
     """Read a CSV file of the archive with every field as text; an absent field is empty."""
     where = archive.where(member)
-    text = _decode(archive.read(member, _TABLE_LIMIT), where)
+    text = decode(archive.read(member, TABLE_LIMIT), where)
     if "\0" in text:
-        raise LeadminError(f"{where} holds zero bytes; the file is damaged.")
+        raise LeadminError(f"{where} holds zero bytes; the file is damaged; get it again")
     try:
         names = next(csv.reader(io.StringIO(text, newline="")), [])
         frame = pd.read_csv(
@@ -509,7 +387,7 @@ def _read_csv(archive: Archive, member: str) -> pd.DataFrame:
         raise LeadminError(f"{where} is not a CSV table: {error}") from error
     frame = frame.fillna("")  # the missing end of a short row
     if len(set(names)) < len(names):  # pandas would give the second another name
-        raise LeadminError(f"{where} has two columns of one name.")
+        raise LeadminError(f"{where} has two columns of one name")
     return frame
 
 
@@ -536,8 +414,8 @@ def _numbers(
         row = rows[first] if rows else f"row {first + 2}"
         kind = "whole number" if whole else "number"
         raise LeadminError(
-            f"{where}, {row}: {name} is {texts.iloc[first][:40]!r}; it should be a {kind} from "
-            f"{low:g} to {high:g}{'' if unknown is None else ' or empty'}."
+            f"{where}, {row}: {name} is {texts.iloc[first][:40]!r}; valid: a {kind} from "
+            f"{low:g} to {high:g}{'' if unknown is None else ' or empty'}"
         )
     if unknown is not None:
         values[empty] = unknown
@@ -551,7 +429,7 @@ def _texts(frame: pd.DataFrame, name: str, where: str, rows: list[str]) -> list[
     too_long = np.flatnonzero(texts.str.len().to_numpy() > _TEXT_LIMIT)
     if too_long.size:
         raise LeadminError(
-            f"{where}, {rows[int(too_long[0])]}: {name} is longer than {_TEXT_LIMIT} characters."
+            f"{where}, {rows[int(too_long[0])]}: {name} is longer than {_TEXT_LIMIT} characters"
         )
     return texts.tolist()
 
@@ -564,8 +442,8 @@ def _booleans(frame: pd.DataFrame, name: str, where: str, rows: list[str]) -> ND
     if values.isna().any():
         first = int(np.flatnonzero(values.isna())[0])
         raise LeadminError(
-            f"{where}, {rows[first]}: {name} is {frame[name].iloc[first][:40]!r}, not True or "
-            "False."
+            f"{where}, {rows[first]}: {name} is {frame[name].iloc[first][:40]!r}; valid: True or "
+            "False"
         )
     flags: NDArray[np.int8] = values.to_numpy().astype(np.int8)
     return flags
@@ -586,19 +464,15 @@ def _check_distinct(names: tuple[str, ...], rows: list[str], where: str) -> None
     first: dict[str, str] = {}
     for name, row in zip(names, rows, strict=True):
         if name and first.setdefault(name, row) != row:
-            raise LeadminError(f"{where}: {first[name]} and {row} both name the file {name}.")
+            raise LeadminError(f"{where}: {first[name]} and {row} both name the file {name}")
 
 
-def _check_patients(patient_id: NDArray[Any], fold: NDArray[Any], where: str) -> None:
-    """Refuse a table in which a patient is in two folds: every evaluation would be optimistic."""
-    folds = pd.Series(fold).groupby(patient_id).nunique()
-    crossing = folds[folds > 1].index
-    if len(crossing):
-        listed = ", ".join(str(int(patient)) for patient in crossing[:5])
-        raise LeadminError(
-            f"{where}: {len(crossing)} patients are in more than one strat_fold (patient_id "
-            f"{listed}); test records would be known from training."
-        )
+def crossing_patients(
+    patient_id: NDArray[np.number[Any]], fold: NDArray[np.number[Any]]
+) -> tuple[int, ...]:
+    """Find the patients who have records in more than one fold; ascending, it should be none."""
+    folds = pd.Series(np.asarray(fold)).groupby(np.asarray(patient_id)).nunique()
+    return tuple(int(patient) for patient in folds[folds > 1].index)
 
 
 def _resampled(archive: Archive, record_id: NDArray[Any]) -> NDArray[np.int8]:
@@ -607,7 +481,7 @@ def _resampled(archive: Archive, record_id: NDArray[Any]) -> NDArray[np.int8]:
     where = archive.where(PROVENANCE_FILE)
     frame = _read_csv(archive, PROVENANCE_FILE)
     if not {"ecg_id", "resampled_from_500_hz"} <= set(frame.columns):
-        raise LeadminError(f"{where} should have the columns ecg_id and resampled_from_500_hz.")
+        raise LeadminError(f"{where} lacks the columns ecg_id and resampled_from_500_hz")
     ids = _numbers(frame, "ecg_id", where, 0, 2**31 - 1, whole=True)
     flags = _numbers(frame, "resampled_from_500_hz", where, 0, 1, whole=True)
     known = dict(zip(ids.tolist(), flags.tolist(), strict=True))

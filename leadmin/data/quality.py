@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from leadmin.data.dataset import EcgDataset
+from leadmin.data.ptbxl import crossing_patients
 from leadmin.files import write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, identity_residuals, lead_indices
@@ -192,25 +193,6 @@ def assess(dataset: EcgDataset, rules: QualityRules | None = None) -> QualityRep
         crossing_patients=crossing_patients(dataset.patient_id, dataset.fold),
         rules=rules,
     )
-
-
-def crossing_patients(
-    patient_id: NDArray[np.integer], fold: NDArray[np.integer]
-) -> tuple[int, ...]:
-    """Find the patients who have records in more than one fold.
-
-    Parameters
-    ----------
-    patient_id, fold : ndarray of int
-        ``(n_records,)``.
-
-    Returns
-    -------
-    tuple of int
-        Ascending; empty where every patient is in one fold.
-    """
-    folds = pd.Series(np.asarray(fold)).groupby(np.asarray(patient_id)).nunique()
-    return tuple(int(patient) for patient in folds[folds > 1].index)
 
 
 def _count(flags: pd.DataFrame, groups: Mapping[str, NDArray[np.bool_]]) -> pd.DataFrame:

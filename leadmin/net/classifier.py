@@ -7,12 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.errors import LeadminError
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
-
-MICROVOLTS_PER = {"uV": 1.0, "mV": 1000.0, "V": 1e6}
 
 
 @dataclass(frozen=True)

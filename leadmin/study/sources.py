@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from leadmin.data.dataset import EcgDataset, load_dataset, prepare
+from leadmin.data.dataset import EcgDataset, load_dataset
+from leadmin.data.prepare import prepare
 from leadmin.errors import LeadminError
 
 SOURCE_TREE = Path(__file__).resolve().parents[2]

@@ -5,10 +5,12 @@ cut it again. Selection depends on ids and labels alone, through a hash instead 
 generator, so that it is the same on every machine and with every library version.
 """
 
+import argparse
 import csv
 import hashlib
 import io
 import re
+import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +22,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import Archive
+from leadmin.data.archive import CHECKSUM_FILE, Archive, FolderArchive, read_checksums
 from leadmin.data.ptbxl import RecordTable
-from leadmin.data.records import parse_header
+from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, write_text
 from leadmin.labels import CLASSES
@@ -153,7 +155,7 @@ def cut_sample(source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOL
     )
     sample = choose_records(table, labels, normal_per_fold)
     if not len(sample.rows):
-        raise LeadminError(f"{source} holds no record to choose from.")
+        raise LeadminError(f"{source} holds no record to choose from")
     members = _sample_members(source_archive, table, sample)
     archive = folder / ARCHIVE_NAME
     with atomic_path(archive) as temporary:
@@ -193,7 +195,7 @@ def candidate_rows(table: RecordTable) -> NDArray[np.intp]:
 
 def _sample_members(archive: Archive, table: RecordTable, sample: Sample) -> dict[str, bytes]:
     """Give the sample's files in the order of the zip, without the top folder."""
-    checksums = ptbxl.read_checksums(archive)
+    checksums = read_checksums(archive)
     signal_files: dict[str, bytes] = {}
     names = [table.files[SAMPLING_RATE][row] for row in sample.rows]
     for name in names:
@@ -213,7 +215,7 @@ def _sample_members(archive: Archive, table: RecordTable, sample: Sample) -> dic
     return {
         ptbxl.LICENSE_FILE: tables[ptbxl.LICENSE_FILE],
         ptbxl.RECORDS_FILE: tables[ptbxl.RECORDS_FILE],
-        ptbxl.CHECKSUM_FILE: sums.encode(),
+        CHECKSUM_FILE: sums.encode(),
         ptbxl.DATABASE_FILE: tables[ptbxl.DATABASE_FILE],
         ptbxl.STATEMENTS_FILE: tables[ptbxl.STATEMENTS_FILE],
         **signal_files,
@@ -238,22 +240,21 @@ def _compressed_record(
     The header keeps its text but for file name and format, so the checksums in it, which are sums
     of samples, still hold and are compared when the record is read.
     """
-    signal, _ = ptbxl.read_record(archive, record, SAMPLING_RATE, checksums)
+    signal, _ = read_record(archive, record, SAMPLING_RATE, checksums)
     header = archive.read(f"{record}.hea", 2**20)
-    parsed = parse_header(header, archive.where(f"{record}.hea"))
-    in_order = tuple(spec.lead for spec in parsed.signals) == LIMB_LEADS + CHEST_LEADS
-    if not in_order or any(
-        (spec.format, spec.gain, spec.baseline, spec.unit) != ("16", 1000.0, 0, "mV")
-        for spec in parsed.signals
-    ):
+    lines = header.decode("utf-8").splitlines()
+    plain = (
+        re.fullmatch(rf"\S+ 16 1000\.0\(0\)/mV .* {lead}", line, re.IGNORECASE)
+        for lead, line in zip(LIMB_LEADS + CHEST_LEADS, lines[1:13], strict=True)
+    )
+    if not all(plain):
         raise LeadminError(
-            f"{archive.where(record)}.hea is not as in PTB-XL (format 16, 1000 per mV, leads in "
-            "order); it cannot be cut."
+            f"{archive.where(record)}.hea cannot be cut: it is not as in PTB-XL; valid: format "
+            "16, 1000 per mV, leads in order"
         )
     folder, _, name = record.rpartition("/")
     parts = {f"{name}.dat": signal[:6], f"{name}_chest.dat": signal[6:]}
     files: dict[str, bytes] = {}
-    lines = header.decode("utf-8").splitlines()
     limb, chest = parts
     for number in range(1, 13):
         file = limb if number <= 6 else chest
@@ -280,34 +281,18 @@ def _flac(leads: NDArray[np.int16]) -> bytes:
     return stream.getvalue()
 
 
-@dataclass
-class _MemoryArchive:
-    """Some files in memory, as an archive."""
-
-    files: dict[str, bytes]
-    path: Path = Path("memory")
-    name: str = "memory"
-
-    def __contains__(self, member: str) -> bool:
-        return member in self.files
-
-    def read(self, member: str, limit: int) -> bytes:
-        return self.files[member]
-
-    def where(self, member: str) -> str:
-        return member
-
-    def fingerprint(self, members: list[str], folders: list[str]) -> str:
-        raise NotImplementedError("never prepared from")
-
-
 def _check_unchanged(
     files: dict[str, bytes], record: str, signal: NDArray[np.int16], archive: Archive
 ) -> None:
     """Read the compressed record by the same path as any other and compare every sample."""
-    again, _ = ptbxl.read_record(_MemoryArchive(files), record, SAMPLING_RATE)
+    with tempfile.TemporaryDirectory() as folder:
+        for member, content in files.items():
+            file = Path(folder, member)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        again, _ = read_record(FolderArchive(Path(folder)), record, SAMPLING_RATE)
     if not np.array_equal(again, signal):
-        raise LeadminError(f"{archive.where(record)} did not survive compression unchanged.")
+        raise LeadminError(f"{archive.where(record)} did not survive compression unchanged")
 
 
 def _write_zip(path: Path, members: dict[str, bytes]) -> None:
@@ -376,7 +361,7 @@ The data are under the Creative Commons Attribution 4.0 International licence (C
 
 ## How it was cut
 
-    leadmin data cut-sample --from ARCHIVE --to data/sample
+    python workflow/cut_sample.py --from ARCHIVE --to data/sample
 
 out of {n_candidates:,} candidate records, all of them PTB-XL's own 100 Hz files. Of a chosen \
 patient all candidate records are in:
@@ -407,3 +392,24 @@ def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return f"| {' | '.join(cells)} |"
 
     return "\n".join([line(head), line(["---:"] * len(head)), *(line(row) for row in rows)])
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--from", dest="source", type=Path, required=True, help="PTB-XL")
+    parser.add_argument("--to", dest="folder", type=Path, required=True)
+    parser.add_argument("--normal-per-fold", type=int, default=NORMAL_PER_FOLD)
+    options = parser.parse_args()
+    try:
+        report = cut_sample(options.source, options.folder, options.normal_per_fold)
+    except LeadminError as error:
+        parser.error(str(error))
+    print(
+        f"{report.archive}: {report.n_records} records of {report.n_patients} patients, "
+        f"{report.n_bytes} bytes, sha256 {report.sha256}"
+    )
+
+
+if __name__ == "__main__":
+    main()

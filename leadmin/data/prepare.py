@@ -1,0 +1,534 @@
+"""PTB-XL, or a cut of it, written once as the HDF5 file that every run reads."""
+
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from leadmin.data import dataset, ptbxl
+from leadmin.data.archive import CHECKSUM_FILE, Archive, FileError, read_checksums
+from leadmin.data.records import read_records
+from leadmin.errors import LeadminError
+from leadmin.files import atomic_path, write_json, write_text
+from leadmin.labels import CLASSES, LABEL_POLICIES
+from leadmin.leads import LEADS
+
+_BLOCK_BYTES = 3 * 2**20
+_SMALL = 2000
+"""Below this many records the start of worker processes costs more than it saves."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A record that could not be prepared.
+
+    Attributes
+    ----------
+    record_id : int
+        Its ``ecg_id``.
+    file : str
+        Its path in the archive, without extension.
+    reason : str
+        One word; see `leadmin.data.archive.FileError`.
+    detail : str
+        The whole message.
+    """
+
+    record_id: int
+    file: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What `prepare` did.
+
+    Attributes
+    ----------
+    target : Path
+        The HDF5 file.
+    sampling_rate : int
+        Hz.
+    n_records, n_failed : int
+        Records in the file, and records of the source that are not.
+    content_sha256 : str
+        Checksum of everything in the file; the identity of the data.
+    inputs_sha256 : str
+        Checksum of everything read from the source.
+    class_counts : dict of str to dict of str to int
+        Label policy to superclass to number of records.
+    failures : tuple of Failure
+        In the order of record ids; also in the CSV beside the HDF5 file.
+    up_to_date : bool
+        True if the file was there already, made from the same inputs, and nothing was done.
+    seconds : float
+        Wall time.
+    """
+
+    target: Path
+    sampling_rate: int
+    n_records: int
+    n_failed: int
+    content_sha256: str
+    inputs_sha256: str
+    class_counts: dict[str, dict[str, int]]
+    failures: tuple[Failure, ...]
+    up_to_date: bool
+    seconds: float
+
+
+def prepare(
+    source: Path,
+    target: Path,
+    sampling_rate: int = 100,
+    n_jobs: int | None = None,
+    max_failures: int = 0,
+    force: bool = False,
+    progress: bool | None = None,
+) -> PrepareReport:
+    """Convert PTB-XL, or a cut of it in the same layout, to one HDF5 file.
+
+    Beside ``target`` two files are written: ``<stem>.failures.csv`` with the records that could
+    not be read, and ``<stem>.json`` with what the file was made from, by which a second call sees
+    that nothing has to be done.
+
+    Parameters
+    ----------
+    source : Path
+        The archive (zip, read in place) or its unpacked folder.
+    target : Path
+        The HDF5 file to write.
+    sampling_rate : {100, 500}
+        Which of PTB-XL's two versions of each record, Hz.
+    n_jobs : int, optional
+        Processes; by default one for each CPU this process may use.
+    max_failures : int
+        How many records may fail. One more is an error, and ``target`` is left alone.
+    force : bool
+        Prepare even if ``target`` is up to date.
+    progress : bool, optional
+        Show a progress bar; by default only on a terminal.
+
+    Returns
+    -------
+    PrepareReport
+
+    Raises
+    ------
+    LeadminError
+        If the source is no PTB-XL, more than ``max_failures`` records fail, or ``target`` cannot
+        be written. Nothing half-written stays.
+    """
+    start = time.perf_counter()
+    source, target = Path(source), Path(target)
+    if max_failures < 0:
+        raise LeadminError(f"max_failures is {max_failures}; valid: 0 or more")
+    opened = _open(source, sampling_rate)
+    receipt = {
+        "schema_version": dataset.SCHEMA_VERSION,
+        "created_by": software(),
+        "sampling_rate": sampling_rate,
+        "source_fingerprint": opened.fingerprint(),
+    }
+    report = None if force else _up_to_date(target, receipt, max_failures)
+    try:
+        if report is None:
+            report = _write(opened, target, n_jobs, max_failures, progress)
+            _write_receipt(report, receipt)
+    except OSError as error:
+        raise LeadminError(
+            f"{target} cannot be written: {error.strerror or error}; nothing half-written was "
+            "left; check the free space and the rights of the folder"
+        ) from error
+    return replace(report, seconds=time.perf_counter() - start)
+
+
+def software() -> str:
+    """Name and version of this package, e.g. ``"leadmin 0.1.0"``."""
+    try:
+        return f"leadmin {version('leadmin')}"
+    except PackageNotFoundError:
+        return "leadmin (not installed)"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An opened source and what its tables say."""
+
+    archive: Archive
+    checksums: dict[str, str] | None
+    table_digests: list[tuple[str, str]]
+    table: ptbxl.RecordTable
+    labels: dict[str, NDArray[np.uint8]]
+    sampling_rate: int
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return self.table.files[self.sampling_rate]
+
+    def fingerprint(self) -> str:
+        tables = [
+            ptbxl.DATABASE_FILE,
+            ptbxl.STATEMENTS_FILE,
+            CHECKSUM_FILE,
+            ptbxl.PROVENANCE_FILE,
+        ]
+        folders = {file.rpartition("/")[0] for file in self.files if file}
+        return self.archive.fingerprint(tables, sorted(folders))
+
+
+def _open(path: Path, sampling_rate: int) -> _Source:
+    ptbxl.check_rate(sampling_rate)
+    archive = ptbxl.open_ptbxl(path)
+    checksums = read_checksums(archive)
+    digests = ptbxl.check_tables(archive, checksums)
+    table = ptbxl.read_table(archive)
+    superclasses = ptbxl.read_superclasses(archive)
+    table.files_at(sampling_rate)
+    labels = {
+        policy: ptbxl.label_matrix(table.statements, superclasses, policy)
+        for policy in LABEL_POLICIES
+    }
+    return _Source(archive, checksums, digests, table, labels, sampling_rate)
+
+
+def _receipt_path(target: Path) -> Path:
+    return target.with_name(f"{target.stem}.json")
+
+
+def failures_path(target: Path) -> Path:
+    """Where `prepare` writes the table of failed records for the HDF5 file ``target``."""
+    return target.with_name(f"{target.stem}.failures.csv")
+
+
+_IN_RECEIPT = ("n_records", "n_failed", "content_sha256", "inputs_sha256", "class_counts")
+
+
+def _up_to_date(
+    target: Path, receipt: Mapping[str, Any], max_failures: int
+) -> PrepareReport | None:
+    """Give the report of an earlier call if it made ``target`` from the same inputs."""
+    try:
+        earlier = json.loads(_receipt_path(target).read_text(encoding="utf-8"))
+        if any(earlier.get(key) != value for key, value in receipt.items()):
+            return None
+        if earlier["n_failed"] > max_failures or not failures_path(target).is_file():
+            return None
+        # Reads and checks the whole file, so that a damaged one is made again.
+        found = dataset.load_dataset(target).attributes["content_sha256"]
+        if found != earlier["content_sha256"]:
+            return None
+        return PrepareReport(
+            target=target,
+            sampling_rate=earlier["sampling_rate"],
+            **{name: earlier[name] for name in _IN_RECEIPT},
+            failures=tuple(Failure(**failure) for failure in earlier["failures"]),
+            up_to_date=True,
+            seconds=0.0,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, LeadminError):
+        return None
+
+
+def _write_receipt(report: PrepareReport, receipt: Mapping[str, Any]) -> None:
+    content = {
+        **receipt,
+        "hdf5": report.target.name,
+        **{name: getattr(report, name) for name in _IN_RECEIPT},
+        "failures": [asdict(failure) for failure in report.failures],
+    }
+    write_json(_receipt_path(report.target), content)
+
+
+class _SteadyFile(io.RawIOBase):
+    """A file under HDF5 that keeps a failure to itself until it is asked.
+
+    The HDF5 library may crash the whole process when a write fails, for instance on a full disk,
+    and it still tries to write while it cleans up. So the first failure is kept here, the library
+    is told that all is well, and the failure is raised once it has let go of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._failure: OSError | None = None
+
+    def raise_failure(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._failure is not None:
+            raise self._failure
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+        self.raise_failure()  # also in place of what the library made of it
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while len(left) and self._failure is None:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))  # what could not be written reads as zero
+        self._file.readinto(view)
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return size or 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _write(
+    source: _Source, target: Path, n_jobs: int | None, max_failures: int, progress: bool | None
+) -> PrepareReport:
+    with (
+        atomic_path(target) as temporary,
+        _SteadyFile(temporary) as stream,
+        # From format 1.10 on HDF5 protects its own structure by checksums.
+        h5py.File(stream, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
+    ):
+        written = _write_signals(file, source, n_jobs, progress, stream)
+        _report_failures(target, written.failures, max_failures, len(source.table))
+        arrays = _tables(source, written.rows)
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        content_sha256 = dataset.content_sha256(
+            file["signals"].shape, written.signals_sha256, arrays
+        )
+        attributes = {
+            "format": dataset.FORMAT,
+            "schema_version": dataset.SCHEMA_VERSION,
+            "created_by": software(),
+            "source": ptbxl.TITLE,
+            "source_version": _source_version(source.archive.name),
+            "source_doi": ptbxl.DOI,
+            "license": ptbxl.LICENSE_NAME,
+            "sampling_rate": source.sampling_rate,
+            "unit": dataset.UNIT,
+            "leads": list(LEADS),
+            "classes": list(CLASSES),
+            "n_records": len(written.rows),
+            "n_failed": len(written.failures),
+            "inputs_sha256": written.inputs_sha256,
+            "inputs_verified": source.checksums is not None,
+            "content_sha256": content_sha256,
+        }
+        for name, value in attributes.items():
+            # Text of fixed length, since the heap of the other kind has no checksum.
+            is_text = isinstance(value, str | list)
+            file.attrs[name] = np.array(value, dtype=np.bytes_) if is_text else value
+    return PrepareReport(
+        target=target,
+        sampling_rate=source.sampling_rate,
+        n_records=len(written.rows),
+        n_failed=len(written.failures),
+        content_sha256=content_sha256,
+        inputs_sha256=written.inputs_sha256,
+        class_counts={
+            policy: ptbxl.class_counts(matrix[written.rows])
+            for policy, matrix in source.labels.items()
+        },
+        failures=tuple(written.failures),
+        up_to_date=False,
+        seconds=0.0,
+    )
+
+
+@dataclass(frozen=True)
+class _Written:
+    """Which records of the source are in the file, and the checksums of what was read."""
+
+    rows: NDArray[np.intp]
+    failures: list[Failure]
+    signals_sha256: str
+    inputs_sha256: str
+
+
+def _write_signals(
+    file: h5py.File,
+    source: _Source,
+    n_jobs: int | None,
+    progress: bool | None,
+    stream: _SteadyFile,
+) -> _Written:
+    n_records, n_samples = len(source.table), ptbxl.DURATION * source.sampling_rate
+    rows_per_block = max(1, _BLOCK_BYTES // (len(LEADS) * n_samples * 2))
+    stored = file.create_dataset(
+        "signals",
+        shape=(n_records, len(LEADS), n_samples),
+        maxshape=(None, len(LEADS), n_samples),
+        chunks=(max(1, min(rows_per_block // 2, n_records)), len(LEADS), n_samples),
+        dtype="<i2",
+    )
+    rows: list[int] = []
+    failures: list[Failure] = []
+    inputs, signals = hashlib.sha256(), hashlib.sha256()
+    for member, digest in source.table_digests:
+        inputs.update(f"{digest} {member}\n".encode())
+    with tqdm(
+        total=n_records,
+        desc=f"preparing {source.sampling_rate} Hz",
+        unit="record",
+        disable=None if progress is None else not progress,
+    ) as bar:
+        for block in _read_blocks(source, rows_per_block, n_jobs):
+            count = len(block.rows)
+            if count:
+                stored[len(rows) : len(rows) + count] = block.signals
+                signals.update(block.signals.data)
+            rows.extend(block.rows)
+            failures.extend(block.failures)
+            for member, digest in block.digests:
+                inputs.update(f"{digest} {member}\n".encode())
+            bar.update(count + len(block.failures))
+            stream.raise_failure()
+    stored.resize(len(rows), axis=0)
+    return _Written(
+        np.array(rows, dtype=np.intp), failures, signals.hexdigest(), inputs.hexdigest()
+    )
+
+
+def _source_version(top_folder: str) -> str:
+    match = re.search(r"-(\d+\.\d+\.\d+)$", top_folder)
+    return match[1] if match else "unknown"
+
+
+def _report_failures(
+    target: Path, failures: list[Failure], max_failures: int, n_records: int
+) -> None:
+    """Write the table of failures; raise if there are too many or nothing is left."""
+    columns = ["record_id", "file", "reason", "detail"]
+    frame = pd.DataFrame([asdict(failure) for failure in failures], columns=columns)
+    write_text(failures_path(target), frame.to_csv(index=False))
+    if len(failures) <= max_failures and len(failures) < n_records:
+        return
+    shown = "\n".join(f"  {f.record_id}: {f.reason}: {f.detail}" for f in failures[:5])
+    more = f"\n  ... and {len(failures) - 5} more" if len(failures) > 5 else ""
+    raise LeadminError(
+        f"{len(failures)} of {n_records} records cannot be used ({max_failures} allowed):\n"
+        f"{shown}{more}\n{failures_path(target)} lists them with their reasons; get the archive "
+        "again, or allow the loss with --max-failures"
+    )
+
+
+def _tables(source: _Source, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Give everything but the signals as arrays for the file."""
+    table = source.table
+    arrays: dict[str, NDArray[Any]] = {
+        name: getattr(table, name)[rows].astype(kind) for name, kind in dataset.TABLE_TYPES.items()
+    }
+    for policy, matrix in source.labels.items():
+        arrays[f"labels/{policy}"] = matrix[rows]
+    for name, kind in dataset.METADATA_TYPES.items():
+        values = table.metadata[name].iloc[rows]
+        arrays[f"metadata/{name}"] = (
+            values.to_numpy(kind)
+            if kind is not None
+            else np.array([text.encode() for text in values] or [b""], dtype=np.bytes_)
+        )
+    return arrays
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some consecutive records of the source, read."""
+
+    rows: list[int]
+    signals: NDArray[np.int16]
+    failures: list[Failure]
+    digests: list[tuple[str, str]]
+
+
+def _read_blocks(source: _Source, rows_per_block: int, n_jobs: int | None) -> Iterator[_Block]:
+    """Read all records in order, in parallel where that pays, a bounded number of blocks ahead."""
+    ids, rate = source.table.record_id.tolist(), source.sampling_rate
+    records: _Rows = list(enumerate(zip(ids, source.files, strict=True)))
+    blocks = [
+        records[first : first + rows_per_block] for first in range(0, len(records), rows_per_block)
+    ]
+    n_jobs = joblib.cpu_count() if n_jobs is None else max(1, n_jobs)
+    if n_jobs == 1 or len(ids) * rate < _SMALL * 100:
+        for block in blocks:
+            yield _read_block(source.archive, source.checksums, block, rate)
+        return
+    path = source.archive.path
+    stamp = path.stat().st_mtime_ns
+    workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
+    yield from workers(
+        joblib.delayed(_read_block_in_worker)(str(path), stamp, block, rate) for block in blocks
+    )
+
+
+@lru_cache(maxsize=1)
+def _opened_in_worker(path: str, stamp: int) -> tuple[Archive, dict[str, str] | None]:
+    """Open the source once per worker process; ``stamp`` tells a replaced file from the old."""
+    archive = ptbxl.open_ptbxl(Path(path))
+    return archive, read_checksums(archive)
+
+
+_Rows = list[tuple[int, tuple[int, str]]]
+"""Row, record id and file of some records."""
+
+
+def _read_block_in_worker(path: str, stamp: int, block: _Rows, sampling_rate: int) -> _Block:
+    archive, checksums = _opened_in_worker(path, stamp)
+    return _read_block(archive, checksums, block, sampling_rate)
+
+
+def _read_block(
+    archive: Archive, checksums: dict[str, str] | None, block: _Rows, sampling_rate: int
+) -> _Block:
+    signals = np.empty((len(block), len(LEADS), ptbxl.DURATION * sampling_rate), dtype=np.int16)
+    rows: list[int] = []
+    failures: list[Failure] = []
+    digests: list[tuple[str, str]] = []
+    found = read_records(archive, (name for _, (_, name) in block), sampling_rate, checksums)
+    for (row, (record_id, name)), record in zip(block, found, strict=True):
+        if isinstance(record, FileError):
+            failures.append(Failure(record_id, name, record.reason, str(record)))
+            continue
+        signals[len(rows)] = record[0]
+        rows.append(row)
+        digests.extend(record[1])
+    return _Block(rows, signals[: len(rows)], failures, digests)

@@ -33,7 +33,6 @@ import json
 
 import numpy as np
 import pandas as pd
-from myst_nb import glue
 from scipy.signal import butter, sosfiltfilt
 from sklearn.metrics import roc_auc_score
 
@@ -55,6 +54,7 @@ from leadmin.show.records import (
 )
 from leadmin.show.style import use_style
 from leadmin.show.torso import plot_electrodes
+from leadmin.show.words import facts
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import open_dataset
 
@@ -75,14 +75,16 @@ use_style()
 dataset = open_dataset(data)
 configuration = resolve(config)
 labels = {policy: array.astype(bool) for policy, array in dataset.labels.items()}
-glue("n_labelled", int(dataset.has_superclass(label_policy).sum()), display=False)
 has = dict(zip(CLASSES, labels[label_policy].T, strict=True))
-for name in ("source", "source_version", "source_doi", "license"):
-    glue(name, dataset.attributes[name], display=False)
-glue("n_records", len(dataset), display=False)
-glue("n_patients", len(np.unique(dataset.patient_id)), display=False)
-glue("rate", dataset.sampling_rate, display=False)
-glue("checksum", dataset.attributes["content_sha256"][:12], display=False)
+facts(
+    **{name: dataset.attributes[name] for name in ("source", "source_version", "source_doi")},
+    license=dataset.attributes["license"],
+    checksum=dataset.attributes["content_sha256"][:12],
+    n_records=len(dataset),
+    n_patients=len(np.unique(dataset.patient_id)),
+    n_labelled=int(dataset.has_superclass(label_policy).sum()),
+    rate=dataset.sampling_rate,
+)
 
 # %% [markdown]
 # ```{admonition} The data behind this page
@@ -127,8 +129,7 @@ for name, row in examples.items():
     read = ", ".join(f"{code} ({share:.0f})" for code, share in statements.items())
     title = f"{name}: record {dataset.record_id[row]}, read as {read}"
     signal = dataset.signals[row] / 1000  # microvolts to millivolts
-    sheet = plot_ecg(signal, dataset.sampling_rate, title=title)
-    glue(f"ecg_{name}", sheet, display=False)
+    facts(**{f"ecg_{name}": plot_ecg(signal, dataset.sampling_rate, title=title)})
 
 # %% [markdown]
 # ```{glue:figure} ecg_NORM
@@ -177,8 +178,7 @@ reduced = plot_ecg(
     configuration.leads,
     title=f"Record {dataset.record_id[row]}, seen through {configuration.name}",
 )
-glue("ecg_reduced", reduced, display=False)
-glue("config", configuration.name, display=False)
+facts(ecg_reduced=reduced, config=configuration.name)
 
 # %% [markdown]
 # ```{glue:figure} ecg_reduced
@@ -193,7 +193,7 @@ glue("config", configuration.name, display=False)
 
 # %%
 shown = ["12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-I"]
-glue("electrodes", plot_electrodes(shown), display=False)
+facts(electrodes=plot_electrodes(shown))
 
 # %% [markdown]
 # ```{glue:figure} electrodes
@@ -221,11 +221,13 @@ blocks = np.array_split(dataset.signals, len(dataset) // 500 + 1)  # bounds the 
 residuals = np.concatenate([identity_residuals(b).astype(np.float16) for b in blocks])
 claims = "III − (II − I)", "aVR + (I + II)/2", "aVL − (I − II/2)", "aVF − (II − I/2)"
 by_claim = dict(zip(claims, np.moveaxis(residuals, 1, 0), strict=True))
-glue("residuals", plot_einthoven_residuals(by_claim), display=False)
 size = np.abs(residuals)
-glue("residual_max", float(size.max()), display=False)
-glue("residual_999", float(np.percentile(size, 99.9)), display=False)
-glue("n_off", int((size.max(axis=(1, 2)) > 2).sum()), display=False)
+facts(
+    residuals=plot_einthoven_residuals(by_claim),
+    residual_max=float(size.max()),
+    residual_999=float(np.percentile(size, 99.9)),
+    n_off=int((size.max(axis=(1, 2)) > 2).sum()),
+)
 
 # %% [markdown]
 # ```{glue:figure} residuals
@@ -251,10 +253,12 @@ for block in blocks:
     covariance.append(np.einsum("nit,njt->nij", steady, steady) / steady.shape[-1])
 covariance = np.concatenate(covariance)  # (n_records, 12, 12), one matrix a record
 spread = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance.mean(axis=0)), 0))[::-1]
-glue("spread", plot_principal_spread(spread), display=False)
-glue("n_signals", int((spread > 2).sum()), display=False)
-glue("least_signal", float(spread[spread > 2].min()), display=False)
-glue("most_rounding", float(spread[spread <= 2].max()), display=False)
+facts(
+    spread=plot_principal_spread(spread),
+    n_signals=int((spread > 2).sum()),
+    least_signal=float(spread[spread > 2].min()),
+    most_rounding=float(spread[spread <= 2].max()),
+)
 
 # %% [markdown]
 # ```{glue:figure} spread
@@ -277,11 +281,13 @@ glue("most_rounding", float(spread[spread <= 2].max()), display=False)
 # counted it from 50% on (`likelihood50`). The statements then group into five superclasses.
 
 # %%
-glue("prevalence", plot_prevalence(labels), display=False)
 loose, strict = labels["any"], labels["likelihood50"]
-glue("n_lost_mi", int((loose & ~strict)[:, CLASSES.index("MI")].sum()), display=False)
-glue("n_unlabelled_any", int((~loose.any(axis=1)).sum()), display=False)
-glue("n_unlabelled_strict", int((~strict.any(axis=1)).sum()), display=False)
+facts(
+    prevalence=plot_prevalence(labels),
+    n_lost_mi=int((loose & ~strict)[:, CLASSES.index("MI")].sum()),
+    n_unlabelled_any=int((~loose.any(axis=1)).sum()),
+    n_unlabelled_strict=int((~strict.any(axis=1)).sum()),
+)
 
 # %% [markdown]
 # ```{glue:figure} prevalence
@@ -295,11 +301,13 @@ glue("n_unlabelled_strict", int((~strict.any(axis=1)).sum()), display=False)
 # `likelihood50`.
 
 # %%
-glue("cooccurrence", plot_cooccurrence(labels), display=False)
 several = labels[label_policy].sum(axis=1) > 1
-glue("share_several", float(several.mean()), display=False)
 abnormal = labels[label_policy][:, 1:].any(axis=1)
-glue("share_several_abnormal", float(several[abnormal].mean()), display=False)
+facts(
+    cooccurrence=plot_cooccurrence(labels),
+    share_several=float(several.mean()),
+    share_several_abnormal=float(several[abnormal].mean()),
+)
 
 # %% [markdown]
 # ```{glue:figure} cooccurrence
@@ -319,10 +327,11 @@ glue("share_several_abnormal", float(several[abnormal].mean()), display=False)
 # Age and sex change the ECG even in health, and with them the shares of the superclasses.
 
 # %%
-glue("age_sex", plot_age_sex(dataset.age, dataset.sex), display=False)
-glue("n_over_89", int((dataset.age > 89).sum()), display=False)
-old = (dataset.age >= 60) & np.isfinite(dataset.age)
-glue("share_old", float(old.mean()), display=False)
+facts(
+    age_sex=plot_age_sex(dataset.age, dataset.sex),
+    n_over_89=int((dataset.age > 89).sum()),
+    share_old=float((dataset.age >= 60).mean()),  # an unknown age (NaN) does not count
+)
 
 # %% [markdown]
 # ```{glue:figure} age_sex
@@ -342,14 +351,15 @@ glue("share_old", float(old.mean()), display=False)
 # patient whose records stood on both sides could be recognised rather than diagnosed.
 
 # %%
-crossing = crossing_patients(dataset.patient_id, dataset.fold)
-glue("n_crossing", len(crossing), display=False)
+test = dataset.fold == 10
 records_of_patient = pd.Series(dataset.patient_id).value_counts()
-glue("n_repeated", int((records_of_patient > 1).sum()), display=False)
-glue("n_test", int((dataset.fold == 10).sum()), display=False)
-glue("n_test_hyp", int((has["HYP"] & (dataset.fold == 10)).sum()), display=False)
-sheet = plot_folds(dataset.fold, dataset.patient_id, labels[label_policy])
-glue("folds", sheet, display=False)
+facts(
+    folds=plot_folds(dataset.fold, dataset.patient_id, labels[label_policy]),
+    n_crossing=len(crossing_patients(dataset.patient_id, dataset.fold)),
+    n_repeated=int((records_of_patient > 1).sum()),
+    n_test=int(test.sum()),
+    n_test_hyp=int((has["HYP"] & test).sum()),
+)
 
 # %% [markdown]
 # ```{glue:figure} folds
@@ -374,22 +384,23 @@ report = assess(dataset)
 ruled = report.records[list(RULES)]
 fired = ruled.loc[:, ruled.any()].add_prefix("rule: ")
 marks = pd.DataFrame(noted, columns=kinds).add_prefix("note: ").join(fired)
-glue("quality", plot_quality(marks, labels[label_policy]), display=False)
+facts(quality=plot_quality(marks, labels[label_policy]))
 
 # %% [markdown]
 # How far notes and rules agree, and whom they concern:
 
 # %%
 by_note, by_rule = noted.any(axis=1), ruled.any(axis=1).to_numpy()
-glue("n_noted", int(by_note.sum()), display=False)
-glue("share_noted", float(by_note.mean()), display=False)
-glue("n_ruled", int(by_rule.sum()), display=False)
-glue("n_both", int((by_note & by_rule).sum()), display=False)
-abnormal = labels[label_policy][:, 1:].any(axis=1)
-glue("ruled_normal", float(by_rule[~abnormal & has["NORM"]].mean()), display=False)
-glue("ruled_abnormal", float(by_rule[abnormal].mean()), display=False)
-silent = [name for name in RULES if not ruled[name].any()]
-glue("silent", ", ".join(silent).replace("_", " ") or "none", display=False)
+silent = [name.replace("_", " ") for name in RULES if not ruled[name].any()]
+facts(
+    n_noted=int(by_note.sum()),
+    share_noted=float(by_note.mean()),
+    n_ruled=int(by_rule.sum()),
+    n_both=int((by_note & by_rule).sum()),
+    ruled_normal=float(by_rule[~abnormal & has["NORM"]].mean()),
+    ruled_abnormal=float(by_rule[abnormal].mean()),
+    silent=", ".join(silent) or "none",
+)
 
 # %% [markdown]
 # ```{glue:figure} quality
@@ -419,8 +430,7 @@ quarters = np.array_split(dataset.signals, 4, axis=-1)
 top = np.median([part.max(axis=-1) for part in quarters], axis=0)
 bottom = np.median([part.min(axis=-1) for part in quarters], axis=0)
 height, depth = (top - baseline) / 1000, (bottom - baseline) / 1000  # millivolts
-sheet = plot_amplitudes(height - depth, labels[label_policy])
-glue("amplitudes", sheet, display=False)
+facts(amplitudes=plot_amplitudes(height - depth, labels[label_policy]))
 
 # %% [markdown]
 # ```{glue:figure} amplitudes
@@ -439,8 +449,7 @@ v1, v5 = LEADS.index("V1"), LEADS.index("V5")
 sokolow_lyon = height[:, v5] - depth[:, v1]
 deviation = dataset.signals.std(axis=-1, dtype=np.float32) / 1000
 scaled = height[:, v5] / deviation[:, v5] - depth[:, v1] / deviation[:, v1]
-sheet = plot_sokolow_lyon(sokolow_lyon, labels[label_policy])
-glue("sokolow_lyon", sheet, display=False)
+facts(sokolow_lyon=plot_sokolow_lyon(sokolow_lyon, labels[label_policy]))
 
 # %% [markdown]
 # ```{glue:figure} sokolow_lyon
@@ -453,13 +462,14 @@ glue("sokolow_lyon", sheet, display=False)
 
 # %%
 either = has["NORM"] ^ has["HYP"]
-for name, index in (("voltage", sokolow_lyon), ("scaled", scaled)):
-    auroc = roc_auc_score(has["HYP"][either], index[either])
-    glue(f"auroc_{name}", float(auroc), display=False)
-glue("n_either", int(either.sum()), display=False)
 called = sokolow_lyon >= 3.5
-glue("sensitivity", float(called[has["HYP"]].mean()), display=False)
-glue("false_alarms", float(called[has["NORM"]].mean()), display=False)
+facts(
+    auroc_voltage=float(roc_auc_score(has["HYP"][either], sokolow_lyon[either])),
+    auroc_scaled=float(roc_auc_score(has["HYP"][either], scaled[either])),
+    n_either=int(either.sum()),
+    sensitivity=float(called[has["HYP"]].mean()),
+    false_alarms=float(called[has["NORM"]].mean()),
+)
 
 # %% [markdown]
 # At 3.5 mV the rule finds {glue:text}`sensitivity:.0%` of the records with hypertrophy and calls
@@ -495,14 +505,16 @@ explained = pd.DataFrame.from_dict(explained, orient="index", columns=LEADS)
 # patients whom the regression has not met.
 
 # %%
-glue("explained", plot_variance_explained(explained), display=False)
 others = [lead for lead in LEADS[6:] if lead != "V2"]
 limb, three = explained.loc["2-lead-I-II"], explained.loc["3-lead-I-II-V2"]
-glue("limb_v2", float(limb["V2"]), display=False)
-glue("limb_others", float(limb[others].mean()), display=False)
-glue("three_others", float(three[others].mean()), display=False)
-glue("three_least", float(three[others].min()), display=False)
-glue("three_least_lead", three[others].idxmin(), display=False)
+facts(
+    explained=plot_variance_explained(explained),
+    limb_v2=float(limb["V2"]),
+    limb_others=float(limb[others].mean()),
+    three_others=float(three[others].mean()),
+    three_least=float(three[others].min()),
+    three_least_lead=three[others].idxmin(),
+)
 
 # %% [markdown]
 # ```{glue:figure} explained

@@ -48,8 +48,8 @@ from leadmin.show.style import (
     CLASS_COLOURS,
     FAINT,
     INK,
-    RECIPE_COLOURS,
-    VERDICT_COLOURS,
+    RECIPE_LOOKS,
+    VERDICT_LOOKS,
     add_note,
     luminance,
     save_figure,
@@ -320,7 +320,8 @@ def test_forest_verdicts_follow_interval_and_margin():
     ]
     assert drawn == ["a", "b", "c"]
     assert points == [
-        to_hex(VERDICT_COLOURS[verdict]) for verdict in ("non-inferior", "undecided", "inferior")
+        to_hex(VERDICT_LOOKS[verdict].colour)
+        for verdict in ("non-inferior", "undecided", "inferior")
     ]
 
 
@@ -354,7 +355,7 @@ def test_lrs_bars_add_up_to_what_the_score_lost(main_rows):
         + 0.3 * (table["brier"] - reference["brier"]) / 0.25
     )
     np.testing.assert_allclose(lost, expected, atol=1e-12)
-    score = next(line for line in right.lines if line.get_label() == "LRS").get_xdata()
+    score = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(score, 1 - expected, atol=1e-12)
 
 
@@ -458,7 +459,7 @@ def test_a_missing_column_is_named(plot, column, main_rows, per_class):
 
 @pytest.mark.parametrize("plot", [plot_lrs, plot_differences])
 def test_two_recipes_at_once_are_refused_where_one_is_shown(plot, main_rows):
-    with pytest.raises(LeadminError, match="select one of seed, default"):
+    with pytest.raises(LeadminError, match="select one of original, default"):
         plot(main_rows)
 
 
@@ -477,8 +478,8 @@ def test_tables_of_the_evidence_can_be_drawn_as_they_are():
     ):
         figure.draw_without_rendering()
     assert_apart(plot_answer(both))
-    score = next(line for line in plot_lrs(main).axes[1].lines if line.get_label() == "LRS")
-    np.testing.assert_allclose(score.get_xdata(), main["lrs"], atol=1e-12)
+    score = [line for line in plot_lrs(main).axes[1].lines if line.get_marker() == "o"]
+    np.testing.assert_allclose([line.get_xdata()[0] for line in score], main["lrs"], atol=1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -818,7 +819,7 @@ def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_pat
         drawn = np.asarray(image.convert("RGB"))
     assert (tmp_path / "a.png").stat().st_size < 300_000
     assert (drawn == 255).all(axis=2).mean() > 0.4  # white stays white
-    blue = np.array([int(RECIPE_COLOURS["default"][k : k + 2], 16) for k in (1, 3, 5)])
+    blue = np.array([int(RECIPE_LOOKS["default"].colour[k : k + 2], 16) for k in (1, 3, 5)])
     assert (np.abs(drawn.astype(int) - blue).max(axis=2) <= 6).any()
 
 
@@ -847,7 +848,7 @@ def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
         channel = np.array(mpl.colors.to_rgb(colour))
         return np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
 
-    light = [luminance(mpl.colors.to_rgb(c)) for c in RECIPE_COLOURS.values()]
+    light = [luminance(mpl.colors.to_rgb(look.colour)) for look in RECIPE_LOOKS.values()]
     assert (max(light) + 0.05) / (min(light) + 0.05) > 2
     for matrix in kinds.values():
         seen = [np.clip(np.array(matrix) @ linear(c), 0, 1) ** (1 / 2.2)

@@ -25,11 +25,14 @@ from leadmin.evidence.scores import (
 from leadmin.questions import Question, Tables, each_recipe, with_holm
 from leadmin.show.style import (
     MUTED,
-    LineOverBand,
+    Look,
+    add_note,
     blank_figure,
     darker,
-    recipe_look,
-    recipe_order,
+    forest,
+    key,
+    legend,
+    recipe_looks,
     require_columns,
     stacked_leads,
 )
@@ -232,179 +235,88 @@ def plot_answer(
     Parameters
     ----------
     table : DataFrame
-        One row a configuration and recipe, with the columns ``config``, ``n_leads``, ``auroc``,
+        A row a configuration and recipe, as `main_table` gives: ``config``, ``n_leads``, ``auroc``,
         ``auroc_low``, ``auroc_high``; optionally ``recipe``, and ``difference_low``, the lower 95%
-        bound of the paired difference to the reference under the same recipe. Rows of
-        :func:`leadmin.evidence.scores.main_table`, one call a recipe, have all but ``recipe``.
-    reference : str, default "12-lead"
+        bound of the paired difference to the reference under the same recipe.
+    reference : str
         The configuration that the line stands for; without its row there is no line.
-    margin : float, default 0.01
+    margin : float
         Of non-inferiority, in AUROC.
-    title : str, optional
-        Stands above the axes.
-    note : str, optional
-        Stands below them: on how many records, patients and seeds the figure stands.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    LeadminError
-        If a column is missing or the table is empty.
+    title, note : str, optional
+        Stand above and below: the note says how many records, patients and seeds there are.
     """
-    require_columns(table, ("config", "n_leads", "auroc", "auroc_low", "auroc_high"), "plot_answer")
-    frame = table.copy()
-    if "recipe" not in frame.columns:
-        frame["recipe"] = "default"
-    recipes = recipe_order(frame["recipe"])
-    look = recipe_look(recipes)
-    first = frame[frame["recipe"] == recipes[0]]
-    order = first.sort_values(["n_leads", "auroc"])["config"].tolist()
-    order += [config for config in frame["config"].unique() if config not in order]
-    n_leads = frame.drop_duplicates("config").set_index("config")["n_leads"]
-    order.sort(key=lambda config: n_leads[config])
-    place: dict[str, float] = {}
-    groups: dict[int, list[float]] = {}
-    x = 0.0
-    for config in order:
-        count = int(n_leads[config])
-        if groups and count not in groups:
-            x += 0.55
-        place[config] = x
-        groups.setdefault(count, []).append(x)
-        x += 1.0
-
+    bounds = ["auroc", "auroc_low", "auroc_high"]
+    require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
+    frame = table if "recipe" in table.columns else table.assign(recipe="default")
+    looks = recipe_looks(frame["recipe"])
+    answer = next(iter(looks))
+    by_recipe = {recipe: frame[frame["recipe"] == recipe].set_index("config") for recipe in looks}
+    first = by_recipe[answer]["auroc"]
+    place, counts = _columns(frame, first)
     figure = blank_figure(4.5)
     axis = figure.subplots()
-    low, high = float(frame["auroc_low"].min()), float(frame["auroc_high"].max())
+    low, high = frame["auroc_low"].min(), frame["auroc_high"].max()
     pad = 0.06 * (high - low)
-    axis.set_ylim(low - pad, high + 1.9 * pad)
-    tested = "difference_low" in frame.columns
-    right_end = max(place.values()) + 0.75
-    axis.set_xlim(-0.75, right_end)
-    for position, members in enumerate(groups.values()):
-        if position % 2 == 0:
-            axis.axvspan(members[0] - 0.775, members[-1] + 0.775, color="#f5f6f8", zorder=0)
-    for recipe in recipes:
-        level = frame.loc[(frame["recipe"] == recipe) & (frame["config"] == reference), "auroc"]
-        if level.empty:
-            continue
-        colour, _, line = look[recipe]
-        axis.axhline(
-            float(level.iloc[0]), color=colour, linewidth=1.0, linestyle=line, alpha=0.9, zorder=1
-        )
-        if recipe == recipes[0]:
-            axis.axhspan(
-                float(level.iloc[0]) - margin,
-                float(level.iloc[0]),
-                color=colour,
-                alpha=0.13,
-                linewidth=0,
-                zorder=1,
-            )
-    dodge = 0.0 if len(recipes) == 1 else 0.36 / (len(recipes) - 1)
-    for number, recipe in enumerate(recipes):
-        mine = frame[frame["recipe"] == recipe].set_index("config")
-        colour, marker, line = look[recipe]
-        shift = (number - (len(recipes) - 1) / 2) * dodge
-        leaders = mine.groupby("n_leads")["auroc"].idxmax()
-        axis.plot(
-            [place[config] + shift for config in leaders],
-            mine.loc[leaders, "auroc"],
-            color=colour,
-            linewidth=1.3,
-            alpha=0.45,
-            linestyle=line,
-            zorder=2,
-        )
-        for config, row in mine.to_dict("index").items():
-            column = place[str(config)] + shift
-            filled = not tested or config == reference or row["difference_low"] > -margin
-            axis.plot(
-                [column] * 2,
-                [row["auroc_low"], row["auroc_high"]],
-                color=colour,
-                linewidth=1.5,
-                solid_capstyle="butt",
-                zorder=3,
-            )
-            axis.plot(
-                column,
-                row["auroc"],
-                marker=marker,
-                color=colour,
-                markersize=6.5 if marker == "o" else 5.5,
-                markeredgewidth=1.4,
-                markeredgecolor=colour,
-                markerfacecolor=colour if filled else "white",
-                zorder=4,
-            )
-    for config in order:
-        rows = frame[frame["config"] == config]
-        shown = rows[rows["recipe"] == recipes[0]]
-        if shown.empty:
-            continue
-        axis.annotate(
-            f"{float(shown['auroc'].iloc[0]):.3f}",
-            (place[config] - (len(recipes) - 1) / 2 * dodge, float(rows["auroc_high"].max())),
-            (0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            fontsize=8,
-            color=darker(look[recipes[0]][0]),
-            fontweight="bold",
-            zorder=5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6},
-        )
-    axis.set_xticks(list(place.values()), [stacked_leads(config) for config in place])
+    axis.set(xlim=(-0.75, place.max() + 0.75), ylim=(low - pad, high + 1.9 * pad))
+    deepest = max(stacked_leads(config).count("\n") + 1 for config in place.index)
+    for number, (count, members) in enumerate(place.groupby(counts)):
+        if number % 2 == 0:
+            ends = members.min() - 0.775, members.max() + 0.775
+            axis.axvspan(*ends, color="#f5f6f8", zorder=0)
+        axis.annotate(f"{count} lead{'s' * (count > 1)}", (members.mean(), 0),
+                      (0, -(8 + 11.5 * deepest)), xycoords=axis.get_xaxis_transform(),
+                      textcoords="offset points", ha="center", va="top", fontsize=9.5,
+                      fontweight="bold", annotation_clip=False)  # fmt: skip
+    middle = (len(looks) - 1) / 2
+    dodge = {recipe: 0.18 * (number - middle) / max(middle, 1 / 2)
+             for number, recipe in enumerate(looks)}  # fmt: skip
+    for recipe, look in looks.items():
+        rows, places = by_recipe[recipe], place + dodge[recipe]
+        if reference in rows.index:
+            level = float(rows["auroc"][reference])
+            axis.axhline(level, color=look.colour, linewidth=1.0, linestyle=look.line, alpha=0.9,
+                         zorder=1)  # fmt: skip
+            if recipe == answer:
+                axis.axhspan(level - margin, level, color=look.colour, alpha=0.13, linewidth=0,
+                             zorder=1)  # fmt: skip
+        leaders = rows.groupby("n_leads")["auroc"].idxmax()
+        axis.plot(places[leaders], rows.loc[leaders, "auroc"], color=look.colour, linewidth=1.3,
+                  alpha=0.45, linestyle=look.line, zorder=2)  # fmt: skip
+        shown = rows.get("difference_low", pd.Series(np.inf, rows.index)) > -margin
+        forest(axis, rows[bounds], look, shown | (rows.index == reference), places[rows.index],
+               upright=True)  # fmt: skip
+    tops = frame.groupby("config")["auroc_high"].max()
+    for config, value in zip(map(str, first.index), first, strict=True):
+        axis.annotate(f"{value:.3f}", (place[config] + dodge[answer], tops[config]), (0, 3),
+                      textcoords="offset points", ha="center", va="bottom", fontsize=8,
+                      color=darker(looks[answer].colour), fontweight="bold", zorder=5,
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7,
+                            "pad": 0.6})  # fmt: skip
+    axis.set_xticks(place, [stacked_leads(config) for config in place.index])
     axis.tick_params(axis="x", length=0, labelsize=8.5, pad=3, rotation=0)
-    deepest = max(stacked_leads(config).count("\n") + 1 for config in place)
-    for count, members in groups.items():
-        axis.annotate(
-            f"{count} lead" + ("s" if count > 1 else ""),
-            (float(np.mean(members)), 0),
-            (0, -(8 + 11.5 * deepest)),
-            xycoords=axis.get_xaxis_transform(),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=9.5,
-            fontweight="bold",
-            annotation_clip=False,
-        )
     axis.set_ylabel("macro AUROC (axis cut)")
-    handles: list[Any] = [
-        Line2D([], [], color=look[recipe][0], marker=look[recipe][1], linestyle="none",
-               markersize=6) for recipe in recipes
-    ]  # fmt: skip
-    names = [f"{recipe} recipe" for recipe in recipes]
-    if tested:
-        handles.append(Line2D([], [], color=MUTED, marker="o", linestyle="none", markersize=6,
-                              markerfacecolor="white", markeredgewidth=1.4))  # fmt: skip
-        names.append("open: not shown non-inferior")
-    if ((frame["recipe"] == recipes[0]) & (frame["config"] == reference)).any():
-        handles.append((Patch(facecolor=look[recipes[0]][0], alpha=0.13),
-                        Line2D([], [], color=look[recipes[0]][0], linewidth=1.0)))  # fmt: skip
-        names.append(f"{reference}, margin {margin:g} beneath")
-    axis.legend(
-        handles,
-        names,
-        loc="lower right",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=len(handles),
-        columnspacing=1.3,
-        handletextpad=0.4,
-        borderaxespad=0.3,
-        handler_map={tuple: LineOverBand()},
-    )
+    keys: dict[str, Any] = {f"{recipe} recipe": key(look) for recipe, look in looks.items()}
+    if "difference_low" in frame.columns:
+        keys["open: not shown non-inferior"] = key(Look(MUTED), filled=False)
+    if reference in first.index:
+        keys[f"{reference}, margin {margin:g} beneath"] = (
+            Patch(facecolor=looks[answer].colour, alpha=0.13),
+            Line2D([], [], color=looks[answer].colour, linewidth=1.0),
+        )
+    legend(axis, keys, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(keys),
+           columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3)  # fmt: skip
     if title:
         axis.set_title(title, fontsize=11.5, pad=24)
-    if note:
-        figure.supxlabel(note, fontsize=8, color=MUTED)
-    return figure
+    return add_note(figure, note)
+
+
+def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Series]:
+    """Give each configuration its x, and its number of leads: few leads first, then low scores."""
+    counts = frame.drop_duplicates("config").set_index("config")["n_leads"].astype(int)
+    order = sorted(counts.index, key=lambda config: (counts[config], first.get(config, np.inf)))
+    counts = counts[order]
+    gaps = pd.factorize(counts)[0]  # one gap before each further number of leads
+    return pd.Series(np.arange(len(order)) + 0.55 * gaps, index=order), counts
 
 
 ANSWER = Question(

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 from scipy.special import expit
@@ -28,15 +28,18 @@ from leadmin.evidence.scores import LEVEL, Evidence, configs_under, count_column
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, each_recipe
 from leadmin.show.style import (
+    BLUE,
     FAINT,
     INK,
     MUTED,
-    OKABE_ITO,
+    PER_CENT,
+    SERIES,
+    ZERO,
     blank_figure,
-    read_across,
+    legend,
     require_columns,
     require_one_recipe,
-    rows_down,
+    row_figure,
 )
 from leadmin.show.words import (
     joined_sentence,
@@ -299,128 +302,83 @@ def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> st
 
 
 def plot_recalibration(calibration: pd.DataFrame) -> Figure:
-    """Draw calibration before and after recalibration, configuration by configuration.
+    """Draw calibration before (open) and after (filled) recalibration, a row a configuration.
 
     Parameters
     ----------
     calibration : DataFrame
-        One recipe. Columns ``config``, ``class``, ``recalibrated``, ``slope``, ``smooth_ece``,
-        ``brier``, as `calibration_table` gives; the rows of the class
-        ``macro`` are drawn.
-
-    Returns
-    -------
-    Figure
-        Open before, filled after.
-
-    Raises
-    ------
-    LeadminError
-        If a column or the macro rows are missing, or the table holds several recipes.
+        One recipe, as `calibration_table` gives: ``config``, ``class``, ``recalibrated``,
+        ``slope``, ``smooth_ece``, ``brier``; the rows of the class ``macro`` are drawn.
     """
     what = "plot_recalibration"
-    panels = {
-        "slope": "calibration slope",
-        "smooth_ece": "smooth ECE",
-        "brier": "Brier score",
-    }
-    require_columns(calibration, ("config", "class", "recalibrated", *panels), what)
+    titles = {"slope": "calibration slope", "smooth_ece": "smooth ECE", "brier": "Brier score"}
+    require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
     require_one_recipe(calibration, what)
     rows = calibration[calibration["class"] == "macro"]
     require_columns(rows, (), f"{what}: rows of the class 'macro'")
     before, after = before_and_after(rows)
-    configs = list(before.index.get_level_values("config"))
-    places = np.arange(len(configs))
-    figure = blank_figure(0.29 * len(configs) + 1.3)
-    axes = figure.subplots(1, len(panels), sharey=True)
-    for axis, (name, title) in zip(axes, panels.items(), strict=True):
-        old, new = before[name].to_numpy(), after[name].to_numpy()
-        axis.hlines(places, old, new, color=FAINT, linewidth=2.2)
-        axis.plot(old, places, "o", color=OKABE_ITO["blue"], markersize=6, markerfacecolor="white",
-                  markeredgewidth=1.4, label="as trained")  # fmt: skip
-        axis.plot(new, places, "o", color=OKABE_ITO["blue"], markersize=6, label="recalibrated")
+    figure, panels = row_figure(before.index, len(titles), head=1.3)
+    places = np.arange(len(before))
+    dot: dict[str, Any] = {"color": BLUE, "markersize": 6, "markeredgewidth": 1.4}
+    for axis, (name, title) in zip(panels, titles.items(), strict=True):
+        axis.hlines(places, before[name], after[name], color=FAINT, linewidth=2.2)
+        axis.plot(before[name], places, "o", markerfacecolor="white", label="as trained", **dot)
+        axis.plot(after[name], places, "o", label="recalibrated", **dot)
         if name == "slope":
-            axis.axvline(1, color=INK, linewidth=0.9, zorder=1)
+            axis.axvline(1, **ZERO)
         if name == "smooth_ece":
-            axis.set_xlim(0, 1.07 * max(old.max(), new.max()))
+            axis.set_xlim(0, 1.07 * max(before[name].max(), after[name].max()))
         axis.xaxis.set_major_locator(MaxNLocator(4))
-        read_across(axis)
         axis.set_title(title)
-    rows_down(axes[0], configs)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
 def plot_decision_curves(curves: pd.DataFrame) -> Figure:
-    """Draw the net benefit of acting on the network's word, class by class.
+    """Draw the net benefit of acting on the network's word, a panel a class.
+
+    The interval of the first configuration is a band.
 
     Parameters
     ----------
     curves : DataFrame
-        One recipe. Columns ``config``, ``class``, ``threshold``, ``net_benefit``, ``low``,
-        ``high``, ``treat_all``, ``n_positive``, ``n_records``, as
-        :func:`leadmin.questions.calibration.decision_curves` gives.
-
-    Returns
-    -------
-    Figure
-        One panel a class, with the interval of the first configuration as a band.
-
-    Raises
-    ------
-    LeadminError
-        If a column is missing, or the table is empty or holds several recipes.
+        One recipe, as `decision_curves` gives: ``config``, ``class``, ``threshold``,
+        ``net_benefit``, ``low``, ``high``, ``treat_all``, ``n_positive``, ``n_records``.
     """
     what = "plot_decision_curves"
-    require_columns(curves, ("config", "class", "threshold", "net_benefit", "low", "high",
-                             "treat_all",
-                      "n_positive", "n_records"), what)  # fmt: skip
+    columns = ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
+               "n_positive", "n_records")  # fmt: skip
+    require_columns(curves, columns, what)
     require_one_recipe(curves, what)
     configs = list(dict.fromkeys(curves["config"]))
-    looks: list[tuple[str, Any]] = [
-        ("blue", "-"),
-        ("vermillion", (0, (5, 1.5))),
-        ("green", (0, (1.2, 1.2))),
-        ("purple", (0, (6, 1, 1, 1))),
-        ("orange", "-"),
-        ("sky", (0, (5, 1.5))),
-    ]
+    looks = {config: SERIES[place % len(SERIES)] for place, config in enumerate(configs)}
     figure = blank_figure(4.9)
     panels = figure.subplots(2, 3, sharex=True).ravel()
     for axis, name in zip(panels, CLASSES, strict=False):
         mine = curves[curves["class"] == name]
         prevalence = float((mine["n_positive"] / mine["n_records"]).iloc[0])
-        everyone = mine[mine["config"] == configs[0]]
-        axis.plot(everyone["threshold"], everyone["treat_all"], color=MUTED, linewidth=1.0)
-        axis.axhline(0, color=INK, linewidth=0.9)
-        for place, config in enumerate(configs):
-            rows = mine[mine["config"] == config]
-            colour, line = looks[place % len(looks)]
-            if place == 0:
-                axis.fill_between(rows["threshold"], rows["low"], rows["high"],
-                                  color=OKABE_ITO[colour], alpha=0.13, linewidth=0)  # fmt: skip
-            axis.plot(rows["threshold"], rows["net_benefit"], color=OKABE_ITO[colour],
-                      linestyle=line, linewidth=1.5)  # fmt: skip
+        first = mine[mine["config"] == configs[0]].set_index("threshold")
+        axis.plot(first["treat_all"], color=MUTED, linewidth=1.0)
+        axis.axhline(0, **ZERO)
+        axis.fill_between(first.index, first["low"], first["high"], color=BLUE, alpha=0.13,
+                          linewidth=0)  # fmt: skip
+        for config, look in looks.items():
+            rows = mine[mine["config"] == config].set_index("threshold")
+            axis.plot(rows["net_benefit"], color=look.colour, linestyle=look.line)
         axis.set_ylim(-0.12 * prevalence, 1.15 * prevalence)
         axis.yaxis.set_major_locator(MaxNLocator(4))
-        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.xaxis.set_major_formatter(PER_CENT)
         axis.set_title(f"{name}, {prevalence:.0%} of records")
-    for axis in panels[len(CLASSES) :]:
-        axis.set_axis_off()
     panels[2].tick_params(labelbottom=True)
-    handles: list[Any] = [
-        Line2D(
-            [], [], color=OKABE_ITO[looks[k % len(looks)][0]], linestyle=looks[k % len(looks)][1]
-        )
-        for k in range(len(configs))
-    ]
-    handles += [
-        Patch(facecolor=OKABE_ITO["blue"], alpha=0.13),
-        Line2D([], [], color=MUTED, linewidth=1.0),
-        Line2D([], [], color=INK, linewidth=0.9),
-    ]
-    names = [*configs, f"95% interval of {configs[0]}", "call every record", "call no record"]
-    panels[len(CLASSES)].legend(handles, names, loc="center left", bbox_to_anchor=(0.0, 0.5))
+    panels[-1].set_axis_off()
+    keys: dict[str, Any] = {config: Line2D([], [], color=look.colour, linestyle=look.line)
+                            for config, look in looks.items()}  # fmt: skip
+    keys |= {
+        f"95% interval of {configs[0]}": Patch(facecolor=BLUE, alpha=0.13),
+        "call every record": Line2D([], [], color=MUTED, linewidth=1.0),
+        "call no record": Line2D([], [], color=INK, linewidth=0.9),
+    }
+    legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
     figure.supxlabel("threshold probability", fontsize=9)
     figure.supylabel("net benefit per record", fontsize=9)
     return figure

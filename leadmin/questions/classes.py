@@ -23,10 +23,9 @@ from leadmin.evidence.scores import (
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, each_recipe
 from leadmin.show.style import (
-    GAIN_MAP,
     INK,
-    LOSS_MAP,
     blank_figure,
+    difference_heatmap,
     heatmap,
     require_columns,
     require_one_recipe,
@@ -228,57 +227,38 @@ def plot_class_heatmap(
     Parameters
     ----------
     per_class : DataFrame
-        One recipe. Columns ``config``, ``class`` (or ``class_name``), ``auroc``: one row a
-        configuration and class, as :func:`leadmin.evidence.scores.per_class_table` gives.
-    reference : str, default "12-lead"
+        One recipe, a row a configuration and class: ``config``, ``class``, ``auroc``.
+    reference : str
         The configuration that losses are taken from.
     macro : DataFrame, optional
-        Columns ``config``, ``auroc``: adds a column for the mean over classes.
-
-    Returns
-    -------
-    Figure
-        Left, AUROC; right, AUROC minus that of the reference.
-
-    Raises
-    ------
-    LeadminError
-        If a column or the reference is missing, or the table holds several recipes.
+        ``config``, ``auroc``: adds a column for the mean over classes.
     """
     what = "plot_class_heatmap"
-    per_class = per_class.rename(columns={"class_name": "class"})
     require_columns(per_class, ("config", "class", "auroc"), what)
     require_one_recipe(per_class, what)
     configs = list(dict.fromkeys(per_class["config"]))
     if reference not in configs:
-        raise LeadminError(f"{what}: no row of the reference {reference!r} is in the table.")
+        raise LeadminError(
+            f"{what}: no row of the reference {reference!r} is in the table; valid: "
+            f"{', '.join(configs)}; add it or choose one of these"
+        )
     values = per_class.pivot(index="config", columns="class", values="auroc")
     values = values.loc[configs, [name for name in CLASSES if name in values.columns]]
     if macro is not None:
         require_columns(macro, ("config", "auroc"), what)
         require_one_recipe(macro, what)
         values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
-    losses = values - values.loc[reference]
     figure = blank_figure(0.30 * len(configs) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)
-    bar = {"location": "top", "shrink": 0.7, "aspect": 30}
-    heatmap(
-        left,
-        values,
-        cmap=GAIN_MAP,
-        annot=True,
-        fmt=".3f",
-        cbar_kws={"label": "AUROC", "ticks": MaxNLocator(4), **bar},
-    )
-    reach = max(float(np.nanmax(np.abs(losses.to_numpy()))), 1e-3)
-    texts = [["0" if config == reference else f"{value:+.3f}".replace("-", "−") for value in row]
-             for config, row in zip(losses.index, losses.to_numpy(), strict=True)]  # fmt: skip
-    heatmap(right, losses, cmap=LOSS_MAP.reversed(), vmin=-reach, vmax=reach, annot=texts,
-             cbar_kws={"label": f"AUROC minus that of {reference}", "ticks": MaxNLocator(4),
-                       **bar})  # fmt: skip
-    for axis in (left, right):
-        axis.set(xlabel="", ylabel="")
-        if macro is not None:
+    bars: list[dict[str, Any]] = [
+        {"location": "top", "shrink": 0.7, "aspect": 30, "ticks": MaxNLocator(4)} for _ in "lr"
+    ]
+    heatmap(left, values, annot=True, fmt=".3f", cbar_kws={"label": "AUROC", **bars[0]})
+    losses = values - values.loc[reference]
+    difference_heatmap(right, losses, f"AUROC minus that of {reference}", zero=reference,
+                       cbar_kws=bars[1])  # fmt: skip
+    if macro is not None:
+        for axis in (left, right):
             axis.axvline(len(values.columns) - 1, color=INK, linewidth=1.0)
     return figure
 

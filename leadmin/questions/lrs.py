@@ -1,9 +1,12 @@
 """What does the original's Lead Robustness Score say, and what does it hide?"""
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -19,18 +22,28 @@ from leadmin.evidence.scores import (
 from leadmin.metrics import chance_corrected_retention, lrs
 from leadmin.questions import Question, each_recipe
 from leadmin.show.style import (
+    BARS,
+    CRITERION,
     FAINT,
     GAIN_MAP,
     INK,
     MUTED,
-    OKABE_ITO,
+    ORANGE,
+    PLAIN,
+    SERIES,
+    VERMILLION,
+    ZERO,
+    Look,
     add_note,
     blank_figure,
     darker,
-    luminance,
-    read_across,
+    forest,
+    key,
+    legend,
     require_columns,
     require_one_recipe,
+    row_figure,
+    text_colour,
 )
 from leadmin.show.words import joined_sentence, value_with_interval
 
@@ -175,103 +188,53 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
     Parameters
     ----------
     table : DataFrame
-        One recipe. Columns ``config``, ``auroc``, ``brier``, with a row of the reference;
-        optionally ``lrs_low``, ``lrs_high``, ``retention_above_chance_low`` and ``_high``, which
-        are then drawn as intervals.
-    reference : str, default "12-lead"
+        One recipe, with a row of the reference: ``config``, ``auroc``, ``brier``; optionally
+        ``lrs_low``, ``lrs_high``, ``retention_above_chance_low`` and ``_high``, which are then
+        drawn as intervals.
+    reference : str
         The configuration that the score is relative to.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    LeadminError
-        If a column or the reference is missing, or the table holds several recipes.
     """
     what = "plot_lrs"
     require_columns(table, ("config", "auroc", "brier"), what)
     require_one_recipe(table, what)
     values = table.set_index("config")[["auroc", "brier"]].astype(float)
     if reference not in values.index:
-        raise LeadminError(f"{what}: no row of the reference {reference!r} is in the table.")
-    all_leads = values.loc[reference].to_numpy(dtype=float).tolist()
-    score = np.asarray(lrs(values["auroc"], values["brier"], *all_leads))
-    lost_auroc = 1 - np.asarray(lrs(values["auroc"], all_leads[1], *all_leads))
-    lost_brier = 1 - np.asarray(lrs(all_leads[0], values["brier"], *all_leads))
-    retention = np.asarray(chance_corrected_retention(values["auroc"], all_leads[0]))
-    coin = float(lrs(0.5, all_leads[1], *all_leads))
-    positions = np.arange(len(values))
-    figure = blank_figure(0.30 * len(values) + 1.35)
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
+        raise LeadminError(
+            f"{what}: no row of the reference {reference!r} is in the table; valid: "
+            f"{', '.join(values.index)}; add it or choose one of these"
+        )
+    auroc_12, brier_12 = values.loc[reference].to_numpy()
+    lost_auroc = 1 - lrs(values["auroc"].to_numpy(), brier_12, auroc_12, brier_12)
+    lost_brier = 1 - lrs(auroc_12, values["brier"].to_numpy(), auroc_12, brier_12)
+    coin = float(lrs(0.5, brier_12, auroc_12, brier_12))
+    places = np.arange(len(values))
+    figure, (left, right) = row_figure(values.index, 2, head=1.35, row=0.30)
     # Gains stack to the left of zero and losses to the right, so that neither hides the other.
     starts = np.where(np.sign(lost_auroc) == np.sign(lost_brier), lost_auroc, 0.0)
-    left.barh(
-        positions,
-        lost_auroc,
-        0.62,
-        color=OKABE_ITO["blue"],
-        label="AUROC term",
-        edgecolor="white",
-        linewidth=0.5,
-    )
-    left.barh(
-        positions,
-        lost_brier,
-        0.62,
-        left=starts,
-        color=OKABE_ITO["orange"],
-        hatch="////",
-        label="Brier term",
-        edgecolor="white",
-        linewidth=0.5,
-    )
-    left.axvline(0, color=INK, linewidth=0.9)
-    left.set_yticks(positions, values.index)
+    left.barh(places, lost_auroc, 0.62, label="AUROC term", **BARS[0])
+    left.barh(places, lost_brier, 0.62, left=starts, label="Brier term",
+              **BARS[1] | {"color": ORANGE})  # fmt: skip
+    left.axvline(0, **ZERO)
     left.set_xlabel("LRS points lost to all leads")
     left.xaxis.set_major_locator(MaxNLocator(5))
-    left.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
-    )
-    upper, lower = positions - 0.13, positions + 0.13
-    for name, colour, place in (
-        ("lrs", OKABE_ITO["blue"], upper),
-        ("retention_above_chance", OKABE_ITO["vermillion"], lower),
-    ):
-        if {f"{name}_low", f"{name}_high"} <= set(table.columns):
-            ends = table[[f"{name}_low", f"{name}_high"]].to_numpy(dtype=float).T
-            right.hlines(place, *ends, color=colour, linewidth=1.4)
-    right.plot(score, upper, "o", color=OKABE_ITO["blue"], markersize=6, label="LRS")
-    right.plot(
-        retention,
-        lower,
-        "D",
-        color=OKABE_ITO["vermillion"],
-        markersize=5.5,
-        label="chance-corrected retention",
-    )
-    right.axvline(coin, color=MUTED, linewidth=1.0, linestyle=(0, (3, 2)))
-    right.annotate(
-        f"a coin flip's LRS: {coin:.2f}",
-        (coin, 0.72),
-        (-4, 0),
-        xycoords=right.get_xaxis_transform(),
-        textcoords="offset points",
-        fontsize=8,
-        color=MUTED,
-        rotation=90,
-        ha="right",
-        va="center",
-    )
+    kept = Look(VERMILLION, "D")
+    for name, score, look, offset in (
+        ("lrs", lrs(values["auroc"], values["brier"], auroc_12, brier_12), PLAIN, -0.13),
+        ("retention_above_chance", chance_corrected_retention(values["auroc"], auroc_12), kept,
+         0.13),
+    ):  # fmt: skip
+        ends = table.reindex(columns=[f"{name}_low", f"{name}_high"])
+        forest(right, np.column_stack([score, ends]), look, places=places + offset)
+    right.axvline(coin, **CRITERION)
+    right.annotate(f"a coin flip's LRS: {coin:.2f}", (coin, 0.72), (-4, 0), fontsize=8, rotation=90,
+                   xycoords=right.get_xaxis_transform(), textcoords="offset points", color=MUTED,
+                   ha="right", va="center")  # fmt: skip
     right.set_xlim(left=min(coin - 0.05, right.get_xlim()[0]))
     right.set_xlabel("share of all leads' score kept")
-    right.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, borderaxespad=0.2, columnspacing=1.2
-    )
-    for axis in (left, right):
-        read_across(axis)
-    left.set_ylim(len(values) - 0.4, -0.6)
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": 2, "borderaxespad": 0.2,
+             "columnspacing": 1.2}  # fmt: skip
+    left.legend(**above)
+    legend(right, {"LRS": key(PLAIN), "chance-corrected retention": key(kept)}, **above)
     return figure
 
 
@@ -286,80 +249,62 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        One recipe. Columns ``config``, ``weight_ratio``, ``weight_calibration``,
-        ``weight_above_chance``, ``score``, ``original``, with the corners of the triangle, as
-        :func:`leadmin.questions.lrs.lrs_weights` gives.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    LeadminError
-        If a column or a corner is missing, or the table is empty or holds several recipes.
+        One recipe, with the corners of the triangle, as `lrs_weights` gives: ``config``,
+        ``weight_ratio``, ``weight_calibration``, ``weight_above_chance``, ``score``, ``original``.
     """
     what = "plot_lrs_weights"
     weights = ["weight_ratio", "weight_calibration", "weight_above_chance"]
     require_columns(table, ("config", *weights, "score", "original"), what)
     require_one_recipe(table, what)
     configs = list(dict.fromkeys(table["config"]))
-    share, ranks = lrs_ranks(table)
     figure = blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-
-    colours = iter(
-        [colour for name, colour in OKABE_ITO.items() if name not in ("black", "yellow")]
-    )
-    lines = iter(["-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1, 1, 1)), "-", (0, (4, 1.5))])
-    for config, rank in zip(configs, ranks.T, strict=True):
-        moves = np.ptp(rank) > 0
-        colour, line = (next(colours, INK), next(lines, "-")) if moves else (FAINT, "-")
-        left.plot(share, rank, color=colour, linestyle=line, linewidth=2.2 if moves else 1.6,
-                  solid_joinstyle="round", zorder=2 + moves)  # fmt: skip
-        left.annotate(config, (0, rank[0]), (-5, 0), textcoords="offset points", ha="right",
-                      va="center", fontsize=8,
-                      color=darker(colour) if moves else MUTED)  # fmt: skip
-        left.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), textcoords="offset points",
-                      va="center", fontsize=8, color=MUTED)  # fmt: skip
-    mark = table[table["original"]].iloc[0]
-    left.plot([mark["weight_ratio"]] * 2, [0.6, len(configs) + 0.5], color=INK, linewidth=0.9,
-              linestyle=(0, (3, 2)), zorder=1)  # fmt: skip
-    left.text(mark["weight_ratio"], 0.5, "original", fontsize=8, ha="center", va="bottom")
-    left.set(xlim=(0, 1), ylim=(len(configs) + 0.5, 0.3), yticks=[])
-    left.set_xlabel("weight of the AUROC ratio (the Brier term has the rest)")
-    left.set_title("rank among the smaller sets", pad=14)
-    for spine in left.spines.values():
-        spine.set_visible(False)
+    original = table[table["original"]].set_index("config").loc[configs]
+    _draw_ranks(left, table, configs, float(original["weight_ratio"].iloc[0]))
 
     points = table.pivot_table(index=weights, columns="config", values="score")[configs]
+    first, second = np.triu_indices(len(configs), 1)
+    order = np.sign(original["score"].to_numpy()[first] - original["score"].to_numpy()[second])
     scores = points.to_numpy()
-    original = table[table["original"]].set_index("config").loc[configs, "score"].to_numpy()
-    pairs = np.triu_indices(len(configs), 1)
-    order = np.sign(original[pairs[0]] - original[pairs[1]])
-    turned = (np.sign(scores[:, pairs[0]] - scores[:, pairs[1]]) != order).sum(axis=1)
+    turned = (np.sign(scores[:, first] - scores[:, second]) != order).sum(axis=1)
     at = points.index.to_frame().to_numpy(dtype=float)
     x, y = at[:, 0] + 0.5 * at[:, 2], np.sqrt(3) / 2 * at[:, 2]
     shown = right.scatter(x, y, c=turned, cmap=GAIN_MAP, vmin=0, vmax=max(turned.max(), 1),
                           marker="h", s=200, linewidths=0)  # fmt: skip
     for px, py, count, shade in zip(x, y, turned, shown.to_rgba(turned), strict=True):
-        dark = luminance(shade) < 0.18
         right.text(px, py, str(count), ha="center", va="center", fontsize=7,
-                   color="white" if dark else INK)  # fmt: skip
-    right.plot(mark["weight_ratio"], 0, "h", markersize=15, markerfacecolor="none",
+                   color=text_colour(shade))  # fmt: skip
+    right.plot(original["weight_ratio"].iloc[0], 0, "h", markersize=15, markerfacecolor="none",
                markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
-    corners = (
-        (-0.04, -0.11, "Brier term", "left"),
-        (1.04, -0.11, "AUROC ratio", "right"),
-        (0.5, np.sqrt(3) / 2 + 0.09, "retention above chance", "center"),
-    )
-    for px, py, name, side in corners:
+    for px, py, name, side in ((-0.04, -0.11, "Brier term", "left"),
+                               (1.04, -0.11, "AUROC ratio", "right"),
+                               (0.5, 0.96, "retention above chance", "center")):  # fmt: skip
         right.text(px, py, name, ha=side, va="center", fontsize=8.5)
-    right.set(xlim=(-0.1, 1.1), ylim=(-0.18, 1.0), aspect="equal")
+    right.set(xlim=(-0.1, 1.1), ylim=(-0.18, 1.0), aspect="equal", anchor="N")
     right.set_axis_off()
-    right.set_anchor("N")
-    right.set_title(f"pairs turned round, of {len(pairs[0])}", pad=14)
+    right.set_title(f"pairs turned round, of {len(first)}", pad=14)
     return figure
+
+
+def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], original: float) -> None:
+    """Draw each set's rank against the weight of the AUROC ratio."""
+    share, ranks = lrs_ranks(table)
+    looks = iter(SERIES)
+    aside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
+    for config, rank in zip(configs, ranks.T, strict=True):
+        moves = np.ptp(rank) > 0
+        look = next(looks, Look(INK)) if moves else Look(FAINT)
+        axis.plot(share, rank, color=look.colour, linestyle=look.line, zorder=2 + moves,
+                  linewidth=2.2 if moves else 1.6, solid_joinstyle="round")  # fmt: skip
+        axis.annotate(config, (0, rank[0]), (-5, 0), ha="right",
+                      color=darker(look.colour) if moves else MUTED, **aside)  # fmt: skip
+        axis.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), color=MUTED, **aside)
+    axis.plot([original] * 2, [0.6, len(configs) + 0.5], **CRITERION)
+    axis.text(original, 0.5, "original", fontsize=8, ha="center", va="bottom")
+    axis.set(xlim=(0, 1), ylim=(len(configs) + 0.5, 0.3), yticks=[],
+             xlabel="weight of the AUROC ratio (the Brier term has the rest)")  # fmt: skip
+    axis.set_title("rank among the smaller sets", pad=14)
+    axis.spines[:].set_visible(False)
 
 
 LRS = Question(

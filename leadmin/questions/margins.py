@@ -25,17 +25,21 @@ from leadmin.evidence.scores import (
 )
 from leadmin.questions import Question, Tables, bounds_named, each_recipe
 from leadmin.show.style import (
-    INK,
+    BLUE,
+    CRITERION,
+    DOTTED,
     MUTED,
-    OKABE_ITO,
-    VERDICT_COLOURS,
-    VERDICT_MARKERS,
+    VERDICT_LOOKS,
+    ZERO,
+    add_note,
     beside,
-    blank_figure,
-    read_across,
+    forest,
+    in_words,
+    key,
+    legend,
     require_columns,
     require_one_recipe,
-    rows_down,
+    row_figure,
 )
 from leadmin.show.words import (
     joined_sentence,
@@ -159,97 +163,55 @@ def plot_differences(
     Parameters
     ----------
     comparisons : DataFrame
-        One recipe. Columns ``config``, ``difference``, ``difference_low``, ``difference_high``
-        (configuration minus reference, so that a loss is negative), as
-        :func:`leadmin.evidence.scores.main_table` gives; optionally ``verdict``, and
+        One recipe: ``config``, ``difference``, ``difference_low``, ``difference_high``
+        (configuration minus reference, so that a loss is negative); optionally ``verdict``, and
         ``smallest_resolvable``, which is then written beside the interval.
-    margin : float, default 0.01
+    margin : float
         Of non-inferiority.
-    reference : str, default "12-lead"
+    reference : str
         Its own row, if there is one, is left out.
     note : str, optional
         Stands below the axes.
     other_margins : sequence of float, optional
         Drawn as dotted lines, without a verdict.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    LeadminError
-        If a column is missing, the table is empty or holds several recipes.
     """
-    what = "plot_differences"
-    require_columns(
-        comparisons, ("config", "difference", "difference_low", "difference_high"), what
-    )
+    what, bounds = "plot_differences", ["difference", "difference_low", "difference_high"]
+    require_columns(comparisons, ("config", *bounds), what)
     require_one_recipe(comparisons, what)
     rows = comparisons[comparisons["config"] != reference].reset_index(drop=True)
     if rows.empty:
-        raise LeadminError(f"{what}: only {reference!r} is in the table; there is no difference.")
-    if "verdict" in rows.columns:
-        verdicts = rows["verdict"].astype(str)
-    else:
-        verdicts = pd.Series(
-            np.select([rows["difference_low"] > -margin, rows["difference_high"] < -margin],
-                      ["non-inferior", "inferior"], "undecided"))  # fmt: skip
-    figure = blank_figure(0.31 * len(rows) + 1.35)
-    axis = figure.subplots()
-    axis.axvspan(-margin, 0, color=OKABE_ITO["blue"], alpha=0.11, linewidth=0, zorder=0)
-    axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    axis.axvline(-margin, color=MUTED, linewidth=0.9, linestyle=(0, (3, 2)), zorder=1)
+        raise LeadminError(
+            f"{what}: the table holds {reference!r} only; valid: another configuration; add one"
+        )
+    read = np.select([rows["difference_low"] > -margin, rows["difference_high"] < -margin],
+                     ["non-inferior", "inferior"], "undecided")  # fmt: skip
+    verdicts = rows.get("verdict", pd.Series(read)).astype(str)
+    figure, (axis,) = row_figure(rows["config"], head=1.35, row=0.31)
+    axis.axvspan(-margin, 0, color=BLUE, alpha=0.11, linewidth=0, zorder=0)
+    axis.axvline(0, **ZERO)
+    axis.axvline(-margin, **CRITERION)
     for other in other_margins:
-        axis.axvline(-other, color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.6)), zorder=1)
-    resolvable = "smallest_resolvable" in rows.columns
-    bounds = rows[["difference", "difference_low", "difference_high"]].to_numpy(dtype=float)
-    for position, ((value, low, high), verdict) in enumerate(zip(bounds, verdicts, strict=True)):
-        colour = VERDICT_COLOURS.get(verdict, MUTED)
-        axis.plot(
-            [low, high],
-            [position] * 2,
-            color=colour,
-            linewidth=1.7,
-            solid_capstyle="butt",
-            zorder=2,
-        )
-        axis.plot(
-            value,
-            position,
-            marker=VERDICT_MARKERS.get(verdict, "s"),
-            color=colour,
-            markersize=6.5,
-            markeredgewidth=1.4,
-            zorder=3,
-            markerfacecolor="white" if verdict == "undecided" else colour,
-        )
-        figures = f"{value:+.3f}  ({low:+.3f} to {high:+.3f})"
-        beside(axis, position, 8, figures.replace("-", "−"))
-        if resolvable:
-            beside(axis, position, 196, f"{rows['smallest_resolvable'].iloc[position]:.3f}",
-                    ha="right")  # fmt: skip
-    rows_down(axis, rows["config"])
-    read_across(axis)
+        axis.axvline(-other, **CRITERION | {"linestyle": DOTTED})
+    looks = [VERDICT_LOOKS.get(verdict, VERDICT_LOOKS["undecided"]) for verdict in verdicts]
+    forest(axis, rows[bounds], looks, verdicts != "undecided")
+    beside(axis, 8, "difference (95% interval)", in_words(rows[bounds]))
+    if "smallest_resolvable" in rows.columns:
+        least = rows["smallest_resolvable"].map("{:.3f}".format).to_dict()
+        beside(axis, 196, "resolvable", least, ha="right")
     axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(f"macro AUROC minus that of {reference}")
-    if resolvable:
-        beside(axis, None, 196, "resolvable", ha="right")
-    beside(axis, None, 8, "difference (95% interval)")
-    shown = [verdict for verdict in VERDICT_COLOURS if (verdicts == verdict).any()]
-    figure.legend(
-        [Line2D([], [], color=VERDICT_COLOURS[verdict], marker=VERDICT_MARKERS[verdict],
-                markersize=6, markeredgewidth=1.4,
-                markerfacecolor="white" if verdict == "undecided" else VERDICT_COLOURS[verdict])
-         for verdict in shown] + [Patch(facecolor=OKABE_ITO["blue"], alpha=0.13)]
-        + [Line2D([], [], color=MUTED, linewidth=0.9, linestyle=(0, (1, 1.6)))
-           for _ in other_margins[:1]],
-        [*shown, f"margin {margin:g}", *([" and ".join(f"{other:g}" for other in other_margins)]
-                                         if len(other_margins) else [])],
-        loc="outside upper center", ncols=5, columnspacing=1.4, handletextpad=0.5)  # fmt: skip
-    if note:
-        figure.supxlabel(note, fontsize=8, color=MUTED)
-    return figure
+    keys: dict[str, Any] = {
+        verdict: key(look, verdict != "undecided", line=True)
+        for verdict, look in VERDICT_LOOKS.items()
+        if (verdicts == verdict).any()
+    }
+    keys[f"margin {margin:g}"] = Patch(facecolor=BLUE, alpha=0.13)
+    if len(other_margins):
+        others = " and ".join(f"{other:g}" for other in other_margins)
+        keys[others] = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTTED)
+    legend(figure, keys, loc="outside upper center", ncols=5, columnspacing=1.4,
+           handletextpad=0.5)  # fmt: skip
+    return add_note(figure, note)
 
 
 def _forest(tables: Tables) -> Figure | None:

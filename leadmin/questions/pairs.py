@@ -19,14 +19,12 @@ from leadmin.evidence.scores import (
 )
 from leadmin.questions import Question, each_recipe
 from leadmin.show.style import (
-    LOSS_MAP,
-    OKABE_ITO,
     blank_figure,
-    heatmap,
-    read_across,
+    difference_heatmap,
+    forest,
     require_columns,
     require_one_recipe,
-    rows_down,
+    row_figure,
 )
 from leadmin.show.words import joined_sentence, range_in_words, reading_table
 
@@ -134,103 +132,65 @@ def rank_reading(ranks: pd.DataFrame) -> str:
 
 
 def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
-    """Draw every pair of configurations: the difference in macro AUROC, and whether it is clear.
+    """Draw every pair of configurations: the difference in macro AUROC, row minus column.
 
     Parameters
     ----------
     matrix : DataFrame
-        Columns ``first``, ``second``, ``difference`` (first minus second), ``p_bh``: one row an
-        unordered pair, as :func:`leadmin.evidence.scores.pairwise_matrix` gives.
-    level : float, default 0.05
+        A row an unordered pair: ``first``, ``second``, ``difference`` (first minus second),
+        ``p_bh``.
+    level : float
         A pair whose corrected p lies below it is written in bold.
-
-    Returns
-    -------
-    Figure
-        A lower triangle: row minus column.
-
-    Raises
-    ------
-    LeadminError
-        If a column is missing or the table is empty.
     """
     require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
     configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
-    values = pd.DataFrame(np.nan, index=configs[1:], columns=configs[:-1])
-    clear = pd.DataFrame(False, index=values.index, columns=values.columns)
-    for row in matrix.to_dict("records"):
-        first, second = configs.index(row["first"]), configs.index(row["second"])
-        later, earlier = configs[max(first, second)], configs[min(first, second)]
-        sign = 1.0 if first > second else -1.0
-        values.loc[later, earlier] = sign * float(row["difference"])
-        clear.loc[later, earlier] = bool(row["p_bh"] < level)
-    texts = values.map(lambda value: f"{value:+.3f}".replace("-", "−")).to_numpy()
-    reach = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
+    turned = matrix.rename(columns={"first": "second", "second": "first"})
+    turned["difference"] = -turned["difference"]
+    both = pd.concat([matrix, turned]).set_index(["first", "second"])[["difference", "p_bh"]]
+    values, p = (both[name].unstack().loc[configs[1:], configs[:-1]] for name in both)
+    values = values.where(np.tri(*values.shape, dtype=bool))
     figure = blank_figure(0.33 * len(values) + 1.5)
     axis = figure.subplots()
-    missing = values.isna().to_numpy()
-    heatmap(axis, values, mask=missing, cmap=LOSS_MAP.reversed(), vmin=-reach, vmax=reach,
-             annot=texts, cbar_kws={"label": "macro AUROC, row minus column"})  # fmt: skip
-    for text, marked in zip(axis.texts, clear.to_numpy()[~missing], strict=True):
-        text.set_fontweight("bold" if marked else "normal")
-    axis.set(xlabel=f"bold: corrected p < {level:g}", ylabel="")
+    shown = values.notna().to_numpy()
+    difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
+    for text, clear in zip(axis.texts, p.to_numpy()[shown] < level, strict=True):
+        text.set_fontweight("bold" if clear else "normal")
+    axis.set_xlabel(f"bold: corrected p < {level:g}")
     axis.set_xticks(axis.get_xticks(), values.columns, rotation=35, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     return figure
 
 
 def plot_ranks(ranks: pd.DataFrame) -> Figure:
-    """Draw the rank of each configuration over the resamples of patients.
+    """Draw the rank of each configuration over the resamples of patients, and how often it is best.
 
     Parameters
     ----------
     ranks : DataFrame
-        One recipe. Columns ``config``, ``rank``, ``rank_low``, ``rank_high``, ``share_best``,
-        ``share_best_reduced``, ``share_best_of_size``, as
-        :func:`leadmin.questions.pairs.rank_table` gives.
-
-    Returns
-    -------
-    Figure
-        Rank and 95% interval; beside them, in how many resamples it was the best.
-
-    Raises
-    ------
-    LeadminError
-        If a column is missing, or the table is empty or holds several recipes.
+        One recipe: ``config``, ``rank``, ``rank_low``, ``rank_high``, ``share_best``,
+        ``share_best_reduced``, ``share_best_of_size``.
     """
-    shares = {
-        "share_best": "of all",
-        "share_best_reduced": "of smaller sets",
-        "share_best_of_size": "of its size",
-    }
-    require_columns(ranks, ("config", "rank", "rank_low", "rank_high", *shares), "plot_ranks")
-    require_one_recipe(ranks, "plot_ranks")
-    figure = blank_figure(0.29 * len(ranks) + 1.2)
-    axis, text = figure.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
-    for place, row in enumerate(ranks.to_dict("records")):
-        axis.plot([row["rank_low"], row["rank_high"]], [place] * 2, color=OKABE_ITO["blue"],
-                  linewidth=1.7)  # fmt: skip
-        axis.plot(row["rank"], place, "o", color=OKABE_ITO["blue"], markersize=6)
-        for column, name in enumerate(shares):
-            share = row[name]
-            written = f"{share:.0%}" if np.isfinite(share) else "\N{EN DASH}"
-            if 0 < share < 0.005:
-                written = "< 1%"
-            text.text(column + 0.5, place, written, ha="center", va="center", fontsize=8.5)
-    rows_down(axis, ranks["config"])
-    axis.set_xlim(0.5, len(ranks) + 0.5)
-    axis.set_xticks(range(1, len(ranks) + 1))
-    read_across(axis)
-    axis.set_xlabel("rank by macro AUROC (1 is best), 95% interval")
+    what, bounds = "plot_ranks", ["rank", "rank_low", "rank_high"]
+    shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
+              "share_best_of_size": "of its size"}  # fmt: skip
+    require_columns(ranks, ("config", *bounds, *shares), what)
+    require_one_recipe(ranks, what)
+    figure, (axis, text) = row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
+    forest(axis, ranks[bounds])
+    axis.set(xlim=(0.5, len(ranks) + 0.5), xticks=range(1, len(ranks) + 1),
+             xlabel="rank by macro AUROC (1 is best), 95% interval")  # fmt: skip
     text.set_xlim(0, len(shares))
     text.set_axis_off()
-    above = {"ha": "center", "va": "bottom", "fontsize": 8.5, "textcoords": "offset points",
-             "xycoords": text.get_xaxis_transform()}  # fmt: skip
+    for place, row in enumerate(ranks[list(shares)].to_numpy(dtype=float)):
+        for column, share in enumerate(row):
+            written = "< 1%" if 0 < share < 0.005 else f"{share:.0%}".replace("nan%", "–")
+            text.text(column + 0.5, place, written, ha="center", va="center", fontsize=8.5)
+    above: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8.5}
+    at = {"textcoords": "offset points", "xycoords": text.get_xaxis_transform()}
     for column, heading in enumerate(shares.values()):
-        text.annotate(heading, (column + 0.5, 1), (0, 3), **above)
+        text.annotate(heading, (column + 0.5, 1), (0, 3), **above | at)
     text.annotate("best, share of resamples", (len(shares) / 2, 1), (0, 18), fontweight="bold",
-                  **above)  # fmt: skip
+                  **above | at)  # fmt: skip
     return figure
 
 

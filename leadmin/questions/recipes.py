@@ -25,13 +25,11 @@ from leadmin.evidence.scores import (
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, bounds_named, first_two_recipes, with_holm
 from leadmin.show.style import (
-    INK,
-    OKABE_ITO,
-    blank_figure,
+    ZERO,
+    forest,
     metric_name,
-    read_across,
     require_columns,
-    rows_down,
+    row_figure,
 )
 from leadmin.show.words import (
     joined_sentence,
@@ -293,71 +291,36 @@ def plot_recipe_comparison(
     Parameters
     ----------
     comparison : DataFrame
-        Columns ``config``, ``metric``, ``difference``, ``difference_low``, ``difference_high``, as
-        :func:`leadmin.evidence.scores.recipe_comparison` gives; optionally ``first_recipe`` and
-        ``second_recipe``, which then stand in the axis label.
-    metrics : sequence of str, default ("auroc", "auroc_HYP", "brier")
+        ``config``, ``metric``, ``difference``, ``difference_low``, ``difference_high``; optionally
+        ``first_recipe`` and ``second_recipe``, which then stand in the axis label.
+    metrics : sequence of str
         One panel each. For ``brier`` and ``ece`` less is better, so their axis runs the other way:
-        the better side is always on the right.
-
-    Returns
-    -------
-    Figure
-        Filled where the interval is clear of zero.
-
-    Raises
-    ------
-    LeadminError
-        If a column or a metric is missing.
+        the better side is always on the right. Filled where the interval is clear of zero.
     """
-    what = "plot_recipe_comparison"
-    columns = ("config", "metric", "difference", "difference_low", "difference_high")
-    require_columns(comparison, columns, what)
+    what, bounds = "plot_recipe_comparison", ["difference", "difference_low", "difference_high"]
+    require_columns(comparison, ("config", "metric", *bounds), what)
     absent = [metric for metric in metrics if metric not in set(comparison["metric"])]
     if absent:
-        found = ", ".join(map(str, comparison["metric"].unique()))
-        raise LeadminError(f"{what}: no rows of the metric {', '.join(absent)}; there is {found}.")
+        raise LeadminError(
+            f"{what}: the table has no rows of the metric {', '.join(absent)}; valid: "
+            f"{', '.join(map(str, comparison['metric'].unique()))}; ask for one of these"
+        )
     configs = list(dict.fromkeys(comparison["config"]))
-    figure = blank_figure(0.29 * len(configs) + 1.2)
-    panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
+    figure, panels = row_figure(configs, len(metrics), head=1.2)
     for axis, metric in zip(panels, metrics, strict=True):
-        mine = comparison[comparison["metric"] == metric].set_index("config")
-        axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
-        for place, config in enumerate(configs):
-            if config not in mine.index:
-                continue
-            value, low, high = mine.loc[config, list(columns[2:])].to_numpy(dtype=float)
-            clear = low > 0 or high < 0
-            axis.plot(
-                [low, high],
-                [place] * 2,
-                color=OKABE_ITO["blue"],
-                linewidth=1.6,
-                solid_capstyle="butt",
-                zorder=2,
-            )
-            axis.plot(
-                value,
-                place,
-                "o",
-                color=OKABE_ITO["blue"],
-                markersize=6,
-                zorder=3,
-                markeredgewidth=1.4,
-                markerfacecolor=OKABE_ITO["blue"] if clear else "white",
-            )
+        mine = comparison[comparison["metric"] == metric].set_index("config").reindex(configs)
+        clear = (mine["difference_low"] > 0) | (mine["difference_high"] < 0)
+        axis.axvline(0, **ZERO)
+        forest(axis, mine[bounds], filled=clear)
         if metric.split("_")[0] in ("brier", "ece"):
             axis.invert_xaxis()
-        read_across(axis)
         axis.xaxis.set_major_locator(MaxNLocator(3))
         axis.set_title(metric_name(metric))
-    rows_down(panels[0], configs)
-    label = "difference (95% interval)"
+    label = "difference"
     if {"first_recipe", "second_recipe"} <= set(comparison.columns):
-        label = (
-            "{first_recipe} minus {second_recipe}".format(**comparison.iloc[0]) + " (95% interval)"
-        )
-    figure.supxlabel(f"{label}; better to the right, filled: interval clear of 0", fontsize=9)
+        label = "{first_recipe} minus {second_recipe}".format(**comparison.iloc[0])
+    figure.supxlabel(f"{label} (95% interval); better to the right, filled: interval clear of 0",
+                     fontsize=9)  # fmt: skip
     return figure
 
 

@@ -26,15 +26,14 @@ from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, each_recipe, with_holm
 from leadmin.show.style import (
     FAINT,
-    INK,
     MUTED,
-    OKABE_ITO,
+    ZERO,
     beside,
-    blank_figure,
-    read_across,
+    forest,
+    in_words,
     require_columns,
     require_one_recipe,
-    rows_down,
+    row_figure,
 )
 from leadmin.show.words import joined_sentence, reading_table, signed
 
@@ -316,63 +315,43 @@ def plot_subgroups(
 ) -> Figure:
     """Draw the difference of one configuration to the reference in each subgroup of records.
 
+    Where a class has too few records for a value, this is said in its place.
+
     Parameters
     ----------
     table : DataFrame
-        One recipe. Columns ``grouping``, ``subgroup``, ``config``, ``n_records``,
-        ``fewest_positives``, ``enough``, ``auroc``, ``difference``, ``difference_low``,
-        ``difference_high``, as :func:`leadmin.questions.subgroups.subgroup_table` gives.
+        One recipe: ``grouping``, ``subgroup``, ``config``, ``n_records``, ``fewest_positives``,
+        ``enough``, ``difference``, ``difference_low``, ``difference_high``.
     config, reference : str
         What is compared.
-
-    Returns
-    -------
-    Figure
-        Where a class has too few records for a value, the count stands in its place.
-
-    Raises
-    ------
-    LeadminError
-        If a column or the configuration is missing, or the table holds several recipes.
     """
-    what = "plot_subgroups"
-    bounds = ["difference", "difference_low", "difference_high"]
-    require_columns(table, ("grouping", "subgroup", "config", "n_records", "fewest_positives",
-                            "enough",
-                     "auroc", *bounds), what)  # fmt: skip
+    what, bounds = "plot_subgroups", ["difference", "difference_low", "difference_high"]
+    columns = ("grouping", "subgroup", "config", "n_records", "fewest_positives", "enough", *bounds)
+    require_columns(table, columns, what)
     require_one_recipe(table, what)
     rows = table[table["config"] == config].reset_index(drop=True)
     if rows.empty:
-        raise LeadminError(f"{what}: no row of {config!r} is in the table.")
-    figure = blank_figure(0.235 * len(rows) + 1.2)
-    axis = figure.subplots()
-    axis.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    for place, row in enumerate(rows.to_dict("records")):
-        if place and row["grouping"] != rows["grouping"].iloc[place - 1]:
-            axis.axhline(place - 0.5, color=FAINT, linewidth=0.7)
-        beside(axis, place, 44, f"{row['n_records']:,}", ha="right")
-        beside(axis, place, 96, f"{row['fewest_positives']:,}", ha="right")
-        value, low, high = (float(row[name]) for name in bounds)
-        if not (row["enough"] and np.isfinite(value)):
-            beside(axis, place, 112, "too few for a value", color=MUTED)
-            continue
-        axis.plot([low, high], [place] * 2, color=OKABE_ITO["blue"], linewidth=1.6, zorder=2)
-        axis.plot(value, place, "o", color=OKABE_ITO["blue"], markersize=5.5, zorder=3)
-        written = f"{value:+.3f}  ({low:+.3f} to {high:+.3f})".replace("-", "\N{MINUS SIGN}")
-        beside(axis, place, 112, written)
-    beside(axis, None, 44, "records", ha="right")
-    beside(axis, None, 96, "rarest", ha="right")
-    beside(axis, None, 112, "difference (95% interval)")
-    names = [
-        level if repeated or grouping in ("all", "site") else f"{grouping}: {level}"
-        for grouping, level, repeated in zip(
-            rows["grouping"], rows["subgroup"], rows["grouping"].duplicated(), strict=True
+        raise LeadminError(
+            f"{what}: the table has no row of {config!r}; valid: "
+            f"{', '.join(table['config'].unique())}; choose one of these"
         )
-    ]
-    rows_down(axis, names)
-    if not rows[bounds].notna().any(axis=None):
+    grouping, repeated = rows["grouping"], rows["grouping"].duplicated()
+    alone = repeated | grouping.isin(["all", "site"])
+    names = rows["subgroup"].where(alone, grouping + ": " + rows["subgroup"])
+    figure, (axis,) = row_figure(names, row=0.235, head=1.2)
+    axis.axvline(0, **ZERO)
+    for place in rows.index[~repeated][1:]:
+        axis.axhline(place - 0.5, color=FAINT, linewidth=0.7)
+    values = rows[bounds].astype(float).where(rows["enough"].astype(bool), axis=0)
+    forest(axis, values)
+    beside(axis, 44, "records", rows["n_records"].map("{:,}".format).to_dict(), ha="right")
+    beside(axis, 96, "rarest", rows["fewest_positives"].map("{:,}".format).to_dict(), ha="right")
+    found = values.dropna(subset="difference")
+    beside(axis, 112, "difference (95% interval)", in_words(found))
+    few = rows.index.difference(found.index)
+    beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=MUTED)
+    if found.empty:
         axis.set_xlim(-0.1, 0.1)
-    read_across(axis)
     axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
     return figure
 

@@ -1,4 +1,4 @@
-"""An ECG on paper, as a cardiologist expects it."""
+"""An ECG on paper, as a cardiologist expects it: 25 mm/s, 10 mm/mV, three rows of four leads."""
 
 from collections.abc import Sequence
 
@@ -12,38 +12,20 @@ from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, canonical_lead
 from leadmin.show.style import INK
 
-ECG_KEPT = "#000000"
-
-
-ECG_DROPPED = "#8c8c8c"
-
-
-ECG_PAPER = "#fffafa"
-
-
-ECG_MINOR = "#fbdcdc"
-
-
-ECG_MAJOR = "#f2a9a9"
-
-
+ECG_KEPT, ECG_DROPPED, ECG_DROPPED_TEXT = "#000000", "#8c8c8c", "#6e6e6e"
+ECG_PAPER, ECG_MINOR, ECG_MAJOR = "#fffafa", "#fbdcdc", "#f2a9a9"
 MM_PER_SECOND = 25.0
-
-
 MM_PER_MILLIVOLT = 10.0
-
-
 ECG_LAYOUT: tuple[tuple[str, ...], ...] = (
     ("I", "aVR", "V1", "V4"),
     ("II", "aVL", "V2", "V5"),
     ("III", "aVF", "V3", "V6"),
 )
-
-
 ECG_SECONDS = 10.0
-
-
 RHYTHM_LEAD = "II"
+LARGEST_MILLIVOLTS = 33.0
+"""The range of the recorder, 16 bits of a microvolt."""
+_ROW, _MARGIN, _LEFT, _RIGHT, _TITLE = 30.0, 10.0, 15.0, 5.0, 10.0  # mm
 
 
 def plot_ecg(
@@ -54,10 +36,10 @@ def plot_ecg(
 ) -> Figure:
     """Draw ten seconds of a 12-lead ECG as a cardiologist expects it on paper.
 
-    25 mm/s and 10 mm/mV true to scale (one data unit of the axes is one millimetre of the
-    figure), a grid of 1 mm and 5 mm, a calibration pulse of 1 mV for 0.2 s before each row, three
-    rows of four leads for 2.5 s each as they ran on, and lead II for ten seconds beneath. Each
-    lead is centred on its median, as the paper's baseline; nothing else is filtered.
+    True to scale: one data unit of the axes is one millimetre of the figure, which is 270 mm wide.
+    A grid of 1 mm and 5 mm, a calibration pulse of 1 mV for 0.2 s before each row, three rows of
+    four leads for 2.5 s each as they ran on, and lead II for ten seconds beneath. Each lead is
+    centred on its median, as the paper's baseline; nothing else is filtered.
 
     Parameters
     ----------
@@ -70,11 +52,6 @@ def plot_ecg(
     title : str, optional
         Stands above the paper.
 
-    Returns
-    -------
-    Figure
-        270 mm wide; its only axes measure millimetres.
-
     Raises
     ------
     LeadminError
@@ -83,115 +60,86 @@ def plot_ecg(
     millivolts = np.asarray(signal, dtype=float)
     if millivolts.ndim != 2 or millivolts.shape[0] != len(LEADS):
         raise LeadminError(
-            f"plot_ecg: the signal has the shape {millivolts.shape}; expected "
-            f"({len(LEADS)}, n_samples), leads in the order {' '.join(LEADS)}."
+            f"plot_ecg: the signal has the shape {millivolts.shape}; valid: ({len(LEADS)}, "
+            f"n_samples); order the leads as {' '.join(LEADS)}"
         )
     if millivolts.shape[1] < ECG_SECONDS * sampling_rate:
         raise LeadminError(
-            f"plot_ecg: {millivolts.shape[1]} samples at {sampling_rate} Hz are less than the "
-            f"{ECG_SECONDS:.0f} s that the paper shows."
+            f"plot_ecg: {millivolts.shape[1]} samples at {sampling_rate} Hz are too few; valid: "
+            f"{ECG_SECONDS:.0f} s, as the paper shows; hand in a longer record"
         )
-    if np.nanmax(np.abs(millivolts)) > 33:
+    if np.nanmax(np.abs(millivolts)) > LARGEST_MILLIVOLTS:
         raise LeadminError(
-            "plot_ecg: values beyond 33 mV, the range of the recorder; divide microvolts by 1000."
+            f"plot_ecg: values lie beyond {LARGEST_MILLIVOLTS:.0f}; valid: millivolts, within the "
+            "range of the recorder; divide microvolts by 1000"
         )
     kept = {canonical_lead(lead) for lead in leads_kept}
     millivolts = millivolts - np.nanmedian(millivolts, axis=1, keepdims=True)
+    figure, baselines = _paper(title)
+    paper = figure.axes[0]
 
-    row_height, head, foot, left, right = 30.0, 10.0, 10.0, 15.0, 5.0
-    title_height = 10.0 if title else 0.0
-    width = left + ECG_SECONDS * MM_PER_SECOND + right
-    height = head + (len(ECG_LAYOUT) + 1) * row_height + foot
+    seconds = ECG_SECONDS / len(ECG_LAYOUT[0])
+    strips = [(lead, row, column * seconds, (column + 1) * seconds)
+              for row, leads in enumerate(ECG_LAYOUT)
+              for column, lead in enumerate(leads)]  # fmt: skip
+    strips.append((RHYTHM_LEAD, len(ECG_LAYOUT), 0.0, ECG_SECONDS))
+    # Kept leads are drawn last: where tall waves meet, the one that counts stays in sight.
+    for lead, row, start, stop in sorted(strips, key=lambda strip: strip[0] in kept):
+        mine, y, x = lead in kept, baselines[row], _LEFT + MM_PER_SECOND * start
+        samples = np.arange(round(start * sampling_rate),
+                            min(round(stop * sampling_rate) + 1, millivolts.shape[1]))  # fmt: skip
+        paper.plot(
+            _LEFT + MM_PER_SECOND * samples / sampling_rate,
+            y + MM_PER_MILLIVOLT * millivolts[LEADS.index(lead), samples],
+            color=ECG_KEPT if mine else ECG_DROPPED,
+            linewidth=1.0 if mine else 0.9,
+            solid_joinstyle="round",
+            zorder=4 if mine else 3,
+            gid=f"lead-{lead}" if row < len(ECG_LAYOUT) else f"rhythm-{lead}",
+        )
+        # beneath the traces: a label must not hide a tall wave
+        paper.text(x + 1.5, y + 9.5, lead, fontsize=13, fontweight="bold" if mine else "normal",
+                   color=ECG_KEPT if mine else ECG_DROPPED_TEXT, va="bottom", zorder=2,
+                   bbox=_ground(0.75))  # fmt: skip
+        if start > 0:
+            paper.plot([x, x], [y - 3, y + 3], color=ECG_KEPT, linewidth=0.8, zorder=2)
+    pulse_x = np.cumsum([_LEFT - 10, 2.5, 0, 0.2 * MM_PER_SECOND, 0, 2.5])
+    pulse_y = MM_PER_MILLIVOLT * np.array([0, 0, 1, 1, 0, 0])
+    for row, y in enumerate(baselines):
+        paper.plot(pulse_x, y + pulse_y, color=ECG_KEPT, linewidth=1.0, solid_joinstyle="miter",
+                   zorder=4, gid=f"calibration-{row}")  # fmt: skip
+    caption = "25 mm/s    10 mm/mV"
+    if kept < set(LEADS):
+        caption += "    black: leads kept, grey: leads dropped"
+    paper.text(_LEFT, 3.2, caption, fontsize=12, color=INK, va="bottom", zorder=5,
+               bbox=_ground(0.85))  # fmt: skip
+    return figure
+
+
+def _paper(title: str | None) -> tuple[Figure, list[float]]:
+    """Start a sheet with its grid, and say at what height the baseline of each row lies (mm)."""
+    rows = len(ECG_LAYOUT) + 1
+    width = _LEFT + ECG_SECONDS * MM_PER_SECOND + _RIGHT
+    height = _MARGIN + rows * _ROW + _MARGIN
+    whole = height + (_TITLE if title else 0.0)
     # Three pixels a millimetre, and six at twice the resolution: every line of the grid then falls
     # on whole pixels and looks the same.
-    figure = Figure(
-        figsize=(width / 25.4, (height + title_height) / 25.4), dpi=3 * 25.4, facecolor="white"
-    )
+    figure = Figure(figsize=(width / 25.4, whole / 25.4), dpi=3 * 25.4, facecolor="white")
     FigureCanvasAgg(figure)
-    paper = figure.add_axes((0.0, 0.0, 1.0, height / (height + title_height)))
+    paper = figure.add_axes((0.0, 0.0, 1.0, height / whole))
     paper.set(xlim=(0, width), ylim=(0, height), xticks=[], yticks=[], facecolor=ECG_PAPER)
     paper.grid(visible=False)
-    for spine in paper.spines.values():
-        spine.set_visible(False)
+    paper.spines[:].set_visible(False)
     for step, colour, line_width in ((1.0, ECG_MINOR, 0.45), (5.0, ECG_MAJOR, 0.7)):
         xs, ys = np.arange(0, width + 0.1, step), np.arange(0, height + 0.1, step)
         grid = [[(x, 0), (x, height)] for x in xs] + [[(0, y), (width, y)] for y in ys]
         paper.add_collection(LineCollection(grid, colors=colour, linewidths=line_width, zorder=1))
-
-    column_seconds = ECG_SECONDS / len(ECG_LAYOUT[0])
-    strips = [
-        (lead, row, column * column_seconds, (column + 1) * column_seconds)
-        for row, leads in enumerate(ECG_LAYOUT)
-        for column, lead in enumerate(leads)
-    ]
-    strips.append((RHYTHM_LEAD, len(ECG_LAYOUT), 0.0, ECG_SECONDS))
-    # Kept leads are drawn last: where tall waves meet, the one that counts stays in sight.
-    for lead, row, start, stop in sorted(strips, key=lambda strip: strip[0] in kept):
-        colour = ECG_KEPT if lead in kept else ECG_DROPPED
-        baseline = height - head - (row + 0.5) * row_height
-        samples = np.arange(
-            round(start * sampling_rate),
-            min(round(stop * sampling_rate) + 1, millivolts.shape[1]),
-        )
-        paper.plot(
-            left + MM_PER_SECOND * samples / sampling_rate,
-            baseline + MM_PER_MILLIVOLT * millivolts[LEADS.index(lead), samples],
-            color=colour,
-            linewidth=1.0 if lead in kept else 0.9,
-            solid_joinstyle="round",
-            zorder=4 if lead in kept else 3,
-            gid=f"lead-{lead}" if row < len(ECG_LAYOUT) else f"rhythm-{lead}",
-        )
-        label_x = left + MM_PER_SECOND * start
-        paper.text(
-            label_x + 1.5,
-            baseline + 9.5,
-            lead,
-            fontsize=13,
-            fontweight="bold" if lead in kept else "normal",
-            color=ECG_KEPT if lead in kept else "#6e6e6e",
-            va="bottom",
-            zorder=2,  # beneath the traces: a label must not hide a tall wave
-            bbox={"facecolor": ECG_PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
-        )
-        if start > 0:
-            paper.plot(
-                [label_x] * 2, [baseline - 3, baseline + 3], color=ECG_KEPT, linewidth=0.8, zorder=2
-            )
-    for row in range(len(ECG_LAYOUT) + 1):
-        baseline = height - head - (row + 0.5) * row_height
-        pulse_width, pulse_height = 0.2 * MM_PER_SECOND, 1.0 * MM_PER_MILLIVOLT
-        paper.plot(
-            np.cumsum([left - 10, 2.5, 0, pulse_width, 0, 2.5]),
-            baseline + np.array([0, 0, pulse_height, pulse_height, 0, 0]),
-            color=ECG_KEPT,
-            linewidth=1.0,
-            solid_joinstyle="miter",
-            zorder=4,
-            gid=f"calibration-{row}",
-        )
-    dropped = [lead for lead in LEADS if lead not in kept]
-    caption = "25 mm/s    10 mm/mV"
-    if dropped:
-        caption += "    black: leads kept, grey: leads dropped"
-    paper.text(
-        left,
-        3.2,
-        caption,
-        fontsize=12,
-        color=INK,
-        va="bottom",
-        zorder=5,
-        bbox={"facecolor": ECG_PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 1.5},
-    )
     if title:
-        figure.text(
-            left / width,
-            1 - 0.5 * title_height / (height + title_height),
-            title,
-            fontsize=14,
-            fontweight="bold",
-            va="center",
-            color=INK,
-        )
-    return figure
+        figure.text(_LEFT / width, 1 - 0.5 * _TITLE / whole, title, fontsize=14, color=INK,
+                    fontweight="bold", va="center")  # fmt: skip
+    return figure, [height - _MARGIN - (row + 0.5) * _ROW for row in range(rows)]
+
+
+def _ground(alpha: float) -> dict[str, object]:
+    """Let a text stand on a patch of paper."""
+    return {"facecolor": ECG_PAPER, "edgecolor": "none", "alpha": alpha, "pad": 1.0}

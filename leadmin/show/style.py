@@ -1,10 +1,15 @@
-"""Colours, sizes and the pieces that figures share."""
+"""Colours, sizes and the pieces that figures share.
+
+Who wants another colour, marker or size changes one line here. Importing changes nothing: a
+notebook calls `use_style`. A figure function takes arrays or a tidy table and gives one matplotlib
+figure; a table without the columns that it names is refused with a `LeadminError`.
+"""
 
 import io
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -17,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
@@ -24,6 +30,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, resolve
+from leadmin.show.words import signed
 
 OKABE_ITO: dict[str, str] = {
     "black": "#000000",
@@ -35,113 +42,109 @@ OKABE_ITO: dict[str, str] = {
     "vermillion": "#D55E00",
     "purple": "#CC79A7",
 }
-
-
-INK = "#1b1b1b"
-
-
-MUTED = "#5f6368"
-
-
-FAINT = "#c9cdd2"
-
+BLUE, ORANGE, SKY = OKABE_ITO["blue"], OKABE_ITO["orange"], OKABE_ITO["sky"]
+VERMILLION, GREEN, PURPLE = OKABE_ITO["vermillion"], OKABE_ITO["green"], OKABE_ITO["purple"]
+INK, MUTED, FAINT = "#1b1b1b", "#5f6368", "#c9cdd2"
 
 CLASS_COLOURS: dict[str, str] = {
-    "NORM": OKABE_ITO["green"],
-    "MI": OKABE_ITO["vermillion"],
-    "STTC": OKABE_ITO["sky"],
-    "CD": OKABE_ITO["purple"],
-    "HYP": OKABE_ITO["blue"],
+    "NORM": GREEN,
+    "MI": VERMILLION,
+    "STTC": SKY,
+    "CD": PURPLE,
+    "HYP": BLUE,
 }
 
 
-RECIPE_COLOURS: dict[str, str] = {"default": OKABE_ITO["blue"], "original": OKABE_ITO["orange"]}
+class Look(NamedTuple):
+    """How one thing is drawn: a colour, and a marker and a line as second signs."""
+
+    colour: str
+    marker: str = "o"
+    line: Any = "-"
 
 
-RECIPE_MARKERS: dict[str, str] = {"default": "o", "original": "D"}
-
-
-RECIPE_LINES: dict[str, str] = {"default": "-", "original": (0, (4, 1.5))}  # type: ignore[dict-item]
-
-
-VERDICT_COLOURS: dict[str, str] = {
-    "non-inferior": OKABE_ITO["blue"],
-    "undecided": MUTED,
-    "inferior": OKABE_ITO["vermillion"],
+DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.5)), (0, (1, 1.6)), (0, (6, 1, 1, 1))
+PLAIN = Look(BLUE)
+RECIPE_LOOKS: dict[str, Look] = {
+    "default": Look(BLUE, "o", "-"),
+    "original": Look(ORANGE, "D", DASHED),
 }
+OTHER_RECIPES = (
+    Look(GREEN, "s", ":"),
+    Look(PURPLE, "^", "-."),
+    Look(VERMILLION, "v", "--"),
+    Look(SKY, "P", "-"),
+)
+VERDICT_LOOKS: dict[str, Look] = {
+    "non-inferior": Look(BLUE, "o"),
+    "undecided": Look(MUTED, "s"),
+    "inferior": Look(VERMILLION, "D"),
+}
+SERIES = (
+    Look(BLUE, line="-"),
+    Look(VERMILLION, line=DASHED),
+    Look(GREEN, line=DOTTED),
+    Look(PURPLE, line=DASH_DOTTED),
+    Look(ORANGE, line="-"),
+    Look(SKY, line=DASHED),
+)
+"""Lines of configurations that are drawn over each other, in their order."""
+_EDGE: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5}
+BARS: tuple[dict[str, Any], ...] = (
+    {"color": BLUE} | _EDGE,
+    {"color": SKY, "hatch": "////"} | _EDGE,
+    {"color": FAINT, "hatch": "...."} | _EDGE,
+)
+"""Bars side by side differ in hatching too."""
+ZERO: dict[str, Any] = {"color": INK, "linewidth": 0.9, "zorder": 1}
+CRITERION: dict[str, Any] = {"color": INK, "linewidth": 1.0, "linestyle": (0, (3, 2)), "zorder": 1}
+WHITE_EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.7}
+PER_CENT = PercentFormatter(1, decimals=0)
 
-
-VERDICT_MARKERS: dict[str, str] = {"non-inferior": "o", "undecided": "s", "inferior": "D"}
-
+# White to the blue of the default recipe, and white to vermillion for what is lost: both fall
+# steadily in lightness, so the order survives in grey.
+GAIN_MAP = LinearSegmentedColormap.from_list("leadmin_gain", ["#f4f8fb", "#9cc8e3", BLUE])
+LOSS_MAP = LinearSegmentedColormap.from_list(
+    "leadmin_loss", [VERMILLION, "#f3b789", "#ffffff", "#b5d5ea", BLUE]
+)
 
 # Seven and a half inches is the text column of the book; at 100 dpi doubled for dense screens a
 # figure comes to 1500 pixels and, being line art, to well under 300 KB.
 WIDTH = 7.5
-
-
 PRINT_WIDTH = 180 / 25.4
-
-
 PRINT_DPI = 300
-
-
+_WHITE = ("figure.facecolor", "savefig.facecolor", "axes.facecolor")
+_INK = ("axes.labelcolor", "text.color", "xtick.color", "ytick.color")
 STYLE: dict[Any, Any] = {
-    "figure.dpi": 100,
-    "savefig.dpi": 200,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "axes.facecolor": "white",
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
+    **dict.fromkeys(_WHITE, "white"),
+    **dict.fromkeys(_INK, INK),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8.5),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.8),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
+    **dict.fromkeys(("pdf.fonttype", "ps.fonttype"), 42),
     "axes.axisbelow": True,
+    "axes.edgecolor": MUTED,
     "axes.grid": True,
     "axes.grid.axis": "y",
-    "grid.color": "#e6e8eb",
-    "grid.linewidth": 0.7,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "xtick.major.width": 0.8,
-    "ytick.major.width": 0.8,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
+    "axes.labelsize": 9,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "figure.dpi": 100,
     "font.family": "DejaVu Sans",
     "font.size": 9,
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.7,
     "lines.linewidth": 1.5,
+    "savefig.dpi": 200,
     "svg.fonttype": "path",
     "svg.hashsalt": "leadmin",
-    "pdf.fonttype": 42,
-    "ps.fonttype": 42,
 }
 
 
-# White to the blue of the default recipe, and white to vermillion for what is lost: both fall
-# steadily in lightness, so the order survives in grey.
-GAIN_MAP = LinearSegmentedColormap.from_list("leadmin_gain", ["#f4f8fb", "#9cc8e3", "#0072B2"])
-
-
-LOSS_MAP = LinearSegmentedColormap.from_list(
-    "leadmin_loss", ["#0072B2", "#b5d5ea", "#ffffff", "#f3b789", "#D55E00"]
-)
-
-
 def use_style() -> None:
-    """Make this module's style the default of the current session.
-
-    Sets matplotlib's ``rcParams`` and, inside a notebook, asks for PNG output at twice the
-    screen's resolution.
-    """
+    """Make this module's style that of the session; in a notebook, at twice the screen's dots."""
     mpl.rcParams.update(STYLE)
     if "IPython" in sys.modules:
         from IPython.core.getipython import get_ipython
@@ -152,22 +155,13 @@ def use_style() -> None:
             select_figure_formats(shell, {"retina"}, bbox_inches=None)
 
 
+# --- files ----------------------------------------------------------------------------------
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG (twice its own resolution), PDF or SVG, all or nothing.
 
     Two calls with the same figure write the same bytes: no date is recorded.
-
-    Parameters
-    ----------
-    figure : Figure
-        What to write.
-    path : Path
-        Ends in ``.png``, ``.pdf`` or ``.svg``.
-
-    Raises
-    ------
-    LeadminError
-        If the name has another ending.
     """
     undated: dict[str, dict[str, Any]] = {
         ".png": {"Software": None},
@@ -175,40 +169,18 @@ def save_figure(figure: Figure, path: Path) -> None:
         ".svg": {"Date": None},
     }
     if path.suffix not in undated:
-        raise LeadminError(f"{path}: a figure is written as .png, .pdf or .svg; rename it.")
+        raise LeadminError(
+            f"{path}: no figure is written with the ending {path.suffix!r}; "
+            "valid: .png, .pdf or .svg; rename it"
+        )
     with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}), atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=2 * figure.dpi, metadata=undated[path.suffix])
-
-
-def add_note(figure: Figure, note: str) -> Figure:
-    """Write below a figure on what it stands, and give the figure back.
-
-    Parameters
-    ----------
-    figure : Figure
-    note : str
-        Such as the number of records and patients.
-    """
-    label = figure.get_supxlabel()
-    if label:
-        figure.supxlabel(f"{label}\n{note}", fontsize=9)
-    else:
-        figure.supxlabel(note, fontsize=8, color=MUTED)
-    return figure
 
 
 def save_for_print(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as a journal wants it: ``<name>.pdf`` (vector) and ``<name>.png`` (300 dpi).
 
     Both are 180 mm wide, the double column of most journals; the figure itself stays as it is.
-
-    Parameters
-    ----------
-    figure : Figure
-    folder : Path
-        Made if it is missing.
-    name : str
-        Without an ending.
     """
     width, height = figure.get_size_inches()
     pixels = io.BytesIO()
@@ -224,52 +196,108 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
         few.save(temporary, format="PNG", dpi=(PRINT_DPI, PRINT_DPI), optimize=True)
 
 
-def blank_figure(height: float, width: float = WIDTH, **options: Any) -> Figure:
-    """Start a figure of the page's width; it belongs to no window."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", **options)
-    FigureCanvasAgg(figure)
-    return figure
+# --- checks ---------------------------------------------------------------------------------
 
 
 def require_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Refuse a table that lacks columns which a figure needs."""
+    """Refuse a table that has no rows, or lacks columns which a figure needs."""
     columns = tuple(columns)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise LeadminError(
-            f"{what}: the table lacks the column {', '.join(map(repr, missing))}; "
-            f"it needs {', '.join(columns)} and has {', '.join(map(str, table.columns)) or 'none'}."
+            f"{what}: the table lacks the column {', '.join(map(repr, missing))}; valid: a table "
+            f"with {', '.join(columns)}; add it to {', '.join(map(str, table.columns)) or 'none'}"
         )
     if table.empty:
-        raise LeadminError(f"{what}: the table has no rows; hand in at least one.")
+        raise LeadminError(f"{what}: the table has no rows; valid: one or more; hand in some")
 
 
 def require_one_recipe(table: pd.DataFrame, what: str) -> None:
     """Refuse a table of several recipes where a figure shows one."""
     if "recipe" in table.columns and table["recipe"].nunique() > 1:
         found = ", ".join(map(str, table["recipe"].unique()))
-        raise LeadminError(f"{what}: shows one recipe at a time; select one of {found} first.")
+        raise LeadminError(f"{what}: the table holds several recipes; valid: one; select one of "
+                           f"{found}")  # fmt: skip
 
 
-def recipe_order(recipes: Iterable[str]) -> list[str]:
-    """Put ``default`` first and ``original`` last: the first one is the answer."""
-    found = list(dict.fromkeys(str(recipe) for recipe in recipes))
-    return sorted(found, key=lambda recipe: (recipe != "default", recipe == "original"))
+def checked_labels(labels: ArrayLike, what: str) -> NDArray[np.bool_]:
+    """Give 0/1 labels as booleans ``(n_records, n_classes)``, or refuse them."""
+    array = np.asarray(labels)
+    if array.ndim != 2 or array.shape[1] != len(CLASSES):
+        raise LeadminError(
+            f"{what}: labels have the shape {array.shape}; valid: (n_records, {len(CLASSES)}); "
+            f"hand in one column for each of {', '.join(CLASSES)}"
+        )
+    return array.astype(bool)
 
 
-def recipe_look(recipes: Sequence[str]) -> dict[str, tuple[str, str, Any]]:
-    """Give each recipe its colour, marker and line; unknown names take what is left."""
-    spare = iter(
-        zip(("green", "purple", "vermillion", "sky"), "s^vP", (":", "-.", "--", "-"), strict=True)
-    )
-    look: dict[str, tuple[str, str, Any]] = {}
-    for recipe in recipes:
-        if recipe in RECIPE_COLOURS:
-            look[recipe] = (RECIPE_COLOURS[recipe], RECIPE_MARKERS[recipe], RECIPE_LINES[recipe])
-        else:
-            colour, marker, line = next(spare, ("black", "x", "-"))
-            look[recipe] = (OKABE_ITO[colour], marker, line)
-    return look
+# --- looks ----------------------------------------------------------------------------------
+
+
+def recipe_looks(recipes: Iterable[object]) -> dict[str, Look]:
+    """Give each recipe its look, ``default`` first and ``original`` last: the first is the answer.
+
+    Other recipes take what looks are left, by their order.
+    """
+    found = list(dict.fromkeys(map(str, recipes)))
+    found.sort(key=lambda recipe: (recipe != "default", recipe == "original"))
+    spare = iter(OTHER_RECIPES)
+    return {
+        recipe: RECIPE_LOOKS.get(recipe) or next(spare, Look(OKABE_ITO["black"], "x", "-"))
+        for recipe in found
+    }
+
+
+def key(look: Look, filled: bool = True, line: bool = False) -> Line2D:
+    """Make a legend's key of a marker, with its line if ``line``."""
+    face = look.colour if filled else "white"
+    return Line2D([], [], color=look.colour, linestyle=look.line if line else "none", markersize=6,
+                  marker=look.marker, markeredgewidth=1.4, markerfacecolor=face)  # fmt: skip
+
+
+def legend(place: Axes | Figure, keys: Mapping[str, Any], **options: Any) -> None:
+    """Draw a legend of names and their keys; a (band, line) pair is a band beneath its line."""
+    place.legend(list(keys.values()), list(keys), handler_map={tuple: _LineOverBand()}, **options)
+
+
+class _LineOverBand(HandlerBase):
+    def create_artists(
+        self, legend: Any, orig_handle: Any, xdescent: float, ydescent: float, width: float,
+        height: float, fontsize: float, trans: Any,
+    ) -> list[Any]:  # fmt: skip
+        band, line = orig_handle
+        top, left, right = height - ydescent, -xdescent, width - xdescent
+        patch = Rectangle((left, top - 0.8 * height), width, 0.8 * height, transform=trans,
+                          facecolor=band.get_facecolor(), linewidth=0)  # fmt: skip
+        edge = Line2D([left, right], [top, top], color=line.get_color(), transform=trans,
+                      linewidth=line.get_linewidth())  # fmt: skip
+        return [patch, edge]
+
+
+def luminance(colour: Sequence[float] | NDArray[Any]) -> float:
+    """Relative luminance of an sRGB colour, 0 black to 1 white."""
+    channel = np.asarray(colour[:3], dtype=float)
+    linear = np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
+    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
+def text_colour(shade: Sequence[float] | NDArray[Any]) -> str:
+    """Choose ink or white, whichever has the better contrast on a shade.
+
+    Contrast is that of WCAG 2.2 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio); seaborn's own
+    rule turns to white on shades where dark text has four times the contrast.
+    """
+    light = luminance(shade) + 0.05
+    return "white" if 1.05 / light > light / (luminance(mpl.colors.to_rgb(INK)) + 0.05) else INK
+
+
+def darker(colour: str) -> tuple[float, float, float]:
+    """Darken a fill colour until it is legible as text on white."""
+    red, green, blue = mpl.colors.to_rgb(colour)
+    return (0.68 * red, 0.68 * green, 0.68 * blue)
+
+
+# --- words ----------------------------------------------------------------------------------
 
 
 def stacked_leads(config: str) -> str:
@@ -284,58 +312,59 @@ def stacked_leads(config: str) -> str:
     return "\n".join(" ".join(leads[start : start + 2]) for start in range(0, len(leads), 2))
 
 
-def heatmap(axis: Axes, values: pd.DataFrame | NDArray[Any], **options: Any) -> None:
-    """Draw seaborn's heat map, with each cell's text in whichever of ink and white reads better.
+def seeds_in_words(count: int) -> str:
+    """Write a number of seeds."""
+    return "1 seed" if count == 1 else f"{count} seeds"
 
-    Contrast is that of WCAG 2.2 (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio); seaborn's own
-    rule turns to white on shades where dark text has four times the contrast.
+
+def metric_name(metric: str) -> str:
+    """Write a metric's name as prose does: ``auroc_HYP`` becomes "AUROC, HYP"."""
+    name, _, of_class = metric.partition("_")
+    known = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE", "f1": "F1"}
+    return f"{known.get(name, name)}, {of_class or 'macro'}"
+
+
+def in_words(rows: pd.DataFrame) -> dict[Any, str]:
+    """Write differences (value, low, high), by their row."""
+    return {row: f"{signed(value)}  ({signed(low)} to {signed(high)})"
+            for row, value, low, high in rows.itertuples()}  # fmt: skip
+
+
+# --- pieces ---------------------------------------------------------------------------------
+
+
+def blank_figure(height: float, width: float = WIDTH, **options: Any) -> Figure:
+    """Start a figure of the page's width; it belongs to no window."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", **options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def add_note(figure: Figure, note: str | None) -> Figure:
+    """Write below a figure on how many records, patients and seeds it stands; give it back."""
+    label = figure.get_supxlabel()
+    if note and label:
+        figure.supxlabel(f"{label}\n{note}", fontsize=9)
+    elif note:
+        figure.supxlabel(note, fontsize=8, color=MUTED)
+    return figure
+
+
+def row_figure(
+    names: Iterable[object], panels: int = 1, head: float = 1.25, row: float = 0.29, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Start a figure that is read line by line: named rows, the first on top, panels side by side.
+
+    ``row`` and ``head`` are inches: the height of a row and of all that stands around the rows.
     """
-    style = {"linewidths": 1.5, "linecolor": "white", "annot_kws": {"fontsize": 8}, "fmt": ""}
-    sns.heatmap(values, ax=axis, **(style | options))
-    shades = axis.collections[0].get_facecolor()
-    masked = np.ma.getmaskarray(np.ma.asarray(axis.collections[0].get_array())).ravel()
-    # seaborn writes no text in a masked cell, so texts and unmasked cells run in step
-    for text, shade in zip(axis.texts, np.asarray(shades)[~masked], strict=True):
-        light = luminance(shade) + 0.05
-        on_ink = light / (luminance(mpl.colors.to_rgb(INK)) + 0.05)
-        text.set_color("white" if 1.05 / light > on_ink else INK)
-    axis.grid(visible=False)
-    axis.tick_params(length=0)
-    axis.tick_params(axis="y", rotation=0)
-
-
-def luminance(colour: Sequence[float] | NDArray[Any]) -> float:
-    """Relative luminance of an sRGB colour, 0 black to 1 white."""
-    channel = np.asarray(colour[:3], dtype=float)
-    linear = np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
-    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-
-
-def beside(axis: Axes, row: float | None, points: float, text: str, **style: Any) -> None:
-    """Write text to the right of the axes, ``points`` from their edge; a heading without a row."""
-    heading = row is None
-    axis.annotate(
-        text,
-        (1, 1 if row is None else row),
-        (points, 4 if heading else 0),
-        xycoords="axes fraction" if heading else axis.get_yaxis_transform(),
-        textcoords="offset points",
-        **(
-            {
-                "fontsize": 8.5,
-                "fontweight": "bold" if heading else "normal",
-                "va": "bottom" if heading else "center",
-                "annotation_clip": False,
-            }
-            | style
-        ),
-    )
-
-
-def rows_down(axis: Axes, names: Collection[str]) -> None:
-    """Name the rows of a figure that is read line by line, the first one on top."""
-    axis.set_yticks(range(len(names)), list(names))
-    axis.set_ylim(len(names) - 0.4, -0.6)
+    rows = [str(name) for name in names]
+    figure = blank_figure(row * len(rows) + head)
+    axes = list(np.atleast_1d(figure.subplots(1, panels, sharey=True, **options)))
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_ylim(len(rows) - 0.4, -0.6)
+    for axis in axes:
+        read_across(axis)
+    return figure, axes
 
 
 def read_across(axis: Axes) -> None:
@@ -345,78 +374,112 @@ def read_across(axis: Axes) -> None:
     axis.tick_params(axis="y", length=0)
 
 
-def checked_labels(labels: ArrayLike, what: str) -> NDArray[Any]:
-    """Give labels as an array ``(n_records, n_classes)``, or refuse them."""
-    array = np.asarray(labels)
-    if array.ndim != 2 or array.shape[1] != len(CLASSES):
-        raise LeadminError(
-            f"{what}: labels have the shape {array.shape}; expected (n_records, {len(CLASSES)})."
-        )
-    return array
+def forest(
+    axis: Axes,
+    rows: ArrayLike,
+    looks: Look | Sequence[Look] = PLAIN,
+    filled: Iterable[bool] | None = None,
+    places: Iterable[float] | None = None,
+    upright: bool = False,
+) -> None:
+    """Draw values on their intervals, one below the other.
+
+    Parameters
+    ----------
+    rows : array_like, shape (n, 3)
+        Value, low, high. A row without a value is left out.
+    looks : Look or sequence of Look
+        Of all rows, or of each.
+    filled : iterable of bool, optional
+        Which markers are filled; all by default.
+    places : iterable of float, optional
+        Where the rows stand; 0, 1, ... by default.
+    upright : bool
+        Values run upwards and rows to the right.
+    """
+    bounds = np.asarray(rows, dtype=float).reshape(-1, 3)
+    n = len(bounds)
+    each = zip(
+        bounds,
+        [looks] * n if isinstance(looks, Look) else looks,
+        [True] * n if filled is None else filled,
+        range(n) if places is None else places,
+        strict=True,
+    )
+    for (value, low, high), look, full, place in each:
+        if np.isnan(value):
+            continue
+        line = {"linewidth": 1.6, "solid_capstyle": "butt", "zorder": 2}
+        point = {"marker": look.marker, "markersize": 6 if look.marker == "o" else 5.5, "zorder": 3,
+                 "markeredgewidth": 1.4,
+                 "markerfacecolor": look.colour if full else "white"}  # fmt: skip
+        for values, style in (([low, high], line), ([value], point)):
+            ends = ([place] * len(values), values)
+            axis.plot(*(ends if upright else ends[::-1]), color=look.colour, **style)
+
+
+def beside(
+    axis: Axes, points: float, heading: str | None, texts: Mapping[Any, str], **style: Any
+) -> None:
+    """Write a column of texts to the right of the axes, ``points`` from their edge.
+
+    ``texts`` is by the place of the row; the heading is bold.
+    """
+    style = {"fontsize": 8.5, "textcoords": "offset points", "annotation_clip": False, **style}
+    if heading:
+        axis.annotate(heading, (1, 1), (points, 4), xycoords="axes fraction", va="bottom",
+                      fontweight="bold", **style)  # fmt: skip
+    for place, text in texts.items():
+        axis.annotate(text, (1, place), (points, 0), xycoords=axis.get_yaxis_transform(),
+                      va="center", **style)  # fmt: skip
+
+
+def heatmap(axis: Axes, values: pd.DataFrame | NDArray[Any], **options: Any) -> None:
+    """Draw seaborn's heat map, each cell's text in `text_colour`."""
+    style = {"linewidths": 1.5, "linecolor": "white", "annot_kws": {"fontsize": 8}, "fmt": "",
+             "cmap": GAIN_MAP}  # fmt: skip
+    sns.heatmap(values, ax=axis, **(style | options))
+    mesh = axis.collections[0]
+    masked = np.ma.getmaskarray(np.ma.asarray(mesh.get_array())).ravel()
+    # seaborn writes no text in a masked cell, so texts and unmasked cells run in step
+    for text, shade in zip(axis.texts, np.asarray(mesh.get_facecolor())[~masked], strict=True):
+        text.set_color(text_colour(shade))
+    axis.set(xlabel="", ylabel="")
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.tick_params(axis="y", rotation=0)
+
+
+def difference_heatmap(
+    axis: Axes, values: pd.DataFrame, label: str, zero: str | None = None, **options: Any
+) -> None:
+    """Draw signed differences: losses in vermillion, gains in blue; the row ``zero`` is 0."""
+    reach = max(float(np.nanmax(np.abs(values.to_numpy()))), 1e-3)
+    texts = values.map(signed)
+    if zero is not None:
+        texts.loc[zero] = "0"
+    options["cbar_kws"] = {"label": label} | options.get("cbar_kws", {})
+    heatmap(axis, values, cmap=LOSS_MAP, vmin=-reach, vmax=reach, annot=texts.to_numpy(),
+            **options)  # fmt: skip
+
+
+def grouped_bars(axis: Axes, table: pd.DataFrame, horizontal: bool = False) -> None:
+    """Draw the columns of a table as bars side by side, at the places that its index names."""
+    thick = 0.8 / table.shape[1]
+    draw = axis.barh if horizontal else axis.bar
+    for number, (name, values) in enumerate(table.items()):
+        places = np.asarray(table.index) + (number - (table.shape[1] - 1) / 2) * thick
+        draw(places, values, 0.93 * thick, label=name, **BARS[number % len(BARS)])
 
 
 def label_line_ends(
-    axis: Axes, x: float, ends: Sequence[tuple[float, str, str]], gap: float = 0.085
+    axis: Axes, x: float, ends: Mapping[str, tuple[float, str]], gap: float = 0.085
 ) -> None:
-    """Write each line's name at its end, pushed apart so that no two names meet."""
+    """Write each line's name at its end (value, colour), pushed apart so that no names meet."""
     low, high = axis.get_ylim()
     least = gap * (high - min(low, 0.0))
     placed = -np.inf
-    for value, name, colour in sorted(ends):
+    for name, (value, colour) in sorted(ends.items(), key=lambda end: end[1]):
         placed = max(value, placed + least)
-        axis.text(
-            x,
-            placed,
-            name,
-            color=darker(colour),
-            fontsize=8.5,
-            va="center",
-            fontweight="bold",
-            clip_on=False,
-        )
-
-
-def darker(colour: str) -> tuple[float, float, float]:
-    """Darken a fill colour until it is legible as text on white."""
-    red, green, blue = mpl.colors.to_rgb(colour)
-    return (0.68 * red, 0.68 * green, 0.68 * blue)
-
-
-def seeds_in_words(count: int) -> str:
-    """Write a number of seeds."""
-    return "1 seed" if count == 1 else f"{count} seeds"
-
-
-class LineOverBand(HandlerBase):
-    """Legend key of a band that hangs beneath its line."""
-
-    def create_artists(
-        self, legend: Any, orig_handle: Any, xdescent: float, ydescent: float, width: float,
-        height: float, fontsize: float, trans: Any,
-    ) -> list[Any]:  # fmt: skip
-        """Draw the key."""
-        band, line = orig_handle
-        top = height - ydescent
-        patch = Rectangle(
-            (-xdescent, top - 0.8 * height),
-            width,
-            0.8 * height,
-            facecolor=band.get_facecolor(),
-            linewidth=0,
-            transform=trans,
-        )
-        edge = Line2D(
-            [-xdescent, width - xdescent],
-            [top, top],
-            color=line.get_color(),
-            linewidth=line.get_linewidth(),
-            transform=trans,
-        )
-        return [patch, edge]
-
-
-def metric_name(metric: str) -> str:
-    """Write a metric's name as prose does: ``auroc_HYP`` becomes "AUROC, HYP"."""
-    name, _, of_class = metric.partition("_")
-    known = {"auroc": "AUROC", "brier": "Brier score", "ece": "ECE", "f1": "F1"}
-    return f"{known.get(name, name)}, {of_class or 'macro'}"
+        axis.text(x, placed, name, color=darker(colour), va="center", fontweight="bold",
+                  fontsize=8.5, clip_on=False)  # fmt: skip

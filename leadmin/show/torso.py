@@ -4,31 +4,29 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path as DrawnPath
 from numpy.typing import NDArray
 
 from leadmin.leads import canonical_lead, resolve
-from leadmin.show.style import FAINT, MUTED, OKABE_ITO, blank_figure
+from leadmin.show.style import BLUE, DOTTED, FAINT, MUTED, blank_figure
 
+_BIPOLAR = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
+"""Negative and positive pole."""
 # A torso in the unit square, front view: the viewer's left is the patient's right.
 _TORSO: tuple[tuple[float, float], ...] = (
     (0.42, 1.04), (0.42, 0.97), (0.40, 0.93), (0.30, 0.905), (0.18, 0.885), (0.10, 0.86),
     (0.055, 0.79), (0.035, 0.70), (0.01, 0.58), (-0.02, 0.47), (-0.035, 0.40),
 )  # fmt: skip
-
-
 _FLANK: tuple[tuple[float, float], ...] = (
     (0.075, 0.40), (0.105, 0.50), (0.145, 0.60), (0.165, 0.67), (0.185, 0.58), (0.195, 0.46),
     (0.205, 0.34), (0.195, 0.22), (0.175, 0.12), (0.165, 0.03),
 )  # fmt: skip
-
-
 _ELECTRODES: dict[str, tuple[float, float]] = {
     "RA": (0.16, 0.775),
     "LA": (0.84, 0.775),
-    "RL": (0.27, 0.11),
     "LL": (0.73, 0.11),
     "V1": (0.445, 0.58),
     "V2": (0.555, 0.58),
@@ -36,16 +34,15 @@ _ELECTRODES: dict[str, tuple[float, float]] = {
     "V4": (0.638, 0.455),
     "V5": (0.708, 0.443),
     "V6": (0.775, 0.443),
+    "RL": (0.27, 0.11),
 }
-
-
 _LABEL_OFFSETS: dict[str, tuple[float, float]] = {
     "RL": (0.0, -0.068),
     "LL": (0.0, -0.068),
-    "V3": (-0.055, -0.022),
-    "V4": (-0.055, -0.03),
-    "V5": (-0.008, -0.062),
-    "V6": (0.012, -0.062),
+    "V3": (-0.075, -0.025),
+    "V4": (-0.075, -0.04),
+    "V5": (0.012, 0.062),
+    "V6": (0.008, -0.06),
 }
 
 
@@ -66,14 +63,12 @@ def electrodes_needed(leads: Sequence[str]) -> tuple[str, ...]:
     tuple of str
         Some of RA, LA, LL, V1 to V6, and RL.
     """
-    bipolar = {"I": {"RA", "LA"}, "II": {"RA", "LL"}, "III": {"LA", "LL"}}
     needed: set[str] = {"RL"}
     for lead in map(canonical_lead, leads):
-        needed |= bipolar.get(lead, {"RA", "LA", "LL"})
+        needed |= set(_BIPOLAR.get(lead, ("RA", "LA", "LL")))
         if lead.startswith("V"):
             needed.add(lead)
-    order = ("RA", "LA", "LL", "V1", "V2", "V3", "V4", "V5", "V6", "RL")
-    return tuple(electrode for electrode in order if electrode in needed)
+    return tuple(sorted(needed, key=list(_ELECTRODES).index))
 
 
 def plot_electrodes(configs: Sequence[str]) -> Figure:
@@ -86,12 +81,7 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
     Parameters
     ----------
     configs : sequence of str
-        Registry names or comma lists of leads.
-
-    Returns
-    -------
-    Figure
-        Up to four torsos a row.
+        Registry names or comma lists of leads; up to four torsos a row.
     """
     columns = min(4, len(configs))
     rows = -(-len(configs) // columns)
@@ -99,53 +89,39 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
     for axis in axes:
         axis.set_axis_off()
-        axis.grid(visible=False)
     for axis, config in zip(axes, configs, strict=False):
-        configuration = resolve(config)
-        needed = electrodes_needed(configuration.leads)
+        leads = resolve(config).leads
+        needed = electrodes_needed(leads)
         axis.set(xlim=(-0.08, 1.08), ylim=(-0.03, 1.07), aspect="equal")
-        for outline in (_TORSO, _FLANK):
-            for mirrored in (False, True):
-                points = np.array([(1 - x if mirrored else x, y) for x, y in outline])
-                axis.add_patch(
-                    PathPatch(
-                        _smooth(points),
-                        facecolor="none",
-                        edgecolor=MUTED,
-                        linewidth=1.1,
-                        capstyle="round",
-                    )
-                )
-        axis.plot([0.5, 0.5], [0.45, 0.88], color=FAINT, linewidth=1.0, linestyle=(0, (1, 2)))
-        ends = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
-        for lead, (minus, plus) in ends.items():
-            if lead in configuration.leads:
-                (x0, y0), (x1, y1) = _ELECTRODES[minus], _ELECTRODES[plus]
-                axis.annotate("", (x1, y1), (x0, y0), arrowprops={
-                    "arrowstyle": "-|>", "color": OKABE_ITO["blue"], "linewidth": 1.0,
-                    "alpha": 0.55, "shrinkA": 5, "shrinkB": 5})  # fmt: skip
+        axis.set_title(f"{config}\n{len(needed)} electrodes", fontsize=8.5, loc="center",
+                       fontweight="normal")  # fmt: skip
+        _draw_torso(axis)
+        for lead, poles in _BIPOLAR.items():
+            if lead in leads:
+                minus, plus = (_ELECTRODES[pole] for pole in poles)
+                axis.annotate("", plus, minus, arrowprops={
+                    "arrowstyle": "-|>", "color": BLUE, "linewidth": 1.0, "alpha": 0.55,
+                    "shrinkA": 5, "shrinkB": 5})  # fmt: skip
         for electrode, (x, y) in _ELECTRODES.items():
             used = electrode in needed
-            neutral = electrode == "RL"
-            colour = MUTED if neutral else OKABE_ITO["blue"]
-            axis.add_patch(
-                Circle(
-                    (x, y),
-                    0.026 if electrode.startswith("V") else 0.034,
-                    facecolor=colour if used else "white",
-                    edgecolor=colour if used else FAINT,
-                    linewidth=1.1,
-                    zorder=3,
-                )
-            )
+            colour = MUTED if electrode == "RL" else BLUE
+            radius = 0.026 if electrode.startswith("V") else 0.034
+            axis.add_patch(Circle((x, y), radius, facecolor=colour if used else "white",
+                                  edgecolor=colour if used else FAINT, linewidth=1.1,
+                                  zorder=3))  # fmt: skip
             if used:
                 dx, dy = _LABEL_OFFSETS.get(electrode, (0.0, 0.062))
                 axis.text(x + dx, y + dy, electrode, fontsize=7, ha="center", va="center", zorder=4)
-        count = len(needed)
-        axis.set_title(
-            f"{config}\n{count} electrodes", fontsize=8.5, loc="center", fontweight="normal"
-        )
     return figure
+
+
+def _draw_torso(axis: Axes) -> None:
+    for outline in (_TORSO, _FLANK):
+        for mirrored in (False, True):
+            points = np.array([(1 - x if mirrored else x, y) for x, y in outline])
+            axis.add_patch(PathPatch(_smooth(points), facecolor="none", edgecolor=MUTED,
+                                     linewidth=1.1, capstyle="round"))  # fmt: skip
+    axis.plot([0.5, 0.5], [0.45, 0.88], color=FAINT, linewidth=1.0, linestyle=DOTTED)
 
 
 def _smooth(points: NDArray[np.floating[Any]]) -> DrawnPath:

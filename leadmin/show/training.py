@@ -18,97 +18,66 @@ from leadmin.metrics import auroc
 from leadmin.show.style import (
     FAINT,
     MUTED,
+    WHITE_EDGE,
     blank_figure,
     checked_labels,
     darker,
-    recipe_look,
-    recipe_order,
+    key,
+    legend,
+    recipe_looks,
     require_columns,
     seeds_in_words,
 )
 
+_HALVES: dict[str, Any] = {"xticks": [0, 0.5, 1], "yticks": [0, 0.5, 1]}
+
 
 def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()) -> Figure:
-    """Draw the loss and the validation AUROC of every fit of a run.
+    """Draw the loss and the validation AUROC of every fit of a run, a row a recipe.
 
     Parameters
     ----------
     history : DataFrame
-        Columns ``recipe``, ``seed``, ``epoch``, ``train_loss``, ``validation_loss``,
-        ``validation_auroc``, and optionally ``fold``: one row a fit and epoch.
+        One row a fit and epoch: ``recipe``, ``seed``, ``epoch``, ``train_loss``,
+        ``validation_loss``, ``validation_auroc``, and optionally ``fold``.
     keeps_last : collection of str, default none
         Recipes that keep the weights of the last epoch; the others keep those of the best.
-
-    Returns
-    -------
-    Figure
-        A row a recipe. Left, training loss (broken) and validation loss (solid); right,
-        validation AUROC with the epoch marked whose weights each fit keeps.
-
-    Raises
-    ------
-    LeadminError
-        If a column is missing or the table is empty.
     """
     columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
     require_columns(history, columns, "plot_learning_curves")
-    recipes = recipe_order(history["recipe"])
-    look = recipe_look(recipes)
-    by = ["seed", "fold"] if "fold" in history.columns else ["seed"]
-    figure = blank_figure(0.4 + 2.1 * len(recipes))
-    grid = figure.subplots(len(recipes), 2, squeeze=False)
-    for (losses, scores), recipe in zip(grid, recipes, strict=True):
-        mine = history[history["recipe"] == recipe]
-        colour, marker, _ = look[recipe]
-        fits = [fit.sort_values("epoch") for _, fit in mine.groupby(by)]
-        strong = 0.9 if len(fits) <= 3 else max(0.25, 3 / len(fits))
-        thin = 1.4 if len(fits) <= 3 else 0.9
-        best = []
-        for fit in fits:
-            losses.plot(
-                fit["epoch"],
-                fit["train_loss"],
-                color=MUTED,
-                linewidth=thin,
-                linestyle=(0, (3, 1.5)),
-                alpha=strong,
-            )
-            losses.plot(
-                fit["epoch"], fit["validation_loss"], color=colour, linewidth=thin, alpha=strong
-            )
-            scores.plot(
-                fit["epoch"], fit["validation_auroc"], color=colour, linewidth=thin, alpha=strong
-            )
-            reached = fit["validation_auroc"].to_numpy(dtype=float)
-            if np.isfinite(reached).any():
-                kept = len(fit) - 1 if recipe in keeps_last else int(np.nanargmax(reached))
-                best.append((float(fit["epoch"].iloc[kept]), float(reached[kept])))
-                scores.plot(
-                    *best[-1],
-                    marker=marker,
-                    markersize=6,
-                    color=colour,
-                    markeredgecolor="white",
-                    markeredgewidth=0.8,
-                    zorder=4,
-                )
-        for axis in (losses, scores):
-            axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        count = f"{len(fits)} fit" + ("s" if len(fits) > 1 else "")
-        losses.set_title(f"{recipe} recipe: loss ({count})")
+    looks = recipe_looks(history["recipe"])
+    by = [column for column in ("seed", "fold") if column in history.columns]
+    figure = blank_figure(0.4 + 2.1 * len(looks))
+    grid = figure.subplots(len(looks), 2, squeeze=False)
+    for (losses, scores), (recipe, look) in zip(grid, looks.items(), strict=True):
+        fits = [fit.set_index("epoch").sort_index()
+                for _, fit in history[history["recipe"] == recipe].groupby(by)]  # fmt: skip
+        few = len(fits) <= 3
+        line = {"linewidth": 1.4 if few else 0.9, "alpha": 0.9 if few else max(0.25, 3 / len(fits))}
+        kept: dict[int, float] = {}
+        for number, fit in enumerate(fits):
+            losses.plot(fit["train_loss"], color=MUTED, linestyle=(0, (3, 1.5)), **line)
+            losses.plot(fit["validation_loss"], color=look.colour, **line)
+            reached = fit["validation_auroc"]
+            scores.plot(reached, color=look.colour, **line)
+            if reached.notna().any():
+                row = -1 if recipe in keeps_last else int(np.nanargmax(reached))
+                kept[number] = reached.iloc[row]
+                scores.plot(fit.index[row], kept[number], look.marker, color=look.colour,
+                            markersize=6, zorder=4, **WHITE_EDGE)  # fmt: skip
+        losses.set_title(f"{recipe} recipe: loss ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
         scores.set_title("validation AUROC, macro")
-        losses.legend(
-            [Line2D([], [], color=MUTED, linestyle=(0, (3, 1.5))), Line2D([], [], color=colour)],
-            ["training (as augmented)", "validation"], loc="upper right")  # fmt: skip
-        if best:
-            mean = np.mean([score for _, score in best])
-            scores.legend(
-                [Line2D([], [], color=colour, marker=marker, markeredgecolor="white", markersize=6,
-                        linestyle="none")],
-                [f"{'last' if recipe in keeps_last else 'best'} epoch, kept: {mean:.3f}"
-                 + (" (mean)" if len(best) > 1 else "")],
-                loc="lower right")  # fmt: skip
         losses.set_ylabel("binary cross-entropy")
+        legend(losses, {"training (as augmented)": Line2D([], [], color=MUTED,
+                                                          linestyle=(0, (3, 1.5))),
+                        "validation": Line2D([], [], color=look.colour)},
+               loc="upper right")  # fmt: skip
+        if kept:
+            words = f"{'last' if recipe in keeps_last else 'best'} epoch, kept: "
+            words += f"{np.mean(list(kept.values())):.3f}" + (" (mean)" if len(kept) > 1 else "")
+            legend(scores, {words: key(look)}, loc="lower right")
+    for axis in grid.ravel():
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for axis in grid[-1]:
         axis.set_xlabel("epoch")
     return figure
@@ -140,96 +109,71 @@ def plot_roc(
     n_resamples : int, default 300
         Enough for a band that is drawn, not for an interval that is quoted.
 
-    Returns
-    -------
-    Figure
-        One panel a class, and one for the legend.
-
     Raises
     ------
     LeadminError
         If shapes disagree.
     """
-    binary = checked_labels(labels, "plot_roc").astype(bool)
+    binary = checked_labels(labels, "plot_roc")
     stacks = _stacked_scores(scores, binary, "plot_roc")
-    recipes = recipe_order(stacks)
-    look = recipe_look(recipes)
+    looks = recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
+    plain = np.ones((1, len(binary)))
     areas = {recipe: np.mean([auroc(binary, seed) for seed in stacks[recipe]], axis=0)
-             for recipe in recipes}  # fmt: skip
+             for recipe in looks}  # fmt: skip
     rates = np.linspace(0, 1, 201)
     figure = blank_figure(5.0)
-    grid = figure.subplots(2, 3).ravel()
-    for column, (axis, name) in enumerate(zip(grid, CLASSES, strict=False)):
+    panels = figure.subplots(2, 3).ravel()
+    for column, (axis, name) in enumerate(zip(panels, CLASSES, strict=False)):
         truth = binary[:, column]
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9)
-        axis.set_title(f"{name}  ({truth.sum():,} of {truth.size:,})")
-        axis.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
-        axis.set_xticks([0, 0.5, 1])
-        axis.set_yticks([0, 0.5, 1])
+        axis.set(title=f"{name}  ({truth.sum():,} of {truth.size:,})", xlim=(0, 1),
+                 ylim=(0, 1.005), aspect="equal", **_HALVES)  # fmt: skip
         axis.grid(axis="both", visible=True)
         if truth.all() or not truth.any():
-            axis.text(
-                0.5,
-                0.5,
-                "only one class\nin these records",
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color=MUTED,
-            )
+            axis.text(0.5, 0.5, "only one class\nin these records", ha="center", va="center",
+                      fontsize=8.5, color=MUTED)  # fmt: skip
             continue
-        for place, recipe in enumerate(recipes):
-            colour, _, line = look[recipe]
-            plain = np.ones((1, truth.size))
+        for place, (recipe, look) in enumerate(reversed(looks.items())):
             curve, resampled = (
-                np.mean(
-                    [_roc(truth, seed[:, column], drawn, rates) for seed in stacks[recipe]], axis=0
-                )
+                np.mean([_roc(truth, seed[:, column], drawn, rates) for seed in stacks[recipe]], 0)
                 for drawn in (plain, weights)
             )
             low, high = np.nanpercentile(resampled, [2.5, 97.5], axis=0)
-            axis.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)
-            axis.plot(rates, curve[0], color=colour, linestyle=line, linewidth=1.6)
-            axis.text(
-                0.97,
-                0.05 + 0.11 * (len(recipes) - 1 - place),
-                f"{recipe} {areas[recipe][column]:.3f}",
-                ha="right",
-                fontsize=8.5,
-                color=darker(colour),
-                fontweight="bold",
-            )
-    for axis in grid[[0, 3]]:
+            axis.fill_between(rates, low, high, color=look.colour, alpha=0.18, linewidth=0)
+            axis.plot(rates, curve[0], color=look.colour, linestyle=look.line, linewidth=1.6)
+            axis.text(0.97, 0.05 + 0.11 * place, f"{recipe} {areas[recipe][column]:.3f}",
+                      ha="right", fontsize=8.5, color=darker(look.colour),
+                      fontweight="bold")  # fmt: skip
+    for axis in panels[[0, 3]]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
-    legend = grid[-1]
-    legend.set_axis_off()
-    legend.legend(
-        [Line2D([], [], color=look[recipe][0], linestyle=look[recipe][2]) for recipe in recipes]
-        + [Patch(facecolor=MUTED, alpha=0.25)],
-        [f"{recipe}, {seeds_in_words(len(stacks[recipe]))}"
-         for recipe in recipes] + ["95% band over patients\n(pointwise)"],
-        loc="center left", bbox_to_anchor=(0.0, 0.55), title="recipe; numbers: AUROC",
-        alignment="left")  # fmt: skip
+    panels[-1].set_axis_off()
+    keys: dict[str, Any] = {
+        f"{recipe}, {seeds_in_words(len(stacks[recipe]))}": key(look._replace(marker=""), line=True)
+        for recipe, look in looks.items()
+    }
+    keys["95% band over patients\n(pointwise)"] = Patch(facecolor=MUTED, alpha=0.25)
+    legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.55), alignment="left",
+           title="recipe; numbers: AUROC")  # fmt: skip
     return figure
 
 
 def _stacked_scores(
     scores: Mapping[str, ArrayLike], labels: NDArray[Any], what: str
 ) -> dict[str, NDArray[np.floating[Any]]]:
-    stacks: dict[str, NDArray[np.floating[Any]]] = {}
+    stacks = {}
     for recipe, values in scores.items():
         array = np.asarray(values, dtype=float)
-        array = array[None] if array.ndim == 2 else array
-        if array.ndim != 3 or array.shape[1:] != labels.shape:
+        stacks[recipe] = array[None] if array.ndim == 2 else array
+        if array.ndim not in (2, 3) or array.shape[-2:] != labels.shape:
             raise LeadminError(
-                f"{what}: scores of recipe {recipe!r} have the shape {array.shape}; expected "
-                f"(n_seeds, {labels.shape[0]}, {labels.shape[1]}), as the labels have."
+                f"{what}: scores of recipe {recipe!r} have the shape {array.shape}; valid: "
+                f"(n_seeds, {labels.shape[0]}, {labels.shape[1]}), as the labels have; hand in the "
+                "scores of these records"
             )
-        stacks[recipe] = array
     if not stacks:
-        raise LeadminError(f"{what}: no recipe was given; hand in at least one.")
+        raise LeadminError(f"{what}: no recipe is given; valid: one or more; hand in its scores")
     return stacks
 
 
@@ -277,81 +221,54 @@ def plot_calibration(
     n_bins : int, default 8
         Bins of equal count.
 
-    Returns
-    -------
-    Figure
-        One panel a class, each with a histogram beneath, and one for the legend.
-
     Raises
     ------
     LeadminError
         If shapes disagree or a value is no probability.
     """
-    binary = checked_labels(labels, "plot_calibration").astype(float)
-    stacks = _stacked_scores(probabilities, binary, "plot_calibration")
+    what = "plot_calibration"
+    binary = checked_labels(labels, what).astype(float)
+    stacks = _stacked_scores(probabilities, binary, what)
     for recipe, stack in stacks.items():
         if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
             raise LeadminError(
-                f"plot_calibration: recipe {recipe!r} has values outside 0 to 1; hand in "
-                "probabilities (the sigmoid of the logits)."
+                f"{what}: recipe {recipe!r} has values outside 0 to 1; valid: probabilities; "
+                "hand in the sigmoid of the logits"
             )
-    recipes = recipe_order(stacks)
-    look = recipe_look(recipes)
+    looks = recipe_looks(stacks)
     figure = blank_figure(6.2)
-    panels = figure.subplots(4, 3, height_ratios=(3, 0.9, 3, 0.9), sharex=True)
-    pairs = [
-        (panels[row, column], panels[row + 1, column]) for row in (0, 2) for column in range(3)
-    ]
+    grid = figure.subplots(4, 3, height_ratios=(3, 0.9, 3, 0.9), sharex=True)
     edges = np.linspace(0, 1, 21)
-    for column, ((axis, strip), name) in enumerate(zip(pairs, CLASSES, strict=False)):
+    for column, name in enumerate(CLASSES):
+        axis, strip = grid[2 * (column // 3) : 2 * (column // 3) + 2, column % 3]
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1.0)
         tallest = 0.0
-        for recipe in recipes:
-            colour, marker, line = look[recipe]
-            stack = stacks[recipe]
-            predicted = stack[:, :, column].ravel()
-            observed = np.tile(binary[:, column], len(stack))
-            table = _reliability(predicted, observed, len(stack), n_bins)
-            axis.errorbar(
-                table["predicted"],
-                table["observed"],
-                [table["observed"] - table["low"], table["high"] - table["observed"]],
-                color=colour,
-                marker=marker,
-                markersize=4,
-                linestyle=line,
-                linewidth=1.1,
-                elinewidth=0.9,
-                markeredgecolor="white",
-                markeredgewidth=0.5,
-            )
-            counts, _ = np.histogram(predicted, edges)
-            counts = counts / len(stack)
+        for recipe, look in looks.items():
+            n_seeds = len(stacks[recipe])
+            predicted = stacks[recipe][:, :, column].ravel()
+            bins = _reliability(predicted, np.tile(binary[:, column], n_seeds), n_seeds, n_bins)
+            around = [bins["observed"] - bins["low"], bins["high"] - bins["observed"]]
+            axis.errorbar(bins["predicted"], bins["observed"], around, color=look.colour,
+                          marker=look.marker, markersize=4, linestyle=look.line, linewidth=1.1,
+                          elinewidth=0.9, **WHITE_EDGE)  # fmt: skip
+            counts = np.histogram(predicted, edges)[0] / n_seeds
             tallest = max(tallest, counts.max())
-            strip.stairs(counts, edges, color=colour, linestyle=line, linewidth=1.2)
-        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), yticks=[0, 0.5, 1], xticks=[0, 0.5, 1])
+            strip.stairs(counts, edges, color=look.colour, linestyle=look.line, linewidth=1.2)
+        axis.set(title=name, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), **_HALVES)
         axis.grid(axis="both", visible=True)
-        axis.set_title(name)
         strip.set(ylim=(0, 1.15 * tallest), yticks=[0, int(tallest)])
         strip.grid(visible=False)
-        strip.tick_params(labelsize=7.5)
-    panels[0, 0].set_ylabel("observed frequency")
-    panels[2, 0].set_ylabel("observed frequency")
-    panels[1, 0].set_ylabel("records")
-    panels[3, 0].set_ylabel("records")
-    for strip in panels[1]:
-        strip.tick_params(labelbottom=True)
+        strip.tick_params(labelsize=7.5, labelbottom=True)
+    for row, text in enumerate(("observed frequency", "records") * 2):
+        grid[row, 0].set_ylabel(text)
     figure.supxlabel("predicted probability", fontsize=9)
-    for axis in panels[2:, 2]:
+    for axis in grid[2:, 2]:
         axis.set_axis_off()
-    panels[2, 2].legend(
-        [Line2D([], [], color=look[recipe][0], marker=look[recipe][1], linestyle=look[recipe][2],
-                markersize=5, markeredgecolor="white") for recipe in recipes]
-        + [Line2D([], [], color=FAINT)],
-        [f"{recipe}, {seeds_in_words(len(stacks[recipe]))}"
-         for recipe in recipes] + ["perfect calibration"],
-        loc="center left", bbox_to_anchor=(0.0, 0.5), alignment="left",
-        title=f"recipe; {len(binary):,} records,\n{n_bins} bins of equal count")  # fmt: skip
+    keys: dict[str, Any] = {f"{recipe}, {seeds_in_words(len(stacks[recipe]))}": key(look, line=True)
+                            for recipe, look in looks.items()}  # fmt: skip
+    legend(grid[2, 2], keys | {"perfect calibration": Line2D([], [], color=FAINT)},
+           loc="center left", bbox_to_anchor=(0.0, 0.5), alignment="left",
+           title=f"recipe; {len(binary):,} records,\n{n_bins} bins of equal count")  # fmt: skip
     return figure
 
 

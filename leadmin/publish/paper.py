@@ -38,7 +38,7 @@ from leadmin.publish.typesetting import check_tex, typeset
 from leadmin.questions.answer import answer_sentence
 from leadmin.questions.findings import VERDICTS
 from leadmin.questions.margins import MARGINS
-from leadmin.show.words import latex_escape, number, per_cent, shown, signed
+from leadmin.show.words import latex_escape, number, shown, signed
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
@@ -380,7 +380,7 @@ def filled(source: str, values: Mapping[str, Any], where: str = "text") -> str:
     r"""Fill in a template.
 
     Whole numbers are written with commas, others with three decimals; text is escaped. Filters
-    for another form: ``signed``, ``per_cent``, ``shown``, ``in_words``, ``listed``, and
+    for another form: ``signed``, ``shown``, ``in_words``, ``listed``, and
     ``row|interval("auroc")`` for the bounds beside a value.
 
     Raises
@@ -479,7 +479,6 @@ _TEMPLATES = Environment(
 _TEMPLATES.filters |= {
     "as_is": Latex,
     "signed": signed,
-    "per_cent": per_cent,
     "shown": shown,
     "interval": _interval,
     "in_words": _in_words,

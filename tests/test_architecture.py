@@ -1,6 +1,7 @@
 """The rules of the house: imports follow the flow of data, and nothing grows too large to read."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -96,6 +97,17 @@ def test_a_wrong_import_would_be_found():
         "leadmin.leads imports leadmin.cli.main",
     ]
     assert "leadmin.leads" in circles(wrong)
+
+
+def test_what_the_chapter_tells_to_edit_is_there():
+    text = (ROOT / "book" / "architecture.md").read_text(encoding="utf-8")
+    table = text.split("| to change | edit |")[1].split("\n## ")[0]
+    pairs = re.findall(r"`([^`]+)`(?: or `[^`]+`)?(?: and its neighbours)? in `([\w./]+)`", table)
+    assert len(pairs) >= 10
+    for name, path in pairs:
+        assert name in (ROOT / path).read_text(encoding="utf-8"), path
+    for path in re.findall(r"`(\w+/[\w./]+|\w+\.\w+)`", table):
+        assert (ROOT / path).is_file(), path
 
 
 def functions(tree):

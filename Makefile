@@ -26,6 +26,7 @@ lint: $(READY)
 	@ruff format --check .
 	@mypy
 	@$(BIN)/python workflow/pair_notebooks.py --check
+	@! command -v actionlint > /dev/null || actionlint
 
 format: $(READY)
 	@ruff check --fix .

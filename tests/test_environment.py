@@ -43,3 +43,21 @@ def test_the_lock_names_no_place_and_no_local_build(root):
     text = (root / "requirements.lock").read_text(encoding="utf-8")
     assert "torch==2.13.0\n" in text
     assert not re.search(r"https?://|file:|\+cpu|\+cu|--", text)
+
+
+def test_continuous_integration_installs_what_the_paper_needs(root):
+    from leadmin.publish.typesetting import TEX_FILES
+
+    command = (root / ".ci" / "run").read_text(encoding="utf-8")
+    named = re.search(r"packages=\(([^)]*)\)", command)[1].split()
+    assert {*TEX_FILES.values(), "poppler-utils"} <= set(named)
+
+
+def test_actions_are_pinned_and_run_what_everyone_runs(root):
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in root.glob(".github/workflows/*.yml")}
+    used = [one for text in texts.values() for one in re.findall(r"uses: (\S+)", text)]
+    assert len(used) >= 4
+    assert all(re.fullmatch(r"[\w./-]+@v\d+\.\d+\.\d+", one) for one in used)
+    steps = [s for j in yaml.safe_load(texts["test"])["jobs"].values() for s in j["steps"]]
+    assert ".ci/run" in [step.get("run") for step in steps]
+    assert "run: make book" in texts["book"]

@@ -5,12 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
-from leadmin.publish import paper
+from leadmin.publish import paper, typesetting
 
 needs_tex = pytest.mark.skipif(
     not (shutil.which("pdflatex") and shutil.which("bibtex")), reason="pdflatex is not installed"
@@ -31,9 +32,8 @@ def prose(text: str) -> str:
     """The words that a reader sees: no comments, commands' arguments, keys or lengths."""
     text = re.sub(r"(?<!\\)%.*", "", text)
     text = text[text.index(r"\begin{document}") :]
-    silent = r"res|ref|label|cite\w*|includegraphics|input|setlength|whenfigure|bibliography\w*"
-    text = re.sub(rf"\\(?:{silent})(?:\[[^]]*\])?\{{[^}}]*\}}(?:\{{[^}}]*\}})?", " ", text)
-    return re.sub(r"\\whether\{[^}]*\}", " ", text)
+    silent = r"VAR|BLOCK|ref|label|cite\w*|includegraphics|input|setlength|bibliography\w*"
+    return re.sub(rf"\\(?:{silent})(?:\[[^]]*\])?\{{[^}}]*\}}(?:\{{[^}}]*\}})?", " ", text)
 
 
 def typed_numbers(text: str) -> list[str]:
@@ -143,54 +143,67 @@ def test_a_typed_result_would_be_found(root, typed):
     assert typed_numbers(text.replace(r"\section{Results}", rf"\section{{Results}} {typed}"))
 
 
-def test_every_key_that_the_paper_asks_for_exists_in_some_study(root, results):
-    numbers = [paper.paper_numbers(paper.read_published(folder)) for folder in results.values()]
-    known = set().union(*(one.values for one in numbers)) | {"authors", "license"}
-    flags = set.intersection(*(set(one.flags) for one in numbers))
-    flags |= {name for one in numbers for name in one.flags if name.startswith("other.")}
+def test_every_value_that_the_paper_asks_for_is_there_in_some_study(root, results, tree):
+    """Each place of a value is marked; every mark is reached under some study."""
+    marks = set()
     for name in ("main.tex", "supplement.tex", "preamble.tex"):
-        text = re.sub(r"(?<!\\)%.*", "", (root / "paper" / name).read_text(encoding="utf-8"))
-        assert set(re.findall(r"\\res\{([^}]+)\}", text)) <= known
-        assert set(re.findall(r"\\whether\{([^}#]+)\}", text)) <= flags
+        path, parts = tree / "paper" / name, []
+        for i, part in enumerate(re.split(r"(\\VAR\{[^}]*\})", path.read_text(encoding="utf-8"))):
+            parts.append(f"{part}@{name}-{i}@" if i % 2 else part)
+            marks |= {f"@{name}-{i}@"} if i % 2 else set()
+        path.write_text("".join(parts), encoding="utf-8")
+    assert len(marks) > 100
+    for folder in results.values():
+        documents = paper.filled_documents(paper.read_published(folder), tree)
+        text = "".join(documents.values())
+        assert r"\VAR" not in re.sub(r"(?<!\\)%.*", "", text)
+        marks = {mark for mark in marks if mark not in text}
+    assert marks == set()
+
+
+def value(folder, *asked):
+    """What the paper would write for some expressions."""
+    values = paper.paper_values(paper.read_published(folder))
+    return [paper.filled(rf"\VAR{{{one}}}", values) for one in asked]
 
 
 def test_numbers_are_those_of_the_results(sample_results):
-    numbers = paper.paper_numbers(paper.read_published(sample_results))
     document = json.loads((sample_results / "tables" / "results_final.json").read_text())
-    rows = {(r["recipe"], r["config"]): r for r in document["tables"]["main"]}
-    for (recipe, config), row in rows.items():
-        role = "primary" if recipe == "default" else "other"
-        assert numbers.values[f"{role}.{config}.auroc"] == f"{row['auroc']:.3f}"
-        interval = f"{row['auroc_low']:.3f} to {row['auroc_high']:.3f}"
-        assert numbers.values[f"{role}.{config}.auroc.interval"] == interval
-    row = rows["default", "1-lead-V2"]
-    value = numbers.values["primary.1-lead-V2.difference"]
-    assert value.replace("$-$", "-") == f"{row['difference']:+.3f}"
-    assert numbers.values["n.test"] == f"{document['study']['n_records']:,}"
-    assert numbers.values["n.resamples"] == f"{document['study']['n_resamples']:,}"
+    asked, expected = [], []
+    for row in document["tables"]["main"]:
+        role = "primary" if row["recipe"] == "default" else "other"
+        name = f'{role}.main["{row["config"]}"]'
+        asked += [f"{name}.auroc", f'{name}|interval("auroc")']
+        expected += [f"{row['auroc']:.3f}", f"{row['auroc_low']:.3f} to {row['auroc_high']:.3f}"]
+        if row["config"] == "1-lead-V2":
+            asked.append(f"{name}.difference|signed")
+            expected.append(f"{row['difference']:+.3f}".replace("-", "$-$"))
+    for name in ("n_records", "n_resamples"):
+        asked.append(f"study.{name}")
+        expected.append(f"{document['study'][name]:,}")
     positives = {r["class"]: r["n_positive"] for r in document["tables"]["per_class"]}
-    assert {name: numbers.values[f"n.{name}"] for name in CLASSES} == {
-        name: f"{count:,}" for name, count in positives.items()
-    }
+    asked += [f"positives.{name}" for name in CLASSES]
+    expected += [f"{positives[name]:,}" for name in CLASSES]
+    assert value(sample_results, *asked) == expected
 
 
 def test_what_is_null_has_no_number(results):
-    numbers = paper.paper_numbers(paper.read_published(results["crossval"]))
-    assert "primary.12-lead.difference_p_holm" in numbers.undefined
-    assert "primary.12-lead.difference_p_holm" not in numbers.values
-    assert not numbers.flags["other.3a.asked"]
-    assert numbers.flags["primary.3a.asked"]
-    assert "other.3a.effect" not in numbers.values
+    asked = ('findings["3a"].effect', 'findings["3a"]|interval("effect")')
+    assert all(value(results["holdout"], *(f"other.{one}" for one in asked)))
+    for one in ("twelve.difference_p_holm", *(f"other.{one}" for one in asked)):
+        with pytest.raises(LeadminError, match="null in the study's results"):
+            value(results["crossval"], one)
 
 
 def test_wordings_follow_the_study(results):
-    flags = {n: paper.paper_numbers(paper.read_published(f)).flags for n, f in results.items()}
-    assert not flags["holdout"]["crossval"]
-    assert flags["crossval"]["crossval"]
-    assert flags["crossval"]["primary.decided"]
-    assert not flags["holdout"]["primary.decided"]
-    assert flags["holdout"]["tworecipes"]
-    assert not flags["one recipe"]["tworecipes"]
+    found = {n: paper.paper_values(paper.read_published(folder)) for n, folder in results.items()}
+    holdout, crossval, one = found["holdout"], found["crossval"], found["one recipe"]
+    assert not holdout["crossval"]
+    assert crossval["crossval"]
+    assert crossval["primary"]["within"]
+    assert not holdout["primary"]["within"]
+    assert holdout["other"]
+    assert not one["other"]
 
 
 def test_other_results_than_those_of_the_summary_are_refused(sample_results, tmp_path):
@@ -268,6 +281,14 @@ def test_the_checklist_has_every_item_of_tripod_ai_in_order(root):
     assert len(states) == len(ITEMS.split())
 
 
+@pytest.fixture(scope="module")
+def build(root, results, tmp_path_factory):
+    """Typesets a study once for all tests."""
+    return cache(
+        lambda study: paper.build_paper(results[study], root, tmp_path_factory.mktemp("build"))
+    )
+
+
 def page_text(path) -> str:
     done = subprocess.run(["pdftotext", str(path), "-"], capture_output=True, text=True, check=True)
     return re.sub(r"\s+", " ", done.stdout)
@@ -275,12 +296,12 @@ def page_text(path) -> str:
 
 @needs_tex
 @pytest.mark.parametrize("study", ["holdout", "crossval", "one recipe"])
-def test_paper_is_typeset_from_any_study(root, results, tmp_path, study):
-    made = paper.build_paper(results[study], root, tmp_path / "build")
+def test_paper_is_typeset_from_any_study(build, results, study):
+    made = build(study)
     assert [path.name for path in made] == ["main.pdf", "supplement.pdf"]
     for document in paper.DOCUMENTS:
-        log = (tmp_path / "build" / "tex" / f"{document}.log").read_text(errors="replace")
-        assert [message for points, message in paper.overfull(log) if points > 2] == []
+        log = (made[0].parent / "tex" / f"{document}.log").read_text(errors="replace")
+        assert [message for points, message in typesetting.overfull(log) if points > 2] == []
     if not shutil.which("pdftotext"):
         pytest.skip("pdftotext is not installed; the PDFs were made, their text was not read")
     text = page_text(made[0])
@@ -296,19 +317,19 @@ def test_paper_is_typeset_from_any_study(root, results, tmp_path, study):
 
 
 @needs_tex
-def test_same_results_same_bytes(root, sample_results, tmp_path):
-    first = paper.build_paper(sample_results, root, tmp_path / "a")
-    second = paper.build_paper(sample_results, root, tmp_path / "b")
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+def test_same_results_same_bytes(build, root, sample_results, tmp_path):
+    again = paper.build_paper(sample_results, root, tmp_path)
+    assert [path.read_bytes() for path in again] == [p.read_bytes() for p in build("holdout")]
 
 
 @needs_tex
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (r"\res{primary.13-lead.auroc}", r"no result 'primary\.13-lead\.auroc'"),
-        (r"\res{primary.12-lead.difference_p_holm}", r"difference_p_holm' is null"),
-        (r"\whether{sunny}{a}{b}", "no flag 'sunny'"),
+        (r'\VAR{primary.main["13-lead"].auroc}', r"main\.tex, line \d+: .*no '13-lead'; valid: 12"),
+        (r"\VAR{twelve.difference_p_holm}", r"null .* it reads: .*twelve\.difference_p_holm"),
+        (r"\BLOCK{if sunny}a\BLOCK{endif}", "no 'sunny'"),
+        (r"\BLOCK{if crossval}a", r"main\.tex, line \d+: .*end of template"),
         (r"Section~\ref{sec:nowhere}", "sec:nowhere"),
         (r"\citep{nobody}", "nobody"),
         (r"\undefinedcommand", "Undefined control sequence"),
@@ -324,12 +345,12 @@ def test_what_leads_nowhere_stops_the_build(tree, sample_results, tmp_path, type
 
 
 def test_a_figure_that_the_paper_lacks_goes_to_the_supplement(root, results):
-    text = (root / "paper" / "main.tex").read_text(encoding="utf-8")
-    blocks = paper.further_figures_latex(paper.read_published(results["crossval"]), text)
-    shown = re.findall(r"\{figure-([\w-]+)\}", blocks)
+    made = paper.filled_documents(paper.read_published(results["crossval"]), root)
+    text, shown = (
+        re.findall(r"\{figure-([\w-]+)\}", made[f"{name}.tex"]) for name in paper.DOCUMENTS
+    )
     drawn = {path.stem for path in (results["crossval"] / "figures").glob("*.pdf")}
-    in_text = {name for name in drawn if f"{{figure-{name}}}" in text}
     assert {"my_own_idea", "subgroups"} <= set(shown)
-    assert in_text
-    assert sorted(shown) == sorted(drawn - in_text)
-    assert "my own idea" in blocks
+    assert text
+    assert sorted(shown) == sorted(drawn - set(text))
+    assert "my own idea" in made["supplement.tex"]

@@ -261,10 +261,8 @@ def legend(place: Axes | Figure, keys: Mapping[str, Any], **options: Any) -> Non
 
 
 class _LineOverBand(HandlerBase):
-    def create_artists(
-        self, legend: Any, orig_handle: Any, xdescent: float, ydescent: float, width: float,
-        height: float, fontsize: float, trans: Any,
-    ) -> list[Any]:  # fmt: skip
+    def create_artists(self, legend: Any, orig_handle: Any, *box: Any) -> list[Any]:
+        xdescent, ydescent, width, height, _, trans = box
         band, line = orig_handle
         top, left, right = height - ydescent, -xdescent, width - xdescent
         patch = Rectangle((left, top - 0.8 * height), width, 0.8 * height, transform=trans,

@@ -83,6 +83,17 @@ def test_a_baseline_learns_and_leaves_a_run(sample, tmp_path, name):
     np.testing.assert_array_equal(run.test.record_id, sample.record_id[split.test])
 
 
+def test_a_finished_baseline_is_kept_and_another_request_replaces_it(small, tmp_path):
+    name = "random-network"
+    first = train_baseline(name, small, tmp_path, "1-lead-I")
+    again = train_baseline(name, small, tmp_path, "I")
+    assert (first.kept, again.kept) == (False, True)
+    assert again.metrics == first.metrics
+    other = train_baseline(name, small, tmp_path, "1-lead-II")
+    assert (other.config, other.kept) == ("1-lead-II", False)
+    assert not train_baseline("logistic-regression", small, tmp_path, "1-lead-II").kept
+
+
 def test_an_unknown_baseline_is_refused(sample, tmp_path):
     with pytest.raises(LeadminError, match="valid: logistic-regression"):
         train_baseline("forest", sample, tmp_path)

@@ -11,8 +11,11 @@ import pytest
 import torch
 import yaml
 
+import leadmin
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations
+from leadmin.study.ablation import VARIANTS
+from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import RunSettings, Study, check_injected, derive_study, load_study
@@ -194,6 +197,7 @@ def test_a_run_trains_what_it_starts_from_once_and_gives_the_same_as_if_it_was_t
     assert [row["recipe"] for row in rows] == ["any-lead", "default"]
     assert set(alone.history["recipe"]) == {"default"}
     rows.clear()
+    (alone.folder / "metrics.json").unlink()
     train_run(settings, small, on_epoch=rows.append)
     assert [row["recipe"] for row in rows] == ["default"]
     named = replace(settings, out=str(tmp_path / "b"), start_from=str(any_lead_run))
@@ -229,22 +233,82 @@ def test_a_start_on_other_records_or_of_another_recipe_is_refused(
     settings = RunSettings(
         config="1-lead-V2", data="", out=str(tmp_path), epochs=1, start_from=str(any_lead_run)
     )
-    with pytest.raises(LeadminError, match="checksum of the data"):
+    with pytest.raises(LeadminError, match="data_sha256"):
         train_run(settings, replace(small, attributes=small.attributes | {"content_sha256": "0"}))
     with pytest.raises(LeadminError, match="recipe is 'default', not 'any-lead'"):
         train_run(replace(settings, start_from=str(runs / "12-lead")), small)
+    shutil.copytree(any_lead_run, tmp_path / "older")
+    metrics = json.loads((any_lead_run / "metrics.json").read_text())
+    del metrics["identity"]
+    (tmp_path / "older" / "metrics.json").write_text(json.dumps(metrics))
+    assert load_run(tmp_path / "older").identity is None
+    with pytest.raises(LeadminError, match="no identity, as an earlier version trained it"):
+        train_run(replace(settings, start_from=str(tmp_path / "older")), small)
 
 
-def test_a_finished_run_stays_finished_if_it_cannot_be_repeated(runs, small, tmp_path):
-    shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
-    settings = RunSettings(config="2-lead-I-II", data="", out=str(tmp_path / "run"), epochs=1)
+def test_a_finished_run_is_not_trained_again(runs, small, tmp_path):
+    folder = shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
+    first = load_run(folder)
+    settings = RunSettings(config="II, i", data="", out=str(folder), epochs=1, seeds=2)
+
+    def never(row):
+        raise AssertionError("trained")
+
     with pytest.raises(LeadminError, match="nowhere"):
         train_run(replace(settings, start_from="nowhere"), small)
-    assert load_run(tmp_path / "run").config == "2-lead-I-II"
+    elsewhere = replace(settings, workers=2, data="other.h5", tracking="tensorboard")
+    again = train_run(elsewhere, small, on_epoch=never)
+    assert again.kept
+    assert not first.kept
+    assert again.metrics == first.metrics
+    assert again.history.equals(first.history)
+    changed = {"epochs": 2, "seeds": 1, "compare_with": "", "label_policy": "likelihood50"}
+    for name, value in changed.items():
+        with pytest.raises(AssertionError, match="trained"):
+            train_run(replace(settings, **{name: value}), small, on_epoch=never)
+        shutil.rmtree(folder)
+        shutil.copytree(runs / "2-lead-I-II", folder)
+    fewer = small.select(np.arange(len(small)) != 3)
+    with pytest.raises(AssertionError, match="trained"):
+        train_run(settings, fewer, on_epoch=never)
+
+
+def test_a_run_whose_checkpoint_is_gone_is_trained_again(runs, small, tmp_path):
+    folder = shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
+    (folder / "checkpoints" / "original-seed0.safetensors").unlink()
+    rows = []
+    settings = RunSettings(config="2-lead-I-II", data="", out=str(folder), epochs=1, seeds=2)
+    again = train_run(settings, small, on_epoch=rows.append)
+    assert len(rows) == 3
+    assert not again.kept
+    first = load_run(runs / "2-lead-I-II")
+    assert np.array_equal(again.test.logits["original"], first.test.logits["original"])
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
+    settings = RunSettings(
+        config="1-lead-I", data="", out=str(tmp_path), epochs=3, recipe="scratch"
+    )
+    rows = []
+
+    def stop(row):
+        rows.append(row)
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_run(replace(settings, compare_with=""), small, on_epoch=stop)
+        if not same:
+            (tmp_path / "state" / "code").write_text("other")
+    first, _, again, _ = rows
+    assert (first["seconds"] == again["seconds"]) is same
 
 
 def test_an_error_in_a_worker_reaches_the_caller_as_it_is(small, tmp_path):
     (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "code").write_text(code_sha256())
     (tmp_path / "state" / "scratch-seed1.safetensors").write_bytes(b"no tensors")
     settings = RunSettings(
         config="1-lead-II", data="", out=str(tmp_path), epochs=1, seeds=2, workers=2
@@ -304,18 +368,21 @@ def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(sam
     [
         ({"config": "3-lead-I-II-V9"}, "12-lead"),
         ({"config": "I,V9"}, "V1, V2, V3"),
-        ({"config": 12}, "type str"),
-        ({"recipe": "sead"}, "default, any-lead, scratch, seed"),
+        ({"config": 12}, "parameter config is 12; valid: text; change it"),
+        ({"recipe": "sead"}, "'sead'; valid: default, any-lead, scratch, original"),
         ({"compare_with": "default"}, "same recipe"),
         ({"protocol": "bootstrap"}, "holdout, crossval"),
         ({"label_policy": "all"}, "any, likelihood50"),
-        ({"seeds": 0}, "at least 1"),
-        ({"epochs": -1}, "at least 0"),
-        ({"epochs": 2.5}, "type int"),
-        ({"epochs": True}, "type int"),
+        ({"seeds": 0}, "seeds is 0; valid: whole numbers from 1 to 100; change it"),
+        ({"seeds": 101}, "from 1 to 100"),
+        ({"epochs": -1}, "whole numbers from 0"),
+        ({"epochs": 2.5}, "epochs is 2.5; valid: whole numbers"),
+        ({"epochs": True}, "epochs is True; valid: whole numbers"),
+        ({"compiled": 1}, "compiled is 1; valid: a valid boolean"),
+        ({"epoch": 1}, "epoch is no key that there is; valid: config, data, out"),
         ({"device": "gpu"}, "auto, cpu, cuda"),
         ({"precision": "half"}, "auto, float32, bfloat16"),
-        ({"workers": -1}, "at least 0"),
+        ({"workers": -1}, "whole numbers from 0"),
     ],
 )
 def test_invalid_parameters_say_what_is_valid(change, message):
@@ -323,6 +390,14 @@ def test_invalid_parameters_say_what_is_valid(change, message):
     RunSettings(**good)
     with pytest.raises(LeadminError, match=message):
         RunSettings(**(good | change))
+
+
+@pytest.mark.parametrize("config", ["v2, i", "I,V2", " V2,I "])
+def test_one_lead_set_has_one_folder(config):
+    settings = RunSettings(config=config)
+    assert settings.config == "I,V2"
+    assert settings.folder.as_posix() == "outputs/adhoc/runs/I,V2"
+    assert settings.portable()["out"] == "I,V2"
 
 
 def test_a_name_that_papermill_injected_must_exist():
@@ -347,29 +422,39 @@ def test_data_can_be_an_archive_or_what_was_prepared_from_it(
         open_dataset("nowhere")
 
 
-@pytest.mark.parametrize("name", ["sample", "subset", "full"])
+@pytest.mark.parametrize("name", ["sample", "subset", "full", "ablation"])
 def test_the_studies_of_the_repository_are_valid(root, name):
     study = load_study(root / "workflow" / "studies" / f"{name}.yml")
-    assert study.configurations == tuple(configurations())
     assert study.name == name
+    if name == "ablation":
+        assert (study.configurations, study.variants) == (("12-lead",), tuple(VARIANTS))
+    else:
+        assert study.configurations == tuple(configurations())
+        assert study.networks == ("any-lead", *configurations())
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seads": 2}, "unknown keys: seads"),
-        ({"title": None, "source": ...}, "missing keys: source"),
+        ({"seads": 2}, "seads is no key that there is; valid: name, title"),
+        ({"title": None, "source": ...}, "source is missing; add it"),
+        ({"configurations": ["12-lead", "V2,I", "I, V2"]}, "names one configuration twice"),
+        ({"configurations": []}, "configurations"),
         ({"configurations": ["12-lead", "13-lead"]}, "13-lead"),
         ({"configurations": ["1-lead-I"]}, "must hold 12-lead"),
         ({"configurations": ["12-lead", "12-lead"]}, "twice"),
         ({"configurations": 3}, "'all' or a list"),
-        ({"seeds": "two"}, "type int"),
+        ({"seeds": "two"}, "seeds is 'two'; valid: whole numbers from 1 to 100; change it"),
+        ({"recipe": "sead"}, "recipe is 'sead'; valid: default"),
+        ({"variants": ["scratch", "magic"]}, "magic; valid, each once: any-lead, default"),
+        ({"variants": ["scratch"]}, "an ablation has one"),
         ({"overrides": {"1-lead-V3": {"epochs": 3}}}, "1-lead-V3"),
         ({"overrides": {"12-lead": {"leads": 3}}}, "unknown leads"),
         ({"sampling_rate": 250}, "100 or 500"),
         ({"name": "../up"}, "folder name"),
+        ({"name": ".."}, "folder name"),
         ({"n_resamples": 5}, "from 100"),
-        ({"compare_configurations": "12-lead"}, "must be a list"),
+        ({"compare_configurations": "12-lead"}, "a list of configurations"),
         ({"compare_configurations": ["1-lead-I"]}, "must hold 12-lead"),
         ({"compare_configurations": ["12-lead", "1-lead-II"]}, "among the configurations"),
     ],
@@ -399,6 +484,32 @@ def test_a_derived_study_is_written_once(tmp_path):
     derive_study(study, tmp_path)
     assert path.stat().st_mtime_ns == stamp
     assert load_study(path) == study
+
+
+def test_one_lead_set_has_one_name_in_a_study(tmp_path):
+    fields = {"name": "x", "title": "X", "source": "s", "configurations": ["12-LEAD", "V2, I"]}
+    fields |= {"overrides": {"v2,i": {"seeds": 4}}, "compare_configurations": ["12-lead", "I,V2"]}
+    path = tmp_path / "study.yml"
+    path.write_text(yaml.safe_dump(fields))
+    study = load_study(path)
+    assert study.configurations == study.compare_configurations == ("12-lead", "I,V2")
+    assert study.run_parameters("I,V2")["seeds"] == 4
+    assert (study.run_name("V2,I"), study.run_name("any-lead")) == ("I,V2", "any-lead")
+    assert study.run_parameters("any-lead")["seeds"] == 4
+
+
+def test_an_ablation_trains_its_variants_on_its_one_configuration():
+    study = Study("x", "X", "s", ("12-lead",), variants=("any-lead", "default", "random-network"))
+    assert (study.networks, study.baselines) == (("any-lead", "default"), ("random-network",))
+    start, fit = (study.run_parameters(name) for name in study.networks)
+    assert (start["recipe"], start["start_from"]) == ("any-lead", "")
+    assert (fit["recipe"], fit["start_from"], fit["compare_with"]) == ("default", "any-lead", "")
+    # Elsewhere the network to start from, which sees twelve leads, is trained inside the run.
+    other = replace(study, configurations=("2-lead-I-II",))
+    assert other.run_parameters("default")["start_from"] == ""
+    assert other.run_parameters("default")["config"] == "2-lead-I-II"
+    with pytest.raises(LeadminError, match="'scratch' does not exist in the study x; valid: any"):
+        study.run_name("scratch")
 
 
 def test_overrides_reach_one_configuration_only():
@@ -432,8 +543,19 @@ def test_runs_may_lack_the_second_recipe_but_not_the_first(runs, small, tmp_path
     assert [run.recipes for run in loaded.values()] == [("default", "original"), ("default",)]
     settings = RunSettings(config="1-lead-I", out=out, recipe="original", compare_with="", **fast)
     train_run(settings, small)
-    with pytest.raises(LeadminError, match="other records, labels or recipes"):
+    with pytest.raises(LeadminError, match=r"first recipe is original; valid: default"):
         load_runs(tmp_path)
+
+
+def test_the_network_that_others_start_from_is_no_configuration_on_trial(
+    runs, any_lead_run, tmp_path
+):
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    shutil.copytree(any_lead_run, folder / "any-lead")
+    assert list(load_runs(folder)) == ["12-lead", "2-lead-I-II"]
+    assert load_run(folder / "any-lead").reads_any_lead
+    assert len(leadmin.load("any-lead", folder).leads) == 12
+    assert leadmin.load("2-lead-I-II", folder).leads == ("I", "II")
 
 
 def test_a_folder_is_found_from_here_or_from_the_source_tree(root, monkeypatch, tmp_path):

@@ -9,10 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from safetensors import safe_open
 
-from leadmin.study.run import load_runs
+from leadmin.publish.book import published_pages
+from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
+from leadmin.study.run import load_run, load_runs
 
 CONFIGS = ("12-lead", "2-lead-I-II")
 
@@ -30,16 +36,16 @@ class Tree:
         (folder / "data").symlink_to(root / "data")
         self.write_study({})
 
-    def write_study(self, changes: dict) -> None:
+    def write_study(self, changes: dict, name: str = "tiny") -> None:
         study = {
-            "name": "tiny",
+            "name": name,
             "title": "Two configurations, one epoch",
             "source": "data/sample/ptb-xl-sample.zip",
             "configurations": list(CONFIGS),
             "epochs": 1,
             "n_resamples": 200,
         }
-        path = self.folder / "workflow" / "studies" / "tiny.yml"
+        path = self.folder / "workflow" / "studies" / f"{name}.yml"
         path.write_text(yaml.safe_dump(study | changes), encoding="utf-8")
 
     def command(self, *words: str) -> list[str]:
@@ -65,11 +71,26 @@ class Tree:
         result = self.leadmin("run", "--all", "--dry-run", "--study", "workflow/studies/tiny.yml")
         assert result.returncode == 0, result.stderr
         lines = (result.stdout + result.stderr).splitlines()
-        return sorted(line.split("config=")[1] for line in lines if "wildcards: config=" in line)
+        return sorted(line.split("run=")[1] for line in lines if "wildcards: run=" in line)
 
-    @property
-    def out(self) -> Path:
-        return self.folder / "outputs" / "tiny"
+    def edit(self, module: str, old: str = "", new: str = "\nADDED = 1\n") -> None:
+        """Replace ``old`` in a module; without it, put ``new`` at its end."""
+        path = self.folder / "leadmin" / f"{module}.py"
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1) if old else text + new, encoding="utf-8")
+
+    def stamps(self, name: str) -> dict[str, int]:
+        """When each file of a run's results was written."""
+        folder = self.out / "runs" / name
+        files = [folder / "metrics.json", folder / "predictions.npz", folder / "history.csv"]
+        return {p.name: p.stat().st_mtime_ns for p in [*files, *folder.glob("checkpoints/*")]}
+
+    def page(self, name: str) -> str:
+        """What the executed notebook of a run printed."""
+        notebook = nbformat.read(self.out / "runs" / name / "training.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        return "".join(output.get("text", "") for output in outputs)
 
 
 @pytest.fixture(scope="module")
@@ -131,20 +152,16 @@ def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
     tree.write_study({"overrides": {"2-lead-I-II": {"epochs": 2}}})
     assert tree.would_run() == ["2-lead-I-II"]
     tree.write_study({})
+    names = {path.name for path in tree.out.glob("runs/*")}
+    assert names == {"any-lead", *CONFIGS}
+    metrics = json.loads((tree.out / "runs" / "2-lead-I-II" / "metrics.json").read_text())
+    assert metrics["settings"]["start_from"] == "any-lead"
     registry = tree.folder / "leadmin" / "configurations.yml"
     text = registry.read_text(encoding="utf-8")
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")
     assert tree.would_run() == ["2-lead-I-II"]
     registry.write_text(text, encoding="utf-8")
     assert tree.would_run() == []
-
-
-def test_a_change_to_the_training_code_repeats_every_run(tree, built):
-    module = tree.folder / "leadmin" / "training.py"
-    text = module.read_text(encoding="utf-8")
-    module.write_text(text + "\n# changed\n", encoding="utf-8")
-    assert tree.would_run() == sorted(CONFIGS)
-    module.write_text(text, encoding="utf-8")
 
 
 def test_two_workflows_do_not_write_at_once(tree, built):
@@ -178,7 +195,8 @@ def test_publishing_copies_tables_and_summaries(tree, built):
         (["run", "--config", "13-lead"], "12-lead"),
         (["run", "--all", "--study", "absent.yml"], "absent.yml"),
         (["run", "--all", "--profile", "moon"], "valid: local, slurm"),
-        (["run", "--all", "--epochs", "-3"], "at least"),
+        (["run", "--all", "--epochs", "-3"], "whole numbers from 0"),
+        (["baseline", "magic", "--out", "x"], "valid: logistic-regression"),
         (["book", "--study", "workflow/studies/full.yml"], "not finished"),
     ],
 )
@@ -189,22 +207,110 @@ def test_a_wrong_call_says_what_is_valid(tree, words, message):
     assert "Traceback" not in result.stderr
 
 
-def test_a_failing_run_leaves_its_notebook_with_the_traceback(root, tmp_path):
-    tree = Tree(root, tmp_path)
-    module = tree.folder / "leadmin" / "training.py"
-    text = module.read_text(encoding="utf-8")
-    line = "    device = device or torch.device"
-    broken = text.replace(
-        line, f"    if start is not None:\n        raise ZeroDivisionError\n{line}", 1
+ABLATION = "workflow/studies/tiny-ablation.yml"
+
+
+def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
+    variants = ["scratch", "scratch-mixup", "random-network"]
+    changes = {"configurations": ["1-lead-II"], "variants": variants, "epochs": 4}
+    tree.write_study(changes, "tiny-ablation")
+    process = subprocess.Popen(
+        tree.command("run", "--config", "scratch", "--study", ABLATION),
+        cwd=tree.folder,
+        env=tree.environment,
+        start_new_session=True,
     )
-    assert broken != text
-    module.write_text(broken, encoding="utf-8")
+    folder = tree.folder / "outputs" / "tiny-ablation" / "runs" / "scratch"
+    state = folder / "state" / "scratch-seed0.safetensors"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with safe_open(state, framework="np") as file:
+        begun = json.loads(file.metadata()["progress"])["history"]
+    assert begun
+    assert not (folder / "metrics.json").exists()
+    result = tree.leadmin("run", "--config", "scratch", "--study", ABLATION)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    history = load_run(folder).history
+    assert list(history["epoch"]) == [1, 2, 3, 4]
+    expected = [entry["seconds"] for entry in begun]
+    assert list(history["seconds"])[: len(begun)] == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_ablation_is_a_study_and_can_be_published(tree, built):
+    result = tree.leadmin("run", "--all", "--study", ABLATION)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    out = tree.folder / "outputs" / "tiny-ablation"
+    page = out / "notebooks" / "05_ablation.ipynb"
+    assert Path(result.stdout.strip().splitlines()[-1]) == page
+    names = ["scratch", "scratch-mixup", "random-network"]
+    runs = [load_run(out / "runs" / name) for name in names]
+    assert [run.recipes for run in runs] == [(name,) for name in names]
+    assert {run.config for run in runs} == {"1-lead-II"}
+    assert "random-network: macro AUROC" in (out / "runs/random-network/baseline.txt").read_text()
+    table = pd.read_csv(out / "tables" / "ablation.csv")
+    assert list(table["variant"]) == names
+    published = tree.folder / "book" / "published" / "tiny-ablation"
+    result = tree.leadmin("publish", "--study", ABLATION)
+    assert Path(result.stdout.strip()) == published, result.stderr
+    assert "published/tiny-ablation/05_ablation" in published_pages(tree.folder)
+    text = (published / "notebooks" / "05_ablation.ipynb").read_text(encoding="utf-8")
+    assert str(tree.folder) not in text
+    assert f"{table.set_index('variant').loc['scratch-mixup', 'auroc_difference']:+.3f}" in text
+    assert (published / "figures" / "ablation.pdf").is_file()
+    again = ablation_table(gather_variants(load_variants(published / "runs"), 100))
+    np.testing.assert_allclose(again["auroc"], table["auroc"], atol=1e-12)
+    result = tree.leadmin("run", "--all", "--study", ABLATION)
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
+    """After edits of the evidence and of a comment, and a data file that only looks new."""
+    everything = ["any-lead", *CONFIGS]
+    tree.edit("evidence/resampling")
+    assert tree.would_run() == sorted(everything)
+    tree.edit("net/fit", "import torch\n", "import torch  # a comment\n")
+    (data,) = (tree.folder / "outputs" / "data").glob("*.h5")
+    data.touch()
+    assert tree.would_run() == sorted(everything)
+    before = {name: tree.stamps(name) for name in everything}
+    assert "nothing is trained again" not in tree.page("12-lead")
+    words = [word for name in CONFIGS for word in ("--config", name)]
+    result = tree.leadmin("run", *words, "--study", "workflow/studies/tiny.yml")
+    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    assert {name: tree.stamps(name) for name in everything} == before
+    for name in everything:
+        assert "nothing is trained again" in tree.page(name)
+        assert "validation AUROC" in tree.page(name), "the page shows the history all the same"
+    assert tree.would_run() == []
+
+
+def test_a_change_to_the_code_of_training_trains(tree, built):
+    before = tree.stamps("2-lead-I-II")
+    tree.edit("net/fit")
+    assert tree.would_run() == ["12-lead", "2-lead-I-II", "any-lead"]
+    words = ("run", "--config", "2-lead-I-II", "--study", "workflow/studies/tiny.yml")
+    assert tree.leadmin(*words).returncode == 0
+    after = tree.stamps("2-lead-I-II")
+    assert all(after[name] > before[name] for name in before)
+    for name in ("any-lead", "2-lead-I-II"):
+        assert "nothing is trained again" not in tree.page(name)
+
+
+def test_a_failing_run_leaves_its_notebook_with_the_traceback(tree, built):
+    line = "        recipe = self.recipe.start\n"
+    tree.edit("study/train", line, f"{line}        if recipe:\n            1 / 0\n")
     result = tree.leadmin("run", "--config", "12-lead", "--study", "workflow/studies/tiny.yml")
+    tree.edit("study/train", "        if recipe:\n            1 / 0\n", "")
     assert result.returncode == 2
     assert "workflow failed" in result.stderr
     assert "ZeroDivisionError" in (tree.out / "logs" / "12-lead.ipynb").read_text(encoding="utf-8")
     assert not (tree.out / "runs" / "12-lead" / "metrics.json").exists()
-    assert (tree.out / "any-lead" / "metrics.json").exists(), "what was finished is kept"
+    assert not (tree.out / "runs" / "12-lead" / "training.ipynb").exists()
+    kept = tree.out / "runs" / "any-lead"
+    assert (kept / "metrics.json").exists(), "what was finished is kept"
+    assert (kept / "training.ipynb").exists()
 
 
 @pytest.mark.slow

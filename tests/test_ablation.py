@@ -9,7 +9,7 @@ from leadmin.cli.main import app
 from leadmin.errors import LeadminError
 from leadmin.publish.book import published_pages
 from leadmin.publish.publishing import publish_ablation
-from leadmin.questions.ablation import VARIANTS, ablation_table, load_variants
+from leadmin.questions.ablation import VARIANTS, ablation_table, gather_variants, load_variants
 from leadmin.study.ablation import merge, train_variant
 
 NAMES = ("scratch", "scratch-mixup", "random-network")
@@ -36,7 +36,7 @@ def test_a_finished_variant_is_kept_and_another_request_replaces_it(folder, smal
 
 def test_the_table_compares_every_variant_with_the_reference(folder):
     runs = load_variants(folder)
-    table = ablation_table(runs, n_resamples=200).set_index("variant")
+    table = ablation_table(gather_variants(runs, n_resamples=200)).set_index("variant")
     assert list(table.index) == list(NAMES)
     for name in NAMES:
         expected = np.mean([one["auroc"] for one in runs[name].metrics["test"][name]])
@@ -66,7 +66,7 @@ def test_runs_that_do_not_belong_together_are_refused(folder, small, tmp_path):
     with pytest.raises(LeadminError, match="occurs in two"):
         merge([runs["scratch"], runs["scratch"]])
     with pytest.raises(LeadminError, match="not among the"):
-        ablation_table({"scratch-mixup": runs["scratch-mixup"]})
+        ablation_table(gather_variants({"scratch-mixup": runs["scratch-mixup"]}, 20))
     with pytest.raises(LeadminError, match="no finished variant"):
         load_variants(tmp_path / "nothing")
 
@@ -95,7 +95,7 @@ def test_publishing_executes_the_chapter_and_keeps_what_it_stands_on(folder, roo
     assert str(tmp_path) not in page
     assert f"{table.loc['scratch-mixup', 'auroc_difference']:+.3f}" in page
     assert (published / "figures" / "ablation.pdf").is_file()
-    again = ablation_table(load_variants(published / "runs"))
+    again = ablation_table(gather_variants(load_variants(published / "runs"), 20))
     np.testing.assert_allclose(again["auroc"], table["auroc"], atol=1e-12)
 
 

@@ -106,6 +106,11 @@ def with_recipe_on(runs, configs, recipe="original"):
     return kept
 
 
+def with_groups(evidence, **groups):
+    """The same evidence, with its records in subgroups."""
+    return dataclasses.replace(evidence, groups=groups)
+
+
 def write_runs(runs, folder, protocol):
     """Put runs on disk as finished ones, for what reads them with `load_runs`."""
     for config, run in runs.items():

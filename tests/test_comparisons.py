@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on
+from evidence_fixtures import STRENGTH, synthetic_runs, with_groups, with_recipe_on
 from scipy import stats
 
 from leadmin import metrics
@@ -63,7 +63,7 @@ def test_all_three_verdicts_occur():
     strong = gathered(
         {"12-lead": 2.0, "3-lead-I-II-V2": 2.2, "1-lead-II": 1.93, "1-lead-V2": 1.0}, 400
     )
-    table = non_inferiority_table(strong, margins=(0.01,)).set_index("config")
+    table = non_inferiority_table(strong).query("primary").set_index("config")
     assert table.loc["3-lead-I-II-V2", "verdict"] == "non-inferior"
     assert table.loc["1-lead-II", "verdict"] == "undecided"
     assert table.loc["1-lead-V2", "verdict"] == "inferior"
@@ -300,7 +300,7 @@ def test_record_groups_are_matched_by_record(sample):
 def test_subgroups_stand_in_a_readable_order(evidence):
     names = ["other sites", "75 and over", "under 40", "site 10", "site 9", "40-60"]
     groups = {"mixed": np.resize(names, evidence.n_records)}
-    table = subgroup_table(evidence, groups, configs=("12-lead",))
+    table = subgroup_table(with_groups(evidence, **groups), configs=("12-lead",))
     assert table["subgroup"].tolist() == [
         "under 40",
         "40-60",
@@ -314,7 +314,7 @@ def test_subgroups_stand_in_a_readable_order(evidence):
 def test_subgroup_values_are_those_of_its_records(evidence):
     rng = np.random.default_rng(0)
     sex = rng.choice(["male", "female", ""], evidence.n_records, p=[0.5, 0.45, 0.05])
-    table = subgroup_table(evidence, {"sex": sex}, configs=("12-lead", "1-lead-II"))
+    table = subgroup_table(with_groups(evidence, sex=sex), configs=("12-lead", "1-lead-II"))
     assert table["subgroup"].tolist() == ["female", "female", "male", "male"]
     row = table[(table["subgroup"] == "male") & (table["config"] == "1-lead-II")].iloc[0]
     mask = sex == "male"
@@ -339,7 +339,7 @@ def test_an_interaction_is_found_where_there_is_one():
     test.logits["default"][:, half] -= (1.2 * test.labels[half]).astype(np.float32)
     made = gather(runs, n_resamples=300)
     groups = {"site": np.where(half, "a", "b")}
-    table = subgroup_table(made, groups, configs=("12-lead", "1-lead-II"))
+    table = subgroup_table(with_groups(made, **groups), configs=("12-lead", "1-lead-II"))
     row = table[(table["subgroup"] == "a") & (table["config"] == "1-lead-II")].iloc[0]
     assert row["interaction_high"] < 0
     assert row["interaction_p_holm"] < 0.05
@@ -347,7 +347,7 @@ def test_an_interaction_is_found_where_there_is_one():
 
 def test_small_subgroups_get_counts_and_no_claim(evidence):
     site = np.where(np.arange(evidence.n_records) < 60, "small", "large")
-    table = subgroup_table(evidence, {"site": site})
+    table = subgroup_table(with_groups(evidence, site=site))
     small = table[table["subgroup"] == "small"]
     assert not small["enough"].any()
     assert small["fewest_positives"].iloc[0] == evidence.labels[:60].sum(axis=0).min()
@@ -359,13 +359,13 @@ def test_small_subgroups_get_counts_and_no_claim(evidence):
 
 def test_subgroups_must_fit_the_records(evidence):
     with pytest.raises(LeadminError, match="3 entries for 600"):
-        subgroup_table(evidence, {"sex": ["male", "female", "male"]})
+        subgroup_table(with_groups(evidence, sex=["male", "female", "male"]))
 
 
 def test_macro_of_a_subgroup_uses_the_same_resamples(evidence):
     """All records as one subgroup must give back the main table."""
     everyone = {"all": np.full(evidence.n_records, "yes")}
-    row = subgroup_table(evidence, everyone, configs=("12-lead", "1-lead-I")).iloc[1]
+    row = subgroup_table(with_groups(evidence, **everyone), configs=("12-lead", "1-lead-I")).iloc[1]
     main = main_table(evidence).set_index("config").loc["1-lead-I"]
     for name in ("auroc", "auroc_low", "auroc_high", "difference", "difference_low"):
         assert row[name] == pytest.approx(main[name], abs=1e-12), name

@@ -101,14 +101,14 @@ def test_differences_are_paired(evidence):
 
 def test_same_seed_same_tables_other_seed_other_intervals(runs):
     few = subset(runs, "12-lead", "1-lead-II")
-    first, again, other = (main_table(few, n_resamples=100, seed=s) for s in (1, 1, 2))
+    first, again, other = (main_table(gather(few, 100, s)) for s in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again)
     assert (first["auroc"] == other["auroc"]).all()
     assert (first["auroc_low"] != other["auroc_low"]).all()
 
 
 def test_a_configuration_does_not_depend_on_its_company(runs, evidence):
-    alone = main_table(subset(runs, "1-lead-II"), n_resamples=400, seed=0).iloc[0]
+    alone = main_table(gather(subset(runs, "1-lead-II"), n_resamples=400)).iloc[0]
     among = main_table(evidence).set_index("config").loc["1-lead-II"]
     assert alone["auroc_low"] == among["auroc_low"]
     assert math.isnan(alone["lrs"])
@@ -118,7 +118,7 @@ def test_a_configuration_does_not_depend_on_its_company(runs, evidence):
 def test_mapping_and_list_of_runs_are_the_same(runs):
     few = subset(runs, "12-lead", "1-lead-I")
     pd.testing.assert_frame_equal(
-        main_table(few, n_resamples=50), main_table(list(few.values()), n_resamples=50)
+        main_table(gather(few, n_resamples=50)), main_table(gather(few.values(), n_resamples=50))
     )
 
 
@@ -200,11 +200,11 @@ def test_pooled_folds_bring_the_within_fold_auroc():
     for run in pooled.values():
         # networks of different folds on different scales
         run.test.logits["default"] += (run.test.fold[:, None] % 2 * 3).astype(np.float32)
-    row = main_table(pooled, n_resamples=200).iloc[0]
+    row = main_table(gather(pooled, n_resamples=200)).iloc[0]
     assert row["auroc_within_fold"] > row["auroc"] + 0.02
     assert row["auroc_within_fold_low"] < row["auroc_within_fold"] < row["auroc_within_fold_high"]
     holdout = synthetic_runs(400, 1, ("default",), {"12-lead": 2.0})
-    assert "auroc_within_fold" not in main_table(holdout, n_resamples=50)
+    assert "auroc_within_fold" not in main_table(gather(holdout, n_resamples=50))
 
 
 # --- key findings -------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_pooled_folds_bring_the_within_fold_auroc():
 
 def findings(strength, n_records=900, hyp_factor=0.6, recipe="default"):
     made = synthetic_runs(n_records, 1, (recipe,), STRENGTH | strength, 4, hyp_factor=hyp_factor)
-    return key_findings(made, recipe, n_resamples=500).set_index("part")
+    return key_findings(gather(made, n_resamples=500), recipe).set_index("part")
 
 
 def test_effects_are_those_of_the_tables(evidence):
@@ -307,7 +307,7 @@ def test_a_conjunction_falls_with_one_of_its_parts():
 
 
 def test_missing_runs_leave_a_finding_open(runs):
-    table = key_findings(subset(runs, "12-lead", "6-lead-limb"), n_resamples=60)
+    table = key_findings(gather(subset(runs, "12-lead", "6-lead-limb"), n_resamples=60))
     table = table.set_index("part")
     assert math.isnan(table.loc["1a", "effect"])
     assert table.loc["1a", "verdict"] == "not asked"
@@ -323,7 +323,7 @@ def test_missing_runs_leave_a_finding_open(runs):
 def test_a_finding_asked_in_part_is_undecided_unless_a_part_falls(runs):
     """Of finding 2, 2a can be asked without I-II-III, and 2b cannot."""
     kept = subset(runs, "12-lead", "6-lead-limb", "3-lead-I-II-V2")
-    table = key_findings(kept, n_resamples=200).set_index("part")
+    table = key_findings(gather(kept, n_resamples=200)).set_index("part")
     assert table.loc["2a", "verdict"] == "supported"
     assert table.loc["2b", "verdict"] == "not asked"
     assert table.loc["2a", "finding_verdict"] == "undecidable on these data"
@@ -388,8 +388,8 @@ def test_no_runs_two_runs_of_one_name_and_unknown_recipe_are_refused(runs):
         gather([])
     with pytest.raises(LeadminError, match="1-lead-II"):
         gather([runs["1-lead-II"], runs["1-lead-II"]])
-    with pytest.raises(LeadminError, match="it has default, seed"):
-        main_table(subset(runs, "12-lead"), "sead", n_resamples=20)
+    with pytest.raises(LeadminError, match="'orginal'; valid for these runs: default, original"):
+        main_table(gather(subset(runs, "12-lead"), n_resamples=20), "orginal")
 
 
 @pytest.mark.parametrize("field", ["record_id", "patient_id", "labels", "fold"])

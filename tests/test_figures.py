@@ -3,14 +3,13 @@
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import synthetic_runs, with_recipe_on
+from evidence_fixtures import synthetic_runs, with_groups, with_recipe_on
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
@@ -542,7 +541,7 @@ def test_subgroups_too_small_are_listed_without_a_value(gathered):
         "all": np.full(gathered.n_records, "all records"),
         "age": np.where(np.arange(gathered.n_records) < 25, "under 40", "40-60"),
     }
-    table = subgroup_table(replace(gathered, groups=groups))
+    table = subgroup_table(with_groups(gathered, **groups))
     figure = plot_subgroups(table)
     axis = figure.axes[0]
     assert ticks_of(axis) == ["all records", "age: under 40", "40-60"]

@@ -3,14 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs
+from evidence_fixtures import STRENGTH, synthetic_runs, with_groups
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.scores import MARGIN, gather
-from leadmin.questions.answer import answer_reading, answer_sentence, main_table, seed_reading
+from leadmin.labels import CLASSES
+from leadmin.questions.answer import answer_sentence, configurations_reading, main_table
 from leadmin.questions.calibration import calibration_table, decision_reading, recalibration_table
 from leadmin.questions.classes import class_reading, delong_reading, delong_table, per_class_table
-from leadmin.questions.controls import fold_reading
+from leadmin.questions.controls import fold_reading, seed_reading
 from leadmin.questions.findings import findings_reading, findings_table, key_findings
 from leadmin.questions.lrs import lrs_reading, lrs_weights_reading
 from leadmin.questions.margins import MARGINS, margin_reading, margin_table, non_inferiority_table
@@ -90,20 +91,14 @@ def test_recalibration_table_shows_both_states_of_a_row(evidence):
     assert not shown["uncertainty"].str.contains("→").any()
     classes = table[(table["config"] == "12-lead") & (table["class"] != "macro")]
     first = classes.iloc[0]
-    cell = recalibration_table(classes, by="class").data["slope"].iloc[0]
+    cell = recalibration_table(classes).data["slope"].iloc[0]
     assert cell.startswith(f"{first['slope']:.2f} [{first['slope_low']:.2f}, ")
-    assert recalibration_table(classes, by="class").data["class"].tolist() == [
-        "NORM",
-        "MI",
-        "STTC",
-        "CD",
-        "HYP",
-    ]
+    assert recalibration_table(classes).data["class"].tolist() == list(CLASSES)
 
 
 def test_a_question_that_was_not_asked_is_said_to_be(evidence):
     runs = synthetic_runs(200, 1, strength={c: STRENGTH[c] for c in ("12-lead", "1-lead-II")})
-    findings = key_findings(runs, n_resamples=50)
+    findings = key_findings(gather(runs, n_resamples=50))
     shown = findings_table(findings).data
     first = shown.set_index("").loc["1a"]
     assert first["verdict"] == "not asked"
@@ -134,7 +129,7 @@ def test_answer_names_the_fewest_leads_that_were_proven():
 
 
 def test_sentences_say_what_the_tables_say(evidence, main):
-    answer = answer_reading(main)
+    answer = configurations_reading(main)
     ordered = main[main["config"] != "12-lead"].sort_values("auroc")["config"].tolist()
     assert answer.index(ordered[-1]) < answer.index(ordered[0])
 
@@ -207,11 +202,11 @@ def test_thresholds_of_a_gain_are_those_whose_interval_is_above_zero():
 def test_subgroups_without_enough_records_are_counted(evidence):
     half = np.where(np.arange(evidence.n_records) < 250, "first", "second")
     few = np.where(np.arange(evidence.n_records) < 30, "few", "")
-    one = subgroup_table(evidence, {"half": half, "few": few})
+    one = subgroup_table(with_groups(evidence, half=half, few=few))
     reading = subgroup_reading(one)
     assert reading.startswith("2 of 3 subgroups")
     assert "of 1 tests" in reading
-    none = subgroup_table(evidence, {"few": few})
+    none = subgroup_table(with_groups(evidence, few=few))
     assert subgroup_reading(none).startswith("0 of 1 subgroups")
 
 
@@ -240,7 +235,7 @@ def test_nothing_to_compare_is_said(main):
     assert "no pair" in pairs_reading(empty)
     assert "no smaller set" in lrs_weights_reading(empty)
     assert "no smaller set" in lrs_reading(alone)
-    assert "All twelve leads" in answer_reading(alone)
+    assert "All twelve leads" in configurations_reading(alone)
 
 
 def test_a_set_that_holms_correction_does_not_let_through_is_not_called_clear():

@@ -279,7 +279,11 @@ CLASS_BY_CLASS = Question(
     tables={"per_class": each_recipe(per_class_table)},
     reading=lambda tables: class_reading(tables["per_class"]),
     figures={
-        "classes": lambda tables: plot_class_heatmap(tables["per_class"], macro=tables["main"])
+        "classes": lambda tables: (
+            plot_class_heatmap(tables["per_class"], macro=tables["main"])
+            if REFERENCE in set(tables["main"]["config"])
+            else None
+        )
     },
     folded={"Show every metric of every class, with intervals": every_metric},
     report=lambda tables: auroc_by_class(tables["per_class"]),

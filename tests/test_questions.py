@@ -1,0 +1,158 @@
+"""A question has one home: a file is all it takes, and what is wrong with one is said."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from evidence_fixtures import STRENGTH, synthetic_runs, with_groups, with_recipe_on, write_runs
+
+import leadmin.questions
+from leadmin.errors import LeadminError
+from leadmin.evidence.scores import gather
+from leadmin.publish.page import Answers
+from leadmin.questions import questions, read_tables, study_tables
+
+TOY = '''
+"""How many records have no finding at all?"""
+
+import pandas as pd
+
+from leadmin.questions import Question, each_recipe
+from leadmin.show.style import blank_figure
+from leadmin.show.words import reading_table
+
+
+def unlabelled(evidence, recipe):
+    count = int((evidence.labels.sum(axis=1) == 0).sum())
+    return pd.DataFrame([{"recipe": recipe, "n_unlabelled": count}])
+
+
+def bar(tables):
+    figure = blank_figure(1)
+    figure.subplots().bar(0, tables["unlabelled"]["n_unlabelled"])
+    return figure
+
+
+TOY = Question(
+    name="toy",
+    title="How many records have no finding at all?",
+    tables={"unlabelled": each_recipe(unlabelled)},
+    reading=lambda tables: f"They are *{tables['unlabelled']['n_unlabelled'].iloc[0]}*.",
+    figures={"toy_figure": bar},
+    shown={
+        "Unlabelled": lambda tables: reading_table(
+            tables["unlabelled"], {"n_unlabelled": "without any finding"}
+        )
+    },
+)
+'''
+
+
+def test_a_question_is_added_by_adding_its_file(root, tmp_path):
+    """In the tables on disk, the report, the document and the page, and no other file knows it."""
+    package = tmp_path / "leadmin"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(leadmin.questions.__file__).parents[1], package, ignore=ignored)
+    (package / "questions" / "toy.py").write_text(TOY)
+    strength = {config: STRENGTH[config] for config in ("12-lead", "2-lead-I-II")}
+    runs = synthetic_runs(200, 1, ("default",), strength)
+    write_runs(runs, tmp_path / "runs", "holdout")
+    count = int((runs["12-lead"].test.labels.sum(axis=1) == 0).sum())
+
+    options = {"runs": "runs", "tables_out": "tables", "figures_out": "figures", "n_resamples": 40}
+    command = [sys.executable, "-m", "papermill", "--no-progress-bar"]
+    command += [str(root / "notebooks" / "04_analysis.ipynb"), "page.ipynb"]
+    command += [word for name, value in options.items() for word in ("-p", name, str(value))]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    tables = tmp_path / "tables"
+    assert pd.read_csv(tables / "unlabelled.csv")["n_unlabelled"].tolist() == [count]
+    document = json.loads((tables / "results_final.json").read_text(encoding="utf-8"))
+    assert document["tables"]["unlabelled"] == [{"recipe": "default", "n_unlabelled": count}]
+    report = (tables / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"## How many records have no finding at all?\n\nThey are *{count}*.\n\n|" in report
+    assert (tmp_path / "figures" / "toy_figure.pdf").is_file()
+    cells = nbformat.read(tmp_path / "page.ipynb", as_version=4).cells
+    rest = next(cell for cell in cells if cell.source == "answers.show_rest()")
+    shown = "".join(str(output.get("data", "")) for output in rest.outputs)
+    assert "<strong>How many records have no finding at all?</strong>" in shown
+    assert f"<em>{count}</em>" in shown
+    assert "without any finding" in shown
+    assert "image/png" in shown
+
+
+@pytest.fixture
+def added(monkeypatch, tmp_path):
+    """A folder that is searched for questions too."""
+    paths = [*leadmin.questions.__path__, str(tmp_path)]
+    monkeypatch.setattr(leadmin.questions, "__path__", paths)
+    questions.cache_clear()
+    yield tmp_path
+    questions.cache_clear()
+    sys.modules.pop("leadmin.questions.toy", None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('name="toy"', 'name="margins"', r"toy\.py: there is a question 'margins' already"),
+        ('"unlabelled": each', '"main": each', "'configurations' writes a table 'main' already"),
+    ],
+)
+def test_two_questions_of_one_name_or_table_are_refused(added, old, new, message):
+    (added / "toy.py").write_text(TOY.replace(old, new))
+    with pytest.raises(LeadminError, match=message):
+        questions()
+
+
+NAMES = ("12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
+
+
+def _evidence(case):
+    strength = {config: STRENGTH[config] for config in NAMES}
+    if case == "a single run":
+        return gather(synthetic_runs(150, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
+    if case == "no twelve leads":
+        return gather(synthetic_runs(150, 1, strength={"1-lead-II": 1.5, "1-lead-I": 1.4}), 30)
+    runs = with_recipe_on(synthetic_runs(300, 1, strength=strength, folds=(9, 10)), NAMES[:1])
+    half = np.where(np.arange(300) < 200, "first", "second")
+    return with_groups(gather(runs, n_resamples=30), half=half)
+
+
+@pytest.mark.parametrize("case", ["a single run", "no twelve leads", "a recipe on one run"])
+def test_every_question_is_answered_or_says_why_not(case):
+    """Under every recipe there is a sentence, and no figure, table or number that means nothing."""
+    evidence = _evidence(case)
+    primary = read_tables(evidence, study_tables(evidence))
+    for recipe in evidence.recipes:
+        tables = primary.under(recipe)
+        for question in questions():
+            reading = question.reading(tables)
+            assert reading.endswith((".", "**")), question.name
+            assert "nan" not in reading, question.name
+            made = (*question.shown.values(), *question.folded.values(), question.report)
+            for table in (make(tables) for make in made if make is not None):
+                if table is not None:
+                    assert len(table.data), question.name
+                    assert not table.data.isin(["nan"]).any(axis=None), question.name
+    for question in questions():
+        for make in question.figures.values():
+            if (figure := make(primary)) is not None:
+                figure.draw_without_rendering()
+
+
+def test_a_question_that_is_not_asked_is_named_with_those_that_are(tmp_path):
+    answers = Answers(_evidence("a single run"), tmp_path)
+    with pytest.raises(LeadminError, match="question 'margin': it is not asked; valid: answer, "):
+        answers.show("margin")
+    with pytest.raises(LeadminError, match="give a description"):
+        answers.basis()

@@ -264,6 +264,8 @@ def _checked(found: Any, where: str, sampling_rate: int) -> NDArray[np.int16]:
             f"{where} must hold the 12 leads once each; missing: {missing}; repeated: {repeated}",
             "leads",
         )
+    if not all(0 < gain < 1e9 for gain in found.adc_gain):
+        raise FileError(f"{where}: the gains are {found.adc_gain}; valid: 0 to 1e9", "header")
     digital: NDArray[np.int64] = found.d_signal
     n_samples = DURATION * sampling_rate
     if digital.shape != (n_samples, len(LEADS)):

@@ -261,6 +261,7 @@ HEADER_CASES = [
     _header("baseline huge", lambda t: t.replace("(0)", "(99999999999)", 1)),
     _header("unit furlong", lambda t: t.replace("/mV", "/furlong", 1)),
     _header("no unit", lambda t: t.replace("/mV", "", 1)),
+    _header("unit that wfdb would read as V", lambda t: t.replace("/mV", "/µV", 1)),
     _header("format 17", lambda t: t.replace(".dat 16 ", ".dat 17 ")),
     _header("format 212", lambda t: t.replace(".dat 16 ", ".dat 212 ")),
     _header("format 516", lambda t: t.replace(".dat 16 ", ".dat 516 ")),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import wfdb
 from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zip
+from wfdb.io import _header
 
 from leadmin.data import ptbxl
 from leadmin.data.archive import FileError, FolderArchive, open_archive, read_checksums
@@ -78,6 +79,18 @@ def test_other_gains_become_microvolts(
     physical = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T * (1000 if unit == "mV" else 1)
     signal, _ = read_record(FolderArchive(tmp_path), "r", 100)
     np.testing.assert_allclose(signal, physical, atol=0.5000001)
+
+
+def test_wfdb_gets_its_tables_back(folder: FolderArchive) -> None:
+    """They are lent as dictionaries while a record is read, whether that works or not."""
+    tables = _header.RECORD_SPECS, _header.SIGNAL_SPECS
+    read_record(folder, "records100/00000/00001_lr", 100)
+    data = folder.path / "records100/00000/00001_lr.hea"
+    data.write_text(data.read_text().replace(".dat 16 ", ".dat 17 "))
+    with pytest.raises(FileError, match="wfdb cannot read it"):
+        read_record(folder, "records100/00000/00001_lr", 100)
+    assert _header.RECORD_SPECS is tables[0]
+    assert _header.SIGNAL_SPECS is tables[1]
 
 
 def test_leads_are_found_by_name(folder: FolderArchive) -> None:

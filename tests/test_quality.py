@@ -9,24 +9,17 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from archives import SAMPLE, make_files, write_zip
+from archives import make_files, write_zip
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
 from leadmin.data import quality
 from leadmin.data.card import write_card
-from leadmin.data.dataset import EcgDataset, load_dataset
+from leadmin.data.dataset import EcgDataset
 from leadmin.data.prepare import prepare
 from leadmin.leads import LEADS, LIMB_LEADS, derive, lead_indices
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> EcgDataset:
-    target = tmp_path_factory.mktemp("sample") / "ptbxl-100hz.h5"
-    prepare(SAMPLE, target, progress=False)
-    return load_dataset(target)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
-from leadmin.publish import paper, typesetting
+from leadmin.publish import paper, published, typesetting
 
 needs_tex = pytest.mark.skipif(
     not (shutil.which("pdflatex") and shutil.which("bibtex")), reason="pdflatex is not installed"
@@ -154,7 +154,7 @@ def test_every_value_that_the_paper_asks_for_is_there_in_some_study(root, result
         path.write_text("".join(parts), encoding="utf-8")
     assert len(marks) > 100
     for folder in results.values():
-        documents = paper.filled_documents(paper.read_published(folder), tree)
+        documents = paper.filled_documents(published.read_published(folder), tree)
         text = "".join(documents.values())
         assert r"\VAR" not in re.sub(r"(?<!\\)%.*", "", text)
         marks = {mark for mark in marks if mark not in text}
@@ -163,7 +163,7 @@ def test_every_value_that_the_paper_asks_for_is_there_in_some_study(root, result
 
 def value(folder, *asked):
     """What the paper would write for some expressions."""
-    values = paper.paper_values(paper.read_published(folder))
+    values = paper.paper_values(published.read_published(folder))
     return [paper.filled(rf"\VAR{{{one}}}", values) for one in asked]
 
 
@@ -196,7 +196,9 @@ def test_what_is_null_has_no_number(results):
 
 
 def test_wordings_follow_the_study(results):
-    found = {n: paper.paper_values(paper.read_published(folder)) for n, folder in results.items()}
+    found = {
+        n: paper.paper_values(published.read_published(folder)) for n, folder in results.items()
+    }
     holdout, crossval, one = found["holdout"], found["crossval"], found["one recipe"]
     assert not holdout["crossval"]
     assert crossval["crossval"]
@@ -213,7 +215,7 @@ def test_other_results_than_those_of_the_summary_are_refused(sample_results, tmp
 
     folder = changed(sample_results, tmp_path / "mixed", change)
     with pytest.raises(LeadminError, match=r"AUROC of 3-lead-I-II-III.*differs"):
-        paper.read_published(folder)
+        published.read_published(folder)
 
 
 @pytest.mark.parametrize(
@@ -235,17 +237,17 @@ def test_unfit_results_are_named(sample_results, tmp_path, spoil, message):
     shutil.copytree(sample_results, folder)
     spoil(folder)
     with pytest.raises(LeadminError, match=message):
-        paper.read_published(folder)
+        published.read_published(folder)
 
 
 def test_the_larger_published_study_is_the_default(sample_results, tmp_path):
-    published = tmp_path / "book" / "published"
+    folder = tmp_path / "book" / "published"
     with pytest.raises(LeadminError, match="STUDY_RESULTS"):
-        paper.default_results(tmp_path)
-    shutil.copytree(sample_results, published / "sample")
-    assert paper.default_results(tmp_path) == published / "sample"
-    shutil.copytree(sample_results, published / "subset")
-    assert paper.default_results(tmp_path) == published / "subset"
+        published.default_results(tmp_path)
+    shutil.copytree(sample_results, folder / "sample")
+    assert published.default_results(tmp_path) == folder / "sample"
+    shutil.copytree(sample_results, folder / "subset")
+    assert published.default_results(tmp_path) == folder / "subset"
 
 
 def test_without_tex_the_command_says_what_to_install(root, tmp_path):
@@ -345,7 +347,7 @@ def test_what_leads_nowhere_stops_the_build(tree, sample_results, tmp_path, type
 
 
 def test_a_figure_that_the_paper_lacks_goes_to_the_supplement(root, results):
-    made = paper.filled_documents(paper.read_published(results["crossval"]), root)
+    made = paper.filled_documents(published.read_published(results["crossval"]), root)
     text, shown = (
         re.findall(r"\{figure-([\w-]+)\}", made[f"{name}.tex"]) for name in paper.DOCUMENTS
     )

@@ -221,7 +221,8 @@ def paper(
     ] = None,
 ) -> None:
     """Typeset the paper and its supplement from a study's results; needs TeX."""
-    from leadmin.publish.paper import build_paper, default_results
+    from leadmin.publish.paper import build_paper
+    from leadmin.publish.published import default_results
 
     root = source_tree()
     made = build_paper(results or default_results(root), root, target or root / "paper" / "build")

@@ -3,23 +3,14 @@ r"""From the published results of a study to the PDF of a paper.
 The documents in ``paper/`` are jinja2 templates and hold no result. ``\VAR{twelve.auroc}`` writes a
 value of the study's files, ``\BLOCK{if crossval} ... \BLOCK{else} ... \BLOCK{endif}`` takes one of
 two wordings. What a value looks like is decided in `filled`; what the study lacks stops the build.
-
-A study's results are a folder as ``leadmin publish`` writes it::
-
-    tables/      results_final.json, summary.json and the LaTeX tables
-    figures/     PDFs; those that the text does not show are put in the supplement
-    runs/        <configuration>/metrics.json: recipes, sizes, versions
 """
 
-import json
 import math
 import re
 import shutil
 import traceback
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +24,7 @@ from leadmin.evidence.scores import LEVEL, MARGIN, REFERENCE
 from leadmin.files import write_text
 from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.net.recipes import RECIPES
-from leadmin.publish.results import check_document
+from leadmin.publish.published import LATEX_TABLES, PublishedStudy, read_published, run_date
 from leadmin.publish.typesetting import check_tex, typeset
 from leadmin.questions.answer import answer_sentence
 from leadmin.questions.findings import VERDICTS
@@ -42,8 +33,6 @@ from leadmin.show.words import latex_escape, number, shown, signed
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
-
-LATEX_TABLES = ("table_main.tex", "table_perclass.tex", "table_findings.tex")
 
 RECIPE_ROWS = {
     "scaling": "Scaling",
@@ -86,98 +75,6 @@ RECIPE_WORDS: dict[str, dict[str, str]] = {
 _COUNT_WORDS = "none one two three four five six seven eight nine ten".split()  # noqa: SIM905
 
 
-@dataclass(frozen=True)
-class PublishedStudy:
-    """What a study left behind, read and checked.
-
-    Attributes
-    ----------
-    folder : Path
-    results : dict
-        ``results_final.json``.
-    runs : dict of str to dict
-        Configuration to its ``metrics.json``.
-    figures : tuple of Path
-        The PDFs, sorted by name.
-    """
-
-    folder: Path
-    results: dict[str, Any]
-    runs: dict[str, dict[str, Any]]
-    figures: tuple[Path, ...]
-
-    @property
-    def recipes(self) -> list[str]:
-        """Names of the recipes, the primary one first."""
-        return list(self.results["study"]["recipes"])
-
-    def rows(self, table: str, recipe: str | None = None) -> list[dict[str, Any]]:
-        """Rows of a table, of one recipe if it is named."""
-        rows = self.results["tables"][table]
-        return [row for row in rows if recipe is None or row["recipe"] == recipe]
-
-
-def default_results(root: Path) -> Path:
-    """Choose among the results that come with the source tree: the larger study if it is there.
-
-    Raises
-    ------
-    LeadminError
-        If there are none.
-    """
-    published = root / "book" / "published"
-    for name in ("subset", "sample"):
-        if (published / name / "tables" / "results_final.json").is_file():
-            return published / name
-    raise LeadminError(
-        f"{published}: no published study here; name one's folder with --results "
-        "(make paper STUDY_RESULTS=FOLDER), or run `make book publish`"
-    )
-
-
-def read_published(folder: Path) -> PublishedStudy:
-    """Read a study's results and check that they belong together.
-
-    Parameters
-    ----------
-    folder : Path
-        ``book/published/<study>`` or ``outputs/<study>``.
-
-    Raises
-    ------
-    LeadminError
-        If a file is missing, does not fit the schema, or stems from other results.
-    """
-    at = folder / "tables"
-    results, summary = (_read_json(at / f"{name}.json") for name in ("results_final", "summary"))
-    check_document(results, "results", f"{at / 'results_final.json'}:")
-    check_document(summary, "summary", f"{at / 'summary.json'}:")
-    again = "write both again with `leadmin run --all`"
-    if results["study"] != summary["study"]:
-        raise LeadminError(
-            f"{at}: results_final.json and summary.json describe different studies; {again}"
-        )
-    for row in results["tables"]["main"]:
-        short = summary["recipes"].get(row["recipe"], {}).get(row["config"], {})
-        if short.get("auroc") != row["auroc"]:
-            raise LeadminError(
-                f"{at}: the AUROC of {row['config']}, recipe {row['recipe']}, differs between "
-                f"results_final.json and summary.json; {again}"
-            )
-    for name in LATEX_TABLES:
-        if not (at / name).is_file():
-            raise LeadminError(f"{at / name}: missing; write it with `leadmin run --all`")
-    configurations = results["study"]["configurations"]
-    if REFERENCE not in configurations:
-        raise LeadminError(
-            f"{at / 'results_final.json'}: study.configurations lacks {REFERENCE}, which every "
-            "comparison of the paper needs; run it and publish again"
-        )
-    runs = {name: _read_run(folder / "runs" / name / "metrics.json") for name in configurations}
-    figures = tuple(sorted((folder / "figures").glob("*.pdf")))
-    return PublishedStudy(folder, results, runs, figures)
-
-
 def paper_values(study: PublishedStudy) -> dict[str, Any]:
     """Collect what the text may ask for.
 
@@ -194,7 +91,7 @@ def paper_values(study: PublishedStudy) -> dict[str, Any]:
     compare: dict[str, dict[str, Any]] = {}
     for row in study.rows("recipe_comparison"):
         compare.setdefault(row["config"], {})[row["metric"]] = row
-    day = _run_date(study)
+    day = run_date(study)
     values = {
         "study": about,
         "run": run,
@@ -355,7 +252,7 @@ def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
     for figure in study.figures:
         shutil.copyfile(figure, work / f"figure-{figure.name}")
     for document in DOCUMENTS:
-        typeset(work, document, _run_date(study))
+        typeset(work, document, run_date(study))
     return [
         (work / f"{document}.pdf").replace(target / f"{document}.pdf") for document in DOCUMENTS
     ]
@@ -504,43 +401,6 @@ def _latex_of_markdown(text: str) -> Latex:
     """Escape a sentence whose only markup is ``**bold**``."""
     parts = [latex_escape(part) for part in text.split("**")]
     return Latex("".join(rf"\textbf{{{part}}}" if i % 2 else part for i, part in enumerate(parts)))
-
-
-# --- reading ----------------------------------------------------------------------------------
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LeadminError(
-            f"{path}: missing; --results wants a study's folder with tables/, figures/ and runs/, "
-            "as `leadmin publish` writes it"
-        ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise LeadminError(f"{path}: not a JSON file ({error}); publish the study again") from None
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    run = _read_json(path)
-    for need in ("n_parameters", "recipes", "provenance.versions", "provenance.data.n_records"):
-        found = run
-        for name in need.split("."):
-            found = found.get(name) if isinstance(found, dict) else None
-        if found is None:
-            raise LeadminError(f"{path}: no {need}; publish the study again")
-    return dict(run)
-
-
-def _run_date(study: PublishedStudy) -> date:
-    days = [str(run["provenance"].get("date", "")) for run in study.runs.values()]
-    try:
-        return max(date.fromisoformat(day) for day in days)
-    except ValueError:
-        raise LeadminError(
-            f"{study.folder / 'runs'}: a metrics.json has no date in its provenance (such as "
-            "2026-01-31); publish the study again"
-        ) from None
 
 
 def _citation(path: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The paper: no typed results, nothing that the study lacks, and a PDF that shows its numbers."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -254,7 +255,7 @@ def test_without_tex_the_command_says_what_to_install(root, tmp_path):
     command = "import sys; from leadmin.cli.main import main; sys.argv[1:] = ['paper']; main()"
     done = subprocess.run(
         [sys.executable, "-c", command],
-        env={"PATH": str(tmp_path)},
+        env=os.environ | {"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

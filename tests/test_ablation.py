@@ -7,7 +7,6 @@ from typer.testing import CliRunner
 
 from leadmin.cli.main import app
 from leadmin.errors import LeadminError
-from leadmin.net.recipes import ABLATIONS, RECIPES
 from leadmin.publish.book import published_pages
 from leadmin.publish.publishing import publish_ablation
 from leadmin.questions.ablation import VARIANTS, ablation_table, load_variants
@@ -22,17 +21,6 @@ def folder(small, tmp_path_factory):
     for name in NAMES:
         train_variant(name, small, folder / name, config="2-lead-I-II", epochs=1, seeds=2)
     return folder
-
-
-def test_each_variant_differs_from_its_origin_in_what_it_says():
-    for name, (origin, _, change) in ABLATIONS.items():
-        variant, base = RECIPES[name], RECIPES[origin]
-        differing = {
-            field
-            for field in vars(base)
-            if field != "name" and getattr(variant, field) != getattr(base, field)
-        }
-        assert differing == set(change), name
 
 
 def test_a_finished_variant_is_kept_and_another_request_replaces_it(folder, small, tmp_path):

@@ -1,5 +1,7 @@
+import json
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,12 +20,19 @@ from safetensors.torch import load_file
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, lead_indices, resolve
 from leadmin.metrics import auroc
+from leadmin.net import recipes
 from leadmin.net.batches import NoiseBank, ResidentRecords, batches, shown_leads
 from leadmin.net.device import Computing, choose_device
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import FitJob, Start, fit, learning_rate
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import RECIPES, learning_rate, recipe, window_samples
+from leadmin.net.recipes import (
+    RECIPES,
+    recipe,
+    recipe_identity,
+    recipe_table,
+    window_samples,
+)
 from leadmin.net.scaling import Scaling, fit_scaling
 
 QUICK = replace(RECIPES["scratch"], epochs=3, test_windows=2, batch_size=64)
@@ -65,6 +75,70 @@ def test_the_seed_recipe_is_the_original_table():
     }
     assert {name: getattr(seed, name) for name in stated} == stated
     assert (seed.architecture.dropout, seed.architecture.stochastic_depth) == (0.3, 0.1)
+
+
+def test_each_variant_differs_from_its_origin_in_what_it_says():
+    wording = {"name", "description", "origin"}
+    differing = {
+        variant.name: {k for k, v in vars(RECIPES[variant.origin]).items() if vars(variant)[k] != v}
+        for variant in RECIPES.values()
+        if variant.origin
+    }
+    assert {name: found - wording for name, found in differing.items()} == {
+        "scratch-record-scaling": {"scaling"},
+        "scratch-lead-scaling": {"scaling"},
+        "scratch-likelihood50": {"train_labels"},
+        "scratch-smoothing": {"label_smoothing"},
+        "scratch-mixup": {"mixup"},
+        "scratch-whole-record": {"crop_seconds", "test_windows"},
+        "scratch-no-noise": {"noise"},
+        "scratch-no-averaging": {"averaging"},
+        "original-factor-scaling": {"scaling"},
+    }
+    descriptions = [one.description for one in RECIPES.values()]
+    assert all(descriptions)
+    assert len(set(descriptions)) == len(RECIPES)
+
+
+def test_published_runs_hold_the_recipes_of_today_whatever_they_are_called(root):
+    for path in (root / "book" / "published").glob("*/runs/*/metrics.json"):
+        for name, stored in json.loads(path.read_text())["recipes"].items():
+            if name in RECIPES:
+                reworded = replace(RECIPES[name], description="other words", origin="elsewhere")
+                assert stored == recipe_identity(reworded), path
+
+
+def test_a_recipe_table_has_words_for_names_and_for_what_a_run_stored(root):
+    run = root / "book" / "published" / "subset" / "runs" / "12-lead" / "metrics.json"
+    stored = json.loads(run.read_text())["recipes"]
+    table = recipe_table("default", "original")
+    assert table.equals(recipe_table(stored["default"], stored["original"]))
+    for option, default, original in (
+        (
+            "Scaling",
+            "one factor for all, voltage kept",
+            "z-score per lead and record, voltage lost",
+        ),
+        ("Starts from", "the any-lead network, 120 epochs", "random weights"),
+        ("Patience, in epochs", "none: fixed length", "7"),
+        ("Learning rate (AdamW)", "0.005", "0.001"),
+        ("Mixup", "none", "0.2"),
+        ("Stochastic depth", "0.1", "0.1"),
+    ):
+        assert list(table.loc[option]) == [default, original]
+    del stored["default"]["architecture"]["dropout"]
+    with pytest.raises(LeadminError, match=r"recipe default.*without architecture\.dropout"):
+        recipe_table(stored["default"])
+
+
+def test_what_the_recipes_score_is_what_was_published(root):
+    table = pd.read_csv(root / "book" / "published" / "ablation" / "tables" / "ablation.csv")
+    table = table.set_index("variant").rename(index={"seed": "original"})
+    lines = re.findall(r"^(\S+) +(0\.\d+)  \[(0\.\d+), (0\.\d+)\]$", recipes.__doc__, re.M)
+    assert len(lines) == 4
+    for name, *figures in lines:
+        row = table.loc[name, ["auroc", "auroc_low", "auroc_high"]]
+        assert figures == [f"{value:.3f}" for value in row]
 
 
 def test_it_learns_a_few_records_by_heart(small):
@@ -418,14 +492,22 @@ def test_a_crop_is_as_long_as_the_recipe_says():
 
 
 def test_unknown_recipes_devices_and_epochs_say_what_is_valid():
-    with pytest.raises(LeadminError, match="default, any-lead, scratch, original"):
+    with pytest.raises(LeadminError, match="any-lead, default, scratch, original"):
         recipe("defualt")
-    with pytest.raises(LeadminError, match="at least 1"):
+    with pytest.raises(LeadminError, match="recipe default: epochs is 0; valid"):
         recipe("default", epochs=0)
     with pytest.raises(LeadminError, match="valid: auto, cpu"):
         choose_device("gpu")
     with pytest.raises(LeadminError, match="float32, bfloat16"):
         Computing(precision="float16")
+
+
+@pytest.mark.parametrize("name", ["mps", "mps:0", "meta"])
+def test_a_device_that_trains_wrongly_is_refused_where_it_is_there(name, monkeypatch):
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: None)  # as on a machine that has one
+    reason = "188371.*134580.*valid: auto, cpu, cuda, cuda:N" if "mps" in name else "valid: auto"
+    with pytest.raises(LeadminError, match=f"device '{name}'.*{reason}"):
+        choose_device(name)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, sha256, write_json
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.model import Architecture, ResNet1d
-from leadmin.net.recipes import Recipe
+from leadmin.net.recipes import Recipe, recipe_identity
 from leadmin.net.scaling import Scaling
 
 SCHEMA_VERSION = 1
@@ -59,7 +59,7 @@ def save_checkpoint(
         "n_windows": recipe.test_windows,
         "classes": list(classes),
         "scaling": asdict(scaling),
-        "recipe": asdict(recipe),
+        "recipe": recipe_identity(recipe),
         "weights_sha256": sha256(weights),
         "provenance": provenance,
     }

@@ -15,22 +15,31 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 """How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
 
 
+MPS = (
+    "batch norm in the layout that this network computes in crashes or errs on it, see pytorch "
+    "issues 188371 and 134580"
+)
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
 
     Raises
     ------
     LeadminError
-        If the name is not known or the device is absent.
+        If the name is not known, the device is absent, or training on it is not to be trusted.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in {"cpu", "cuda"}:
+            raise RuntimeError(MPS if device.type == "mps" else "the network was never tried on it")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise LeadminError(
-            f"device {name!r} cannot be used here; valid: auto, cpu, cuda, cuda:N ({error})"
+            f"device {name!r}: it cannot be used here ({error}); valid: auto, cpu, cuda, cuda:N; "
+            "choose one of them"
         ) from error
     return device
 

@@ -9,7 +9,7 @@ resumed after any complete epoch draws the same numbers as one that was never st
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from leadmin.net.batches import TrainingBatches, epoch_generator
 from leadmin.net.device import Computing
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import Recipe, learning_rate, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
 from leadmin.net.state import FitState, StateFile
 
@@ -292,7 +292,7 @@ def _identity(
 ) -> dict[str, Any]:
     """Everything that the numbers of a fit depend on: a saved state of it is gone on from."""
     return {
-        "recipe": asdict(job.recipe),
+        "recipe": recipe_identity(job.recipe),
         "leads": job.configuration.leads,
         "seed": job.seed,
         "fold": job.fold,
@@ -305,6 +305,27 @@ def _identity(
         "start": start.checksum if start is not None else None,
         **({"compiled": True} if computing.compiled else {}),
     }
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Learning rate of one step: a pure function, so that a resumed fit needs no scheduler state.
+
+    ``cosine`` falls once per epoch from the full rate to zero; ``one_cycle`` climbs over the
+    first 30 % of the steps from 1/25 of the peak and falls to 1/250,000 of it [Smith2018]_.
+
+    .. [Smith2018] L. N. Smith, A disciplined approach to neural network hyper-parameters,
+       arXiv:1803.09820.
+    """
+    peak, n_steps = recipe.learning_rate, steps_per_epoch * recipe.epochs
+    if recipe.schedule == "cosine":
+        epoch = step // steps_per_epoch
+        return peak * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
+    top = max(0.3 * n_steps - 1, 1.0)
+    if step <= top:
+        low, high, share = peak / 25, peak, step / top
+    else:
+        low, high, share = peak, peak / 250_000, (step - top) / max(n_steps - 1 - top, 1.0)
+    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def _train_epoch(

@@ -21,6 +21,7 @@ import yaml
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
 from leadmin.leads import resolve
+from leadmin.net.recipes import recipe_table
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 
@@ -91,6 +92,9 @@ def gather(study: Study, root: Path, target: Path) -> None:
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, pages), sort_keys=False))
     write_text(target / "runs_table.md", runs_table(pages.values()))
+    write_text(
+        target / "recipes_table.md", recipe_table("original", "default").to_markdown() + "\n"
+    )
     write_text(target / "provenance.md", provenance_page(study, pages, machine))
 
 

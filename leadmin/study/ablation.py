@@ -8,16 +8,12 @@ import dataclasses
 from collections.abc import Iterable
 
 from leadmin.errors import LeadminError
-from leadmin.net.recipes import ABLATIONS
+from leadmin.net.recipes import RECIPES
 from leadmin.study.baselines import BASELINES
 from leadmin.study.run import Predictions, Run, require_same_records
 
 VARIANTS: dict[str, str] = {
-    "any-lead": "the any-lead network",
-    "default": "default, from any-lead",
-    "scratch": "scratch: from random weights",
-    "original": "the original recipe",
-    **{name: description for name, (_, description, _) in ABLATIONS.items()},
+    **{recipe.name: recipe.description for recipe in RECIPES.values()},
     **{name: baseline[0] for name, baseline in BASELINES.items()},
 }
 """Everything that the table can hold: name to description."""

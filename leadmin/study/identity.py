@@ -11,14 +11,13 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.leads import resolve
-from leadmin.net.recipes import Recipe, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -171,7 +170,7 @@ def trained_identity(
     n_samples = dataset.signals.shape[-1]
     described, seeds = {}, {}
     for recipe, n_seeds in recipes:
-        described[recipe.name] = _options(recipe)
+        described[recipe.name] = recipe_identity(recipe)
         described[recipe.name]["window"] = window_samples(recipe, dataset.sampling_rate, n_samples)
         seeds[recipe.name] = n_seeds
     identity = {
@@ -187,11 +186,6 @@ def trained_identity(
     }
     read_back: dict[str, Any] = json.loads(json.dumps(identity | more))  # a tuple is a list there
     return read_back
-
-
-def _options(recipe: Recipe) -> dict[str, Any]:
-    words = ("description", "origin")
-    return {name: value for name, value in asdict(recipe).items() if name not in words}
 
 
 def start_sha256(identity: Mapping[str, Any]) -> str:

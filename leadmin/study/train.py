@@ -24,7 +24,7 @@ from leadmin.net.device import Computing, choose_device
 from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import Recipe, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.study.identity import code_sha256, start_differences, start_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
@@ -107,7 +107,7 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
                 divisions,
                 settings.portable(),
                 identity,
-                {recipe.name: dataclasses.asdict(recipe) for recipe, _ in settings.recipes()},
+                {recipe.name: recipe_identity(recipe) for recipe, _ in settings.recipes()},
                 ledger.logits,
                 time.perf_counter() - started,
                 provenance,
@@ -227,7 +227,7 @@ class _Job:
             "leads": list(self.configuration.leads),
             "seed": self.seed,
             "settings": self.settings.portable(),
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": recipe_identity(self.recipe),
             "data": self.provenance["data"],
         }
 

@@ -49,7 +49,7 @@ def test_it_is_found_by_the_name_of_its_configuration(run):
 def test_the_any_lead_network_reads_what_leads_there_are(run, small, tmp_path):
     runs = tmp_path / "runs"
     runs.mkdir()
-    (tmp_path / "any-lead").symlink_to(run.folder / "any-lead")
+    (runs / "any-lead").symlink_to(run.folder / "any-lead")
     classifier = leadmin.load("any-lead", runs=runs)
     assert classifier.leads == LEADS
     x = small.signals[:4] / 1000

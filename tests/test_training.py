@@ -23,12 +23,11 @@ from leadmin.metrics import auroc
 from leadmin.net import recipes
 from leadmin.net.batches import NoiseBank, ResidentRecords, batches, shown_leads
 from leadmin.net.device import Computing, choose_device
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import FitJob, Start, fit, learning_rate
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import (
     RECIPES,
-    learning_rate,
     recipe,
     recipe_identity,
     recipe_table,
@@ -133,7 +132,7 @@ def test_a_recipe_table_has_words_for_names_and_for_what_a_run_stored(root):
 
 
 def test_what_the_recipes_score_is_what_was_published(root):
-    table = pd.read_csv(root / "book" / "published" / "ablation" / "ablation.csv")
+    table = pd.read_csv(root / "book" / "published" / "ablation" / "tables" / "ablation.csv")
     table = table.set_index("variant").rename(index={"seed": "original"})
     lines = re.findall(r"^(\S+) +(0\.\d+)  \[(0\.\d+), (0\.\d+)\]$", recipes.__doc__, re.M)
     assert len(lines) == 4

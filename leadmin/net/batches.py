@@ -174,24 +174,3 @@ class TrainingBatches:
             if recipe.label_smoothing:
                 y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
             yield x, y
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Learning rate of one step: a pure function, so that a resumed fit needs no scheduler state.
-
-    ``cosine`` falls once per epoch from the full rate to zero; ``one_cycle`` climbs over the
-    first 30 % of the steps from 1/25 of the peak and falls to 1/250,000 of it [Smith2018]_.
-
-    .. [Smith2018] L. N. Smith, A disciplined approach to neural network hyper-parameters,
-       arXiv:1803.09820.
-    """
-    peak, n_steps = recipe.learning_rate, steps_per_epoch * recipe.epochs
-    if recipe.schedule == "cosine":
-        epoch = step // steps_per_epoch
-        return peak * 0.5 * (1 + math.cos(math.pi * epoch / recipe.epochs))
-    top = max(0.3 * n_steps - 1, 1.0)
-    if step <= top:
-        low, high, share = peak / 25, peak, step / top
-    else:
-        low, high, share = peak, peak / 250_000, (step - top) / max(n_steps - 1 - top, 1.0)
-    return high + (low - high) * 0.5 * (1 + math.cos(math.pi * share))

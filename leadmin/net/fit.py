@@ -24,7 +24,7 @@ from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices
 from leadmin.metrics import auroc
-from leadmin.net.batches import TrainingBatches, epoch_generator, learning_rate
+from leadmin.net.batches import TrainingBatches, epoch_generator
 from leadmin.net.device import Computing
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits

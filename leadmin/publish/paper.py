@@ -23,7 +23,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.scores import LEVEL, MARGIN, REFERENCE
 from leadmin.files import write_text
 from leadmin.labels import CLASSES, LABEL_POLICIES
-from leadmin.net.recipes import RECIPES
+from leadmin.net.recipes import recipe_table
 from leadmin.publish.published import LATEX_TABLES, PublishedStudy, read_published, run_date
 from leadmin.publish.typesetting import check_tex, typeset
 from leadmin.questions.answer import answer_sentence
@@ -33,44 +33,6 @@ from leadmin.show.words import latex_escape, number, shown, signed
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
-
-RECIPE_ROWS = {
-    "scaling": "Scaling",
-    "train_labels": "Labels in training",
-    "crop_seconds": "Seconds of a record per step",
-    "test_windows": "Windows at test, logits averaged",
-    "start": "Starts from",
-    "epochs": "Epochs",
-    "patience": "Patience, in epochs",
-    "batch_size": "Records per step",
-    "learning_rate": "Learning rate (AdamW)",
-    "schedule": "Schedule",
-    "weight_decay": "Weight decay",
-    "label_smoothing": "Label smoothing",
-    "mixup": "Mixup",
-    "noise": "Added noise, in standard deviations",
-    "averaging": "Averaged weights, decay",
-    "dropout": "Dropout",
-    "spatial_dropout": "Spatial dropout",
-    "stochastic_depth": "Stochastic depth",
-}
-"""Settings of a recipe that the paper lists, and what it calls them."""
-
-RECIPE_WORDS: dict[str, dict[str, str]] = {
-    "scaling": {
-        "factor": "one factor for all, voltage kept",
-        "record": "z-score per lead and record, voltage lost",
-    },
-    "train_labels": {"any": "any likelihood", "likelihood50": "likelihood of at least 50%"},
-    "crop_seconds": {"0": "the whole record"},
-    "start": {
-        "": "random weights",
-        "any-lead": f"the any-lead network, {RECIPES['any-lead'].epochs} epochs",
-    },
-    "patience": {"0": "none: fixed length"},
-    "schedule": {"one_cycle": "one cycle"},
-} | {name: {"0": "none"} for name in ("label_smoothing", "mixup", "noise", "averaging")}
-"""Values that the paper says in words."""
 
 _COUNT_WORDS = "none one two three four five six seven eight nine ten".split()  # noqa: SIM905
 
@@ -91,6 +53,7 @@ def paper_values(study: PublishedStudy) -> dict[str, Any]:
     compare: dict[str, dict[str, Any]] = {}
     for row in study.rows("recipe_comparison"):
         compare.setdefault(row["config"], {})[row["metric"]] = row
+    stored = [run["recipes"][name] for name in study.recipes]
     day = run_date(study)
     values = {
         "study": about,
@@ -115,7 +78,7 @@ def paper_values(study: PublishedStudy) -> dict[str, Any]:
         "other": recipe_values(study, study.recipes[1]) if study.recipes[1:] else {},
         "compare": compare,
         "hypertrophy": [row for row in study.rows("hypertrophy") if None not in row.values()],
-        "recipe_rows": recipe_rows(study),
+        "recipe_rows": [list(row) for row in recipe_table(*stored).itertuples()],
         "crossval": about["protocol"] == "crossval",
     }
     return values | {"twelve": values["primary"]["main"][REFERENCE]}
@@ -190,28 +153,6 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
             {row["grouping"] for row in study.rows("subgroups", recipe) if row["enough"]}
         ),
     }
-
-
-def recipe_rows(study: PublishedStudy) -> list[list[str]]:
-    """List the settings of the recipes side by side: what it is, then a cell for each recipe.
-
-    Raises
-    ------
-    LeadminError
-        If the twelve-lead run does not say how it was trained.
-    """
-    where = study.folder / "runs" / REFERENCE / "metrics.json"
-    known = study.runs[REFERENCE]["recipes"]
-    rows = [[heading] for heading in RECIPE_ROWS.values()]
-    for recipe in study.recipes:
-        settings = {**known.get(recipe, {}), **known.get(recipe, {}).get("architecture", {})}
-        for row, name in zip(rows, RECIPE_ROWS, strict=True):
-            if name not in settings:
-                raise LeadminError(f"{where}: recipes.{recipe} has no {name}; publish again")
-            value = settings[name]
-            text = f"{value:g}" if isinstance(value, float) else str(value)
-            row.append(RECIPE_WORDS.get(name, {}).get(text, text))
-    return rows
 
 
 def build_paper(results: Path, root: Path, target: Path) -> list[Path]:

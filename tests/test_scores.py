@@ -10,6 +10,7 @@ from leadmin.evidence import resampling
 from leadmin.evidence.reliability import recalibrated_logits
 from leadmin.evidence.scores import conjunction_test, gather, smallest_resolvable_difference
 from leadmin.labels import CLASSES
+from leadmin.publish.page import absent_in_words
 from leadmin.study.run import fold_thresholds, point_metrics
 
 
@@ -85,6 +86,8 @@ def test_resamples_that_lack_a_class_are_counted(evidence):
     assert 50 < expected < 250
     absent = rare.absent_resamples()
     assert absent == {"NORM": 0, "MI": 0, "STTC": 0, "CD": 500, "HYP": expected}
+    assert f"CD in 500, HYP in {expected} of 500" in absent_in_words(rare)
+    assert "every resample" in absent_in_words(evidence)
     # in those resamples the macro average runs over the three classes that are left
     replicates = rare.get("12-lead", "default").replicates["auroc"]
     lacking = drawn[:2].sum(axis=0) == 0

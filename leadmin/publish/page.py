@@ -28,6 +28,17 @@ def described(evidence: Evidence, name: str, title: str) -> StudyDescription:
     )
 
 
+def absent_in_words(evidence: Evidence) -> str:
+    """Say in how many resamples a class was absent, so that macro averages lack it there."""
+    often = [f"{name} in {count:,}" for name, count in evidence.absent_resamples().items() if count]
+    if not often:
+        return "Each class has records with and without it in every resample."
+    return (
+        "A resample may hold no record with a class, or none without it, and the macro average then "
+        f"runs over the others: {', '.join(often)} of {evidence.n_resamples:,}."
+    )
+
+
 class Answers:
     """The answers to all questions that are asked of some evidence, computed once.
 
@@ -81,7 +92,7 @@ class Answers:
             n_resamples=self.evidence.n_resamples,
             n_seeds=int(self.tables["main"]["n_seeds"].min()),
         )
-        display(Markdown(words))
+        display(Markdown(f"{words} {absent_in_words(self.evidence)}"))
 
     def show(self, name: str) -> None:
         """Show what answers a question: its reading, its figures, its tables.

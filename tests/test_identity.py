@@ -45,7 +45,7 @@ def fresh_hash():
     [
         ("import torch\n", "import torch  # a comment\n"),
         ('"""Train one network.', '"""Train a single network.'),
-        ("    model.eval()\n", "\n    model.eval()\n\n    # a line of its own\n"),
+        ("import torch\n", "\n# a line of its own\n\nimport torch\n"),
     ],
 )
 def test_a_comment_or_a_docstring_does_not_count(copied, old, new):

@@ -1,5 +1,6 @@
 """The workflow from end to end, on a copy of the tree and a study of two configurations."""
 
+import importlib
 import json
 import os
 import shutil
@@ -15,7 +16,9 @@ import pandas as pd
 import pytest
 import yaml
 from safetensors import safe_open
+from typer.testing import CliRunner
 
+import leadmin.cli.main  # noqa: F401
 from leadmin.publish.book import published_pages
 from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
 from leadmin.study.run import load_run, load_runs
@@ -311,6 +314,13 @@ def test_a_failing_run_leaves_its_notebook_with_the_traceback(tree, built):
     kept = tree.out / "runs" / "any-lead"
     assert (kept / "metrics.json").exists(), "what was finished is kept"
     assert (kept / "training.ipynb").exists()
+
+
+def test_a_system_without_locks_is_refused_with_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    result = CliRunner().invoke(importlib.reload(sys.modules["leadmin.cli.main"]).app, ["configs"])
+    assert result.exit_code == 2
+    assert "this system is not supported; valid: Linux, macOS, and Windows by WSL" in result.stderr
 
 
 @pytest.mark.slow

@@ -454,6 +454,11 @@ class Study:
             chosen["compare_with"] = ""
         return chosen | self.overrides.get(run, {})
 
+    def starts_of(self, run: str) -> tuple[str, ...]:
+        """List the runs of the study that must be there before ``run``: one or none."""
+        start = self.run_parameters(run).get("start_from")
+        return (start,) if start else ()
+
     def plain(self) -> dict[str, Any]:
         """Give the fields as YAML and JSON hold them."""
         fields = dataclasses.asdict(self)

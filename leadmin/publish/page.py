@@ -34,8 +34,8 @@ def absent_in_words(evidence: Evidence) -> str:
     if not often:
         return "Each class has records with and without it in every resample."
     return (
-        "A resample may hold no record with a class, or none without it, and the macro average then "
-        f"runs over the others: {', '.join(often)} of {evidence.n_resamples:,}."
+        "A resample may hold no record with a class, or none without it, and the macro average "
+        f"then runs over the others: {', '.join(often)} of {evidence.n_resamples:,}."
     )
 
 

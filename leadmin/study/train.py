@@ -20,6 +20,7 @@ from leadmin.files import write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
+from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing, choose_device
 from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
@@ -361,18 +362,18 @@ def _train_job(
         on_epoch=on_epoch,
         start=job.start(device),
     )
-    save_checkpoint(
-        job.checkpoint,
+    classifier = EcgClassifier(
         trained.model,
         trained.scaling,
-        recipe,
-        config=configuration.name,
-        leads=configuration.leads,
-        classes=CLASSES,
-        sampling_rate=dataset.sampling_rate,
-        window=window,
-        provenance=job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold},
+        configuration.leads,
+        dataset.sampling_rate,
+        CLASSES,
+        window,
+        recipe.test_windows,
+        metadata={},
     )
+    provenance = job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold}
+    save_checkpoint(job.checkpoint, classifier, recipe, configuration.name, provenance)
     leads = np.array(lead_indices(configuration.leads))
     logits = {}
     for part in ("validation", "test"):

@@ -11,12 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Served:
     """What the server holds, how it behaves, and what it was asked.
 
-    ``behave`` gets the request's number for its path (from 0) and the handler; it returns True if
-    it has answered.
+    ``behave`` gets the request's number for its path (from 0) and the handler; it returns False if
+    it has not answered.
     """
 
     files: dict[str, bytes]
-    behave: Callable[[int, "Handler"], bool] | None = None
+    behave: "Behaviour | None" = None
     etag: str = '"one"'
     ranges: bool = True
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
         number = sum(1 for path, _ in served.requests if path == self.path)
         served.requests.append((self.path, self.headers.get("Range")))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if served.behave is not None and served.behave(number, self):
+            if served.behave is not None and served.behave(number, self) is not False:
                 return
             content = self.content()
             if content is None:
@@ -87,6 +87,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.empty(416, Content_Range=f"bytes */{len(content)}")
             else:
                 self.answer(content)
+
+
+Behaviour = Callable[[int, Handler], bool | None]
 
 
 @contextlib.contextmanager

@@ -6,20 +6,22 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from archives import SAMPLE, make_files, sign, signal_of, write_folder, write_zip
+from archives import make_files, sign, signal_of, write_folder, write_zip
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
 from leadmin.data import prepare as preparing
 from leadmin.data import ptbxl
-from leadmin.data.dataset import load_dataset
+from leadmin.data.dataset import EcgDataset, load_dataset
 from leadmin.data.prepare import prepare
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
@@ -41,8 +43,19 @@ def quietly(source: Path, target: Path, **options: object) -> preparing.PrepareR
     return prepare(source, target, **{"progress": False, **options})
 
 
+def assert_signals(data: EcgDataset, files: dict[str, bytes], name: str) -> None:
+    expected = [signal_of(files, name.format(number)) for number in data.record_id]
+    np.testing.assert_array_equal(data.signals, expected)
+
+
 def without(files: dict[str, bytes], *names: str) -> dict[str, bytes]:
     return {name: content for name, content in files.items() if name not in names}
+
+
+@pytest.fixture
+def prepared(archive: Path, tmp_path: Path) -> Path:
+    quietly(archive, tmp_path / "x.h5")
+    return tmp_path / "x.h5"
 
 
 # --- what is in the file --------------------------------------------------------------------
@@ -57,9 +70,7 @@ def test_prepared_file_holds_the_archive(
     assert data.signals.shape == (20, 12, 10 * rate)
     assert data.signals.dtype == np.int16
     assert data.duration == 10
-    for row, number in enumerate(data.record_id):
-        expected = signal_of(files, f"records{rate}/00000/{number:05d}_{suffix}")
-        np.testing.assert_array_equal(data.signals[row], expected)
+    assert_signals(data, files, f"records{rate}/00000/{{:05d}}_{suffix}")
     table = ptbxl.read_table(ptbxl.open_ptbxl(archive))
     for name in ("record_id", "patient_id", "fold", "age", "sex"):
         np.testing.assert_array_equal(getattr(data, name), getattr(table, name))
@@ -67,13 +78,15 @@ def test_prepared_file_holds_the_archive(
     assert data.labels["any"].shape == data.labels["likelihood50"].shape == (20, 5)
     assert data.class_counts("any").to_dict() == report.class_counts["any"]
     assert (report.n_records, report.n_failed, report.up_to_date) == (20, 0, False)
-    attributes = data.attributes
-    assert attributes["leads"] == list(LEADS)
-    assert attributes["unit"] == "uV"
-    assert attributes["source_version"] == "1.0.3"
-    assert attributes["content_sha256"] == report.content_sha256
-    assert attributes["inputs_sha256"] == report.inputs_sha256
-    assert attributes["created_by"].startswith("leadmin ")
+    expected = {
+        "leads": list(LEADS),
+        "unit": "uV",
+        "source_version": "1.0.3",
+        "content_sha256": report.content_sha256,
+        "inputs_sha256": report.inputs_sha256,
+    }
+    assert expected.items() <= data.attributes.items()
+    assert data.attributes["created_by"].startswith("leadmin ")
 
 
 def test_same_bytes_from_zip_and_folder_in_one_process_or_several(
@@ -114,32 +127,38 @@ def test_second_call_does_nothing(archive: Path, tmp_path: Path) -> None:
     assert not quietly(archive, target, force=True).up_to_date
 
 
-@pytest.mark.parametrize("what", ["source", "rate", "hdf5", "receipt", "hdf5 gone", "damage"])
+def _changed_source(archive: Path, target: Path) -> None:
+    files = make_files(20, rates=(100, 500))
+    text = files[ptbxl.DATABASE_FILE].replace(b",31.0,", b",32.0,")
+    write_zip(archive, sign({**files, ptbxl.DATABASE_FILE: text}))
+
+
+def _flipped_bit(archive: Path, target: Path) -> None:
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "rate"),
+    [
+        pytest.param(_changed_source, 100, id="source"),
+        pytest.param(lambda archive, target: None, 500, id="rate"),
+        pytest.param(lambda archive, target: target.write_bytes(b"other"), 100, id="hdf5"),
+        pytest.param(
+            lambda archive, target: target.with_suffix(".json").write_text("[]"), 100, id="receipt"
+        ),
+        pytest.param(lambda archive, target: target.unlink(), 100, id="hdf5 gone"),
+        pytest.param(_flipped_bit, 100, id="damage"),
+    ],
+)
 def test_second_call_works_if_something_changed(
-    archive: Path, files: dict[str, bytes], tmp_path: Path, what: str
+    archive: Path, prepared: Path, change: Callable[[Path, Path], object], rate: int
 ) -> None:
-    target = tmp_path / "x.h5"
-    quietly(archive, target)
-    rate = 100
-    if what == "source":
-        text = files[ptbxl.DATABASE_FILE].replace(b",31.0,", b",32.0,")
-        write_zip(archive, sign({**files, ptbxl.DATABASE_FILE: text}))
-    elif what == "rate":
-        rate = 500
-    elif what == "hdf5":
-        target.write_bytes(b"something else")
-    elif what == "receipt":
-        (tmp_path / "x.json").write_text("[]")
-    elif what == "hdf5 gone":
-        target.unlink()
-    elif what == "damage":
-        content = bytearray(target.read_bytes())
-        content[len(content) // 2] ^= 1
-        target.write_bytes(content)
-    report = quietly(archive, target, sampling_rate=rate)
-    assert not report.up_to_date
-    assert load_dataset(target).sampling_rate == rate
-    assert quietly(archive, target, sampling_rate=rate).up_to_date
+    change(archive, prepared)
+    assert not quietly(archive, prepared, sampling_rate=rate).up_to_date
+    assert load_dataset(prepared).sampling_rate == rate
+    assert quietly(archive, prepared, sampling_rate=rate).up_to_date
 
 
 def test_touched_folder_is_prepared_again(files: dict[str, bytes], tmp_path: Path) -> None:
@@ -168,19 +187,13 @@ def test_bad_records_are_listed_and_counted(files: dict[str, bytes], tmp_path: P
     with pytest.raises(LeadminError, match=r"\(2 allowed\)"):
         quietly(source, target, max_failures=2)
     report = quietly(source, target, max_failures=3)
-    table = pd.read_csv(preparing.failures_path(target))
-    assert table[["record_id", "reason"]].values.tolist() == [
-        [3, "missing"],
-        [7, "checksum"],
-        [11, "missing"],
-    ]
+    table = pd.read_csv(preparing.failures_path(target), index_col="record_id")
+    assert table["reason"].to_dict() == {3: "missing", 7: "checksum", 11: "missing"}
     assert [f.record_id for f in report.failures] == [3, 7, 11]
     data = load_dataset(target)
     assert set(range(1, 21)) - set(data.record_id.tolist()) == {3, 7, 11}
     assert data.attributes["n_failed"] == 3
-    for row, number in enumerate(data.record_id):
-        expected = signal_of(files, f"records100/00000/{number:05d}_lr")
-        np.testing.assert_array_equal(data.signals[row], expected)
+    assert_signals(data, files, "records100/00000/{:05d}_lr")
     assert quietly(source, target, max_failures=3).up_to_date
     # The file that is there had three failures; a stricter call must not accept it.
     with pytest.raises(LeadminError, match=r"\(0 allowed\)"):
@@ -197,25 +210,17 @@ def test_all_records_failing_is_an_error_whatever_is_allowed(
 
 
 def test_failed_call_leaves_the_earlier_file_alone(
-    archive: Path, files: dict[str, bytes], tmp_path: Path
+    prepared: Path, files: dict[str, bytes], tmp_path: Path
 ) -> None:
-    target = tmp_path / "x.h5"
-    quietly(archive, target)
-    before = target.read_bytes()
+    before = prepared.read_bytes()
     broken = write_zip(tmp_path / "b.zip", without(files, "records100/00000/00003_lr.dat"))
     with pytest.raises(LeadminError):
-        quietly(broken, target)
-    assert target.read_bytes() == before
-    load_dataset(target)
+        quietly(broken, prepared)
+    assert prepared.read_bytes() == before
+    load_dataset(prepared)
 
 
 # --- files that load_dataset must refuse ----------------------------------------------------
-
-
-@pytest.fixture
-def prepared(archive: Path, tmp_path: Path) -> Path:
-    quietly(archive, tmp_path / "x.h5")
-    return tmp_path / "x.h5"
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
@@ -236,7 +241,7 @@ def _set(name: str, value: object):
     return lambda file: file.attrs.__setitem__(name, value)
 
 
-def _replace(name: str, value: np.ndarray):
+def _replace(name: str, value: object):
     def change(file: h5py.File) -> None:
         del file[name]
         file[name] = value
@@ -244,25 +249,13 @@ def _replace(name: str, value: np.ndarray):
     return change
 
 
-def _external(file: h5py.File) -> None:
-    del file["fold"]
-    file["fold"] = h5py.ExternalLink("/etc/passwd", "/fold")
+def _unstored(n_records: int):
+    def change(file: h5py.File) -> None:
+        del file["signals"]
+        file.create_dataset("signals", (n_records, 12, 1000), "<i2", chunks=(1, 12, 1000))
+        file.attrs["n_records"] = n_records
 
-
-def _soft(file: h5py.File) -> None:
-    del file["fold"]
-    file["fold"] = h5py.SoftLink("/sex")
-
-
-def _unstored(file: h5py.File) -> None:
-    del file["signals"]
-    file.create_dataset("signals", (20, 12, 1000), "<i2", chunks=(1, 12, 1000))
-
-
-def _huge(file: h5py.File) -> None:
-    del file["signals"]
-    file.create_dataset("signals", (10**9, 12, 1000), "<i2", chunks=(1, 12, 1000))
-    file.attrs["n_records"] = 10**9
+    return change
 
 
 @pytest.mark.parametrize(
@@ -292,10 +285,10 @@ def _huge(file: h5py.File) -> None:
         (_replace("signals", np.ones((20, 12, 1000), "<i2")), "does not agree"),
         (_replace("labels/any", np.ones((20, 5), np.uint8)), "does not agree"),
         (lambda f: f["signals"].__setitem__((3, 4, 5), 77), "does not agree"),
-        (_external, "field fold is missing"),
-        (_soft, "field fold is missing"),
-        (_unstored, "not stored completely"),
-        (_huge, "not stored completely"),
+        (_replace("fold", h5py.ExternalLink("/etc/passwd", "/fold")), "field fold is missing"),
+        (_replace("fold", h5py.SoftLink("/sex")), "field fold is missing"),
+        (_unstored(20), "not stored completely"),
+        (_unstored(10**9), "not stored completely"),
     ],
 )
 def test_changed_files_are_refused(prepared: Path, change, message: str) -> None:
@@ -345,48 +338,48 @@ def test_cooccurrence(prepared: Path) -> None:
 # --- interruption, full disks ---------------------------------------------------------------
 
 _PREPARE = (
-    "import sys; from pathlib import Path; from leadmin.data.prepare import prepare; "
-    "prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)"
+    "import resource, sys; from pathlib import Path; from leadmin.data.prepare import prepare\n"
+    "from leadmin.errors import LeadminError\n"
+    "for limit in map(int, sys.argv[3:]):\n"
+    "    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))\n"
+    "    try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)\n"
+    "    except LeadminError as error: print(error)\n"
 )
 
 
 def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path: Path) -> None:
-    target = tmp_path / "x.h5"
+    source = write_zip(tmp_path / "in.zip", make_files(300))
+    target = tmp_path / "out" / "x.h5"
     killed = 0
-    for delay in (0.8, 1.1, 1.4):
-        process = subprocess.Popen([sys.executable, "-c", _PREPARE, str(SAMPLE), str(target)])
+    for delay in (0.0, 0.1, 0.25):
+        command = [sys.executable, "-c", _PREPARE, str(source), str(target), str(2**40)]
+        process = subprocess.Popen(command)
+        started = set(target.parent.glob(".x.h5*"))
+        while process.poll() is None and set(target.parent.glob(".x.h5*")) <= started:
+            time.sleep(0.005)
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
         if target.exists():
-            assert len(load_dataset(target)) > 1000
+            assert len(load_dataset(target)) == 300
             break
     assert killed
-    assert len(load_dataset(quietly(SAMPLE, target).target)) > 1000
+    assert len(load_dataset(quietly(source, target).target)) == 300
 
 
-@pytest.mark.parametrize("limit", [1, 5_000, 200_000, 480_000])
-def test_full_disk_is_a_clear_error_and_leaves_nothing(
-    archive: Path, tmp_path: Path, limit: int
-) -> None:
+def test_full_disk_is_a_clear_error_and_leaves_nothing(archive: Path, tmp_path: Path) -> None:
     """A limit on file size fails like a full disk: in the middle of a write, in HDF5's hands."""
     target = tmp_path / "out" / "x.h5"
-    program = (
-        "import resource, sys; from pathlib import Path; from leadmin.data.prepare import prepare\n"
-        "from leadmin.errors import LeadminError\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))\n"
-        "try: prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=1, progress=False)\n"
-        "except LeadminError as error: print(error); sys.exit(2)\n"
-    )
+    limits = ["1", "5000", "200000", "480000"]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     done = subprocess.run(
-        [sys.executable, "-c", program, str(archive), str(target)],
+        [sys.executable, "-c", _PREPARE, str(archive), str(target), *limits],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 2, done.stderr
-    assert "cannot be written: File too large" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("cannot be written: File too large") == len(limits)
     assert "Traceback" not in done.stderr
     assert not target.exists()
     assert not list(target.parent.glob(".x.h5*"))
@@ -435,8 +428,6 @@ def test_the_real_subset() -> None:
     path = os.environ.get("LEADMIN_PTBXL")
     if not path:
         pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "x.h5"
         report = quietly(Path(path), target)

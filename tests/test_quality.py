@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from leadmin.cli.data import app
 from leadmin.data import quality
-from leadmin.data.card import write_card
+from leadmin.data.card import CardFiles, write_card
 from leadmin.data.dataset import EcgDataset
 from leadmin.data.prepare import prepare
 from leadmin.leads import LEADS, LIMB_LEADS, derive, lead_indices
@@ -32,6 +32,13 @@ def clean(sample: EcgDataset, report: quality.QualityReport) -> EcgDataset:
     """Sixty real records that break no rule."""
     rows = np.flatnonzero(~report.records["any_rule"].to_numpy())
     return sample.select(rows[:: len(rows) // 60][:60])
+
+
+@pytest.fixture(scope="module")
+def written(sample: EcgDataset, tmp_path_factory: pytest.TempPathFactory) -> CardFiles:
+    folder = tmp_path_factory.mktemp("card")
+    (folder / sample.path.name).symlink_to(sample.path)
+    return write_card(sample.path, folder)
 
 
 def with_signals(data: EcgDataset, signals: np.ndarray) -> EcgDataset:
@@ -215,7 +222,15 @@ def test_files_and_command(sample: EcgDataset, tmp_path: Path) -> None:
 
 # --- data card and Croissant ----------------------------------------------------------------
 
-_CROISSANT_SCHEMA = {
+
+def _listed(kind: str, needed: str, least: int = 1, **properties: object) -> dict[str, object]:
+    """Schema of a list of objects of one ``@type`` that have the ``needed`` fields."""
+    known = {"@type": {"const": kind}, **properties}
+    items = {"required": ["@type", "@id", "name", *needed.split()], "properties": known}
+    return {"minItems": least, "items": items}
+
+
+_SCHEMA = {
     "type": "object",
     "required": [
         "@context", "@type", "name", "description", "conformsTo", "license", "url", "citeAs",
@@ -226,43 +241,25 @@ _CROISSANT_SCHEMA = {
         "conformsTo": {"const": "http://mlcommons.org/croissant/1.0"},
         "version": {"pattern": r"^\d+\.\d+\.\d+$"},
         "datePublished": {"pattern": r"^\d{4}-\d{2}-\d{2}$"},
-        "distribution": {
-            "minItems": 2,
-            "items": {
-                "required": ["@type", "@id", "name", "contentUrl", "encodingFormat", "sha256"],
-                "properties": {
-                    "@type": {"const": "cr:FileObject"},
-                    "sha256": {"pattern": "^[0-9a-f]{64}$"},
-                },
-            },
-        },
-        "recordSet": {
-            "minItems": 1,
-            "items": {
-                "required": ["@type", "@id", "name", "field", "key"],
-                "properties": {
-                    "@type": {"const": "cr:RecordSet"},
-                    "field": {
-                        "minItems": 1,
-                        "items": {
-                            "required": ["@type", "@id", "name", "dataType", "source"],
-                            "properties": {
-                                "@type": {"const": "cr:Field"},
-                                "dataType": {"enum": ["sc:Integer", "sc:Float", "sc:Text"]},
-                            },
-                        },
-                    },
-                },
-            },
-        },
+        "distribution": _listed(
+            "cr:FileObject", "contentUrl encodingFormat sha256", 2,
+            sha256={"pattern": "^[0-9a-f]{64}$"},
+        ),
+        "recordSet": _listed(
+            "cr:RecordSet", "field key",
+            field=_listed(
+                "cr:Field", "dataType source",
+                dataType={"enum": ["sc:Integer", "sc:Float", "sc:Text"]},
+            ),
+        ),
     },
 }  # fmt: skip
 
 
-def test_croissant_metadata_describe_the_files(sample: EcgDataset) -> None:
-    files = write_card(sample.path)
+def test_croissant_metadata_describe_the_files(sample: EcgDataset, written: CardFiles) -> None:
+    files = written
     metadata = json.loads(files.croissant.read_text())
-    jsonschema.validate(metadata, _CROISSANT_SCHEMA)
+    jsonschema.validate(metadata, _SCHEMA)
     for entry in metadata["distribution"]:
         content = (files.croissant.parent / entry["contentUrl"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"]
@@ -279,16 +276,17 @@ def test_croissant_metadata_describe_the_files(sample: EcgDataset) -> None:
     assert table["any_HYP"].sum() == sample.class_counts("any")["HYP"]
 
 
-def test_croissant_is_valid_to_its_own_library(sample: EcgDataset) -> None:
+def test_croissant_is_valid_to_its_own_library(sample: EcgDataset, written: CardFiles) -> None:
     croissant = pytest.importorskip("mlcroissant")
-    files = write_card(sample.path)
-    data = croissant.Dataset(jsonld=files.croissant)
+    data = croissant.Dataset(jsonld=written.croissant)
     first = next(iter(data.records("records")))
     assert int(first["records/record_id"]) == sample.record_id[0]
 
 
-def test_data_card_counts(sample: EcgDataset, report: quality.QualityReport) -> None:
-    text = write_card(sample.path).card.read_text()
+def test_data_card_counts(
+    sample: EcgDataset, report: quality.QualityReport, written: CardFiles
+) -> None:
+    text = written.card.read_text()
     counts = {policy: sample.class_counts(policy) for policy in sample.labels}
     assert (
         f"| MI | myocardial infarction | {counts['any']['MI']} | {counts['likelihood50']['MI']} |"

@@ -38,20 +38,16 @@ _BASE_COLUMNS: dict[str, tuple[str, str]] = {
     "age": ("Float", "years; 300 means over 89; empty if unknown"),
     "sex": ("Integer", "0 male, 1 female, -1 unknown"),
 }
-_TEXT_COLUMNS = frozenset({"device", "recording_date", "scp_codes"})
-_FLOAT_COLUMNS = frozenset({"height", "weight"})
+_KINDS = {
+    **dict.fromkeys(("device", "recording_date", "scp_codes"), "Text"),
+    **dict.fromkeys(("height", "weight"), "Float"),
+}
+"""Columns of the metadata that are not integers."""
 
 
 @dataclass(frozen=True)
 class CardFiles:
-    """What `write_card` wrote.
-
-    Attributes
-    ----------
-    card, croissant, table : Path
-        Data card (Markdown), Croissant metadata (JSON-LD), and the table of records (CSV) that
-        the metadata describe.
-    """
+    """What `write_card` wrote: Markdown, JSON-LD, and the table (CSV) that the latter describes."""
 
     card: Path
     croissant: Path
@@ -61,17 +57,8 @@ class CardFiles:
 def write_card(prepared: Path, folder: Path | None = None) -> CardFiles:
     """Write the data card, the Croissant metadata and the table of records of a prepared file.
 
-    Parameters
-    ----------
-    prepared : Path
-        An HDF5 file that `leadmin.data.dataset.prepare` wrote.
-    folder : Path, optional
-        Where to write, by default beside the file. The metadata name the HDF5 file relative to
-        themselves, so the default is what to publish.
-
-    Returns
-    -------
-    CardFiles
+    They go into ``folder``, by default beside the file. The metadata name the HDF5 file relative
+    to themselves, so the default is what to publish.
     """
     dataset = load_dataset(prepared)
     folder = prepared.parent if folder is None else folder
@@ -108,17 +95,7 @@ def croissant(dataset: EcgDataset, table: Path) -> dict[str, Any]:
     Croissant has no way to point into an HDF5 file, so the signals are described as a file, and
     the record set is that of the table of records beside it.
 
-    Parameters
-    ----------
-    dataset : EcgDataset
-        As loaded; ``dataset.path`` is hashed.
-    table : Path
-        The CSV file of `record_table`, already written.
-
-    Returns
-    -------
-    dict
-        To be written as JSON.
+    ``dataset.path`` and ``table``, the CSV file of `record_table`, are hashed.
     """
     signals = (
         f"HDF5: dataset `signals`, int16, shape {dataset.signals.shape}, microvolts, leads "
@@ -157,36 +134,18 @@ def _rendered(template: str, **values: Any) -> str:
 def _columns() -> dict[str, tuple[str, str]]:
     columns = dict(_BASE_COLUMNS)
     for policy, definition in LABEL_POLICIES.items():
-        threshold = definition.least
+        least = definition.least
+        likely = f"a likelihood of at least {least:g}" if least else "any likelihood"
         for name in CLASSES:
-            said = "any likelihood" if threshold == 0 else f"a likelihood of at least {threshold:g}"
-            columns[f"{policy}_{name}"] = (
-                "Integer",
-                f"1 where a statement of {CLASS_NAMES[name]} has {said}",
-            )
+            said = f"1 where a statement of {CLASS_NAMES[name]} has {likely}"
+            columns[f"{policy}_{name}"] = ("Integer", said)
     for name, description in ptbxl.METADATA_COLUMNS.items():
-        kind = "Integer"
-        kind = "Text" if name in _TEXT_COLUMNS else kind
-        kind = "Float" if name in _FLOAT_COLUMNS else kind
-        columns[name] = (kind, description)
+        columns[name] = (_KINDS.get(name, "Integer"), description)
     return columns
 
 
 def data_card(dataset: EcgDataset, report: quality.QualityReport) -> str:
-    """Write the data card [2]_ of a prepared file as Markdown.
-
-    Parameters
-    ----------
-    dataset : EcgDataset
-        As loaded.
-    report : QualityReport
-        From `leadmin.data.quality.assess` on the same data.
-
-    Returns
-    -------
-    str
-        Every number in it is counted from ``dataset``.
-    """
+    """Write the data card [2]_ of a prepared file as Markdown, every number counted from it."""
     labels, together = dataset.labels["any"], dataset.cooccurrence("any")
     counts = [dataset.class_counts(policy) for policy in LABEL_POLICIES]
     unlabelled = [int((~dataset.has_superclass(policy)).sum()) for policy in LABEL_POLICIES]

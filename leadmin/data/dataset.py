@@ -183,10 +183,6 @@ def load_dataset(path: Path) -> EcgDataset:
     path : Path
         A file that `leadmin.data.prepare.prepare` wrote.
 
-    Returns
-    -------
-    EcgDataset
-
     Raises
     ------
     LeadminError

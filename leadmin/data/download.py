@@ -34,16 +34,10 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,15})-\d+|\*)/(?:(\d{1,15})|\*)")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to keep trying.
+    """How long to keep trying: tries in a row without a new byte, and seconds.
 
-    Attributes
-    ----------
-    attempts : int
-        Tries in a row that bring no new byte before giving up.
-    backoff : float
-        Seconds before the second try, doubled each time.
-    connect_timeout, read_timeout : float
-        Seconds to wait for a connection and for the next byte.
+    ``backoff`` is the pause before the second try, doubled each time; the timeouts are those for a
+    connection and for the next byte.
     """
 
     attempts: int = 5
@@ -83,18 +77,21 @@ class _AgainError(Exception):
     """One answer was no use; the next may be."""
 
 
+@dataclass
 class _Part:
     """A file on its way, and what is needed to know that the rest belongs to the same file."""
 
-    def __init__(self, url: str, path: Path) -> None:
+    url: str
+    path: Path
+    validator: str = ""
+    total: int | None = None
+
+    def __post_init__(self) -> None:
         """Pick up an earlier call's part, or discard it if it may be of another file."""
-        self.url, self.path = url, path
-        self.note = path.with_name(f"{path.name}.json")
-        self.validator = ""
-        self.total: int | None = None
+        self.note = self.path.with_name(f"{self.path.name}.json")
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
-            if note["url"] == url and self.size:
+            if note["url"] == self.url and self.size:
                 self.validator = str(note["validator"])
                 self.total = None if note["total"] is None else int(note["total"])
                 return
@@ -112,12 +109,8 @@ class _Part:
         self.validator, self.total = validator, total
 
     def headers(self) -> dict[str, str]:
-        headers = {"Accept-Encoding": "identity"}
-        if self.size:
-            headers["Range"] = f"bytes={self.size}-"
-            if self.validator:
-                headers["If-Range"] = self.validator
-        return headers
+        rest = {"Range": f"bytes={self.size}-", "If-Range": self.validator} if self.size else {}
+        return {"Accept-Encoding": "identity"} | {name: said for name, said in rest.items() if said}
 
     def accept(self, response: requests.Response) -> bool:
         """Decide how a body continues the part; False where there is nothing left to come."""
@@ -188,23 +181,15 @@ def download(
     url : str
         http or https.
     target : Path
-        Where to put it; complete when it carries this name. Until then the bytes are in
-        ``<target>.part``.
+        Complete when it carries this name; until then the bytes are in ``<target>.part``.
     patience : Patience, optional
         When to give up.
-    max_bytes : int
-        A file larger than this is refused.
-    spare_bytes : int
-        What the disk must hold besides the file.
+    max_bytes, spare_bytes : int
+        A larger file is refused; what the disk must hold besides the file.
     progress : bool, optional
         Show a progress bar; by default only on a terminal.
     session : requests.Session, optional
         Keeps a connection open over several calls.
-
-    Returns
-    -------
-    Path
-        ``target``.
 
     Raises
     ------
@@ -262,15 +247,7 @@ def download(
 
 @dataclass
 class HttpTree(Archive):
-    """A data set's files behind a web address, one request each.
-
-    Attributes
-    ----------
-    url : str
-        The address of the top folder.
-    patience : Patience
-        When to give up on a file.
-    """
+    """A data set's files below a web address ``url``, one request each."""
 
     url: str
     patience: Patience = field(default_factory=Patience)

@@ -39,24 +39,14 @@ FILES_URL = f"https://physionet.org/files/ptb-xl/{ptbxl.VERSION}/"
 
 _TABLES_NEEDED = (CHECKSUM_FILE, ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE)
 _TABLES_WELCOME = (ptbxl.LICENSE_FILE, ptbxl.RECORDS_FILE, ptbxl.PROVENANCE_FILE)
-_COUNTED = ("records", "files", "bytes")
+_COUNTED = ("n_records", "n_files", "n_bytes")
 _SHOWN = 10
 _THREADS = 8
 
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What `fetch` did.
-
-    Attributes
-    ----------
-    folder : Path
-        The unpacked data set, which `leadmin.data.prepare.prepare` takes.
-    n_records, n_files, n_bytes : int
-        Records of the sampling rate asked for, files written or found, and their size.
-    up_to_date : bool
-        True if everything was there and nothing was done.
-    """
+    """What `fetch` did; files and bytes are those of the sampling rate, written or found."""
 
     folder: Path
     n_records: int
@@ -67,17 +57,7 @@ class FetchReport:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a file of an archive.
-
-    Attributes
-    ----------
-    file : str
-        Its name in the archive.
-    reason : str
-        One word; see `leadmin.data.archive.FileError`.
-    detail : str
-        The whole message.
-    """
+    """A file of an archive, why it is bad (see `archive.FileError`), and the whole message."""
 
     file: str
     reason: str
@@ -86,19 +66,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` found.
-
-    Attributes
-    ----------
-    n_records : int
-        Records of the sampling rate.
-    n_files : int
-        Files whose checksum was compared.
-    class_counts : dict of str to dict of str to int
-        Label policy to superclass to number of records.
-    problems : tuple of Problem
-        Empty if all is well.
-    """
+    """What `verify` found; ``n_files`` were compared, ``class_counts`` is by label policy."""
 
     n_records: int
     n_files: int
@@ -132,10 +100,6 @@ def fetch(
         When to give up on a server.
     progress : bool, optional
         Show progress bars; by default only on a terminal.
-
-    Returns
-    -------
-    FetchReport
 
     Raises
     ------
@@ -185,11 +149,6 @@ def _estimated_bytes(n_records: int, sampling_rate: int) -> int:
     return n_records * (12 * 10 * sampling_rate * 2 + 4096)
 
 
-def _top_folder(archive: Archive) -> str:
-    fits = re.fullmatch(r"ptb-xl[\w.-]*", archive.name) is not None
-    return archive.name if fits and isinstance(archive.name, str) else ptbxl.TOP_FOLDER
-
-
 def _receipt_path(target: Path, sampling_rate: int) -> Path:
     return target / f"fetched-{sampling_rate}hz.json"
 
@@ -206,12 +165,11 @@ def _already_fetched(target: Path, source: str, sampling_rate: int) -> FetchRepo
     try:
         receipt = json.loads(_receipt_path(target, sampling_rate).read_text(encoding="utf-8"))
         folder = target / str(receipt["folder"])
-        if receipt["source"] != source or folder.parent != target:
+        known = receipt["source"] == source and folder.parent == target
+        if not known or receipt["fingerprint"] != _fingerprint(folder, sampling_rate):
             return None
-        if receipt["fingerprint"] != _fingerprint(folder, sampling_rate):
-            return None
-        n_records, n_files, n_bytes = (int(receipt[f"n_{what}"]) for what in _COUNTED)
-        return FetchReport(folder, n_records, n_files, n_bytes, up_to_date=True)
+        counts = {name: int(receipt[name]) for name in _COUNTED}
+        return FetchReport(folder, **counts, up_to_date=True)
     except (OSError, ValueError, KeyError, TypeError, LeadminError):
         return None
 
@@ -231,7 +189,8 @@ def _unpack(
     ptbxl.read_superclasses(archive)
     names = table.files_at(sampling_rate)
     check_space(target, _estimated_bytes(len(table), sampling_rate))
-    final = target / _top_folder(archive)
+    named = re.fullmatch(r"ptb-xl[\w.-]*", archive.name)
+    final = target / (archive.name if named else ptbxl.TOP_FOLDER)
     copier = _Copier(archive, checksums, target / f".{final.name}.partial", final)
     for name in _TABLES_NEEDED + tuple(name for name in _TABLES_WELCOME if name in archive):
         copier.take(name, TABLE_LIMIT)
@@ -252,26 +211,16 @@ def _unpack(
         shown = "\n".join(f"  {problem}" for problem in problems)
         raise LeadminError(f"{source} is incomplete or damaged:\n{shown}")
     _move(copier.staging, final, copier.taken)
-    report = FetchReport(
-        folder=final,
-        n_records=len(table),
-        n_files=len(copier.taken),
-        n_bytes=sum(copier.taken.values()),
-        up_to_date=False,
-    )
-    write_json(
-        _receipt_path(target, sampling_rate),
-        {
-            "source": source,
-            "folder": final.name,
-            "sampling_rate": sampling_rate,
-            "n_records": report.n_records,
-            "n_files": report.n_files,
-            "n_bytes": report.n_bytes,
-            "fingerprint": _fingerprint(final, sampling_rate),
-        },
-    )
-    return report
+    counts = (len(table), len(copier.taken), sum(copier.taken.values()))
+    receipt = {
+        "source": source,
+        "folder": final.name,
+        "sampling_rate": sampling_rate,
+        **dict(zip(_COUNTED, counts, strict=True)),
+        "fingerprint": _fingerprint(final, sampling_rate),
+    }
+    write_json(_receipt_path(target, sampling_rate), receipt)
+    return FetchReport(final, *counts, up_to_date=False)
 
 
 @dataclass
@@ -331,18 +280,7 @@ def _move(staging: Path, final: Path, members: Iterable[str]) -> None:
 def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None) -> VerifyReport:
     """Check an archive or an unpacked folder: tables, checksums, and every record.
 
-    Parameters
-    ----------
-    source : Path
-        Zip file or folder.
-    sampling_rate : {100, 500}
-        Which version of the records, Hz.
-    progress : bool, optional
-        Show a progress bar; by default only on a terminal.
-
-    Returns
-    -------
-    VerifyReport
+    ``sampling_rate`` is 100 or 500 Hz; by default a progress bar shows only on a terminal.
 
     Raises
     ------

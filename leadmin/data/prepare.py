@@ -34,19 +34,7 @@ _SMALL = 2000
 
 @dataclass(frozen=True)
 class Failure:
-    """A record that could not be prepared.
-
-    Attributes
-    ----------
-    record_id : int
-        Its ``ecg_id``.
-    file : str
-        Its path in the archive, without extension.
-    reason : str
-        One word; see `leadmin.data.archive.FileError`.
-    detail : str
-        The whole message.
-    """
+    """A record that could not be prepared: its file without extension, and why (`FileError`)."""
 
     record_id: int
     file: str
@@ -58,26 +46,9 @@ class Failure:
 class PrepareReport:
     """What `prepare` did.
 
-    Attributes
-    ----------
-    target : Path
-        The HDF5 file.
-    sampling_rate : int
-        Hz.
-    n_records, n_failed : int
-        Records in the file, and records of the source that are not.
-    content_sha256 : str
-        Checksum of everything in the file; the identity of the data.
-    inputs_sha256 : str
-        Checksum of everything read from the source.
-    class_counts : dict of str to dict of str to int
-        Label policy to superclass to number of records.
-    failures : tuple of Failure
-        In the order of record ids; also in the CSV beside the HDF5 file.
-    up_to_date : bool
-        True if the file was there already, made from the same inputs, and nothing was done.
-    seconds : float
-        Wall time.
+    ``content_sha256`` is the identity of the data, ``inputs_sha256`` that of everything read from
+    the source; ``class_counts`` is by label policy; ``failures`` are in the order of record ids;
+    ``up_to_date`` is True if the file was made from the same inputs before and nothing was done.
     """
 
     target: Path
@@ -123,10 +94,6 @@ def prepare(
         Prepare even if ``target`` is up to date.
     progress : bool, optional
         Show a progress bar; by default only on a terminal.
-
-    Returns
-    -------
-    PrepareReport
 
     Raises
     ------
@@ -182,14 +149,9 @@ class _Source:
         return self.table.files[self.sampling_rate]
 
     def fingerprint(self) -> str:
-        tables = [
-            ptbxl.DATABASE_FILE,
-            ptbxl.STATEMENTS_FILE,
-            CHECKSUM_FILE,
-            ptbxl.PROVENANCE_FILE,
-        ]
+        tables = (ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, CHECKSUM_FILE, ptbxl.PROVENANCE_FILE)
         folders = {file.rpartition("/")[0] for file in self.files if file}
-        return self.archive.fingerprint(tables, sorted(folders))
+        return self.archive.fingerprint(list(tables), sorted(folders))
 
 
 def _open(path: Path, sampling_rate: int) -> _Source:

@@ -159,10 +159,6 @@ def read_table(archive: Archive) -> RecordTable:
     archive : Archive
         The opened source.
 
-    Returns
-    -------
-    RecordTable
-
     Raises
     ------
     LeadminError

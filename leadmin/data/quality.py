@@ -129,19 +129,7 @@ class QualityReport:
 
 
 def assess(dataset: EcgDataset, rules: QualityRules | None = None) -> QualityReport:
-    """Apply the rules to every record.
-
-    Parameters
-    ----------
-    dataset : EcgDataset
-        Prepared ECGs, microvolts.
-    rules : QualityRules, optional
-        Other thresholds.
-
-    Returns
-    -------
-    QualityReport
-    """
+    """Apply the rules, by default with the thresholds of `QualityRules`, to every record."""
     rules = rules or QualityRules()
     measures = pd.concat(
         [

@@ -220,7 +220,7 @@ def test_shapes_types_and_labels_are_checked(labels, scores, message):
         lambda y, p: metrics.probabilities([["a"]]),
         lambda y, p: metrics.macro(["a"]),
         lambda y, p: metrics.lrs(1.2, 0.1, 0.9, 0.1),
-        lambda y, p: metrics.weighted_lrs(0.9, 0.1, 0.9, 0.1, weight=-0.1),
+        lambda y, p: metrics.lrs(0.9, 0.1, 0.9, 0.1, weight=-0.1),
         lambda y, p: metrics.retention(0.9, np.inf),
         lambda y, p: metrics.chance_corrected_retention([0.9, 0.8], [0.9, 0.8, 0.7]),
     ],
@@ -278,4 +278,4 @@ def test_lrs_flatters_a_coin_flip_and_retention_above_chance_does_not():
 
 @given(st.floats(0.5, 1), st.floats(0, 0.5), st.floats(0, 1))
 def test_lrs_of_the_twelve_leads_is_one_under_any_weights(auroc, brier, weight):
-    assert metrics.weighted_lrs(auroc, brier, auroc, brier, weight) == pytest.approx(1)
+    assert metrics.lrs(auroc, brier, auroc, brier, weight) == pytest.approx(1)

@@ -15,6 +15,7 @@ from sklearn import metrics as sk
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.delong import delong
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +105,10 @@ def test_bad_input_of_resampled_metrics_is_refused(function, labels, scores, wei
         lambda: resampling.bootstrap_p(np.array(["a"])),
         lambda: resampling.holm([0.1, 1.2]),
         lambda: resampling.holm(0.1),
-        lambda: resampling.delong(Y, S[:3]),
-        lambda: resampling.delong(Y, np.array([0.1, np.nan, 0.4, 0.3])),
-        lambda: resampling.delong(Y, S, [1, 2, 3]),
-        lambda: resampling.delong(Y, S).contrast([1, -1]),
+        lambda: delong(Y, S[:3]),
+        lambda: delong(Y, np.array([0.1, np.nan, 0.4, 0.3])),
+        lambda: delong(Y, S, [1, 2, 3]),
+        lambda: delong(Y, S).contrast([1, -1]),
     ],
 )
 def test_bad_input_of_statistics_is_refused(call):
@@ -326,7 +327,7 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, alpha):
 
 def test_delong_reproduces_the_example_of_delong_1988():
     labels, scores = DELONG_1988
-    found = resampling.delong(labels, scores)
+    found = delong(labels, scores)
     # areas and standard errors as SAS prints them for the same data
     np.testing.assert_allclose(found.auroc, [0.7366, 0.7258, 0.6478], atol=5e-5)
     np.testing.assert_allclose(
@@ -351,16 +352,16 @@ def test_fast_delong_equals_its_definition(sample):
         of_positives.append(kernel.mean(axis=1))
         of_negatives.append(kernel.mean(axis=0))
     expected = np.cov(of_positives) / y.sum() + np.cov(of_negatives) / (~y).sum()
-    np.testing.assert_allclose(resampling.delong(y, s).covariance, expected, atol=1e-14)
+    np.testing.assert_allclose(delong(y, s).covariance, expected, atol=1e-14)
 
 
 def test_delong_with_patients_sees_repeated_records():
     rng = np.random.default_rng(0)
     labels = (rng.random(200) < 0.4).astype(int)
     scores = rng.normal(size=200) + labels
-    once = resampling.delong(labels, scores, np.arange(200))
-    twice = resampling.delong(np.tile(labels, 2), np.tile(scores, 2), np.tile(np.arange(200), 2))
-    naive = resampling.delong(np.tile(labels, 2), np.tile(scores, 2))
+    once = delong(labels, scores, np.arange(200))
+    twice = delong(np.tile(labels, 2), np.tile(scores, 2), np.tile(np.arange(200), 2))
+    naive = delong(np.tile(labels, 2), np.tile(scores, 2))
     assert twice.auroc == pytest.approx(once.auroc)
     # copying every record adds nothing, and only the clustered variance knows that
     assert twice.covariance[0, 0] == pytest.approx(once.covariance[0, 0], rel=0.02)
@@ -376,8 +377,7 @@ def test_delong_with_patients_sees_pairs_within_a_patient():
     weights = resampling.patient_weights(patient, 3000, rng)
     spread = resampling.weighted_auroc(labels, scores, weights).std()
     clustered, naive = (
-        resampling.delong(labels, scores, ids).contrast([1])["standard_error"]
-        for ids in (patient, None)
+        delong(labels, scores, ids).contrast([1])["standard_error"] for ids in (patient, None)
     )
     assert clustered == pytest.approx(spread, rel=0.06)
     assert naive > 1.5 * clustered
@@ -387,7 +387,7 @@ def test_delong_and_bootstrap_tell_the_same_story(sample):
     patient, labels, p = sample
     weights = resampling.patient_weights(patient, 4000, np.random.default_rng(0))
     replicates = resampling.weighted_auroc(labels[:, 0], p[:, 0], weights)
-    by_formula = resampling.delong(labels[:, 0], p[:, 0], patient).contrast([1])
+    by_formula = delong(labels[:, 0], p[:, 0], patient).contrast([1])
     assert replicates.std() == pytest.approx(by_formula["standard_error"], rel=0.06)
 
 
@@ -399,18 +399,18 @@ def test_scores_that_rank_alike_do_not_differ(sample):
         (np.stack([s] * 6), [1 / 3, 1 / 3, 1 / 3, -1 / 3, -1 / 3, -1 / 3]),
         (np.stack([s, np.log(s)]), [1, -1]),
     ):
-        found = resampling.delong(y, scores, patient).contrast(coefficients)
+        found = delong(y, scores, patient).contrast(coefficients)
         assert (found["estimate"], found["standard_error"]) == (0, 0)
         assert (found["z"], found["p"], found["low"], found["high"]) == (0, 1, 0, 0)
     # a difference that no record could change has no normal test
-    perfect = resampling.delong(y, np.stack([y, np.zeros(len(y))]), patient).contrast([1, -1])
+    perfect = delong(y, np.stack([y, np.zeros(len(y))]), patient).contrast([1, -1])
     assert perfect["estimate"] == 0.5
     assert math.isnan(perfect["p"])
 
 
 def test_delong_needs_both_labels():
     with pytest.raises(LeadminError, match="3 and 0"):
-        resampling.delong([1, 1, 1], [0.1, 0.2, 0.3])
+        delong([1, 1, 1], [0.1, 0.2, 0.3])
 
 
 def test_all_resamples_at_once_are_faster_than_a_loop():

@@ -256,18 +256,14 @@ def derive(
     Parameters
     ----------
     signals : ndarray
-        Voltages in any unit with the recorded leads on ``axis``, for instance
-        ``(n_records, n_leads, n_samples)``; integers or floats.
-    available, wanted : sequence of str
-        Which leads ``axis`` holds, and which to give, each in its order.
-    axis : int
-        The lead axis.
+        Voltages in any unit, integers or floats, with the leads ``available`` on ``axis``, for
+        instance ``(n_records, n_leads, n_samples)``.
 
     Returns
     -------
     ndarray
-        ``signals`` with the wanted leads on ``axis``, same type and unit. Integers are rounded to
-        the nearest unit (ties to even).
+        ``signals`` with the leads ``wanted`` on ``axis``, same type and unit. Integers are rounded
+        to the nearest unit (ties to even).
 
     Raises
     ------

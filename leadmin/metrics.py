@@ -59,15 +59,8 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     :math:`\mathrm{AUROC} = (\sum_{i \in +} r_i - m(m+1)/2) / (mn)`: the probability that a
     positive record outscores a negative one, ties counting half [1]_.
 
-    Parameters
-    ----------
-    labels, scores : array_like, shape (n_records, n_classes)
-        Of the scores, probabilities or logits, only the order matters.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        NaN for a class with one label value.
+    Of the scores, probabilities or logits, only the order matters. NaN for a class with one label
+    value.
 
     References
     ----------
@@ -141,16 +134,9 @@ def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float6
 def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:
     """F1 score of each class at given thresholds.
 
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,), (n_records, n_classes) or scalar
-        A record is called positive when its probability is at least the threshold.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        0 for a class that has positives or calls but no hit; NaN for one that has neither.
+    Thresholds are a scalar, (n_classes,) or (n_records, n_classes); a record is called positive
+    when its probability is at least the threshold. F1 is 0 for a class that has positives or calls
+    but no hit, NaN for one that has neither.
     """
     y, p = checked(labels, probabilities, unit=True)
     called = p >= thresholds_of(thresholds, y.shape)
@@ -216,20 +202,9 @@ def lrs(
     ``0.7 * auroc / auroc_12 + 0.3 * (1 - (brier - brier_12) / 0.25)``: 1 for the 12 leads
     themselves. Read it with care: it divides the AUROC and not its excess over chance, so that a
     coin-flip classifier whose Brier score were no worse would still score 0.68 or so. Hence
-    `chance_corrected_retention` stands beside it in every table.
-
-    Parameters
-    ----------
-    auroc, brier : array_like
-        Macro AUROC and mean Brier score of the lead set.
-    auroc_12, brier_12 : array_like
-        The same of the 12-lead configuration on the same records.
-    weight : float
-        Between 0 (calibration term alone) and 1 (AUROC ratio alone); the original's is 0.7.
-
-    Returns
-    -------
-    float or ndarray
+    `chance_corrected_retention` stands beside it in every table. AUROC and Brier score are macro
+    averages, those of the 12 leads on the same records; ``weight`` lies between 0 (calibration
+    term alone) and 1 (AUROC ratio alone), the original's is 0.7.
     """
     a, b, a_12, b_12, w = _shares(
         auroc=auroc, brier=brier, auroc_12=auroc_12, brier_12=brier_12, weight=weight
@@ -257,12 +232,8 @@ def summary(
 ) -> dict[str, Any]:
     """Give every point metric of one set of predictions, ready for JSON.
 
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records, 5)
-    thresholds : array_like, shape (5,) or (n_records, 5), optional
-        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5. One row
-        per record where several networks scored them.
+    The thresholds, (5,) or (n_records, 5), are chosen on validation records by `thresholds`, one
+    row per record where several networks scored them; without them ``f1`` is that at 0.5.
 
     Returns
     -------

@@ -226,8 +226,8 @@ def rank_metrics(
                     allowed = true_calls >= _at_least(level, n_positive)
                     best = np.max(np.where(allowed, block.negatives_below, 0), axis=0, initial=0)
                     value = best.astype(np.float64) / n_negative
-                undefined = (n_positive == 0) | (n_negative == 0)
-                result[name][block.columns] = np.where(undefined, np.nan, value)
+                defined = (n_positive > 0) & (n_negative > 0)
+                result[name][block.columns] = np.where(defined, value, np.nan)
     return result
 
 
@@ -293,12 +293,10 @@ def resampled_metrics(
         for name, values in rank_metrics(y[:, c], p[:, c], weights).items():
             result[name][:, c] = values
 
-    called, called_half = p >= cut, p >= 0.5
-    hit, hit_half = called & (y == 1), called_half & (y == 1)
-    counts = np.hstack([called, called_half, hit, hit_half, y == 1, np.ones((len(y), 1))])
-    counts = counts.astype(np.float32)
-    squared = (p - y) ** 2
-    n_bins = metrics.ECE_BINS
+    called, called_half, positive = p >= cut, p >= 0.5, y == 1
+    hit, hit_half = called & positive, called_half & positive
+    counts = np.hstack([called, called_half, hit, hit_half, positive, np.ones((len(y), 1))])
+    counts, squared, n_bins = counts.astype(np.float32), (p - y) ** 2, metrics.ECE_BINS
     gaps = np.zeros((len(y), n_classes * n_bins))
     for c in range(n_classes):
         in_bin = metrics.calibration_bins(p[:, c], n_bins)
@@ -319,6 +317,9 @@ def resampled_metrics(
     return result
 
 
+_NO_INTERVAL = float("nan"), float("nan")
+
+
 def percentile_interval(
     replicates: NDArray[np.float64], level: float = 0.95
 ) -> tuple[float, float]:
@@ -329,7 +330,7 @@ def percentile_interval(
     """
     defined = _defined(replicates, level)
     if len(defined) < max(1, len(replicates) / 2):
-        return float("nan"), float("nan")
+        return _NO_INTERVAL
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -344,7 +345,7 @@ def normal_interval(
     """
     defined = _defined(replicates, level)
     if len(defined) < max(2, len(replicates) / 2):
-        return float("nan"), float("nan")
+        return _NO_INTERVAL
     reach = float(ndtri((1 + level) / 2)) * float(defined.std(ddof=1))
     return estimate - reach, estimate + reach
 
@@ -367,7 +368,7 @@ def bca_interval(
     """
     defined, jackknife = _defined(replicates, level), _defined(jackknife)
     if len(defined) < max(1, len(replicates) / 2) or np.isnan(estimate):
-        return float("nan"), float("nan")
+        return _NO_INTERVAL
     # replicates equal to the estimate count half, as ties at a discrete statistic should
     below = np.mean(defined < estimate) + np.mean(defined == estimate) / 2
     if not 0 < below < 1:
@@ -434,5 +435,5 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 def _blocks(weights: Weights, size: int = _COLUMNS_AT_ONCE) -> Iterator[tuple[slice, Weights]]:
     """Cut the weight columns into blocks that fit the processor's cache."""
     for start in range(0, weights.shape[1], size):
-        columns = slice(start, min(start + size, weights.shape[1]))
+        columns = slice(start, start + size)
         yield columns, weights[:, columns]

@@ -246,20 +246,9 @@ def gather(
 ) -> Evidence:
     """Score all runs of a study under the same bootstrap resamples of patients.
 
-    Parameters
-    ----------
-    runs : mapping of config to Run, or iterable of Run
-        All with the same test records in the same order.
-    n_resamples, seed : int
-        Of the bootstrap; the seed counts from 0.
-    groups : mapping of str to array_like of str, shape (n_records,), optional
-        Subgroups of the test records by what divides them.
-
-    Raises
-    ------
-    LeadminError
-        If there is no run, two runs were tested on different records or labels, a training has
-        failed, or an argument is out of range.
+    The runs have the same test records in the same order; ``groups`` are (n_records,) each. It is
+    refused if there is no run, two runs were tested on different records or labels, a training has
+    failed, or an argument is out of range.
     """
     by_config = _by_config(runs)
     require_same_records(by_config.values())

@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 
 from leadmin import metrics
 from leadmin.evidence import resampling
+from leadmin.evidence.delong import delong
 from leadmin.evidence.reliability import calibration_line, resampled_calibration
 from leadmin.evidence.scores import LEVEL, MARGIN
 
@@ -191,7 +192,7 @@ def coverage(
         alarms["bootstrap, no difference"] += resampling.bootstrap_p(equal) < 1 - LEVEL
         low, _ = resampling.percentile_interval(worse, LEVEL)
         alarms["non-inferiority"] += low > -world.margin
-        second = resampling.delong(labels[:, 0], logits[:2, :, 0], patient).contrast([1, -1])
+        second = delong(labels[:, 0], logits[:2, :, 0], patient).contrast([1, -1])
         alarms["DeLong, no difference"] += second["p"] < 1 - LEVEL
     nan = float("nan")
     sizes = {

@@ -13,6 +13,7 @@ References
 
 import difflib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -50,16 +51,9 @@ _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 
 @dataclass(frozen=True)
 class Configuration:
-    """A named set of leads.
+    """A named set of leads, in the order of `LEADS`, and in one sentence what it stands for.
 
-    Attributes
-    ----------
-    name : str
-        The name in the registry, or the leads joined by commas for a set that has no name.
-    leads : tuple of str
-        The leads in the order of `LEADS`, each once.
-    why : str
-        One sentence on what the set stands for; empty for a set that has no name.
+    A set that is not in the registry is called by its leads, joined by commas, and says no ``why``.
     """
 
     name: str
@@ -73,11 +67,8 @@ class SignalSpace:
 
     Attributes
     ----------
-    leads : tuple of str
-        Every lead that lies in the space, in the order of `LEADS`.
-    representative : tuple of str
-        The canonical smallest lead set that spans the space: I and II where the frontal plane is
-        complete, otherwise the single limb lead, then the chest leads.
+    leads, representative : tuple of str
+        Every lead that lies in the space, and the smallest set that spans it (`representative`).
     n_subsets : int
         How many of the 4,095 non-empty lead sets span exactly this space.
     """
@@ -93,15 +84,7 @@ class SignalSpace:
 
 
 def canonical_lead(name: str) -> str:
-    """Give the lead's name as `LEADS` spells it, whatever the case of ``name``.
-
-    ``"AVR"``, ``"avr"`` and ``" aVR "`` are all aVR.
-
-    Raises
-    ------
-    LeadminError
-        If there is no such lead; the message lists all of them.
-    """
+    """Give the lead's name as `LEADS` spells it: ``"AVR"``, ``"avr"`` and ``" aVR "`` are aVR."""
     found = _BY_FOLDED_NAME.get(str(name).strip().casefold())
     if found is None:
         hint = _did_you_mean(str(name).strip(), LEADS)
@@ -114,10 +97,7 @@ def canonical_lead(name: str) -> str:
 def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:
     """Give a lead set in canonical spelling and in the order of `LEADS`.
 
-    Raises
-    ------
-    LeadminError
-        If the set is empty, names an unknown lead, or names one lead twice.
+    An empty set, an unknown lead and one that is named twice are refused.
     """
     leads = [canonical_lead(name) for name in names]
     if not leads:
@@ -136,33 +116,16 @@ def lead_indices(leads: Iterable[str]) -> tuple[int, ...]:
 
 
 def configurations() -> dict[str, Configuration]:
-    """Give the registry of named configurations, in the order in which tables list them.
-
-    Returns
-    -------
-    dict of str to Configuration
-        Read from ``configurations.yml`` in the package.
-    """
+    """Give the registry, ``configurations.yml``, in the order in which tables list it."""
     return dict(_registry())
 
 
 def resolve(config: str) -> Configuration:
     """Find a configuration by its name in the registry or by a comma list of leads.
 
-    Parameters
-    ----------
-    config : str
-        A registry name such as ``"3-lead-I-II-V2"`` or leads such as ``"I,V2,V5"``. A comma list
-        that equals a named set gives the named configuration, so that one lead set has one name.
-
-    Returns
-    -------
-    Configuration
-
-    Raises
-    ------
-    LeadminError
-        If it is neither; the message lists the names and the leads that are valid.
+    Such as ``"3-lead-I-II-V2"`` or ``"I,V2,V5"``. A comma list that equals a named set gives the
+    named configuration, so that one lead set has one name. What is neither is refused with a list
+    of the names and the leads that are valid.
     """
     registry = _registry()
     text = str(config).strip()
@@ -183,31 +146,15 @@ def resolve(config: str) -> Configuration:
         raise LeadminError(
             f"configuration: {text[:60]!r} is no list of leads ({wrong}); {valid}; change it"
         ) from error
-    for configuration in registry.values():
-        if configuration.leads == leads:
-            return configuration
-    return Configuration(name=",".join(leads), leads=leads)
+    same = (named for named in registry.values() if named.leads == leads)
+    return next(same, Configuration(name=",".join(leads), leads=leads))
 
 
 def read_registry(text: str, name: str) -> dict[str, Configuration]:
-    """Read and check a registry of configurations written in YAML.
+    """Read and check a registry: a YAML list of mappings with ``name``, ``leads`` and ``why``.
 
-    Parameters
-    ----------
-    text : str
-        A YAML list of mappings with the keys ``name``, ``leads`` and ``why``.
-    name : str
-        What to call the text in error messages, usually its file name.
-
-    Returns
-    -------
-    dict of str to Configuration
-        In the order of the text.
-
-    Raises
-    ------
-    LeadminError
-        If the text is no such list, or an entry is incomplete, repeated or names unknown leads.
+    ``name`` is what error messages call the text. A text that is no such list is refused, and so
+    is an entry that is incomplete or repeated, or names unknown leads.
     """
     try:
         entries = yaml.safe_load(text)
@@ -274,24 +221,10 @@ def _did_you_mean(name: str, valid: Iterable[str]) -> str:
 def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
     """Express one lead as a linear combination of others.
 
-    Parameters
-    ----------
-    wanted : str
-        The lead to express.
-    available : sequence of str
-        The leads that were recorded.
-
-    Returns
-    -------
-    dict of str to Fraction
-        Exact weights: the lead itself with weight 1 where it was recorded, otherwise two limb
-        leads. Of several pairs the one with the smallest sum of absolute weights is taken, since
-        that sum bounds how far rounding errors of the inputs are amplified.
-
-    Raises
-    ------
-    LeadminError
-        If ``wanted`` does not lie in the span of ``available``.
+    Gives exact weights: the lead itself with weight 1 where it was recorded, otherwise two limb
+    leads. Of several pairs the one with the smallest sum of absolute weights is taken, since that
+    sum bounds how far rounding errors of the inputs are amplified. A lead outside the `span` is
+    refused.
     """
     wanted = canonical_lead(wanted)
     recorded = canonical_leads(available)
@@ -304,10 +237,8 @@ def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
             f"lead {wanted}: it cannot be derived from {', '.join(recorded)}; valid: {need}; "
             "give the recorded leads"
         )
-    candidates = [
-        _solve(wanted, first, second) for first, second in itertools.combinations(limb, 2)
-    ]
-    return min(candidates, key=lambda weights: sum(abs(weight) for weight in weights.values()))
+    candidates = (_solve(wanted, *pair) for pair in itertools.combinations(limb, 2))
+    return min(candidates, key=lambda weights: sum(map(abs, weights.values())))
 
 
 def _solve(wanted: str, first: str, second: str) -> dict[str, Fraction]:
@@ -325,20 +256,14 @@ def derive(
     Parameters
     ----------
     signals : ndarray
-        Voltages in any unit with the recorded leads on ``axis``, for instance
-        ``(n_records, n_leads, n_samples)``; integers or floats.
-    available : sequence of str
-        Which leads ``axis`` holds, in its order.
-    wanted : sequence of str
-        Which leads to give, in the order in which to give them.
-    axis : int, optional
-        The lead axis, by default the second from the end.
+        Voltages in any unit, integers or floats, with the leads ``available`` on ``axis``, for
+        instance ``(n_records, n_leads, n_samples)``.
 
     Returns
     -------
     ndarray
-        ``signals`` with the wanted leads on ``axis``, same type and unit. Integers are rounded to
-        the nearest unit (ties to even).
+        ``signals`` with the leads ``wanted`` on ``axis``, same type and unit. Integers are rounded
+        to the nearest unit (ties to even).
 
     Raises
     ------
@@ -384,24 +309,16 @@ def derive(
 def identity_residuals(signals: NDArray[Any]) -> NDArray[np.float64]:
     """How far the limb leads of a 12-lead record are from the identities that bind them.
 
-    Parameters
-    ----------
-    signals : ndarray
-        ``(..., 12, n_samples)`` in the order of `LEADS`, any unit.
-
-    Returns
-    -------
-    ndarray
-        ``(..., 4, n_samples)``, same unit: recorded minus computed from I and II, for III, aVR,
-        aVL and aVF. On error-free integer data rounding explains at most one unit and a half.
+    Of ``(..., 12, n_samples)`` in the order of `LEADS`, any unit, gives ``(..., 4, n_samples)`` in
+    the same: recorded minus computed from I and II, for III, aVR, aVL and aVF. On error-free
+    integer data rounding explains at most one unit and a half.
     """
     signals = np.asarray(signals)
     if signals.ndim < 2 or signals.shape[-2] != len(LEADS):
         raise LeadminError(
             f"signals: shape {signals.shape}; valid: (..., 12, n_samples); give all twelve leads"
         )
-    one = signals[..., 0, :].astype(np.float64)
-    two = signals[..., 1, :].astype(np.float64)
+    one, two = (signals[..., k, :].astype(np.float64) for k in range(2))
     residuals = np.empty((*signals.shape[:-2], 4, signals.shape[-1]))
     for position, lead in enumerate(("III", "aVR", "aVL", "aVF")):
         a, b = LIMB_IDENTITIES[lead]
@@ -415,36 +332,34 @@ def span(leads: Iterable[str]) -> tuple[str, ...]:
 
     Two lead sets carry the same information exactly when their spans are equal.
     """
-    recorded = canonical_leads(leads)
-    limb = tuple(lead for lead in recorded if lead in LIMB_LEADS)
-    chest = tuple(lead for lead in recorded if lead in CHEST_LEADS)
-    return (LIMB_LEADS if len(limb) >= 2 else limb) + chest
+    return _spanned(leads, LIMB_LEADS)
 
 
 def representative(leads: Iterable[str]) -> tuple[str, ...]:
-    """Give the canonical smallest lead set with the same span as ``leads``."""
-    spanned = span(leads)
-    limb = tuple(lead for lead in spanned if lead in LIMB_LEADS)
-    chest = tuple(lead for lead in spanned if lead in CHEST_LEADS)
-    return (("I", "II") if len(limb) >= 2 else limb) + chest
+    """Give the canonical smallest lead set with the same span as ``leads``.
+
+    I and II where the frontal plane is complete, otherwise the single limb lead; then the chest
+    leads.
+    """
+    return _spanned(leads, ("I", "II"))
+
+
+def _spanned(leads: Iterable[str], frontal: tuple[str, ...]) -> tuple[str, ...]:
+    recorded = canonical_leads(leads)
+    limb = tuple(lead for lead in recorded if lead in LIMB_LEADS)
+    return (frontal if len(limb) >= 2 else limb) + recorded[len(limb) :]
 
 
 @cache
 def signal_spaces() -> tuple[SignalSpace, ...]:
-    """Enumerate the distinct signal spaces of the 4,095 non-empty lead sets.
+    """Enumerate the 511 distinct signal spaces of the 4,095 non-empty lead sets.
 
-    Returns
-    -------
-    tuple of SignalSpace
-        511 spaces, ordered by rank, then by the order of `LEADS`.
+    They are ordered by rank, then by the order of `LEADS`.
     """
-    counts: dict[tuple[str, ...], int] = {}
-    for size in range(1, len(LEADS) + 1):
-        for subset in itertools.combinations(LEADS, size):
-            key = span(subset)
-            counts[key] = counts.get(key, 0) + 1
-    spaces = [
-        SignalSpace(leads=leads, representative=representative(leads), n_subsets=count)
-        for leads, count in counts.items()
-    ]
+    counts = Counter(
+        span(subset)
+        for size in range(1, len(LEADS) + 1)
+        for subset in itertools.combinations(LEADS, size)
+    )
+    spaces = [SignalSpace(leads, representative(leads), count) for leads, count in counts.items()]
     return tuple(sorted(spaces, key=lambda s: (s.rank, lead_indices(s.representative))))

@@ -39,39 +39,17 @@ LRS_BRIER_SCALE = 0.25
 
 
 def probabilities(logits: ArrayLike) -> NDArray[np.float64]:
-    """Turn logits into probabilities, in double precision so that ranks survive.
-
-    Parameters
-    ----------
-    logits : array_like
-        Any shape.
-
-    Returns
-    -------
-    ndarray of float64
-        The logistic function of ``logits``, same shape.
-    """
+    """Turn logits of any shape into probabilities, in double precision so that ranks survive."""
     return np.asarray(expit(numbers("logits", logits)))
 
 
 def macro(per_class: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
-    """Average over the classes that have a value.
-
-    Parameters
-    ----------
-    per_class : array_like
-        Values with the classes on ``axis``; NaN where undefined.
-
-    Returns
-    -------
-    ndarray of float64
-        The mean of the defined values; NaN where there is none.
-    """
+    """Average over the classes on ``axis`` that are not NaN; NaN where there is none."""
     values = numbers("per_class", per_class)
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    return _ratio(total, count)
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
@@ -81,16 +59,8 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     :math:`\mathrm{AUROC} = (\sum_{i \in +} r_i - m(m+1)/2) / (mn)`: the probability that a
     positive record outscores a negative one, ties counting half [1]_.
 
-    Parameters
-    ----------
-    labels : array_like of int, shape (n_records, n_classes)
-    scores : array_like of float, shape (n_records, n_classes)
-        Probabilities or logits: only their order matters.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        NaN for a class with one label value.
+    Of the scores, probabilities or logits, only the order matters. NaN for a class with one label
+    value.
 
     References
     ----------
@@ -106,20 +76,10 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
-    """Average precision of each class, as scikit-learn defines it.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        NaN for a class without a positive.
-    """
+    """Average precision of each class, as scikit-learn defines it; NaN without a positive."""
     y, s = checked(labels, scores)
-    return np.array(
-        [
-            average_precision_score(y[:, c], s[:, c]) if y[:, c].any() else np.nan
-            for c in range(y.shape[1])
-        ]
-    )
+    columns = zip(y.T, s.T, strict=True)
+    return np.array([average_precision_score(c, of) if c.any() else np.nan for c, of in columns])
 
 
 def operating_points(labels: ArrayLike, scores: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -127,11 +87,6 @@ def operating_points(labels: ArrayLike, scores: ArrayLike) -> dict[str, NDArray[
 
     The best value among all thresholds that reach the fixed side, read off the ROC curve without
     interpolation.
-
-    Parameters
-    ----------
-    labels : array_like of int, shape (n_records, n_classes)
-    scores : array_like of float, shape (n_records, n_classes)
 
     Returns
     -------
@@ -157,17 +112,7 @@ def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float6
 
     Give it validation records only. A record is called positive when its probability is at least
     the threshold. The threshold lies halfway between two neighbouring probabilities; among equal
-    F1 values the higher threshold wins.
-
-    Parameters
-    ----------
-    labels : array_like of int, shape (n_records, n_classes)
-    probabilities : array_like of float, shape (n_records, n_classes)
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        0.5 for a class without a positive.
+    F1 values the higher threshold wins. It is 0.5 for a class without a positive.
     """
     y, p = checked(labels, probabilities, unit=True)
     chosen = np.full(y.shape[1], 0.5)
@@ -189,16 +134,9 @@ def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float6
 def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> NDArray[np.float64]:
     """F1 score of each class at given thresholds.
 
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,), (n_records, n_classes) or scalar
-        A record is called positive when its probability is at least the threshold.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-        0 for a class that has positives or calls but no hit; NaN for one that has neither.
+    Thresholds are a scalar, (n_classes,) or (n_records, n_classes); a record is called positive
+    when its probability is at least the threshold. F1 is 0 for a class that has positives or calls
+    but no hit, NaN for one that has neither.
     """
     y, p = checked(labels, probabilities, unit=True)
     called = p >= thresholds_of(thresholds, y.shape)
@@ -211,13 +149,9 @@ def brier(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
 
     The study's Brier score is the mean of this over classes, which is the mean over all records
     and classes since every record carries a label for every class.
-
-    Returns
-    -------
-    ndarray, shape (n_classes,)
     """
     y, p = checked(labels, probabilities, unit=True)
-    return _ratio(((p - y) ** 2).sum(axis=0), np.full(y.shape[1], len(y)))
+    return _ratio(((p - y) ** 2).sum(axis=0), len(y))
 
 
 def calibration_error(
@@ -229,10 +163,6 @@ def calibration_error(
     probabilities; records with equal probability share a bin). The error is the mean over records
     of the distance, in the record's bin, between mean probability and share of positives [1]_.
 
-    Returns
-    -------
-    ndarray, shape (n_classes,)
-
     References
     ----------
     .. [1] Nixon J et al. Measuring calibration in deep learning. CVPR Workshops (2019).
@@ -240,24 +170,16 @@ def calibration_error(
     y, p = checked(labels, probabilities, unit=True)
     if not len(y):
         return np.full(y.shape[1], np.nan)
-    errors = np.empty(y.shape[1])
-    for c in range(y.shape[1]):
-        gap = np.bincount(calibration_bins(p[:, c], n_bins), weights=p[:, c] - y[:, c])
-        errors[c] = np.abs(gap).sum() / len(y)
-    return errors
+    gaps = (
+        np.bincount(calibration_bins(q, n_bins), q - of) for q, of in zip(p.T, y.T, strict=True)
+    )
+    return np.array([np.abs(gap).sum() for gap in gaps]) / len(y)
 
 
 def calibration_bins(values: NDArray[np.float64], n_bins: int = ECE_BINS) -> NDArray[np.intp]:
-    """Sort each probability into its equal-count bin, numbered from 0.
+    """Sort each of (n_records,) probabilities into its equal-count bin, 0 to ``n_bins - 1``.
 
-    Parameters
-    ----------
-    values : ndarray, shape (n_records,)
-
-    Returns
-    -------
-    ndarray of int, shape (n_records,)
-        Between 0 and ``n_bins - 1``; ties never span two bins, so a bin can be empty.
+    Ties never span two bins, so a bin can be empty.
     """
     if n_bins < 1 or not len(values):
         raise LeadminError(
@@ -268,41 +190,21 @@ def calibration_bins(values: NDArray[np.float64], n_bins: int = ECE_BINS) -> NDA
     return np.searchsorted(edges, values, side="right")
 
 
-def lrs(auroc: ArrayLike, brier: ArrayLike, auroc_12: ArrayLike, brier_12: ArrayLike) -> Any:
+def lrs(
+    auroc: ArrayLike,
+    brier: ArrayLike,
+    auroc_12: ArrayLike,
+    brier_12: ArrayLike,
+    weight: float = 0.7,
+) -> Any:
     """Lead robustness score of a lead set, as the original study defines it.
 
     ``0.7 * auroc / auroc_12 + 0.3 * (1 - (brier - brier_12) / 0.25)``: 1 for the 12 leads
     themselves. Read it with care: it divides the AUROC and not its excess over chance, so that a
     coin-flip classifier whose Brier score were no worse would still score 0.68 or so. Hence
-    `chance_corrected_retention` stands beside it in every table.
-
-    Parameters
-    ----------
-    auroc, brier : array_like
-        Macro AUROC and mean Brier score of the lead set.
-    auroc_12, brier_12 : array_like
-        The same of the 12-lead configuration on the same records.
-
-    Returns
-    -------
-    float or ndarray
-    """
-    return weighted_lrs(auroc, brier, auroc_12, brier_12, weight=0.7)
-
-
-def weighted_lrs(
-    auroc: ArrayLike,
-    brier: ArrayLike,
-    auroc_12: ArrayLike,
-    brier_12: ArrayLike,
-    weight: float,
-) -> Any:
-    """Lead robustness score with another weight on discrimination than the original's 0.7.
-
-    Parameters
-    ----------
-    weight : float
-        Between 0 (calibration term alone) and 1 (AUROC ratio alone).
+    `chance_corrected_retention` stands beside it in every table. AUROC and Brier score are macro
+    averages, those of the 12 leads on the same records; ``weight`` lies between 0 (calibration
+    term alone) and 1 (AUROC ratio alone), the original's is 0.7.
     """
     a, b, a_12, b_12, w = _shares(
         auroc=auroc, brier=brier, auroc_12=auroc_12, brier_12=brier_12, weight=weight
@@ -330,12 +232,8 @@ def summary(
 ) -> dict[str, Any]:
     """Give every point metric of one set of predictions, ready for JSON.
 
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records, 5)
-    thresholds : array_like, shape (5,) or (n_records, 5), optional
-        Chosen on validation records by `thresholds`; without them ``f1`` is that at 0.5. One row
-        per record where several networks scored them.
+    The thresholds, (5,) or (n_records, 5), are chosen on validation records by `thresholds`, one
+    row per record where several networks scored them; without them ``f1`` is that at 0.5.
 
     Returns
     -------
@@ -348,8 +246,8 @@ def summary(
     y, p = checked(labels, probabilities, unit=True)
     if y.shape[1] != len(CLASSES):
         raise LeadminError(
-            f"labels: they have {y.shape[1]} classes; valid: the {len(CLASSES)} superclasses "
-            f"{', '.join(CLASSES)}; give one column each"
+            f"labels: they have {y.shape[1]} classes; valid: {', '.join(CLASSES)}; give one "
+            "column each"
         )
     cut = thresholds_of(0.5 if thresholds is None else thresholds, y.shape)
     # the records of a network share their thresholds
@@ -385,34 +283,19 @@ def _plainly(values: NDArray[np.float64]) -> Any:
     return float(values) if values.ndim == 0 else values
 
 
-def _ratio(numerator: NDArray[np.float64], denominator: NDArray[Any]) -> NDArray[np.float64]:
+def _ratio(numerator: NDArray[np.float64], denominator: ArrayLike) -> NDArray[np.float64]:
     """Divide, giving NaN where the denominator is zero."""
-    return np.divide(
-        numerator,
-        denominator,
-        out=np.full(np.shape(numerator), np.nan),
-        where=np.asarray(denominator) != 0,
-    )
+    undefined = np.full(np.shape(numerator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) != 0)
 
 
 def checked(
     labels: ArrayLike, scores: ArrayLike, ndim: int = 2, unit: bool = False
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Check labels and scores once, at the door of every metric.
+    """Check zeros and ones and as many finite scores once, at the door of every metric.
 
-    Parameters
-    ----------
-    labels, scores : array_like
-        Zeros and ones, and finite numbers, of one shape.
-    ndim : {1, 2}
-        ``(n_records,)`` or ``(n_records, n_classes)``.
-    unit : bool
-        The scores are probabilities.
-
-    Raises
-    ------
-    LeadminError
-        Naming what is wrong, and the first row where it is.
+    Both are (n_records,) or (n_records, n_classes) by ``ndim``; with ``unit`` the scores must be
+    probabilities. The error names what is wrong, and the first row where it is.
     """
     y, s = np.asarray(labels), numbers("scores", scores)
     if y.ndim != ndim or y.shape != s.shape:
@@ -463,10 +346,11 @@ def _shares(**named: ArrayLike) -> list[NDArray[np.float64]]:
     """Check AUROCs, Brier scores and weights, which lie between 0 and 1 or are NaN."""
     arrays = {name: numbers(name, values) for name, values in named.items()}
     for name, values in arrays.items():
-        if ((values < 0) | (values > 1)).any():
+        outside = (values < 0) | (values > 1)
+        if outside.any():
             raise LeadminError(
-                f"{name}: {values[(values < 0) | (values > 1)].flat[0]:g} found; valid: 0 to 1, or "
-                "NaN where undefined; check what it was computed from"
+                f"{name}: {values[outside].flat[0]:g} found; valid: 0 to 1, or NaN where "
+                "undefined; check what it was computed from"
             )
     try:
         return list(np.broadcast_arrays(*arrays.values()))

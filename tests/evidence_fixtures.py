@@ -90,6 +90,11 @@ def synthetic_runs(
     return runs
 
 
+def one_run(n_records, n_seeds=1, **options):
+    """The run of the 12 leads under the default recipe alone."""
+    return synthetic_runs(n_records, n_seeds, ("default",), {"12-lead": 2.0}, **options)["12-lead"]
+
+
 def with_recipe_on(runs, configs, recipe="original"):
     """The same runs, with ``recipe`` kept on some configurations only."""
     kept = {}

@@ -94,12 +94,9 @@ def test_a_finished_baseline_is_kept_and_another_request_replaces_it(small, tmp_
     assert not train_baseline("logistic-regression", small, tmp_path, "1-lead-II").kept
 
 
-def test_an_unknown_baseline_is_refused(sample, tmp_path):
+def test_an_unknown_baseline_is_refused_and_an_absent_class_named(small, tmp_path):
     with pytest.raises(LeadminError, match="valid: logistic-regression"):
-        train_baseline("forest", sample, tmp_path)
-
-
-def test_an_absent_class_is_named(sample, tmp_path):
-    without = sample.select(sample.labels["any"][:, 4] == 0)
+        train_baseline("forest", small, tmp_path)
+    without = small.select(small.labels["any"][:, 4] == 0)
     with pytest.raises(LeadminError, match="HYP"):
         train_baseline("logistic-regression", without, tmp_path)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from evidence_fixtures import synthetic_runs
+from evidence_fixtures import one_run, synthetic_runs
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -63,14 +63,21 @@ def test_slope_undoes_a_stretch_and_offset_a_shift(sample, stretch, shift):
         assert changed.offset == pytest.approx(plain.offset - shift, abs=1e-6)
 
 
-def test_undefined_calibration_is_nan():
-    one_value = calibration_line(np.ones(5), np.arange(5.0))
-    assert math.isnan(one_value.slope)
-    constant = calibration_line([0, 1, 1, 1], np.zeros(4))
-    assert math.isnan(constant.slope)
-    assert constant.offset == pytest.approx(math.log(3))
-    separated = calibration_line([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
-    assert math.isnan(separated.slope)
+@pytest.mark.parametrize(
+    ("labels", "logits"),
+    [
+        (np.ones(5), np.arange(5.0)),
+        ([0, 1, 1, 1], np.zeros(4)),
+        ([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0]),
+        ([], []),
+    ],
+)
+def test_undefined_calibration_is_nan(labels, logits):
+    assert math.isnan(calibration_line(labels, logits).slope)
+
+
+def test_constant_logits_have_an_offset():
+    assert calibration_line([0, 1, 1, 1], np.zeros(4)).offset == pytest.approx(math.log(3))
 
 
 @pytest.mark.parametrize("stretch", [0.05, 0.3, 1.8, 6.0, 20.0])
@@ -88,12 +95,9 @@ def test_expanded_replicates_are_close_to_refits(sample):
     weights = resampling.patient_weights(np.arange(600), 60, np.random.default_rng(0))
     line = calibration_line(y, x)
     quick = resampled_calibration(y, x, line, weights)
-    refits = []
-    for b in range(60):
-        rows = np.repeat(np.arange(600), weights[:, b])
-        refits.append(calibration_line(y[rows], x[rows]))
-    slopes = np.array([one.slope for one in refits])
-    offsets = np.array([one.offset for one in refits])
+    drawn = (np.repeat(np.arange(600), times) for times in weights.T)
+    refits = [calibration_line(y[rows], x[rows]) for rows in drawn]
+    slopes, offsets = np.array([(one.slope, one.offset) for one in refits]).T
     assert np.std(quick["slope"] - slopes) < 0.08 * slopes.std()
     assert np.abs(quick["offset"] - offsets).max() < 0.05 * offsets.std()
     for q in (0.025, 0.975):
@@ -168,10 +172,9 @@ def test_recalibration_keeps_the_order_and_mends_the_probabilities(sample):
 def test_recalibration_leaves_alone_what_it_cannot_fit(sample):
     y, x = sample
     labels = np.column_stack([np.zeros_like(y), y])
-    recalibration = fit_recalibration(labels, np.column_stack([x, -x]))
     # no positive record; a ranking the wrong way round
-    np.testing.assert_array_equal(recalibration.slope, [1, 1])
-    np.testing.assert_array_equal(recalibration.intercept, [0, 0])
+    left = fit_recalibration(labels, np.column_stack([x, -x]))
+    np.testing.assert_array_equal([left.slope, left.intercept], [[1, 1], [0, 0]])
 
 
 def test_calibration_table_recalibrates_on_validation_only(evidence):
@@ -179,16 +182,16 @@ def test_calibration_table_recalibrates_on_validation_only(evidence):
     assert len(table) == 2 * 2 * 6
     row = table.set_index(["config", "class", "recalibrated"]).loc[("12-lead", "MI", True)]
     run = evidence.runs["12-lead"]
-    expected = []
-    for k in range(2):
-        fitted = fit_recalibration(run.validation.labels, run.validation.logits["default"][k])
-        p = expit(fitted(run.test.logits["default"][k]))
-        expected.append(metrics.brier(run.test.labels, p)[1])
+    own, tested = (part.logits["default"] for part in (run.validation, run.test))
+    mended = (
+        fit_recalibration(run.validation.labels, x)(t) for x, t in zip(own, tested, strict=True)
+    )
+    expected = [metrics.brier(run.test.labels, expit(logits))[1] for logits in mended]
     assert row["brier"] == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_recalibration_is_fitted_fold_by_fold():
-    run = synthetic_runs(1500, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    run = one_run(1500, folds=range(1, 11))
     # the networks of odd folds claim too much, the others too little
     for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
         part.logits["default"] *= np.where(tested % 2, 3.0, 0.5)[:, None].astype(np.float32)
@@ -215,11 +218,9 @@ def test_calibration_table_is_consistent(evidence):
     macro = table[table["class"] == "macro"].set_index(["config", "recalibrated"])
     before = main_table(evidence).set_index("config")
     for config in evidence.configs:
-        # the untouched Brier score and calibration error are the main table's
-        untouched = macro.loc[(config, False)]
-        assert untouched["brier"] == pytest.approx(before.loc[config, "brier"], abs=1e-12)
-        assert untouched["ece"] == pytest.approx(before.loc[config, "ece"], abs=1e-12)
-        mended = macro.loc[(config, True)]
+        untouched, mended = macro.loc[(config, False)], macro.loc[(config, True)]
+        for name in ("brier", "ece"):
+            assert untouched[name] == pytest.approx(before.loc[config, name], abs=1e-12)
         assert mended["smooth_ece"] < untouched["smooth_ece"]
         assert mended["discrimination"] == pytest.approx(untouched["discrimination"], abs=1e-9)
 
@@ -227,9 +228,10 @@ def test_calibration_table_is_consistent(evidence):
 def test_net_benefit_by_hand():
     labels, p = [1, 1, 0, 0, 0], [0.9, 0.3, 0.6, 0.1, 0.2]
     # at 0.5: one hit and one false alarm of five; at 0.25 two hits and one false alarm
-    np.testing.assert_allclose(
-        net_benefit(labels, p, [0.5, 0.25]), [1 / 5 - 1 / 5, 2 / 5 - 1 / 5 / 3]
-    )
+    expected = [1 / 5 - 1 / 5, 2 / 5 - 1 / 5 / 3]
+    np.testing.assert_allclose(net_benefit(labels, p, [0.5, 0.25]), expected)
+    # a perfect test is worth the prevalence at every threshold
+    np.testing.assert_allclose(net_benefit(labels, labels, [0.05, 0.5, 0.95]), 0.4)
 
 
 def test_decision_curves_against_their_definition(evidence):
@@ -240,23 +242,13 @@ def test_decision_curves_against_their_definition(evidence):
     row = table[(table["class"] == "CD") & (table["threshold"] == 0.3)].iloc[0]
     run = evidence.runs["12-lead"]
     y = run.test.labels[:, 3]
-    per_seed = [
-        net_benefit(y, expit(x[:, 3].astype(float)), [0.3])[0] for x in run.test.logits["default"]
-    ]
+    logits = run.test.logits["default"][:, :, 3].astype(float)
+    per_seed = [net_benefit(y, expit(x), [0.3])[0] for x in logits]
     assert row["net_benefit"] == pytest.approx(np.mean(per_seed), abs=1e-12)
     prevalence = y.mean()
     assert row["treat_all"] == pytest.approx(prevalence - (1 - prevalence) * 3 / 7)
     assert row["low"] < row["net_benefit"] < row["high"]
     assert row["gain"] == pytest.approx(row["net_benefit"] - max(row["treat_all"], 0))
-
-
-def test_a_perfect_test_is_worth_the_prevalence_at_every_threshold():
-    labels = np.array([1, 0, 0, 1, 0])
-    benefit = net_benefit(labels, labels.astype(float), [0.05, 0.5, 0.95])
-    np.testing.assert_allclose(benefit, 0.4)
-
-
-def test_decision_thresholds_are_probabilities(evidence):
     with pytest.raises(LeadminError, match="between 0 and 1"):
         decision_curves(evidence, thresholds=(0.5, 1.0))
 
@@ -283,10 +275,6 @@ def test_decision_thresholds_are_probabilities(evidence):
 def test_bad_input_is_refused(call):
     with pytest.raises(LeadminError, match="valid: "):
         call()
-
-
-def test_no_records_have_no_calibration_line():
-    assert math.isnan(calibration_line([], []).slope)
 
 
 def test_extreme_logits_do_not_overflow():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from evidence_fixtures import synthetic_runs
+from evidence_fixtures import one_run, synthetic_runs
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
@@ -16,8 +16,7 @@ from leadmin.study.run import fold_thresholds, point_metrics
 
 @pytest.fixture(scope="module")
 def runs():
-    few = {"12-lead": 2.0, "1-lead-II": 1.5}
-    return synthetic_runs(500, strength=few)
+    return synthetic_runs(500, strength={"12-lead": 2.0, "1-lead-II": 1.5})
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def evidence(runs):
 
 def test_f1_thresholds_come_from_the_network_that_tested_the_record():
     """Networks on scales of their own: a threshold pooled over them fits none of them."""
-    run = synthetic_runs(1500, 2, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    run = one_run(1500, 2, folds=range(1, 11))
     shift = np.arange(1, 11) / 2
     for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
         part.logits["default"] += shift[tested % 10][:, None].astype(np.float32)
@@ -50,25 +49,23 @@ def test_f1_thresholds_come_from_the_network_that_tested_the_record():
 
 def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
     """Cross-validation validates on the records that it tests, each with another network."""
-    run = synthetic_runs(600, 1, ("default",), {"12-lead": 2.0}, folds=range(1, 11))["12-lead"]
+    run = one_run(600, folds=range(1, 11))
     tested = run.test.fold == 3
-    before = (
-        fold_thresholds(run.validation, run.test, "default", 0),
-        recalibrated_logits(run, "default", 0),
-    )
+
+    def fitted():
+        chosen = fold_thresholds(run.validation, run.test, "default", 0)
+        return chosen, recalibrated_logits(run, "default", 0)
+
+    before = fitted()
     run.validation.labels[run.validation.fold == 3] ^= 1
-    after = (
-        fold_thresholds(run.validation, run.test, "default", 0),
-        recalibrated_logits(run, "default", 0),
-    )
-    for old, new in zip(before, after, strict=True):
+    for old, new in zip(before, fitted(), strict=True):
         np.testing.assert_array_equal(old[tested], new[tested])
         changed = np.unique(run.test.fold[(old != new).any(axis=1)])
         np.testing.assert_array_equal(changed, [2])
 
 
 def test_a_network_without_validation_records_is_named():
-    run = synthetic_runs(100, 1, ("default",), {"12-lead": 2.0}, folds=(1, 2))["12-lead"]
+    run = one_run(100, folds=(1, 2))
     run.validation.fold[:] = 2
     with pytest.raises(LeadminError, match=r"fold 2 has no validation record; .* fold 3"):
         gather([run], n_resamples=20)
@@ -76,25 +73,21 @@ def test_a_network_without_validation_records_is_named():
 
 def test_resamples_that_lack_a_class_are_counted(evidence):
     assert evidence.absent_resamples() == dict.fromkeys(CLASSES, 0)
-    run = synthetic_runs(200, 1, ("default",), {"12-lead": 2.0})["12-lead"]
+    run = one_run(200)
     run.test.labels[:, 4] = 0
     run.test.labels[:2, 4] = 1  # two patients, or one
     run.test.labels[:, 3] = 0
     rare = gather([run], n_resamples=500)
-    drawn = rare.weights()
-    expected = int((drawn[:2].sum(axis=0) == 0).sum())
-    assert 50 < expected < 250
-    absent = rare.absent_resamples()
-    assert absent == {"NORM": 0, "MI": 0, "STTC": 0, "CD": 500, "HYP": expected}
-    assert f"CD in 500, HYP in {expected} of 500" in absent_in_words(rare)
+    lacking = rare.weights()[:2].sum(axis=0) == 0
+    assert 50 < lacking.sum() < 250
+    expected = {"NORM": 0, "MI": 0, "STTC": 0, "CD": 500, "HYP": lacking.sum()}
+    assert rare.absent_resamples() == expected
+    assert f"CD in 500, HYP in {lacking.sum()} of 500" in absent_in_words(rare)
     assert "every resample" in absent_in_words(evidence)
     # in those resamples the macro average runs over the three classes that are left
-    replicates = rare.get("12-lead", "default").replicates["auroc"]
-    lacking = drawn[:2].sum(axis=0) == 0
-    np.testing.assert_allclose(
-        rare.get("12-lead", "default").macro("auroc").replicates[lacking],
-        replicates[lacking, :3].mean(axis=1),
-    )
+    scored = rare.get("12-lead", "default")
+    of_classes = scored.replicates["auroc"][lacking, :3]
+    np.testing.assert_allclose(scored.macro("auroc").replicates[lacking], of_classes.mean(axis=1))
 
 
 def test_weights_are_drawn_once_and_kept(evidence):
@@ -113,7 +106,7 @@ def test_gather_keeps_subgroups(runs):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_failed_training_is_named(value):
-    run = synthetic_runs(60, 1, ("default",), {"12-lead": 1.0})["12-lead"]
+    run = one_run(60)
     run.test.logits["default"][0, 5, 1] = value
     with pytest.raises(LeadminError, match="NaN or infinite"):
         gather([run], n_resamples=20)

@@ -10,20 +10,9 @@ from leadmin.study.protocol import PROTOCOL_WORDS
 
 @dataclass(frozen=True)
 class StudyDescription:
-    """What a reader must know to place the numbers.
+    """What a reader must know to place the numbers; ``name`` is that of the study file.
 
-    Attributes
-    ----------
-    name : str
-        Of the study file.
-    title : str
-        One line.
-    data : str
-        Which records these are, as a phrase: ``"PTB-XL 1.0.3, the 1,200 embedded records"``.
-    protocol : str
-        ``"holdout"`` or ``"crossval"``.
-    label_policy : str
-        ``"any"`` or ``"likelihood50"``.
+    ``data`` says which records these are: ``"PTB-XL 1.0.3, the 1,200 embedded records"``.
     """
 
     name: str
@@ -36,7 +25,8 @@ class StudyDescription:
         for field, choices in (("protocol", PROTOCOL_WORDS), ("label_policy", LABEL_POLICIES)):
             if getattr(self, field) not in choices:
                 raise LeadminError(
-                    f"The study's {field} is {getattr(self, field)!r}; valid: {', '.join(choices)}."
+                    f"study: {field} is {getattr(self, field)!r}; valid: {', '.join(choices)}; "
+                    "change it"
                 )
 
 

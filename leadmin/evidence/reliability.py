@@ -18,24 +18,25 @@ from leadmin.study.run import Run
 LOGIT_LIMIT = 30.0
 """Logits are cut here: beyond it a probability is 0 or 1 in double precision for any purpose."""
 
-
 STEEPEST = 100.0
 """A calibration slope beyond this means that the classes are separated; it is reported as NaN."""
+
+_UNDEFINED = float("nan"), float("nan")
+
+_CONVERGED = 1e-10
+"""A step smaller than this, in standard deviations of the logit, ends the fit."""
+
+_NARROWEST = 0.001
+"""Kernels narrower than this are not tried: the error would then be the mean absolute residual."""
 
 
 @dataclass(frozen=True)
 class CalibrationLine:
     """Logistic regression of a label on the network's logit.
 
-    Attributes
-    ----------
-    slope : float
-        1 where the logits have the right spread; below 1 they are too extreme.
-    intercept : float
-        Of the same regression.
-    offset : float
-        Intercept when the slope is held at 1, "calibration in the large": above 0 where the
-        probabilities are too low on the whole.
+    The slope is 1 where the logits have the right spread; below 1 they are too extreme. The offset
+    is the intercept when the slope is held at 1, "calibration in the large": above 0 where the
+    probabilities are too low on the whole.
     """
 
     slope: float
@@ -46,16 +47,8 @@ class CalibrationLine:
 def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
     """Fit calibration slope, intercept and calibration in the large of one class [1]_.
 
-    Parameters
-    ----------
-    labels : array_like of 0 and 1, shape (n_records,)
-    logits : array_like, shape (n_records,)
-
-    Returns
-    -------
-    CalibrationLine
-        NaN where the labels have one value, the logits are constant, or the logits separate the
-        labels, since the regression has no finite solution then.
+    Labels and logits are (n_records,). NaN where the labels have one value, the logits are
+    constant, or the logits separate the labels, since the regression has no finite solution then.
 
     References
     ----------
@@ -63,9 +56,8 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
        562-565 (1958).
     """
     y, x = _checked(labels, logits)
-    nothing = float("nan")
     if len(np.unique(y)) < 2:
-        return CalibrationLine(nothing, nothing, nothing)
+        return CalibrationLine(*_UNDEFINED, np.nan)
     # the mean probability grows with the offset, so the root is bracketed
     offset = float(brentq(lambda o: float(np.mean(expit(x + o) - y)), -100, 100, xtol=1e-12))
     return CalibrationLine(*_slope_and_intercept(y, x), offset)
@@ -77,13 +69,11 @@ def _slope_and_intercept(y: NDArray[np.float64], x: NDArray[np.float64]) -> tupl
     scikit-learn's gives the same numbers and takes twenty times as long, and cross-validation
     needs one fit per fold, class, configuration and seed.
     """
-    nothing = float("nan"), float("nan")
     if not len(x) or np.ptp(x) == 0 or _separates(x, y):
-        return nothing
+        return _UNDEFINED
     centre, spread = x.mean(), x.std()
     design = np.stack([(x - centre) / spread, np.ones_like(x)])
-    fitted, loss = np.zeros(2), np.inf
-    step = np.zeros(2)
+    fitted, step, loss = np.zeros(2), np.zeros(2), np.inf
     for _ in range(200):
         linear = (fitted + step) @ design
         trial = float(np.logaddexp(0, linear).sum() - y @ linear)
@@ -99,12 +89,8 @@ def _slope_and_intercept(y: NDArray[np.float64], x: NDArray[np.float64]) -> tupl
             break
     slope = float(fitted[0] / spread)
     if not np.isfinite(slope) or abs(slope) > STEEPEST:
-        return nothing
+        return _UNDEFINED
     return slope, float(fitted[1] - slope * centre)
-
-
-_CONVERGED = 1e-10
-"""A step smaller than this, in standard deviations of the logit, ends the fit."""
 
 
 def resampled_calibration(
@@ -171,10 +157,7 @@ def brier_decomposition(labels: ArrayLike, probabilities: ArrayLike) -> dict[str
 
     ``brier = miscalibration - discrimination + uncertainty``, exactly and without bins: the
     recalibrated forecast is the isotonic regression of the labels on the probabilities [1]_.
-
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records,)
+    Labels and probabilities are (n_records,).
 
     Returns
     -------
@@ -188,8 +171,7 @@ def brier_decomposition(labels: ArrayLike, probabilities: ArrayLike) -> dict[str
     .. [1] Dimitriadis T, Gneiting T, Jordan AI. Stable reliability diagrams for probabilistic
        classifiers. PNAS 118, e2016191118 (2021).
     """
-    y, p = checked(labels, probabilities, ndim=1, unit=True)
-    _require_records(p)
+    y, p = _checked_probabilities(labels, probabilities)
     recalibrated = IsotonicRegression(y_min=0, y_max=1).fit_transform(p, y)
     at_best = float(np.mean((recalibrated - y) ** 2))
     uncertainty = float(np.mean((y.mean() - y) ** 2))
@@ -205,19 +187,15 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
 
     The residuals, smoothed over the probability by a Gaussian kernel, in absolute value and
     averaged. Unlike the binned error it does not jump with the bins. The kernel is as wide as the
-    error itself, found by bisection: the error falls as the kernel widens.
-
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records,)
+    error itself, found by bisection: the error falls as the kernel widens. Labels and
+    probabilities are (n_records,).
 
     References
     ----------
     .. [1] Blasiok J, Nakkiran P. Smooth ECE: principled reliability diagrams via kernel smoothing.
        ICLR (2024).
     """
-    y, p = checked(labels, probabilities, ndim=1, unit=True)
-    _require_records(p)
+    y, p = _checked_probabilities(labels, probabilities)
     wide, narrow = 1.0, 0.0
     for _ in range(10):
         width = (wide + narrow) / 2
@@ -228,11 +206,7 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
     return _smoothed_error(y, p, wide)
 
 
-_NARROWEST = 0.001
-"""Kernels narrower than this are not tried: the error would then be the mean absolute residual."""
-
-
-def _smoothed_error(y: NDArray[np.uint8], p: NDArray[np.float64], width: float) -> float:
+def _smoothed_error(y: NDArray[np.float64], p: NDArray[np.float64], width: float) -> float:
     """Mean absolute residual after smoothing by a Gaussian kernel, reflected at 0 and 1.
 
     Residuals and records are spread over a grid, the latter for their density, and convolved there.
@@ -256,11 +230,8 @@ def _smoothed_error(y: NDArray[np.uint8], p: NDArray[np.float64], width: float) 
 class Recalibration:
     """Platt scaling of each class, fitted on other records than those it is applied to.
 
-    Attributes
-    ----------
-    slope, intercept : ndarray, shape (n_classes,)
-        Of the recalibrated logit; 1 and 0 where the class could not be fitted or its slope was not
-        positive, because a recalibration must not turn the ranking round.
+    Slope and intercept are (n_classes,); 1 and 0 where the class could not be fitted or its slope
+    was not positive, because a recalibration must not turn the ranking round.
     """
 
     slope: NDArray[np.float64]
@@ -272,11 +243,7 @@ class Recalibration:
 
 
 def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
-    """Fit Platt scaling [1]_ per class. Give it validation records only.
-
-    Parameters
-    ----------
-    labels, logits : array_like, shape (n_records, n_classes)
+    """Fit Platt scaling [1]_ per class. Give it validation records only, (n_records, n_classes).
 
     References
     ----------
@@ -293,14 +260,9 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
 
 
 def recalibrated_logits(run: Run, recipe: str, seed: int) -> NDArray[np.float64]:
-    """Give the test logits of one seed after recalibration, network by network.
+    """Give the test logits (n_records, n_classes) of one seed, recalibrated network by network.
 
-    Each network is recalibrated on its own validation records; see
-    `leadmin.study.protocol.networks`.
-
-    Returns
-    -------
-    ndarray, shape (n_test_records, n_classes)
+    Each network is recalibrated on its own validation records (`leadmin.study.protocol.networks`).
     """
     logits = np.array(run.test.logits[recipe][seed], dtype=np.float64)
     for own, tested in networks(run.validation.fold, run.test.fold):
@@ -319,37 +281,28 @@ def net_benefit(
     ``TP / n - FP / n * t / (1 - t)``: true positives per record, less the false ones at the
     exchange rate that the threshold implies.
 
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records,)
-    thresholds : array_like, shape (n_thresholds,)
-        Each in (0, 1).
-
-    Returns
-    -------
-    ndarray, shape (n_thresholds,)
+    Labels and probabilities are (n_records,), thresholds in (0, 1) and the result (n_thresholds,).
 
     References
     ----------
     .. [1] Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction
        models. Med. Decis. Making 26, 565-574 (2006).
     """
-    y, p = checked(labels, probabilities, ndim=1, unit=True)
-    _require_records(p)
+    y, p = _checked_probabilities(labels, probabilities)
     t = numbers("thresholds", thresholds)
     if t.ndim != 1 or not ((t > 0) & (t < 1)).all():
         raise LeadminError(
             f"thresholds: {t.tolist()}; valid: a list of numbers between 0 and 1; choose others"
         )
-    return np.asarray(benefit_of_records(y.astype(np.float64), p, t).mean(axis=0))
+    return np.asarray(benefit_of_records(y, p, t).mean(axis=0))
 
 
 def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
     """Whether one threshold tells the classes apart without error: no finite slope fits then."""
-    positive, negative = x[y == 1], x[y == 0]
-    if not len(positive) or not len(negative):
+    own, other = x[y == 1], x[y == 0]
+    if not len(own) or not len(other):
         return True
-    return bool(positive.min() >= negative.max() or positive.max() <= negative.min())
+    return bool(own.min() >= other.max() or own.max() <= other.min())
 
 
 def _checked(
@@ -359,9 +312,13 @@ def _checked(
     return y.astype(np.float64), _clipped(x)
 
 
-def _require_records(values: NDArray[np.float64]) -> None:
-    if not len(values):
+def _checked_probabilities(
+    labels: ArrayLike, probabilities: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    y, p = checked(labels, probabilities, ndim=1, unit=True)
+    if not len(p):
         raise LeadminError("probabilities: no records; valid: one or more; give records")
+    return y.astype(np.float64), p
 
 
 def _clipped(logits: ArrayLike) -> NDArray[np.float64]:

@@ -15,14 +15,12 @@ References
 .. [2] Field CA, Welsh AH. Bootstrapping clustered data. J. R. Statist. Soc. B 69, 369-390 (2007).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
@@ -45,14 +43,11 @@ matrix product, which for the 430 records of a fold is several times as fast as 
 
 
 def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Generator) -> Weights:
-    """Draw bootstrap resamples of patients.
+    """Draw bootstrap resamples: how often each record's patient was drawn.
 
-    Returns
-    -------
-    ndarray of uint8, shape (n_records, n_resamples)
-        How often the record's patient was drawn; all records of a patient agree.
+    All records of a patient agree; uint8 of shape (n_records, n_resamples).
     """
-    patient, n_patients = _patients(patient_id)
+    patient, n_patients = numbered_patients(patient_id)
     if n_resamples < 1:
         raise LeadminError(f"n_resamples: {n_resamples}; valid: 1 or more; 2000 is usual")
     times = np.empty((n_resamples, n_patients), dtype=np.uint8)
@@ -62,28 +57,20 @@ def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Gene
 
 
 def jackknife_weights(patient_id: ArrayLike, max_groups: int = 500) -> Weights:
-    """Leave out one patient, or one group of patients, at a time.
+    """Leave out one patient, or one group of patients, at a time: 0 where left out, else 1.
 
-    Parameters
-    ----------
-    patient_id : array_like of int, shape (n_records,)
-    max_groups : int
-        With more patients than this they are dealt into that many groups. The acceleration of the
-        BCa interval is a ratio of sums over patients which such grouping leaves unbiased.
-
-    Returns
-    -------
-    ndarray of uint8, shape (n_records, n_groups)
-        0 where the record's patient is left out, else 1.
+    With more patients than ``max_groups`` they are dealt into that many groups. The acceleration
+    of the BCa interval is a ratio of sums over patients which such grouping leaves unbiased.
+    Gives uint8 of shape (n_records, n_groups).
     """
-    patient, n_patients = _patients(patient_id)
+    patient, n_patients = numbered_patients(patient_id)
     if max_groups < 2:
         raise LeadminError(f"max_groups: {max_groups}; valid: 2 or more; 500 is usual")
     n_groups = min(n_patients, max_groups)
     return (patient[:, None] % n_groups != np.arange(n_groups)).astype(np.uint8)
 
 
-def _patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
+def numbered_patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
     """Give each record the number of its patient, from 0, and the count of patients."""
     ids = np.asarray(patient_id)
     if ids.ndim != 1 or (ids != ids).any():
@@ -182,10 +169,7 @@ def checked_weights(weights: Weights, n_records: int) -> Weights:
 
 
 def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: Weights) -> NDArray[np.float64]:
-    """AUROC of one class under many record weights; `rank_metrics` without the rest.
-
-    Parameters and shapes are those of `rank_metrics`; NaN in a resample with one label value.
-    """
+    """AUROC of one class under many record weights; `rank_metrics` without the rest."""
     y, s = metrics.checked(labels, scores, ndim=1)
     return _weighted_auroc(y, s, checked_weights(weights, len(y)))
 
@@ -213,8 +197,7 @@ def rank_metrics(
 
     Parameters
     ----------
-    labels : array_like of 0 and 1, shape (n_records,)
-    scores : array_like, shape (n_records,)
+    labels, scores : array_like, shape (n_records,)
     weights : ndarray of non-negative integers, shape (n_records, n_resamples)
 
     Returns
@@ -243,8 +226,8 @@ def rank_metrics(
                     allowed = true_calls >= _at_least(level, n_positive)
                     best = np.max(np.where(allowed, block.negatives_below, 0), axis=0, initial=0)
                     value = best.astype(np.float64) / n_negative
-                undefined = (n_positive == 0) | (n_negative == 0)
-                result[name][block.columns] = np.where(undefined, np.nan, value)
+                defined = (n_positive > 0) & (n_negative > 0)
+                result[name][block.columns] = np.where(defined, value, np.nan)
     return result
 
 
@@ -256,21 +239,13 @@ def _at_least(level: float, count: NDArray[np.float32]) -> NDArray[np.float32]:
 def within_fold_auroc(
     labels: ArrayLike, scores: ArrayLike, fold: ArrayLike, weights: Weights
 ) -> NDArray[np.float64]:
-    """Mean over folds of the AUROC within each fold, under many record weights.
+    """Mean over folds of the AUROC within each fold, (n_resamples,), under many record weights.
 
     In cross-validation each fold was scored by a network of its own. Pooling the folds ranks a
     positive of one network against a negative of another, and what differs between the networks'
     scales counts as error; this mean compares only records that the same network scored [1]_.
 
-    Parameters
-    ----------
-    labels, scores, fold : array_like, shape (n_records,)
-    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
-
-    Returns
-    -------
-    ndarray, shape (n_resamples,)
-        Mean over the folds that have both label values.
+    Shapes are those of `rank_metrics`; the mean is over the folds that have both label values.
 
     References
     ----------
@@ -289,10 +264,7 @@ def within_fold_auroc(
 
 
 def resampled_metrics(
-    labels: ArrayLike,
-    probabilities: ArrayLike,
-    thresholds: ArrayLike,
-    weights: Weights,
+    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, weights: Weights
 ) -> dict[str, NDArray[np.float64]]:
     """Every metric of `METRICS` for every class under many record weights.
 
@@ -313,20 +285,18 @@ def resampled_metrics(
     y, p = metrics.checked(labels, probabilities, unit=True)
     cut = metrics.thresholds_of(thresholds, y.shape)
     weights = checked_weights(weights, len(y))
-    if not len(y):
-        return {name: np.full((weights.shape[1], y.shape[1]), np.nan) for name in METRICS}
     n_resamples, n_classes = weights.shape[1], y.shape[1]
     result = {name: np.full((n_resamples, n_classes), np.nan) for name in METRICS}
+    if not len(y):
+        return result
     for c in range(n_classes):
         for name, values in rank_metrics(y[:, c], p[:, c], weights).items():
             result[name][:, c] = values
 
-    called, called_half = p >= cut, p >= 0.5
-    hit, hit_half = called & (y == 1), called_half & (y == 1)
-    counts = np.hstack([called, called_half, hit, hit_half, y == 1, np.ones((len(y), 1))])
-    counts = counts.astype(np.float32)
-    squared = (p - y) ** 2
-    n_bins = metrics.ECE_BINS
+    called, called_half, positive = p >= cut, p >= 0.5, y == 1
+    hit, hit_half = called & positive, called_half & positive
+    counts = np.hstack([called, called_half, hit, hit_half, positive, np.ones((len(y), 1))])
+    counts, squared, n_bins = counts.astype(np.float32), (p - y) ** 2, metrics.ECE_BINS
     gaps = np.zeros((len(y), n_classes * n_bins))
     for c in range(n_classes):
         in_bin = metrics.calibration_bins(p[:, c], n_bins)
@@ -347,6 +317,9 @@ def resampled_metrics(
     return result
 
 
+_NO_INTERVAL = float("nan"), float("nan")
+
+
 def percentile_interval(
     replicates: NDArray[np.float64], level: float = 0.95
 ) -> tuple[float, float]:
@@ -357,7 +330,7 @@ def percentile_interval(
     """
     defined = _defined(replicates, level)
     if len(defined) < max(1, len(replicates) / 2):
-        return float("nan"), float("nan")
+        return _NO_INTERVAL
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -372,7 +345,7 @@ def normal_interval(
     """
     defined = _defined(replicates, level)
     if len(defined) < max(2, len(replicates) / 2):
-        return float("nan"), float("nan")
+        return _NO_INTERVAL
     reach = float(ndtri((1 + level) / 2)) * float(defined.std(ddof=1))
     return estimate - reach, estimate + reach
 
@@ -385,19 +358,8 @@ def bca_interval(
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval [1]_.
 
-    Parameters
-    ----------
-    estimate : float
-        The statistic of the records at hand.
-    replicates : ndarray, shape (n_resamples,)
-        The statistic under `patient_weights`.
-    jackknife : ndarray, shape (n_groups,)
-        The statistic under `jackknife_weights`.
-
-    Returns
-    -------
-    tuple of float
-        Falls back to the percentile interval where all replicates lie on one side of the estimate.
+    The replicates are under `patient_weights`, the jackknife's under `jackknife_weights`. Falls
+    back to the percentile interval where all replicates lie on one side of the estimate.
 
     References
     ----------
@@ -406,7 +368,7 @@ def bca_interval(
     """
     defined, jackknife = _defined(replicates, level), _defined(jackknife)
     if len(defined) < max(1, len(replicates) / 2) or np.isnan(estimate):
-        return float("nan"), float("nan")
+        return _NO_INTERVAL
     # replicates equal to the estimate count half, as ties at a discrete statistic should
     below = np.mean(defined < estimate) + np.mean(defined == estimate) / 2
     if not 0 < below < 1:
@@ -430,9 +392,9 @@ def bootstrap_p(replicates: NDArray[np.float64], null: float = 0.0) -> float:
     defined = _defined(replicates)
     if not len(defined) or np.isnan(null):
         return float("nan")
-    below = (np.sum(defined < null) + np.sum(defined == null) / 2 + 1) / (len(defined) + 1)
-    above = (np.sum(defined > null) + np.sum(defined == null) / 2 + 1) / (len(defined) + 1)
-    return float(min(1.0, 2 * min(below, above)))
+    level = np.sum(defined == null) / 2
+    fewer = min(np.sum(defined < null), np.sum(defined > null)) + level
+    return float(min(1.0, 2 * (fewer + 1) / (len(defined) + 1)))
 
 
 def _defined(replicates: ArrayLike, level: float = 0.95) -> NDArray[np.float64]:
@@ -470,129 +432,8 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return adjusted
 
 
-_ROUNDING = 1e-12
-"""Share of its terms below which a sum counts as 0."""
-
-
-@dataclass(frozen=True)
-class DeLong:
-    """AUROCs of several scores on the same records, with their covariance.
-
-    Attributes
-    ----------
-    auroc : ndarray, shape (n_scores,)
-    covariance : ndarray, shape (n_scores, n_scores)
-    """
-
-    auroc: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-
-    def contrast(self, coefficients: ArrayLike, level: float = 0.95) -> dict[str, float]:
-        """Estimate and test a linear combination of the AUROCs.
-
-        Parameters
-        ----------
-        coefficients : array_like, shape (n_scores,)
-            ``[1, -1]`` for a difference; several seeds of one configuration share ``1 / n_seeds``.
-
-        Returns
-        -------
-        dict of str to float
-            ``estimate, standard_error, low, high, z, p`` (two-sided, by the normal distribution).
-            Scores that order the records alike differ by exactly 0 without any variance: then
-            ``z`` is 0 and ``p`` 1. A difference without variance that is not 0, such as that of a
-            perfect and a constant score, has no normal test: both are NaN.
-        """
-        c = metrics.numbers("coefficients", coefficients)
-        if c.shape != self.auroc.shape or not np.isfinite(c).all():
-            raise LeadminError(
-                f"coefficients: {c.tolist()}; valid: {len(self.auroc)} finite numbers; give one "
-                "per score"
-            )
-        estimate, variance = float(c @ self.auroc), float(c @ self.covariance @ c)
-        # what is left of terms that cancel is rounding
-        if abs(estimate) <= _ROUNDING * float(np.abs(c) @ self.auroc):
-            estimate = 0.0
-        if variance <= _ROUNDING * float(np.abs(c) @ np.abs(self.covariance) @ np.abs(c)):
-            variance = 0.0
-        error = math.sqrt(max(variance, 0.0))
-        undefined = 0.0 if estimate == 0 else float("nan")
-        z = estimate / error if error else undefined
-        reach = float(ndtri((1 + level) / 2)) * error
-        return {
-            "estimate": estimate,
-            "standard_error": error,
-            "low": estimate - reach,
-            "high": estimate + reach,
-            "z": z,
-            "p": 2 * float(ndtr(-math.fabs(z))),
-        }
-
-
-def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = None) -> DeLong:
-    """AUROC of one class and its covariance over several scores, without resampling.
-
-    DeLong's covariance of placement values [1]_, by mid-ranks [2]_, so that the cost is that of a
-    sort. With patients who have several records it is Obuchowski's extension [3]_: placement values
-    are summed over each patient first. With one record a patient both are the same.
-
-    Parameters
-    ----------
-    labels : array_like of 0 and 1, shape (n_records,)
-        Both values must occur. Where one occurs in a single patient the covariance is NaN.
-    scores : array_like, shape (n_scores, n_records)
-    patient_id : array_like of int, shape (n_records,), optional
-        Without it every record counts as a patient.
-
-    Returns
-    -------
-    DeLong
-
-    References
-    ----------
-    .. [1] DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more
-       correlated receiver operating characteristic curves. Biometrics 44, 837-845 (1988).
-    .. [2] Sun X, Xu W. Fast implementation of DeLong's algorithm. IEEE Signal Process. Lett. 21,
-       1389-1393 (2014).
-    .. [3] Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 53,
-       567-578 (1997).
-    """
-    s = np.atleast_2d(metrics.numbers("scores", scores))
-    labelled, _ = metrics.checked(np.broadcast_to(labels, s.shape[:1] + np.shape(labels)).T, s.T)
-    y = labelled[:, 0] == 1
-    m, n = int(y.sum()), int((~y).sum())
-    if not m or not n:
-        raise LeadminError(
-            f"labels: {m} and {n} positive and negative records; valid: at least one of each, or "
-            "there is no AUROC; give more records"
-        )
-    ranks = rankdata(s, axis=1)
-    of_positives = (ranks[:, y] - rankdata(s[:, y], axis=1)) / n
-    of_negatives = 1 - (ranks[:, ~y] - rankdata(s[:, ~y], axis=1)) / m
-    area = of_positives.mean(axis=1)
-
-    patient, n_patients = _patients(np.arange(len(y)) if patient_id is None else patient_id)
-    if len(patient) != len(y):
-        raise LeadminError(
-            f"patient_id: {len(patient)} patients of {len(y)} records; valid: one per record; "
-            "give both of the same records"
-        )
-    sums = np.zeros((2, len(s), n_patients))
-    for k in range(len(s)):
-        sums[0, k] = np.bincount(patient[y], of_positives[k] - area[k], n_patients)
-        sums[1, k] = np.bincount(patient[~y], of_negatives[k] - area[k], n_patients)
-    with_positive = len(np.unique(patient[y]))
-    with_negative = len(np.unique(patient[~y]))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        s10 = sums[0] @ sums[0].T * with_positive / (with_positive - 1) / m
-        s01 = sums[1] @ sums[1].T * with_negative / (with_negative - 1) / n
-        s11 = sums[0] @ sums[1].T * n_patients / (n_patients - 1)
-    covariance = s10 / m + s01 / n + (s11 + s11.T) / (m * n)
-    return DeLong(area, covariance)
-
-
 def _blocks(weights: Weights, size: int = _COLUMNS_AT_ONCE) -> Iterator[tuple[slice, Weights]]:
     """Cut the weight columns into blocks that fit the processor's cache."""
     for start in range(0, weights.shape[1], size):
-        columns = slice(start, min(start + size, weights.shape[1]))
+        columns = slice(start, start + size)
         yield columns, weights[:, columns]

@@ -34,6 +34,7 @@ References
    J. Mach. Learn. Res. 5, 1089-1105 (2004).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,10 +55,8 @@ from leadmin.study.run import Run, fold_thresholds, require_same_records
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
 
-
 LEVEL = 0.95
 """Coverage that every interval aims at."""
-
 
 BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
 """Metrics of one configuration whose interval is the BCa one.
@@ -68,23 +67,16 @@ for differences the percentile interval was the better one, 94.3-95.1% against 9
 with a threshold in them are steps, for which the jackknife of BCa is not valid.
 """
 
-
 Array = NDArray[np.float64]
-
 
 Runs: TypeAlias = "Mapping[str, Run] | Iterable[Run]"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with what its interval is computed from.
+    """A statistic of the records at hand, with what its interval is computed from.
 
-    Attributes
-    ----------
-    value : float
-        On the records at hand.
-    replicates : ndarray, shape (n_resamples,)
-    jackknife : ndarray, shape (n_groups,)
+    ``replicates`` are (n_resamples,), ``jackknife`` is (n_groups,).
     """
 
     value: float
@@ -92,14 +84,10 @@ class Estimate:
     jackknife: Array
 
     def interval(self, level: float = LEVEL, method: str = "percentile") -> tuple[float, float]:
-        """Two-sided interval.
+        """Two-sided interval by the method ``percentile`` or ``bca``.
 
-        Parameters
-        ----------
-        level : float
-        method : {"percentile", "bca"}
-            Percentile intervals agree with `p` by construction and serve every comparison. See
-            `BCA_METRICS` for where the tables use the other.
+        Percentile intervals agree with `p` by construction and serve every comparison. See
+        `BCA_METRICS` for where the tables use the other.
         """
         if method == "percentile":
             return resampling.percentile_interval(self.replicates, level)
@@ -114,21 +102,17 @@ class Estimate:
     @property
     def standard_error(self) -> float:
         """Standard deviation of the replicates; NaN without any."""
-        defined = self.replicates[~np.isnan(self.replicates)]
-        return float(defined.std(ddof=1)) if len(defined) > 1 else float("nan")
+        return _sd(self.replicates[~np.isnan(self.replicates)])
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One configuration under one recipe.
+    """One configuration under one recipe; each metric by its name.
 
     Attributes
     ----------
-    config : str
-    recipe : str
-    leads : tuple of str
     per_seed : dict of str to ndarray, shape (n_seeds, n_classes)
-        Metric to its value per seed and class on the records at hand.
+        On the records at hand.
     replicates : dict of str to ndarray, shape (n_resamples, n_classes)
         Mean over seeds, per bootstrap resample.
     jackknife : dict of str to ndarray, shape (n_groups, n_classes)
@@ -174,8 +158,7 @@ class Scored:
 
     def seed_sd(self, metric: str) -> float:
         """Give the standard deviation over seeds of the macro average; NaN with one seed."""
-        values = metrics.macro(self.per_seed[metric])
-        return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+        return _sd(metrics.macro(self.per_seed[metric]))
 
     def seed_variance(self, metric: str) -> tuple[float, int]:
         """Give the variance of the mean over seeds and its degrees of freedom."""
@@ -199,8 +182,6 @@ class Evidence:
         Of the test records.
     n_resamples, seed : int
         How the patients were resampled.
-    runs : dict of str to Run
-        What was scored.
     groups : dict of str to ndarray of str, shape (n_records,)
         Subgroups of the test records by what divides them; empty without data.
     """
@@ -239,24 +220,15 @@ class Evidence:
         return drawn
 
     def absent_resamples(self) -> dict[str, int]:
-        """Count the resamples in which a class is absent and the macro average runs without it.
+        """Count the resamples without a positive, or a negative, record of each class.
 
-        Returns
-        -------
-        dict of str to int
-            Per class, of `n_resamples`: those without a positive record, or without a negative.
+        The macro average runs without the class there.
         """
         absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
         return dict(zip(CLASSES, absent.tolist(), strict=True))
 
     def get(self, config: str, recipe: str) -> Scored:
-        """Give one configuration under one recipe.
-
-        Raises
-        ------
-        LeadminError
-            If the study has no such run; the message lists what it has.
-        """
+        """Give one configuration under one recipe; the error lists what the study has."""
         try:
             return self.scored[config, recipe]
         except KeyError:
@@ -274,33 +246,16 @@ def gather(
 ) -> Evidence:
     """Score all runs of a study under the same bootstrap resamples of patients.
 
-    Parameters
-    ----------
-    runs : mapping of config to Run, or iterable of Run
-        All with the same test records in the same order.
-    n_resamples : int
-        Bootstrap resamples.
-    seed : int
-        Of the resampling, from 0.
-    groups : mapping of str to array_like of str, shape (n_records,), optional
-        Subgroups of the test records by what divides them.
-
-    Returns
-    -------
-    Evidence
-
-    Raises
-    ------
-    LeadminError
-        If there is no run, two runs were tested on different records or labels, a training has
-        failed, or an argument is out of range.
+    The runs have the same test records in the same order; ``groups`` are (n_records,) each. It is
+    refused if there is no run, two runs were tested on different records or labels, a training has
+    failed, or an argument is out of range.
     """
     by_config = _by_config(runs)
     require_same_records(by_config.values())
     for run in by_config.values():
         _require_logits(run)
-    first = next(iter(by_config.values()))
-    patient_id = np.asarray(first.test.patient_id)
+    test = next(iter(by_config.values())).test
+    patient_id = np.asarray(test.patient_id)
     divided = {name: np.asarray(group) for name, group in (groups or {}).items()}
     for name, group in divided.items():
         if group.shape != patient_id.shape:
@@ -311,8 +266,7 @@ def gather(
     if seed < 0:
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
     drawn = resampling.patient_weights(patient_id, n_resamples, np.random.default_rng(seed))
-    left_out = resampling.jackknife_weights(patient_id)
-    weights = np.hstack([drawn, left_out])
+    weights = np.hstack([drawn, resampling.jackknife_weights(patient_id)])
     recipes = tuple(dict.fromkeys(r for run in by_config.values() for r in run.recipes))
     scored = {
         (config, recipe): _score(run, recipe, weights, n_resamples)
@@ -323,10 +277,10 @@ def gather(
         scored=scored,
         configs=tuple(by_config),
         recipes=recipes,
-        labels=np.asarray(first.test.labels, dtype=np.uint8),
+        labels=np.asarray(test.labels, dtype=np.uint8),
         patient_id=patient_id,
-        record_id=np.asarray(first.test.record_id),
-        fold=np.asarray(first.test.fold),
+        record_id=np.asarray(test.record_id),
+        fold=np.asarray(test.fold),
         n_resamples=n_resamples,
         seed=seed,
         runs=by_config,
@@ -337,23 +291,16 @@ def gather(
 def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
     """Score a configuration against the 12 leads under the same recipe.
 
-    Returns
-    -------
-    dict of str to Estimate
-        ``lrs``, ``retention``, ``retention_above_chance`` and ``difference``, all of macro AUROC
-        (and for LRS of the Brier score); NaN throughout where the study has no 12-lead run.
+    Gives ``lrs``, ``retention``, ``retention_above_chance`` and ``difference``, all of macro AUROC
+    (and for LRS of the Brier score); NaN throughout where the study has no 12-lead run.
     """
     scored = evidence.get(config, recipe)
     auroc, brier = scored.macro("auroc"), scored.macro("brier")
-    if (REFERENCE, recipe) in evidence.scored:
-        reference = evidence.get(REFERENCE, recipe)
+    reference = evidence.scored.get((REFERENCE, recipe))
+    if reference:
         auroc_12, brier_12 = reference.macro("auroc"), reference.macro("brier")
     else:
-        auroc_12 = brier_12 = Estimate(
-            float("nan"),
-            np.full_like(auroc.replicates, np.nan),
-            np.full_like(auroc.jackknife, np.nan),
-        )
+        auroc_12 = brier_12 = combine(lambda values: np.multiply(values, np.nan), auroc)
     return {
         "lrs": combine(metrics.lrs, auroc, brier, auroc_12, brier_12),
         "retention": combine(metrics.retention, auroc, auroc_12),
@@ -388,11 +335,8 @@ def smallest_resolvable_difference(
 
 def reduced_sets(evidence: Evidence, recipe: str) -> list[Scored]:
     """List the configurations with fewer than 12 leads that were trained under a recipe."""
-    return [
-        scored
-        for (_, of_recipe), scored in evidence.scored.items()
-        if of_recipe == recipe and len(scored.leads) < 12
-    ]
+    under = (evidence.get(config, recipe) for config in configs_under(evidence, recipe))
+    return [scored for scored in under if len(scored.leads) < 12]
 
 
 def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
@@ -401,11 +345,7 @@ def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
     Where the smallest effect is above zero, the claim is tested by the largest p value
     (intersection-union, which needs no correction). Where it is not, the claim falls with any of
     the effects below zero, and Bonferroni's correction pays for having looked at all of them.
-
-    Returns
-    -------
-    tuple of str and float
-        Name of the smallest effect; two-sided p value of the side on which it lies.
+    Gives the name of the smallest effect and the two-sided p value of the side on which it lies.
     """
     if not effects:
         raise LeadminError("effects: none; valid: one or more; give the effects of the claim")
@@ -432,11 +372,8 @@ def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
 def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
     """Seed variance of both sides of a difference to the 12 leads."""
     sides = [] if config == REFERENCE else [config, REFERENCE]
-    return [
-        evidence.get(side, recipe).seed_variance("auroc")
-        for side in sides
-        if (side, recipe) in evidence.scored
-    ]
+    scored = (evidence.scored.get((side, recipe)) for side in sides)
+    return [side.seed_variance("auroc") for side in scored if side]
 
 
 def with_seeds(
@@ -449,11 +386,7 @@ def with_seeds(
     trainings. In simulation the 95% interval covers 94% or more as long as the seeds spread no
     wider than the sampling error; with two seeds that spread four times as wide it covers 88%, so
     with two seeds take it as a warning rather than a bound. NaN where a side has a single seed.
-
-    Parameters
-    ----------
-    seeds : sequence of (variance of the mean over seeds, degrees of freedom)
-        One entry per configuration that the estimate rests on.
+    ``seeds`` holds a `Scored.seed_variance` for each configuration that the estimate rests on.
     """
     low = high = float("nan")
     total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
@@ -482,16 +415,18 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     )
 
 
+def _sd(values: Array) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+
 def _by_config(runs: Runs) -> dict[str, "Run"]:
     listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
     if not listed:
-        raise LeadminError(
-            "runs: no finished runs; valid: one or more; train a configuration first"
-        )
+        raise LeadminError("runs: no finished runs; valid: one or more; train one first")
     by_config = {run.config: run for run in listed}
     if len(by_config) < len(listed):
-        names = [run.config for run in listed]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        counts = Counter(run.config for run in listed)
+        twice = sorted(name for name, count in counts.items() if count > 1)
         raise LeadminError(
             f"runs: several of the configuration {', '.join(twice)}; valid: one each; keep one"
         )
@@ -502,25 +437,23 @@ def _require_logits(run: "Run") -> None:
     """Logits must fit the labels and be finite, or a training has failed."""
     for recipe in run.recipes:
         for part, split in (("validation", run.validation), ("test", run.test)):
+            where = f"run {run.config!r}, recipe {recipe!r}"
             found, expected = np.shape(split.logits.get(recipe, ())), np.shape(split.labels)
             if len(found) != 3 or not found[0] or found[1:] != expected:
                 raise LeadminError(
-                    f"run {run.config!r}, recipe {recipe!r}: {part} logits have the shape {found} "
-                    f"and the labels {expected}; valid: (seeds, records, classes) and (records, "
-                    "classes); run it again"
+                    f"{where}: {part} logits have the shape {found} and the labels {expected}; "
+                    "valid: (seeds, records, classes) and (records, classes); run it again"
                 )
             if not np.isfinite(split.logits[recipe]).all():
                 raise LeadminError(
-                    f"run {run.config!r}, recipe {recipe!r}: some {part} logits are NaN or "
-                    "infinite, so its training has failed; valid: finite numbers; run it again"
+                    f"{where}: some {part} logits are NaN or infinite, so its training has failed; "
+                    "valid: finite numbers; run it again"
                 )
 
 
 def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
     """Point values per seed, and resampled values averaged over seeds."""
-    labels = np.asarray(run.test.labels, dtype=np.uint8)
-    fold = np.asarray(run.test.fold)
-    pooled = len(np.unique(fold)) > 1
+    labels, fold = np.asarray(run.test.labels, dtype=np.uint8), np.asarray(run.test.fold)
     per_seed: dict[str, list[Array]] = {}
     totals: dict[str, Array] = {}
     all_weights = np.hstack([np.ones((len(labels), 1), dtype=np.uint8), weights])
@@ -529,14 +462,12 @@ def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: in
         p = metrics.probabilities(run.test.logits[recipe][index])
         chosen = fold_thresholds(run.validation, run.test, recipe, index)
         resampled = resampling.resampled_metrics(labels, p, chosen, all_weights)
-        if pooled:
-            resampled["auroc_within_fold"] = np.stack(
-                [
-                    resampling.within_fold_auroc(labels[:, c], p[:, c], fold, all_weights)
-                    for c in range(labels.shape[1])
-                ],
-                axis=1,
+        if len(np.unique(fold)) > 1:
+            within = (
+                resampling.within_fold_auroc(y, of_class, fold, all_weights)
+                for y, of_class in zip(labels.T, p.T, strict=True)
             )
+            resampled["auroc_within_fold"] = np.stack(list(within), axis=1)
         for name, values in resampled.items():
             per_seed.setdefault(name, []).append(values[0])
             totals[name] = totals.get(name, 0.0) + values[1:] / n_seeds

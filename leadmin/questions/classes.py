@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import resampling
+from leadmin.evidence.delong import delong
 from leadmin.evidence.scores import (
     REFERENCE,
     Evidence,
@@ -85,7 +85,7 @@ _DELONG_COLUMNS = (*(f"{name}{end}" for name in _ESTIMATES for end in ("", "_low
 def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """AUROC per class and its difference to the 12 leads without resampling, a second opinion.
 
-    DeLong's method, with the records of a patient taken together (see `resampling.delong`). A
+    DeLong's method, with the records of a patient taken together (see `leadmin.evidence.delong`). A
     configuration's AUROC is the mean over its seeds, as everywhere.
 
     Returns
@@ -118,7 +118,7 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             row |= dict.fromkeys(_DELONG_COLUMNS, float("nan"))
             if 0 < y.sum() < len(y):
                 scores = np.concatenate([stack[:, :, c] for stack in stacks])
-                found = resampling.delong(y, scores, evidence.patient_id)
+                found = delong(y, scores, evidence.patient_id)
                 row |= _contrast("auroc", found.contrast(own))
                 if with_reference:
                     difference = found.contrast(against)

@@ -8,6 +8,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,19 +50,9 @@ def r_peaks(microvolts: Array, sampling_rate: int) -> NDArray[np.intp]:
     """Find the QRS complexes of one record.
 
     The energy of all leads between 5 and 15 Hz, averaged over 0.1 s, has one hill per complex: the
-    idea of Pan and Tompkins [1]_ with fixed instead of adaptive thresholds.
-
-    Parameters
-    ----------
-    microvolts : ndarray, shape (n_leads, n_samples)
-        The record.
-    sampling_rate : int
-        Hz.
-
-    Returns
-    -------
-    ndarray of int, shape (n_beats,)
-        Samples; empty where nothing sticks out.
+    idea of Pan and Tompkins [1]_ with fixed instead of adaptive thresholds. ``microvolts`` are
+    (n_leads, n_samples), the rate is in Hz; gives the samples of the peaks, none where nothing
+    sticks out.
 
     References
     ----------
@@ -112,12 +103,9 @@ def waveform_features(signals: NDArray[np.int16], sampling_rate: int) -> Array:
         peaks = r_peaks(mv, sampling_rate)
         whole = peaks[(peaks + offsets[0] >= 0) & (peaks + offsets[-1] < n_samples)]
         rr = np.diff(peaks) / sampling_rate
-        rhythm = [
-            len(peaks),
-            rr.mean() if len(rr) else 0.0,
-            rr.std() if len(rr) else 0.0,
-            np.sqrt(np.mean(np.diff(rr) ** 2)) if len(rr) > 1 else 0.0,
-        ]
+        known = (rr.mean(), rr.std()) if len(rr) else (0.0, 0.0)
+        rmssd = np.sqrt(np.mean(np.diff(rr) ** 2)) if len(rr) > 1 else 0.0
+        rhythm = [len(peaks), *known, rmssd]
         beat = np.zeros((n_leads, len(offsets)))
         if len(whole):
             beat = np.median(mv[:, whole[:, None] + offsets], axis=1)
@@ -147,21 +135,9 @@ def random_network_features(
 ) -> Array:
     """Give what an untrained network of the `default` recipe hands to its classifier.
 
-    Parameters
-    ----------
-    signals : ndarray of int16, shape (n_records, n_leads, n_samples)
-        Microvolts.
-    train : ndarray of int
-        Records that scaling constants and batch-norm statistics come from.
-    sampling_rate : int
-        Hz.
-    seed : int
-        Of the random weights.
-
-    Returns
-    -------
-    ndarray, shape (n_records, 96)
-        Means over the windows of the recipe.
+    The signals are those of `waveform_features`; scaling constants and batch-norm statistics come
+    from the records ``train``, the random weights from ``seed``. Gives (n_records, 96), means over
+    the windows of the recipe.
     """
     recipe = RECIPES["default"]
     with torch.random.fork_rng(devices=[]):
@@ -189,36 +165,36 @@ def random_network_features(
 
 def _logistic(x: Array, y: NDArray[np.uint8], split: Split, _: int) -> Array:
     """Fit one logistic regression per class; the strength is chosen on validation records."""
-    best: tuple[float, Array] | None = None
-    for strength in STRENGTHS:
-        logits = np.empty((len(x), y.shape[1]))
-        for c in range(y.shape[1]):
-            model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000))
-            model.fit(x[split.train], y[split.train, c])
-            logits[:, c] = model.decision_function(x)
-        score = float(np.nanmean(auroc(y[split.validation], logits[split.validation])))
-        if best is None or score > best[0]:
-            best = score, logits
-    assert best is not None
-    return best[1]
+    tried = [
+        _decisions(
+            make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)),
+            x,
+            y,
+            split.train,
+        )
+        for strength in STRENGTHS
+    ]
+    own = split.validation
+    return max(tried, key=lambda logits: np.nanmean(auroc(y[own], logits[own])))
 
 
 def _boosted(x: Array, y: NDArray[np.uint8], split: Split, seed: int) -> Array:
     """Boosted trees per class; their settings were fixed beforehand."""
-    logits = np.empty((len(x), y.shape[1]))
-    for c in range(y.shape[1]):
-        model = HistGradientBoostingClassifier(
-            learning_rate=0.06,
-            max_iter=150,
-            max_leaf_nodes=15,
-            l2_regularization=1.0,
-            max_features=0.2,
-            early_stopping=False,
-            random_state=seed,
-        )
-        model.fit(x[split.train], y[split.train, c])
-        logits[:, c] = model.decision_function(x)
-    return logits
+    model = HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=150,
+        max_leaf_nodes=15,
+        l2_regularization=1.0,
+        max_features=0.2,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return _decisions(model, x, y, split.train)
+
+
+def _decisions(model: Any, x: Array, y: NDArray[np.uint8], train: NDArray[np.intp]) -> Array:
+    """Fit the model to each class in turn, and give its logits of all records."""
+    return np.column_stack([model.fit(x[train], of[train]).decision_function(x) for of in y.T])
 
 
 BASELINES: dict[str, tuple[str, bool, Callable[[Array, NDArray[np.uint8], Split, int], Array]]] = {
@@ -243,9 +219,7 @@ def train_baseline(
     Parameters
     ----------
     name : str
-        A key of `BASELINES`.
-    dataset : EcgDataset
-        The prepared records.
+        A key of `BASELINES`, and the recipe of the run.
     out : Path
         The run folder. A finished run of the same identity that is found there is returned.
     config, protocol, label_policy : str
@@ -253,20 +227,13 @@ def train_baseline(
     on_fold : callable, optional
         Called with ``name`` and the number of each finished test fold.
 
-    Returns
-    -------
-    Run
-        As read back from the folder, under the recipe ``name``.
-
     Raises
     ------
     LeadminError
         If there is no such baseline, or a training fold lacks a class.
     """
     if name not in BASELINES:
-        raise LeadminError(
-            f"baseline {name!r} does not exist; valid: {', '.join(BASELINES)}; change it"
-        )
+        raise LeadminError(f"baseline: no {name!r}; valid: {', '.join(BASELINES)}; change it")
     started = time.perf_counter()
     description, on_waveforms, fitted = BASELINES[name]
     configuration = resolve(config)

@@ -95,6 +95,10 @@ class Tree:
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         return "".join(output.get("text", "") for output in outputs)
 
+    @property
+    def out(self) -> Path:
+        return self.folder / "outputs" / "tiny"
+
 
 @pytest.fixture(scope="module")
 def tree(root, tmp_path_factory):

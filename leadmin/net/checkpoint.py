@@ -21,15 +21,9 @@ SCHEMA_VERSION = 1
 
 def save_checkpoint(
     stem: Path,
-    model: ResNet1d,
-    scaling: Scaling,
+    classifier: EcgClassifier,
     recipe: Recipe,
-    *,
     config: str,
-    leads: tuple[str, ...],
-    classes: tuple[str, ...],
-    sampling_rate: int,
-    window: int,
     provenance: dict[str, Any],
 ) -> None:
     """Write ``<stem>.safetensors`` and then ``<stem>.json``.
@@ -38,27 +32,31 @@ def save_checkpoint(
     ----------
     stem : Path
         Path without suffix.
-    model, scaling, recipe
-        What was trained.
-    config, leads, classes, sampling_rate, window
-        The contract of its input and output; see `EcgClassifier`.
+    classifier : EcgClassifier
+        What was trained, with the contract of its input and output. Its ``metadata`` is what is
+        written here, so nothing is read from it.
+    recipe : Recipe
+        How it was trained.
+    config : str
+        Name of the lead configuration.
     provenance : dict
         Seed, fold, versions, data checksum and the like; stored as it is.
     """
     weights = stem.with_name(stem.name + ".safetensors")
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    state = classifier.model.state_dict()
+    tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     with atomic_path(weights) as temporary:
         save_file(tensors, temporary)
     metadata = {
         "schema_version": SCHEMA_VERSION,
         "config": config,
-        "leads": list(leads),
-        "sampling_rate": sampling_rate,
+        "leads": list(classifier.leads),
+        "sampling_rate": classifier.sampling_rate,
         "unit": "uV",
-        "window": window,
-        "n_windows": recipe.test_windows,
-        "classes": list(classes),
-        "scaling": asdict(scaling),
+        "window": classifier.window,
+        "n_windows": classifier.n_windows,
+        "classes": list(classifier.classes),
+        "scaling": asdict(classifier.scaling),
         "recipe": recipe_identity(recipe),
         "weights_sha256": sha256(weights),
         "provenance": provenance,

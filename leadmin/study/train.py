@@ -20,6 +20,7 @@ from leadmin.files import write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
+from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing, choose_device
 from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
@@ -363,15 +364,19 @@ def _train_job(
     )
     save_checkpoint(
         job.checkpoint,
-        trained.model,
-        trained.scaling,
+        EcgClassifier(
+            trained.model,
+            trained.scaling,
+            configuration.leads,
+            dataset.sampling_rate,
+            CLASSES,
+            window,
+            recipe.test_windows,
+            metadata={},
+        ),
         recipe,
-        config=configuration.name,
-        leads=configuration.leads,
-        classes=CLASSES,
-        sampling_rate=dataset.sampling_rate,
-        window=window,
-        provenance=job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold},
+        configuration.name,
+        job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold},
     )
     leads = np.array(lead_indices(configuration.leads))
     logits = {}

@@ -36,13 +36,14 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Code
-from myst_nb import glue
 
 from leadmin.labels import CLASSES
 from leadmin.leads import configurations, lead_indices
 from leadmin.net.model import Architecture, ResidualBlock, ResNet1d, count_parameters, describe
+from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import fit_scaling
 from leadmin.show.style import use_style
+from leadmin.show.words import facts
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import open_dataset
 
@@ -101,26 +102,17 @@ Code(
 
 # %%
 model = ResNet1d(12)
-views = describe(model, dataset.signals.shape[-1])
-stages = pd.DataFrame(
-    {
-        "stage": [view.stage for view in views],
-        "output shape": [" x ".join(map(str, view.shape)) for view in views],
-        "parameters": [f"{view.parameters:,}" for view in views],
-        "receptive field": [
-            f"{view.receptive_field / dataset.sampling_rate:.2f} s" for view in views
-        ],
-        "step": [f"{view.step / dataset.sampling_rate:.2f} s" for view in views],
-    }
-)
-stages.style.hide(axis="index")
+stages = pd.DataFrame(describe(model, dataset.signals.shape[-1]))
+stages["shape"] = [" x ".join(map(str, shape)) for shape in stages["shape"]]
+stages[["receptive_field", "step"]] /= dataset.sampling_rate
+stages.columns = ["stage", "output shape", "parameters", "receptive field", "step"]
+formats = {"parameters": "{:,}", "receptive field": "{:.2f} s", "step": "{:.2f} s"}
+stages.style.format(formats).hide(axis="index")
 
 # %%
-field = views[-2].receptive_field / dataset.sampling_rate
-glue("receptive_field", field, display=False)
-glue("beats", field * 70 / 60, display=False)
-glue("n_12", count_parameters(model), display=False)
-glue("n_1", count_parameters(ResNet1d(1)), display=False)
+field = float(stages["receptive field"].iloc[-2])
+facts(receptive_field=field, beats=field * 70 / 60)
+facts(n_1=count_parameters(ResNet1d(1)), n_12=count_parameters(model))
 
 # %% [markdown]
 # A feature in front of the pooling sees {glue:text}`receptive_field:.1f` seconds, which is
@@ -136,8 +128,7 @@ probe = torch.randn(1, 12, dataset.signals.shape[-1], requires_grad=True)
 features = model.blocks(model.stem(probe))
 features[0, :, 0, features.shape[-1] // 2].sum().backward()
 touched = np.flatnonzero(probe.grad[0].abs().sum(0).numpy())
-measured = float(touched[-1] - touched[0] + 1) / dataset.sampling_rate
-glue("measured_field", measured, display=False)
+facts(measured_field=float(touched[-1] - touched[0] + 1) / dataset.sampling_rate)
 
 # %% [markdown]
 # The gradient reaches over {glue:text}`measured_field:.2f` seconds.
@@ -168,14 +159,15 @@ sizes.style.format({"parameters": "{:,}"}).hide(axis="index")
 # half.
 
 # %%
-leads = configurations()["3-lead-I-II-V2"].leads
 torch.manual_seed(0)
-small = ResNet1d(len(leads)).eval()
-microvolts = dataset.signals[:1, list(lead_indices(leads))]
-x = fit_scaling("factor", microvolts)(torch.from_numpy(microvolts))
-with torch.no_grad():
-    logits = small(x)
+small = ResNet1d(3)
+microvolts = dataset.signals[:1, list(lead_indices(("I", "II", "V2")))]
+scaling = fit_scaling("factor", microvolts)
+x = scaling(torch.from_numpy(microvolts))
 print("input ", tuple(x.shape), f"standard deviation {x.std():.2f}")
+
+# %%
+logits = predict_logits(small, scaling, torch.from_numpy(microvolts))
 print("output", tuple(logits.shape))
 for name, probability in zip(CLASSES, torch.sigmoid(logits)[0].tolist(), strict=True):
     print(f"{name:5} {probability:.2f}")

@@ -98,18 +98,8 @@ class Computing:
     ) -> tuple[Callable[[Tensor], Tensor], float]:
         """Compile both passes for all batch shapes; ``model`` comes out as it went in.
 
-        Parameters
-        ----------
-        model : Module
-            The network.
-        shapes : list of (batch, n_leads, window)
-            Of the batches that it will see.
-
-        Returns
-        -------
-        callable, float
-            What stands for ``model`` in a training step, and the seconds that compiling took; the
-            model itself and 0 if nothing is to be compiled.
+        Returns what stands for ``model`` in a training step and the seconds that compiling took;
+        the model and 0 if nothing is to be compiled. A shape is ``(batch, n_leads, window)``.
         """
         if not self.compiled:
             return model, 0.0

@@ -163,44 +163,45 @@ RECIPES: dict[str, Recipe] = {
 """Every recipe, by its name."""
 
 
-_NONE = {"0": "none"}
-OPTIONS: dict[str, tuple[str, dict[str, str]]] = {
-    "scaling": (
-        "Scaling",
-        {
-            "factor": "one factor for all, voltage kept",
-            "record": "z-score per lead and record, voltage lost",
-            "lead": "z-score per lead",
-        },
-    ),
-    "train_labels": (
-        "Labels in training",
-        {"any": "any likelihood", "likelihood50": "likelihood of at least 50%"},
-    ),
-    "crop_seconds": ("Seconds of a record per step", {"0": "the whole record"}),
-    "test_windows": ("Windows at test, logits averaged", {}),
-    "start": (
-        "Starts from",
-        {
-            "": "random weights",
-            "any-lead": f"the any-lead network, {RECIPES['any-lead'].epochs} epochs",
-        },
-    ),
-    "epochs": ("Epochs", {}),
-    "patience": ("Patience, in epochs", {"0": "none: fixed length"}),
-    "batch_size": ("Records per step", {}),
-    "learning_rate": ("Learning rate (AdamW)", {}),
-    "schedule": ("Schedule", {"one_cycle": "one cycle"}),
-    "weight_decay": ("Weight decay", {}),
-    "label_smoothing": ("Label smoothing", _NONE),
-    "mixup": ("Mixup", _NONE),
-    "noise": ("Added noise, in standard deviations", _NONE),
-    "averaging": ("Averaged weights, decay", _NONE),
-    "architecture.dropout": ("Dropout", {}),
-    "architecture.spatial_dropout": ("Spatial dropout", {}),
-    "architecture.stochastic_depth": ("Stochastic depth", {}),
+OPTIONS = {
+    "scaling": "Scaling",
+    "train_labels": "Labels in training",
+    "crop_seconds": "Seconds of a record per step",
+    "test_windows": "Windows at test, logits averaged",
+    "start": "Starts from",
+    "epochs": "Epochs",
+    "patience": "Patience, in epochs",
+    "batch_size": "Records per step",
+    "learning_rate": "Learning rate (AdamW)",
+    "schedule": "Schedule",
+    "weight_decay": "Weight decay",
+    "label_smoothing": "Label smoothing",
+    "mixup": "Mixup",
+    "noise": "Added noise, in standard deviations",
+    "averaging": "Averaged weights, decay",
+    "architecture.dropout": "Dropout",
+    "architecture.spatial_dropout": "Spatial dropout",
+    "architecture.stochastic_depth": "Stochastic depth",
 }
-"""Options that reports list, what they call them, and the values that they say in words."""
+"""Options that reports list, and what they call them."""
+
+VALUES: dict[str, dict[str, str]] = {
+    "scaling": {
+        "factor": "one factor for all, voltage kept",
+        "lead": "z-score per lead",
+        "record": "z-score per lead and record, voltage lost",
+    },
+    "train_labels": {"any": "any likelihood", "likelihood50": "likelihood of at least 50%"},
+    "crop_seconds": {"0": "the whole record"},
+    "start": {
+        "": "random weights",
+        "any-lead": f"the any-lead network, {RECIPES['any-lead'].epochs} epochs",
+    },
+    "patience": {"0": "none: fixed length"},
+    "schedule": {"one_cycle": "one cycle"},
+    **{name: {"0": "none"} for name in ("label_smoothing", "mixup", "noise", "averaging")},
+}
+"""Values of options that reports say in words."""
 
 
 def recipe_identity(recipe: Recipe) -> dict[str, Any]:
@@ -239,7 +240,7 @@ def recipe_table(*recipes: str | Mapping[str, Any]) -> pd.DataFrame:
     for one in recipes:
         stored = recipe_identity(recipe(one)) if isinstance(one, str) else one
         values = {}
-        for option, (title, words) in OPTIONS.items():
+        for option, title in OPTIONS.items():
             value: Any = stored
             for key in option.split("."):
                 if key not in value:
@@ -249,7 +250,7 @@ def recipe_table(*recipes: str | Mapping[str, Any]) -> pd.DataFrame:
                     )
                 value = value[key]
             text = f"{value:g}" if isinstance(value, float) else str(value)
-            values[title] = words.get(text, text)
+            values[title] = VALUES.get(option, {}).get(text, text)
         columns[str(stored["name"])] = values
     return pd.DataFrame(columns)
 

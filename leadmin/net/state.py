@@ -27,16 +27,10 @@ class FitState:
     recipe : Recipe
         How it is trained.
 
-    Attributes
-    ----------
-    model, average, best : ResNet1d
-        What the optimizer moves, the moving average of it, and the weights to keep so far.
-    optimizer : torch.optim.AdamW
-        With its moments.
-    history : list of dict
-        One entry per epoch; see `leadmin.net.fit.Fit`.
-    best_score, best_epoch : float, int
-        Of the weights to keep so far.
+    Notes
+    -----
+    ``model`` is what the optimizer moves, ``average`` follows it, ``best`` holds the weights to
+    keep so far, those of ``best_epoch``. ``history`` is described at `leadmin.net.fit.Fit`.
     """
 
     def __init__(self, model: ResNet1d, recipe: Recipe) -> None:

@@ -13,7 +13,7 @@ import pytest
 from archives import make_files, write_zip
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
 
-from leadmin.data.dataset import prepare
+from leadmin.data.prepare import prepare
 from leadmin.study.run import load_run
 from leadmin.study.settings import RunSettings
 

@@ -84,8 +84,8 @@ def plainly(model, x):
         )
         return functional.batch_norm(x, mean, var, weight, bias)
 
-    x = functional.conv1d(x.double(), w["stem.0.weight"], stride=2, padding=7)
-    x = functional.max_pool1d(functional.relu(norm(x, "stem.1")), 2)
+    x = functional.conv1d(x.double(), w["stem.conv.weight"], stride=2, padding=7)
+    x = functional.max_pool1d(functional.relu(norm(x, "stem.norm")), 2)
     for number, stride in enumerate(model.architecture.strides):
         name = f"blocks.{number}"
         y = functional.conv1d(x, w[f"{name}.conv1.weight"], stride=stride, padding=1)

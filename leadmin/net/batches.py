@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leadmin.leads import LEADS, LIMB_LEADS
 from leadmin.net.recipes import Recipe
 from leadmin.net.scaling import Scaling
 
@@ -25,15 +27,32 @@ def batches(
     yield from np.array_split(order, math.ceil(n_records / batch_size))
 
 
-def shown_leads(n_records: int, n_leads: int, rng: np.random.Generator) -> Tensor:
-    """Draw which leads each record shows, as ones and zeros ``(n_records, n_leads)``.
+def shown_leads(n_records: int, rng: np.random.Generator) -> Tensor:
+    """Draw which of the twelve leads each record shows, as ones and zeros ``(n_records, 12)``.
 
-    One record in five shows all of them, the others any number from one up, each as often.
+    Three masks in five show a number of leads from one up, each number as often, and one in five of
+    these shows all. The others are drawn as signal spaces lie: no limb lead, one or all six, and
+    chest leads from none to most, so that few leads come up often. Two limb leads give all six.
     """
+    n_limb, n_leads = len(LIMB_LEADS), len(LEADS)
     n_shown = rng.integers(1, n_leads + 1, (n_records, 1))
     n_shown[rng.random(n_records) < 0.2] = n_leads
-    order = rng.random((n_records, n_leads)).argsort(1).argsort(1)
-    return torch.from_numpy((order < n_shown).astype(np.float32))
+    shown = _first(n_shown, n_leads, rng)
+    limb = _first(rng.choice([0, 1, n_limb], (n_records, 1), p=[0.2, 0.3, 0.5]), n_limb, rng)
+    density = rng.choice([0.0, 0.17, 0.35, 0.5, 0.8], (n_records, 1))
+    chest = rng.random((n_records, n_leads - n_limb)) < density
+    # What would show nothing shows one chest lead.
+    empty = limb.sum(1, keepdims=True) + chest.sum(1, keepdims=True) == 0
+    chest |= _first(empty, n_leads - n_limb, rng)
+    spaced = rng.random(n_records) < 0.4
+    shown[spaced] = np.hstack([limb, chest])[spaced]
+    shown[shown[:, :n_limb].sum(1) > 1, :n_limb] = True
+    return torch.from_numpy(shown.astype(np.float32))
+
+
+def _first(n_shown: NDArray[Any], n_leads: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Choose ``n_shown`` ``(n_records, 1)`` of ``n_leads`` leads, all sets of a size as often."""
+    return rng.random((len(n_shown), n_leads)).argsort(1).argsort(1) < n_shown
 
 
 class ResidentRecords:
@@ -108,6 +127,15 @@ class NoiseBank:
         x.add_(piece.transpose(1, 2), alpha=strength)
 
 
+class Batch(NamedTuple):
+    """What one step sees: ``x`` (batch, n_leads, window), ``y`` (batch, n_classes), ``shown``."""
+
+    x: Tensor
+    y: Tensor
+    shown: Tensor | None
+    """Leads shown, (batch, n_leads); None where all are."""
+
+
 class TrainingBatches:
     """The batches of one fit: windows, noise, hidden leads, mixup and smoothed labels.
 
@@ -154,8 +182,8 @@ class TrainingBatches:
         sizes = {n_records // len(self), math.ceil(n_records / len(self))}
         return [(size, self.cut.n_leads, self.cut.window) for size in sorted(sizes)]
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield input ``(batch, n_leads, window)`` and targets ``(batch, n_classes)`` of steps."""
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Yield what the steps see."""
         recipe, device = self.recipe, self.targets.device
         last = self.cut.n_samples - self.cut.window
         for batch in batches(len(self.targets), recipe.batch_size, rng):
@@ -164,8 +192,9 @@ class TrainingBatches:
             x, y = self.cut(index, starts), self.targets[index]
             if self.noise:
                 self.noise.add_to(x, recipe.noise, rng)
-            if recipe.lead_masking:
-                x.mul_(shown_leads(len(x), self.cut.n_leads, rng).to(device)[..., None])
+            shown = None
+            if recipe.architecture.any_leads:
+                shown = shown_leads(len(x), rng).to(device)
             if recipe.mixup:
                 share = float(rng.beta(recipe.mixup, recipe.mixup))
                 partner = torch.from_numpy(rng.permutation(len(batch))).to(device)
@@ -173,4 +202,4 @@ class TrainingBatches:
                 y = share * y + (1 - share) * y[partner]
             if recipe.label_smoothing:
                 y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
-            yield x, y
+            yield Batch(x, y, shown)

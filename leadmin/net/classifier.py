@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.errors import LeadminError
+from leadmin.leads import LEADS, derive, representative, span
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
@@ -62,8 +63,9 @@ class EcgClassifier:
         signals : ndarray, shape (n_records, n_leads, n_samples) or (n_leads, n_samples)
             Voltages in ``unit``, leads in the order of ``leads``.
         leads : sequence of str
-            Which leads ``signals`` holds. More than the network needs is fine; order is free. A
-            network that was trained with hidden leads needs only one of its own.
+            Which leads ``signals`` holds. More than the network needs is fine; order is free. Limb
+            leads that are missing are derived from any two others. A network for any leads needs
+            only one.
         sampling_rate : float
             Of ``signals``, in Hz; must be the network's.
         unit : {"mV", "uV", "V"}
@@ -94,9 +96,11 @@ class EcgClassifier:
                 f"signals are sampled at {sampling_rate} Hz, the network at {self.sampling_rate} "
                 "Hz; resample them first, for instance with scipy.signal.resample_poly"
             )
-        missing = [lead for lead in self.leads if lead not in leads]
-        masked = self.metadata["recipe"].get("lead_masking", False)
-        if missing and not (masked and len(missing) < len(self.leads)):
+        known = [lead for lead in leads if lead in LEADS]
+        spanned = span(known) if known else ()
+        missing = [lead for lead in self.leads if lead not in spanned]
+        any_leads = self.model.architecture.any_leads
+        if missing and not (any_leads and known):
             raise LeadminError(f"the network needs lead {', '.join(missing)}, given: {leads}")
         if x.shape[-1] < self.window:
             raise LeadminError(
@@ -104,15 +108,13 @@ class EcgClassifier:
             )
         if not np.isfinite(x).all():
             raise LeadminError("signals hold a value that is not a finite number")
-        # A lead that is not there is one that scaling turns into zeros.
-        absent = self.scaling.mean or (0.0,) * len(self.leads)
-        microvolts = np.empty((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
-        for position, lead in enumerate(self.leads):
-            if lead in missing:
-                microvolts[:, position] = absent[position]
-            else:
-                volts = x[:, list(leads).index(lead)].astype(np.float32)
-                microvolts[:, position] = volts * np.float32(MICROVOLTS_PER[unit])
+        recorded = x[:, [list(leads).index(lead) for lead in known]].astype(np.float64)
+        # What equivalent sets of leads have in common, from which all other leads follow.
+        basis = representative(known)
+        recorded = derive(recorded * MICROVOLTS_PER[unit], known, basis)
+        there = [position for position, lead in enumerate(self.leads) if lead in spanned]
+        microvolts = np.zeros((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
+        microvolts[:, there] = derive(recorded, basis, [self.leads[i] for i in there])
         device = next(self.model.parameters()).device
         logits = predict_logits(
             self.model,
@@ -120,5 +122,6 @@ class EcgClassifier:
             torch.from_numpy(microvolts).to(device),
             self.window,
             self.n_windows,
+            shown=known,
         )
         return torch.sigmoid(logits.double()).cpu().numpy()

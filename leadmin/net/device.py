@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from leadmin.errors import LeadminError
+from leadmin.net.model import ResNet1d
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
@@ -94,8 +95,8 @@ class Computing:
             yield
 
     def compile(
-        self, model: nn.Module, shapes: list[tuple[int, int, int]]
-    ) -> tuple[Callable[[Tensor], Tensor], float]:
+        self, model: ResNet1d, shapes: list[tuple[int, int, int]]
+    ) -> tuple[Callable[..., Tensor], float]:
         """Compile both passes for all batch shapes; ``model`` comes out as it went in.
 
         Returns what stands for ``model`` in a training step and the seconds that compiling took;
@@ -112,8 +113,9 @@ class Computing:
             for batch, n_leads, window in shapes:
                 # Laid out in memory as training batches are, or it would be compiled once more.
                 rows = torch.zeros((batch, window, n_leads), device=self.device)
+                told = rows.new_ones(batch, n_leads) if model.architecture.any_leads else None
                 with self.autocast():
-                    logits = network(rows.transpose(1, 2))
+                    logits = network(rows.transpose(1, 2), told)
                 logits.float().sum().backward()
         model.zero_grad(set_to_none=True)
         model.load_state_dict(before)

@@ -22,11 +22,11 @@ from torch.nn import functional
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
-from leadmin.leads import Configuration, lead_indices
+from leadmin.leads import LEADS, Configuration, coefficients, lead_indices, span
 from leadmin.metrics import auroc
 from leadmin.net.batches import TrainingBatches, epoch_generator
 from leadmin.net.device import Computing
-from leadmin.net.model import ResNet1d
+from leadmin.net.model import ResNet1d, shown_factor
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
@@ -90,25 +90,40 @@ class Start:
     checksum: str
 
     def of_leads(self, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
-        """Give weights and scaling for a network that sees only ``leads``.
+        """Give weights and scaling for a network that sees only ``leads`` and says the same.
 
-        The weights are all there but for the stem's, which lack the other leads.
+        What follows from ``leads`` is shown to the network to start from; the identities between
+        limb leads, the magnified input and what it is told of hidden leads go into the weights of
+        the stem.
 
         Raises
         ------
         LeadminError
-            If the network was not trained on one of them.
+            If the network does not read any leads.
         """
-        missing = [lead for lead in leads if lead not in self.leads]
-        if missing:
+        if self.leads != LEADS or not self.model.architecture.any_leads:
             raise LeadminError(
-                f"lead {', '.join(missing)} is not among those of the network to start from: "
-                f"{', '.join(self.leads)}"
+                f"network to start from: it reads {', '.join(self.leads)}; valid: one for any "
+                "leads; train the recipe any-lead first"
             )
-        positions = [self.leads.index(lead) for lead in leads]
-        weights = dict(self.model.state_dict())
-        weights["stem.0.weight"] = weights["stem.0.weight"][:, positions]
-        return weights, self.scaling.select(positions)
+        weights = self.model.state_dict()
+        shown = weights["stem.conv.weight"].new_zeros(len(LEADS))
+        mixing = shown.new_zeros(len(LEADS), len(leads))
+        for lead in span(leads):
+            shown[LEADS.index(lead)] = 1
+            for source, weight in coefficients(lead, leads).items():
+                mixing[LEADS.index(lead), leads.index(source)] = float(weight)
+        mixing *= shown_factor(shown)
+        with torch.no_grad():
+            gain, offset = self.model.stem.told_affine(shown)
+        weights["stem.conv.weight"] = torch.einsum(
+            "olk,lm->omk", weights["stem.conv.weight"], mixing
+        )
+        weights["stem.norm.weight"] = weights["stem.norm.weight"] * gain
+        weights["stem.norm.bias"] = weights["stem.norm.bias"] * gain + offset
+        for name in ("weight", "bias"):
+            del weights[f"stem.told.{name}"]
+        return weights, self.scaling.select([LEADS.index(lead) for lead in leads])
 
 
 @dataclass(frozen=True)
@@ -253,6 +268,11 @@ def _prepare_network(
 ) -> tuple[ResNet1d, Scaling]:
     """Give the network as training begins with it, and the scaling of its input."""
     recipe, leads = job.recipe, job.configuration.leads
+    if recipe.architecture.any_leads and leads != LEADS:
+        raise LeadminError(
+            f"configuration {job.configuration.name}: the recipe {recipe.name} trains a network "
+            "for any leads; valid: 12-lead; choose it, or another recipe"
+        )
     if recipe.start and start is None:
         raise LeadminError(
             f"recipe {recipe.name}: it starts from a network of the recipe {recipe.start}; train "
@@ -332,7 +352,7 @@ def _train_epoch(
     job: FitJob,
     batches: TrainingBatches,
     state: FitState,
-    network: Callable[[Tensor], Tensor],
+    network: Callable[..., Tensor],
     computing: Computing,
 ) -> dict[str, float]:
     """Take all steps of the next epoch.
@@ -342,15 +362,20 @@ def _train_epoch(
     recipe, epoch = job.recipe, len(state.history) + 1
     rng = epoch_generator(job.seed, job.fold, epoch)
     state.model.train()
+    state.average.eval()  # it teaches
     losses = torch.zeros((), device=computing.device)
     with computing.seeded(int(rng.integers(2**62))):
-        for number, (x, y) in enumerate(batches.epoch(rng)):
+        for number, (x, y, shown) in enumerate(batches.epoch(rng)):
             step = (epoch - 1) * len(batches) + number
             rate = learning_rate(recipe, step, len(batches))
             for group in state.optimizer.param_groups:
                 group["lr"] = rate
+            if recipe.teaching:
+                share = recipe.teaching * min(1.0, 5 * step / (len(batches) * recipe.epochs))
+                with torch.no_grad(), computing.autocast():
+                    y = torch.lerp(y, state.average(x).float().sigmoid(), share)
             with computing.autocast():
-                logits = network(x)
+                logits = network(x, shown)
             loss = functional.binary_cross_entropy_with_logits(logits.float(), y)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -11,6 +11,12 @@ Only the stem depends on the number of leads, so the parameter count moves by 48
 from about 99 thousand for one lead to 105 thousand for twelve. Widths are multiples of 16, which
 is what a processor's vector instructions take at a time.
 
+A network for any leads has a place for each of the twelve and is told which of them are shown.
+Hidden places are zeros, and the shown ones are multiplied by :math:`\sqrt{12 / n}`, so that the
+stem's sums keep their size whatever their number :math:`n`. A zero alone would be ambiguous: the
+lead may be hidden, or flat. So each set of shown leads also moves gain and offset of the stem's
+channels, by one linear layer that starts at zero.
+
 Inside, a batch is laid out as ``(batch, channels, 1, length)`` with the channels of one moment
 beside each other in memory (``torch.channels_last``). The numbers are those of `nn.Conv1d` on
 ``(batch, channels, length)``; a training step takes about two thirds of the time on a processor,
@@ -50,6 +56,8 @@ class Architecture:
     stochastic_depth : float
         Probability of skipping the last block in training; earlier blocks are skipped
         proportionally less [Huang2016]_.
+    any_leads : bool
+        Whether the network is told which leads are shown.
     """
 
     stem_channels: int = 32
@@ -60,6 +68,7 @@ class Architecture:
     dropout: float = 0.3
     spatial_dropout: float = 0.1
     stochastic_depth: float = 0.1
+    any_leads: bool = False
 
 
 class TimeConvolution(nn.Conv1d):
@@ -79,23 +88,42 @@ class TimeConvolution(nn.Conv1d):
         )
 
 
-class Stem(nn.Sequential):
+class Stem(nn.Module):
     """The first convolution and a maximum over each two samples; lays the signals out anew."""
 
-    def __init__(self, n_leads: int, n_out: int, kernel: int) -> None:
-        super().__init__(
-            TimeConvolution(n_leads, n_out, kernel, stride=2),
-            nn.BatchNorm2d(n_out),
-            # The maximum first: ReLU after it gives the same and has half as much to do.
-            nn.MaxPool2d((1, 2)),
-            nn.ReLU(inplace=True),
-        )
+    def __init__(self, n_leads: int, n_out: int, kernel: int, any_leads: bool) -> None:
+        super().__init__()
+        self.conv = TimeConvolution(n_leads, n_out, kernel, stride=2)
+        self.norm = nn.BatchNorm2d(n_out)
+        self.told = nn.Linear(n_leads, 2 * n_out) if any_leads else None
+        if self.told is not None:
+            nn.init.zeros_(self.told.weight)
+            nn.init.zeros_(self.told.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def told_affine(self, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and offset of the channels, each ``(batch, n_out)``, for leads shown as ones."""
+        assert self.told is not None
+        gain, offset = self.told(shown).chunk(2, dim=-1)
+        return 1 + gain, offset
+
+    def forward(self, x: Tensor, shown: Tensor | None = None) -> Tensor:
         """Map ``(batch, n_leads, n_samples)`` to ``(batch, n_out, 1, n_samples / 4)``."""
+        if self.told is not None:
+            shown = x.new_ones(x.shape[:2]) if shown is None else shown
+            x = x * (shown * shown_factor(shown))[..., None]
         # `contiguous` would not do: with one row or one lead it takes any layout for this one.
         rows = x.transpose(1, 2).contiguous()  # (batch, n_samples, n_leads), leads innermost
-        return super().forward(rows.transpose(1, 2)[:, :, None])
+        x = self.norm(self.conv(rows.transpose(1, 2)[:, :, None]))
+        if self.told is not None and shown is not None:
+            gain, offset = (a.to(x.dtype)[..., None, None] for a in self.told_affine(shown))
+            x = torch.addcmul(offset, x, gain)
+        # The maximum first: ReLU after it gives the same and has half as much to do.
+        return functional.relu(functional.max_pool2d(x, (1, 2)), inplace=True)
+
+
+def shown_factor(shown: Tensor) -> Tensor:
+    """By how much shown leads are magnified, so that the stem's sums keep their size."""
+    return (shown.shape[-1] / shown.sum(-1, keepdim=True)).sqrt()
 
 
 class ResidualBlock(nn.Module):
@@ -180,7 +208,7 @@ class ResNet1d(nn.Module):
         if len(a.channels) != len(a.strides) or not set(a.strides) <= {1, 2}:
             raise ValueError(f"strides must be 1 or 2, one per block: {a.channels}, {a.strides}")
         self.n_leads, self.architecture = n_leads, a
-        self.stem = Stem(n_leads, a.stem_channels, a.stem_kernel)
+        self.stem = Stem(n_leads, a.stem_channels, a.stem_kernel, a.any_leads)
         blocks, n_in = [], a.stem_channels
         for number, (n_out, stride) in enumerate(zip(a.channels, a.strides, strict=True), start=1):
             skip = a.stochastic_depth * number / len(a.channels)
@@ -191,9 +219,13 @@ class ResNet1d(nn.Module):
             nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(a.dropout), nn.Linear(n_in, n_classes)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map scaled signals ``(batch, n_leads, n_samples)`` to logits ``(batch, n_classes)``."""
-        x = self.stem(x)  # (batch, 32, 1, n_samples / 4)
+    def forward(self, x: Tensor, shown: Tensor | None = None) -> Tensor:
+        """Map scaled signals ``(batch, n_leads, n_samples)`` to logits ``(batch, n_classes)``.
+
+        ``shown`` ``(batch, n_leads)`` has ones where a lead is shown and zeros where it is hidden;
+        all are shown by default. Only a network for any leads is told.
+        """
+        x = self.stem(x, shown)  # (batch, 32, 1, n_samples / 4)
         x = self.blocks(x)  # (batch, 96, 1, n_samples / 64)
         return self.head(x)
 

@@ -1,8 +1,11 @@
 """Logits of records: what validation, the test of a run, and a stranger's record all go through."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from leadmin.leads import LEADS, lead_indices, span
 from leadmin.net.model import ResNet1d
 from leadmin.net.scaling import Scaling
 
@@ -14,6 +17,7 @@ def predict_logits(
     signals: Tensor,
     window: int = 0,
     n_windows: int = 1,
+    shown: Sequence[str] = LEADS,
     batch_size: int = 256,
 ) -> Tensor:
     """Run ``model`` over records and average the logits of several windows.
@@ -30,6 +34,9 @@ def predict_logits(
         Length of a window in samples; 0 for the whole record.
     n_windows : int
         Number of evenly spaced windows.
+    shown : sequence of str
+        The leads that a network for any leads is shown, with all that follow from them; the others
+        are hidden from it. Another network ignores it.
     batch_size : int
         Records per forward pass; does not change the result beyond rounding.
 
@@ -39,6 +46,10 @@ def predict_logits(
         Mean logits in float32.
     """
     model.eval()
+    told = None
+    if model.architecture.any_leads:
+        told = signals.new_zeros(model.n_leads, dtype=torch.float32)
+        told[list(lead_indices(span(shown)))] = 1
     n_samples = signals.shape[-1]
     window = window or n_samples
     last = n_samples - window
@@ -47,6 +58,7 @@ def predict_logits(
     for first in range(0, len(signals), batch_size):
         # Scaling comes before the cut: a z-score belongs to the record, not to the window.
         x = scaling(signals[first : first + batch_size].transpose(1, 2).contiguous().mT)
-        logits = [model(x[..., start : start + window]) for start in starts]
+        mask = None if told is None else told.expand(len(x), -1)
+        logits = [model(x[..., start : start + window], mask) for start in starts]
         pieces.append(torch.stack(logits).mean(0).float())
     return torch.cat(pieces)

@@ -70,9 +70,9 @@ class Recipe:
         Standard deviation of added white noise, in scaled units.
     averaging : float
         Decay per step of the exponential moving average of the weights; 0 for none.
-    lead_masking : bool
-        Whether each record shows a random set of its leads, from one to all, the others zero:
-        training of a network that reads any lead set.
+    teaching : float
+        Of a network for any leads: how much of the target is in the end what the averaged network
+        says of all leads; the rest is the label. It rises over the first fifth of the steps.
     start : str
         Recipe of the 12-lead network whose weights training starts from; empty for random ones.
     architecture : Architecture
@@ -96,7 +96,7 @@ class Recipe:
     test_windows: int = 8
     noise: float = 0.1
     averaging: float = 0.995
-    lead_masking: bool = False
+    teaching: float = 0.0
     start: str = ""
     architecture: Architecture = field(default_factory=Architecture)
 
@@ -127,7 +127,13 @@ _ORIGINAL = Recipe(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("any-lead", "the any-lead network", lead_masking=True, epochs=120),
+        Recipe(
+            "any-lead",
+            "the any-lead network",
+            epochs=240,
+            teaching=0.5,
+            architecture=Architecture(any_leads=True),
+        ),
         Recipe("default", "default, from any-lead", start="any-lead", epochs=15),
         _SCRATCH,
         _ORIGINAL,
@@ -179,6 +185,7 @@ OPTIONS = {
     "mixup": "Mixup",
     "noise": "Added noise, in standard deviations",
     "averaging": "Averaged weights, decay",
+    "teaching": "Taught by the view of all leads, weight",
     "architecture.dropout": "Dropout",
     "architecture.spatial_dropout": "Spatial dropout",
     "architecture.stochastic_depth": "Stochastic depth",
@@ -199,7 +206,10 @@ VALUES: dict[str, dict[str, str]] = {
     },
     "patience": {"0": "none: fixed length"},
     "schedule": {"one_cycle": "one cycle"},
-    **{name: {"0": "none"} for name in ("label_smoothing", "mixup", "noise", "averaging")},
+    **{
+        name: {"0": "none"}
+        for name in ("label_smoothing", "mixup", "noise", "averaging", "teaching")
+    },
 }
 """Values of options that reports say in words."""
 

@@ -56,19 +56,11 @@ def _first(n_shown: NDArray[Any], n_leads: int, rng: np.random.Generator) -> NDA
 
 
 class ResidentRecords:
-    """Training records on the device, from which scaled windows are cut.
+    """Training records on the device, from which scaled windows of ``window`` samples are cut.
 
-    Samples lie record after record, the leads of one moment beside each other. A window is then
-    one piece of memory, and the network computes in this order anyway.
-
-    Parameters
-    ----------
-    signals : Tensor of int16, shape (n_records, n_leads, n_samples)
-        Microvolts.
-    scaling : Scaling
-        How they become input of the network.
-    window : int
-        Samples in a window.
+    ``signals`` are int16 microvolts, (n_records, n_leads, n_samples). Samples lie record after
+    record, the leads of one moment beside each other. A window is then one piece of memory, and the
+    network computes in this order anyway.
     """
 
     def __init__(self, signals: Tensor, scaling: Scaling, window: int) -> None:
@@ -80,18 +72,7 @@ class ResidentRecords:
         self.windows = samples.unfold(0, size, self.n_leads)  # a view: (every start, size)
 
     def __call__(self, records: Tensor, starts: Tensor) -> Tensor:
-        """Cut one window out of each of some records.
-
-        Parameters
-        ----------
-        records, starts : Tensor of int64, shape (batch,)
-            Which records, and the first sample of each window.
-
-        Returns
-        -------
-        Tensor of float32, shape (batch, n_leads, window)
-            Scaled.
-        """
+        """Cut scaled windows, (batch, n_leads, window), out of records from their first samples."""
         pieces = self.windows.index_select(0, records * self.n_samples + starts)
         x = pieces.view(-1, self.window, self.n_leads).transpose(1, 2).to(torch.float32)
         own = len(self.mean) > 1
@@ -100,18 +81,9 @@ class ResidentRecords:
 
 
 class NoiseBank:
-    """White noise, drawn once: a batch gets a piece of it from a random place.
+    """White noise, drawn once; a batch of at most ``size`` numbers gets a piece of it at random.
 
     Drawing it anew for each batch takes longer than scaling and cropping together.
-
-    Parameters
-    ----------
-    size : int
-        Numbers that one batch needs at most.
-    rng : numpy Generator
-        Draws the noise.
-    device : torch.device
-        Where it stays.
     """
 
     def __init__(self, size: int, rng: np.random.Generator, device: torch.device) -> None:
@@ -139,20 +111,8 @@ class Batch(NamedTuple):
 class TrainingBatches:
     """The batches of one fit: windows, noise, hidden leads, mixup and smoothed labels.
 
-    Parameters
-    ----------
-    signals : Tensor of int16, shape (n_records, n_leads, n_samples)
-        Training records in microvolts, on the device.
-    targets : Tensor of float32, shape (n_records, n_classes)
-        Their labels, on the same device.
-    scaling : Scaling
-        How they become input of the network.
-    recipe : Recipe
-        What is done to them.
-    window : int
-        Samples that one step sees of a record.
-    rng : numpy Generator
-        Draws the noise.
+    ``signals`` are int16 microvolts, (n_records, n_leads, n_samples), and ``targets`` labels in
+    float32, (n_records, n_classes), on one device; ``rng`` draws the noise.
     """
 
     def __init__(

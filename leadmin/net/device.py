@@ -49,22 +49,10 @@ def choose_device(name: str = "auto") -> torch.device:
 class Computing:
     """Where and how training steps compute.
 
-    Parameters
-    ----------
-    device : torch.device
-        Where to train.
-    precision : {"auto", "float32", "bfloat16"}
-        What training steps multiply in; weights, sums and evaluation are always in float32. A
-        processor without bfloat16 instructions is slower with it, so it has to be asked for there.
-    compiled : bool
-        Whether the training step goes through ``torch.compile``, on an accelerator with CUDA
-        graphs. It draws other random numbers for dropout, so the weights differ from those of a
-        fit that is not compiled as those of another seed would.
-
-    Raises
-    ------
-    LeadminError
-        If ``precision`` is not one of `PRECISIONS`.
+    Steps multiply in ``precision``; weights, sums and evaluation are always in float32. A processor
+    without bfloat16 instructions is slower with it, so it has to be asked for there. ``compiled``
+    sends the step through ``torch.compile``, on an accelerator with CUDA graphs: it draws other
+    random numbers for dropout, so the weights differ as those of another seed would.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

@@ -35,32 +35,15 @@ from leadmin.net.state import FitState, StateFile
 
 @dataclass(frozen=True, eq=False)
 class FitJob:
-    """What is fitted to which records.
-
-    Parameters
-    ----------
-    configuration : Configuration
-        Which leads the network sees, in this order.
-    recipe : Recipe
-        How to train.
-    train, validation : ndarray of int, shape (n,)
-        Indices into the data. Records without a label under ``recipe.train_labels`` are left out
-        of training.
-    seed : int
-        Decides initial weights, order, crops, noise and dropout.
-    fold : int
-        Number of the test fold, so that the ten fits of a cross-validation differ.
-    label_policy : str
-        Policy of the validation labels.
-    """
+    """What is fitted to which records."""
 
     configuration: Configuration
     recipe: Recipe
-    train: NDArray[np.intp]
+    train: NDArray[np.intp]  # indices; those without a label for the recipe are left out
     validation: NDArray[np.intp]
-    seed: int = 0
-    fold: int = 0
-    label_policy: str = "any"
+    seed: int = 0  # decides initial weights, order, crops, noise and dropout
+    fold: int = 0  # of the test, so that the ten fits of a cross-validation differ
+    label_policy: str = "any"  # of the validation labels
 
     def signals(self, dataset: EcgDataset, records: NDArray[np.intp]) -> NDArray[np.int16]:
         """Take the leads of some records: ``(n_records, n_leads, n_samples)``, microvolts."""
@@ -72,22 +55,13 @@ class FitJob:
 class Start:
     """A trained network whose weights another fit starts from.
 
-    Parameters
-    ----------
-    model : ResNet1d
-        The network.
-    scaling : Scaling
-        The constants it was trained with; the new fit keeps them, since weights fit to voltages.
-    leads : tuple of str
-        Its input leads, in order.
-    checksum : str
-        SHA-256 of its weights.
+    The new fit keeps its scaling, since weights fit to voltages.
     """
 
     model: ResNet1d
     scaling: Scaling
     leads: tuple[str, ...]
-    checksum: str
+    checksum: str  # SHA-256 of its weights
 
     def of_leads(self, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
         """Give weights and scaling for a network that sees only ``leads`` and says the same.
@@ -128,52 +102,24 @@ class Start:
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained network and how it came about.
+    """A trained network, in evaluation mode on the training device, and how it came about.
 
-    Parameters
-    ----------
-    model : ResNet1d
-        In evaluation mode, on the training device.
-    scaling : Scaling
-        Constants from the training records.
-    history : list of dict
-        One entry per epoch: ``epoch``, ``learning_rate``, ``train_loss``,
-        ``validation_loss``, ``validation_auroc`` (macro, and one per class with its name
-        behind), ``validation_brier``, ``seconds``.
-    best_epoch : int
-        The epoch whose weights ``model`` holds, counted from 1.
-    compile_seconds : float
-        What compiling took; 0 if nothing was compiled.
+    Each entry of ``history`` holds ``epoch``, ``learning_rate``, ``train_loss``,
+    ``validation_loss``, ``validation_auroc`` (macro, and one per class with its name behind),
+    ``validation_brier`` and ``seconds``.
     """
 
     model: ResNet1d
     scaling: Scaling
     history: list[dict[str, float]]
-    best_epoch: int
+    best_epoch: int  # whose weights the model holds, counted from 1
     compile_seconds: float = 0.0
 
 
 def check_classes(
     dataset: EcgDataset, train: NDArray[np.intp], label_policy: str, fold: int
 ) -> None:
-    """Refuse training records among which a class never occurs.
-
-    Parameters
-    ----------
-    dataset : EcgDataset
-        The prepared records.
-    train : ndarray of int
-        Indices of those to train on.
-    label_policy : str
-        Policy of their labels.
-    fold : int
-        Number of the test fold, for the message.
-
-    Raises
-    ------
-    LeadminError
-        Naming the classes.
-    """
+    """Refuse training records (indices) among which a class never occurs under the policy."""
     counts = dataset.labels[label_policy][train].sum(0)
     absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
     if absent:

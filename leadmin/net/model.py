@@ -39,36 +39,17 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the network looks like, apart from its number of leads.
-
-    Parameters
-    ----------
-    stem_channels : int
-        Output channels of the stem.
-    stem_kernel, kernel : int
-        Kernel lengths in samples, odd, of the stem and of the blocks.
-    channels, strides : tuple of int
-        Output channels and stride of each block.
-    dropout : float
-        Probability of dropping a feature in front of the classifier.
-    spatial_dropout : float
-        Probability of dropping a whole channel inside a block [Tompson2015]_.
-    stochastic_depth : float
-        Probability of skipping the last block in training; earlier blocks are skipped
-        proportionally less [Huang2016]_.
-    any_leads : bool
-        Whether the network is told which leads are shown.
-    """
+    """What the network looks like, apart from its number of leads."""
 
     stem_channels: int = 32
-    stem_kernel: int = 15
+    stem_kernel: int = 15  # samples, odd, as is `kernel` of the blocks
     kernel: int = 3
-    channels: tuple[int, ...] = (32, 48, 64, 96)
+    channels: tuple[int, ...] = (32, 48, 64, 96)  # of each block
     strides: tuple[int, ...] = (2, 2, 2, 2)
-    dropout: float = 0.3
-    spatial_dropout: float = 0.1
-    stochastic_depth: float = 0.1
-    any_leads: bool = False
+    dropout: float = 0.3  # in front of the classifier
+    spatial_dropout: float = 0.1  # of whole channels inside a block [Tompson2015]_
+    stochastic_depth: float = 0.1  # of the last block, earlier ones less [Huang2016]_
+    any_leads: bool = False  # whether the network is told which leads are shown
 
 
 class TimeConvolution(nn.Conv1d):
@@ -129,14 +110,7 @@ def shown_factor(shown: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """Two convolutions whose result is added to their input.
 
-    Parameters
-    ----------
-    n_in, n_out : int
-        Channels of input and output.
-    kernel, stride : int
-        Kernel length and stride in samples.
-    spatial_dropout, skip_probability : float
-        See `Architecture`; ``skip_probability`` is this block's own share of stochastic depth.
+    ``skip_probability`` is this block's own share of stochastic depth.
     """
 
     def __init__(
@@ -237,44 +211,20 @@ def count_parameters(model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class LayerView:
-    """What one stage of the network sees and makes.
+    """What one stage of the network sees and makes."""
 
-    Parameters
-    ----------
-    stage : str
-        ``stem``, ``block 1``, ... ``head``.
-    shape : tuple of int
-        Output shape of one record: ``(channels, length)``, or ``(n_classes,)``.
-    parameters : int
-        Trainable numbers in the stage.
-    receptive_field : int
-        Input samples that one output sample can depend on, along the deepest path.
-    step : int
-        Input samples between neighbouring outputs.
-    """
-
-    stage: str
-    shape: tuple[int, ...]
+    stage: str  # `stem`, `block 1`, ... `head`
+    shape: tuple[int, ...]  # of one record: (channels, length), or (n_classes,)
     parameters: int
-    receptive_field: int
-    step: int
+    receptive_field: int  # input samples that one output sample can depend on
+    step: int  # input samples between neighbouring outputs
 
 
 def describe(model: ResNet1d, n_samples: int) -> list[LayerView]:
-    """List the stages of ``model`` with shapes, parameter counts and receptive fields.
+    """List the stages of ``model`` for an input of ``n_samples``.
 
-    Parameters
-    ----------
-    model : ResNet1d
-        The network.
-    n_samples : int
-        Length of the input in samples.
-
-    Returns
-    -------
-    list of LayerView
-        Stem, blocks, head. Shapes are measured by a forward pass; receptive fields follow
-        from ``r += (kernel - 1) * step; step *= stride`` along the convolutions.
+    Shapes are measured by a forward pass; receptive fields follow from ``r += (kernel - 1) * step;
+    step *= stride`` along the convolutions of the deepest path.
     """
     a = model.architecture
     views: list[LayerView] = []

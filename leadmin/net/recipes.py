@@ -29,75 +29,33 @@ from leadmin.net.model import Architecture
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a network is trained, apart from the data and the seed.
-
-    Parameters
-    ----------
-    name : str
-        What reports call it.
-    description : str
-        A short phrase for tables and figures.
-    origin : str
-        The recipe that this one is a variant of; empty if of none.
-    scaling : {"record", "lead", "factor"}
-        ``record``: each lead of each record is z-scored, which removes the voltage.
-        ``lead``: each lead is z-scored with the mean and standard deviation of that lead in
-        the training records. ``factor``: every lead is divided by one number, the standard
-        deviation of the training records, which keeps voltages and the limb-lead identities.
-    train_labels : {"any", "likelihood50"}
-        Which diagnostic statements count as labels in training. Evaluation always uses the
-        study's policy, so that recipes are compared on the same records and labels.
-    epochs : int
-        Passes over the training records.
-    patience : int
-        Stop after this many epochs without a better validation AUROC and go back to the best
-        weights; 0 keeps the last weights.
-    batch_size : int
-        Records per step.
-    learning_rate, weight_decay : float
-        Of AdamW; with ``one_cycle`` the peak rate.
-    schedule : {"cosine", "one_cycle"}
-        How the learning rate moves.
-    label_smoothing : float
-        Targets become ``y * (1 - s) + s / 2``.
-    mixup : float
-        Parameter of the Beta distribution that mixes pairs of records; 0 for none.
-    crop_seconds : float
-        Length of the random crop that one step sees; 0 for the whole record.
-    test_windows : int
-        Evenly spaced crops whose logits are averaged at evaluation.
-    noise : float
-        Standard deviation of added white noise, in scaled units.
-    averaging : float
-        Decay per step of the exponential moving average of the weights; 0 for none.
-    teaching : float
-        Of a network for any leads: how much of the target is in the end what the averaged network
-        says of all leads; the rest is the label. It rises over the first fifth of the steps.
-    start : str
-        Recipe of the 12-lead network whose weights training starts from; empty for random ones.
-    architecture : Architecture
-        The network's own options.
-    """
+    """Everything that decides how a network is trained, apart from the data and the seed."""
 
     name: str
-    description: str = field(default="", compare=False)
-    origin: str = field(default="", compare=False)
+    description: str = field(default="", compare=False)  # a short phrase for tables and figures
+    origin: str = field(default="", compare=False)  # the recipe it is a variant of
+    # One `factor` for all leads keeps voltages and the limb-lead identities. A z-score of each
+    # `lead` over the training records, or of each lead of each `record`, removes them.
     scaling: Literal["record", "lead", "factor"] = "factor"
-    train_labels: Literal["any", "likelihood50"] = "any"
+    train_labels: Literal["any", "likelihood50"] = (
+        "any"  # in training; a study evaluates by its own
+    )
     epochs: int = 30
-    patience: int = 0
+    patience: int = 0  # epochs without a better validation AUROC; 0 keeps the last weights
     batch_size: int = 128
-    learning_rate: float = 5e-3
+    learning_rate: float = 5e-3  # of AdamW; the peak of `one_cycle`
     weight_decay: float = 0.01
     schedule: Literal["cosine", "one_cycle"] = "one_cycle"
-    label_smoothing: float = 0.0
-    mixup: float = 0.0
-    crop_seconds: float = 2.5
-    test_windows: int = 8
-    noise: float = 0.1
-    averaging: float = 0.995
+    label_smoothing: float = 0.0  # targets become y * (1 - s) + s / 2
+    mixup: float = 0.0  # parameter of the Beta distribution that mixes pairs of records
+    crop_seconds: float = 2.5  # of a record in one step, from a random place; 0 is all of it
+    test_windows: int = 8  # evenly spaced; their logits are averaged
+    noise: float = 0.1  # standard deviation of added white noise, in scaled units
+    averaging: float = 0.995  # decay per step of the moving average of the weights; 0 is none
+    # Of a network for any leads: how much of the target is in the end what the averaged network
+    # says of all leads; the rest is the label. It rises over the first fifth of the steps.
     teaching: float = 0.0
-    start: str = ""
+    start: str = ""  # recipe of the network whose weights training starts from; random if empty
     architecture: Architecture = field(default_factory=Architecture)
 
 
@@ -229,22 +187,10 @@ def recipe_identity(recipe: Recipe) -> dict[str, Any]:
 
 
 def recipe_table(*recipes: str | Mapping[str, Any]) -> pd.DataFrame:
-    """List the options of some recipes in words, side by side.
+    """List the options of some recipes in words: rows are `OPTIONS`, columns recipes.
 
-    Parameters
-    ----------
-    *recipes : str or mapping
-        Names, or recipes as runs have stored them; see `recipe_identity`.
-
-    Returns
-    -------
-    DataFrame of str
-        One row per entry of `OPTIONS`, one column per recipe.
-
-    Raises
-    ------
-    LeadminError
-        If a recipe is not known or a stored one lacks an option.
+    A recipe is given by its name, or as a run has stored it, see `recipe_identity`. An unknown one,
+    or a stored one that lacks an option, is refused.
     """
     columns = {}
     for one in recipes:
@@ -266,20 +212,7 @@ def recipe_table(*recipes: str | Mapping[str, Any]) -> pd.DataFrame:
 
 
 def recipe(name: str, epochs: int | None = None) -> Recipe:
-    """Look up a recipe by name.
-
-    Parameters
-    ----------
-    name : str
-        A key of `RECIPES`.
-    epochs : int, optional
-        Overrides the recipe's own number of epochs.
-
-    Raises
-    ------
-    LeadminError
-        If there is no such recipe, or ``epochs`` is not positive.
-    """
+    """Look up a recipe of `RECIPES`; ``epochs``, at least 1, overrides its own number of them."""
     if name not in RECIPES:
         raise LeadminError(f"recipe {name!r} does not exist; valid: {', '.join(RECIPES)}")
     if epochs is None:

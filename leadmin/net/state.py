@@ -18,17 +18,8 @@ from leadmin.net.recipes import Recipe
 
 
 class FitState:
-    """All that changes while a network is fitted.
+    """All that changes while ``model``, as it is before its first step, is fitted.
 
-    Parameters
-    ----------
-    model : ResNet1d
-        The network as training begins with it, on the device.
-    recipe : Recipe
-        How it is trained.
-
-    Notes
-    -----
     ``model`` is what the optimizer moves, ``average`` follows it, ``best`` holds the weights to
     keep so far, those of ``best_epoch``. ``history`` is described at `leadmin.net.fit.Fit`.
     """

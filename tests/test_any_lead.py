@@ -24,7 +24,9 @@ def classifier():
     for value in model.stem.told.parameters():
         torch.nn.init.normal_(value, std=0.3)
     scaling = Scaling("factor", (0.0,) * 12, (200.0,) * 12)
-    return EcgClassifier(model, scaling, LEADS, 100, CLASSES, N_SAMPLES, 1, {"recipe": {}})
+    return EcgClassifier(
+        model, scaling, LEADS, 100, CLASSES, N_SAMPLES, 1, {"recipe": {"lead_masking": True}}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -369,7 +369,7 @@ def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(sam
         ({"config": "3-lead-I-II-V9"}, "12-lead"),
         ({"config": "I,V9"}, "V1, V2, V3"),
         ({"config": 12}, "parameter config is 12; valid: text; change it"),
-        ({"recipe": "sead"}, "'sead'; valid: any-lead, default, scratch, original"),
+        ({"recipe": "sead"}, "'sead'; valid: any-lead, any-lead-taught, default, scratch"),
         ({"compare_with": "default"}, "same recipe"),
         ({"protocol": "bootstrap"}, "holdout, crossval"),
         ({"label_policy": "all"}, "any, likelihood50"),

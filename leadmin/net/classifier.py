@@ -99,7 +99,7 @@ class EcgClassifier:
         known = [lead for lead in leads if lead in LEADS]
         spanned = span(known) if known else ()
         missing = [lead for lead in self.leads if lead not in spanned]
-        any_leads = self.model.architecture.any_leads
+        any_leads = self.metadata["recipe"].get("lead_masking", False)
         if missing and not (any_leads and known):
             raise LeadminError(f"the network needs lead {', '.join(missing)}, given: {leads}")
         if x.shape[-1] < self.window:
@@ -122,6 +122,6 @@ class EcgClassifier:
             torch.from_numpy(microvolts).to(device),
             self.window,
             self.n_windows,
-            shown=known,
+            shown=known if any_leads else None,
         )
         return torch.sigmoid(logits.double()).cpu().numpy()

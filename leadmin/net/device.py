@@ -83,12 +83,13 @@ class Computing:
             yield
 
     def compile(
-        self, model: ResNet1d, shapes: list[tuple[int, int, int]]
+        self, model: ResNet1d, shapes: list[tuple[int, int, int]], hidden: bool = False
     ) -> tuple[Callable[..., Tensor], float]:
         """Compile both passes for all batch shapes; ``model`` comes out as it went in.
 
         Returns what stands for ``model`` in a training step and the seconds that compiling took;
-        the model and 0 if nothing is to be compiled. A shape is ``(batch, n_leads, window)``.
+        the model and 0 if nothing is to be compiled. A shape is ``(batch, n_leads, window)``;
+        ``hidden`` says that steps also name the leads that are shown.
         """
         if not self.compiled:
             return model, 0.0
@@ -101,7 +102,7 @@ class Computing:
             for batch, n_leads, window in shapes:
                 # Laid out in memory as training batches are, or it would be compiled once more.
                 rows = torch.zeros((batch, window, n_leads), device=self.device)
-                told = rows.new_ones(batch, n_leads) if model.architecture.any_leads else None
+                told = rows.new_ones(batch, n_leads) if hidden else None
                 with self.autocast():
                     logits = network(rows.transpose(1, 2), told)
                 logits.float().sum().backward()

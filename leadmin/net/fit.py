@@ -66,21 +66,26 @@ class Start:
     def of_leads(self, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
         """Give weights and scaling for a network that sees only ``leads`` and says the same.
 
-        What follows from ``leads`` is shown to the network to start from; the identities between
-        limb leads, the magnified input and what it is told of hidden leads go into the weights of
-        the stem.
+        To a network that is told which leads are shown, all are that follow from ``leads``; the
+        identities between limb leads, the magnified input and what it is told go into the weights
+        of the stem. From another one the stem keeps the weights of ``leads``.
 
         Raises
         ------
         LeadminError
-            If the network does not read any leads.
+            If the network does not read all twelve leads.
         """
-        if self.leads != LEADS or not self.model.architecture.any_leads:
+        if self.leads != LEADS:
             raise LeadminError(
-                f"network to start from: it reads {', '.join(self.leads)}; valid: one for any "
+                f"network to start from: it reads {', '.join(self.leads)}; valid: all twelve "
                 "leads; train the recipe any-lead first"
             )
         weights = self.model.state_dict()
+        scaling = self.scaling.select([LEADS.index(lead) for lead in leads])
+        if not self.model.architecture.any_leads:
+            positions = [LEADS.index(lead) for lead in leads]
+            weights["stem.conv.weight"] = weights["stem.conv.weight"][:, positions]
+            return weights, scaling
         shown = weights["stem.conv.weight"].new_zeros(len(LEADS))
         mixing = shown.new_zeros(len(LEADS), len(leads))
         for lead in span(leads):
@@ -97,7 +102,7 @@ class Start:
         weights["stem.norm.bias"] = weights["stem.norm.bias"] * gain + offset
         for name in ("weight", "bias"):
             del weights[f"stem.told.{name}"]
-        return weights, self.scaling.select([LEADS.index(lead) for lead in leads])
+        return weights, scaling
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ def fit(
     for entry in state.history:
         if on_epoch:
             on_epoch(entry)
-    network, compile_seconds = computing.compile(model, batches.shapes)
+    network, compile_seconds = computing.compile(model, batches.shapes, job.recipe.lead_masking)
     while not state.finished:
         started = time.perf_counter()
         trained = _train_epoch(job, batches, state, network, computing)
@@ -214,7 +219,7 @@ def _prepare_network(
 ) -> tuple[ResNet1d, Scaling]:
     """Give the network as training begins with it, and the scaling of its input."""
     recipe, leads = job.recipe, job.configuration.leads
-    if recipe.architecture.any_leads and leads != LEADS:
+    if recipe.lead_masking and leads != LEADS:
         raise LeadminError(
             f"configuration {job.configuration.name}: the recipe {recipe.name} trains a network "
             "for any leads; valid: 12-lead; choose it, or another recipe"

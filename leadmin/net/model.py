@@ -89,9 +89,11 @@ class Stem(nn.Module):
 
     def forward(self, x: Tensor, shown: Tensor | None = None) -> Tensor:
         """Map ``(batch, n_leads, n_samples)`` to ``(batch, n_out, 1, n_samples / 4)``."""
-        if self.told is not None:
-            shown = x.new_ones(x.shape[:2]) if shown is None else shown
-            x = x * (shown * shown_factor(shown))[..., None]
+        if self.told is not None and shown is None:
+            shown = x.new_ones(x.shape[:2])
+        if shown is not None:
+            factor = shown_factor(shown) if self.told is not None else 1
+            x = x * (shown * factor)[..., None]
         # `contiguous` would not do: with one row or one lead it takes any layout for this one.
         rows = x.transpose(1, 2).contiguous()  # (batch, n_samples, n_leads), leads innermost
         x = self.norm(self.conv(rows.transpose(1, 2)[:, :, None]))
@@ -197,7 +199,7 @@ class ResNet1d(nn.Module):
         """Map scaled signals ``(batch, n_leads, n_samples)`` to logits ``(batch, n_classes)``.
 
         ``shown`` ``(batch, n_leads)`` has ones where a lead is shown and zeros where it is hidden;
-        all are shown by default. Only a network for any leads is told.
+        all are shown by default.
         """
         x = self.stem(x, shown)  # (batch, 32, 1, n_samples / 4)
         x = self.blocks(x)  # (batch, 96, 1, n_samples / 64)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from leadmin.leads import LEADS, lead_indices, span
+from leadmin.leads import lead_indices, span
 from leadmin.net.model import ResNet1d
 from leadmin.net.scaling import Scaling
 
@@ -17,7 +17,7 @@ def predict_logits(
     signals: Tensor,
     window: int = 0,
     n_windows: int = 1,
-    shown: Sequence[str] = LEADS,
+    shown: Sequence[str] | None = None,
     batch_size: int = 256,
 ) -> Tensor:
     """Run ``model`` over records and average the logits of several windows.
@@ -34,9 +34,9 @@ def predict_logits(
         Length of a window in samples; 0 for the whole record.
     n_windows : int
         Number of evenly spaced windows.
-    shown : sequence of str
-        The leads that a network for any leads is shown, with all that follow from them; the others
-        are hidden from it. Another network ignores it.
+    shown : sequence of str, optional
+        The leads that a network of all twelve is shown, with all that follow from them; the others
+        are hidden from it.
     batch_size : int
         Records per forward pass; does not change the result beyond rounding.
 
@@ -47,7 +47,7 @@ def predict_logits(
     """
     model.eval()
     told = None
-    if model.architecture.any_leads:
+    if shown is not None:
         told = signals.new_zeros(model.n_leads, dtype=torch.float32)
         told[list(lead_indices(span(shown)))] = 1
     n_samples = signals.shape[-1]

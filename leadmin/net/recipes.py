@@ -52,7 +52,8 @@ class Recipe:
     test_windows: int = 8  # evenly spaced; their logits are averaged
     noise: float = 0.1  # standard deviation of added white noise, in scaled units
     averaging: float = 0.995  # decay per step of the moving average of the weights; 0 is none
-    # Of a network for any leads: how much of the target is in the end what the averaged network
+    lead_masking: bool = False  # whether each record shows a random set of its leads
+    # Where leads are hidden: how much of the target is in the end what the averaged network
     # says of all leads; the rest is the label. It rises over the first fifth of the steps.
     teaching: float = 0.0
     start: str = ""  # recipe of the network whose weights training starts from; random if empty
@@ -85,9 +86,11 @@ _ORIGINAL = Recipe(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
+        Recipe("any-lead", "the any-lead network", lead_masking=True, epochs=120),
         Recipe(
-            "any-lead",
-            "the any-lead network",
+            "any-lead-taught",
+            "told what is hidden, and taught by the view of all leads",
+            lead_masking=True,
             epochs=240,
             teaching=0.5,
             architecture=Architecture(any_leads=True),

@@ -483,7 +483,7 @@ def contents(folder: Path) -> dict[str, tuple[int, int]]:
 @pytest.fixture(scope="module")
 def undamaged(tmp_path_factory: pytest.TempPathFactory) -> EcgDataset:
     folder = tmp_path_factory.mktemp("good")
-    prepare(write_zip(folder / "p.zip", good_files()), folder / "x.h5", progress=False)
+    prepare(write_zip(folder / "p.zip", good_files()), folder / "x.h5", quiet=True)
     return load_dataset(folder / "x.h5")
 
 

@@ -38,7 +38,7 @@ def server() -> Iterator[Served]:
 
 
 def get(server: Served, target: Path, **options: object) -> Path:
-    options = {"patience": QUICK, "progress": False, **options}
+    options = {"patience": QUICK, "quiet": True, **options}
     return download(f"{server.url}/{NAME}", target, **options)
 
 
@@ -208,7 +208,7 @@ def test_no_server_at_all(tmp_path: Path) -> None:
     with serve(Served({})) as served:
         url = served.url
     with pytest.raises(LeadminError, match="gave up after 4 tries"):
-        download(f"{url}/a.zip", tmp_path / "f.zip", QUICK, progress=False)
+        download(f"{url}/a.zip", tmp_path / "f.zip", QUICK, quiet=True)
     with pytest.raises(LeadminError, match="gave up after 4 tries"):
         HttpTree(f"{url}/", QUICK).read("RECORDS", 100)
 
@@ -245,7 +245,7 @@ def mirror(files: dict[str, bytes]) -> Iterator[Served]:
 
 
 def fetch_from(source: str, target: Path, **options: object) -> fetch.FetchReport:
-    return fetch.fetch(target, source, patience=QUICK, progress=False, **options)
+    return fetch.fetch(target, source, patience=QUICK, quiet=True, **options)
 
 
 def tree_of(folder: Path) -> dict[str, bytes]:
@@ -273,7 +273,7 @@ def test_all_sources_give_the_same_files(
     assert (report.n_records, report.n_files) == (8, len(expected))
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert left == {report.folder.name, "fetched-100hz.json"}
-    assert fetch.verify(report.folder, progress=False).problems == ()
+    assert fetch.verify(report.folder, quiet=True).problems == ()
     # Again: nothing to do, and nothing is asked of the server.
     mirror.requests.clear()
     assert fetch_from(source, tmp_path / "out").up_to_date
@@ -300,7 +300,7 @@ def test_removed_or_changed_files_are_fetched_again(
     (folder / "records100/00000/00004_lr.dat").write_bytes(b"damaged")
     report = fetch_from(source, tmp_path)
     assert not report.up_to_date
-    assert fetch.verify(folder, progress=False).problems == ()
+    assert fetch.verify(folder, quiet=True).problems == ()
 
 
 def test_cut_download_is_resumed_by_the_next_fetch(mirror: Served, tmp_path: Path) -> None:
@@ -476,8 +476,8 @@ def test_fetched_folder_prepares_to_the_same_data_as_the_archive(
 ) -> None:
     folder = fetch_from(f"{mirror.url}/{NAME}", tmp_path / "out").folder
     archive = write_zip(tmp_path / "in.zip", files)
-    one = prepare(folder, tmp_path / "one.h5", progress=False)
-    two = prepare(archive, tmp_path / "two.h5", progress=False)
+    one = prepare(folder, tmp_path / "one.h5", quiet=True)
+    two = prepare(archive, tmp_path / "two.h5", quiet=True)
     assert one.content_sha256 == two.content_sha256
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
 
@@ -505,7 +505,7 @@ def test_verify_names_every_bad_file(
         content = change(changed.pop(name))
         if content is not None:
             changed[name] = content
-    report = fetch.verify(write_zip(tmp_path / "in.zip", changed), progress=False)
+    report = fetch.verify(write_zip(tmp_path / "in.zip", changed), quiet=True)
     assert [(p.file, p.reason) for p in report.problems] == [
         ("records100/00000/00002_lr", reason),
         ("records100/00000/00005_lr", reason),
@@ -517,11 +517,11 @@ def test_verify_knows_the_published_counts(
     files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = write_zip(tmp_path / "in.zip", files)
-    counts = fetch.verify(source, progress=False).class_counts["any"]
+    counts = fetch.verify(source, quiet=True).class_counts["any"]
     monkeypatch.setattr(ptbxl, "N_RECORDS", 8)
-    assert [p.reason for p in fetch.verify(source, progress=False).problems] == ["counts"]
+    assert [p.reason for p in fetch.verify(source, quiet=True).problems] == ["counts"]
     monkeypatch.setattr(ptbxl, "OFFICIAL_COUNTS", counts)
-    assert fetch.verify(source, progress=False).problems == ()
+    assert fetch.verify(source, quiet=True).problems == ()
 
 
 def test_killed_fetch_is_finished_by_the_next(tmp_path: Path) -> None:
@@ -542,11 +542,11 @@ def test_killed_fetch_is_finished_by_the_next(tmp_path: Path) -> None:
     assert not (out / ptbxl.TOP_FOLDER).exists()
     kept = {path: path.stat().st_mtime_ns for path in staging.glob("records100/*/*.hea")}
     assert len(kept) > 10
-    report = fetch.fetch(out, str(source), progress=False)
+    report = fetch.fetch(out, str(source), quiet=True)
     assert not staging.exists()
     now = {path: (report.folder / path.relative_to(staging)).stat().st_mtime_ns for path in kept}
     assert len(set(kept.items()) - set(now.items())) <= 1  # the file that was being written
-    assert fetch.verify(report.folder, progress=False).problems == ()
+    assert fetch.verify(report.folder, quiet=True).problems == ()
 
 
 def test_commands(mirror: Served, files: dict[str, bytes], tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A trained network, ready for somebody else's record."""
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from leadmin.errors import LeadminError
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
+
+LARGEST_VOLTS = 1.0
+"""Electrodes add some 0.3 V to an ECG at most; whatever is larger has another unit."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,9 @@ class EcgClassifier:
         Raises
         ------
         LeadminError
-            If shape, unit, rate or leads do not fit, or a value is not finite.
+            If shape, unit, rate or leads do not fit, or a value is no voltage of an ECG.
         """
-        x = np.asarray(signals)
+        x, leads = _real_numbers(signals), _names(leads)
         if x.ndim == 2:
             x = x[None]
         if x.ndim != 3 or x.shape[1] != len(leads):
@@ -87,9 +92,9 @@ class EcgClassifier:
                 f"signals must have the shape (n_records, {len(leads)}, n_samples) for the leads "
                 f"{', '.join(leads)}; they have {np.shape(signals)}"
             )
-        if unit not in MICROVOLTS_PER:
+        if not isinstance(unit, str) or unit not in MICROVOLTS_PER:
             raise LeadminError(f"unit {unit!r} is not known; valid: {', '.join(MICROVOLTS_PER)}")
-        if sampling_rate != self.sampling_rate:
+        if not isinstance(sampling_rate, Real) or sampling_rate != self.sampling_rate:
             raise LeadminError(
                 f"signals are sampled at {sampling_rate} Hz, the network at {self.sampling_rate} "
                 "Hz; resample them first, for instance with scipy.signal.resample_poly"
@@ -102,8 +107,9 @@ class EcgClassifier:
             raise LeadminError(
                 f"records are {x.shape[-1]} samples long; the network needs {self.window}"
             )
-        if not np.isfinite(x).all():
-            raise LeadminError("signals hold a value that is not a finite number")
+        _check_voltages(x, unit)
+        if not len(x):
+            return np.empty((0, len(self.classes)))
         # A lead that is not there is one that scaling turns into zeros.
         absent = self.scaling.mean or (0.0,) * len(self.leads)
         microvolts = np.empty((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
@@ -121,4 +127,47 @@ class EcgClassifier:
             self.window,
             self.n_windows,
         )
+        if not logits.isfinite().all():
+            raise LeadminError("the network's answer is not a finite number; check the signals")
         return torch.sigmoid(logits.double()).cpu().numpy()
+
+
+def _real_numbers(signals: Any) -> NDArray[Any]:
+    """Give ``signals`` as an array of real numbers; refuse what is something else."""
+    try:
+        x = np.asarray(signals)
+        if x.dtype == object:
+            x = x.astype(np.float64)
+    except Exception as error:  # whatever an object's own conversion raises
+        raise LeadminError(
+            f"signals are no array of numbers ({str(error)[:200]}); give a numpy array"
+        ) from error
+    masked = isinstance(signals, np.ma.MaskedArray) and signals.mask.any()
+    if masked or x.dtype.kind not in "iuf":
+        kind = "an array with masked values" if masked else f"of type {x.dtype}"
+        raise LeadminError(f"signals are {kind}; valid: real numbers, none missing; convert them")
+    return x
+
+
+def _names(leads: Any) -> tuple[str, ...]:
+    """Give ``leads`` as different names; refuse what is something else."""
+    names = () if isinstance(leads, str) or not isinstance(leads, Iterable) else tuple(leads)
+    if not names or not all(isinstance(name, str) for name in names) or isinstance(leads, Set):
+        raise LeadminError(f"leads is {str(leads)[:80]!r}; valid: a list of names such as ['I']")
+    if len(set(names)) < len(names):
+        raise LeadminError(f"leads names one twice: {', '.join(names)}; valid: each once")
+    return names
+
+
+def _check_voltages(x: NDArray[Any], unit: str) -> None:
+    """Refuse NaN, infinity and what no electrode at the skin gives, lead by lead to save memory."""
+    for position in range(x.shape[1]):
+        with np.errstate(over="ignore"):
+            volts = np.abs(x[:, position].astype(np.float64)) * MICROVOLTS_PER[unit] / 1e6
+        if not np.isfinite(volts).all():
+            raise LeadminError("signals hold a value that is not a finite number")
+        if volts.max(initial=0.0) > LARGEST_VOLTS:
+            raise LeadminError(
+                f"signals reach {volts.max():.3g} V; valid: up to {LARGEST_VOLTS:g} V; check that "
+                f"their unit is {unit}"
+            )

@@ -45,7 +45,7 @@ import os, sys, time
 from pathlib import Path
 from leadmin.data.prepare import prepare
 start = time.perf_counter()
-report = prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=int(sys.argv[3]), progress=False)
+report = prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=int(sys.argv[3]), quiet=True)
 print(report.n_records, time.perf_counter() - start, time.process_time())
 """
 
@@ -115,7 +115,7 @@ def run_prepare(source: Path, target: Path, n_jobs: int) -> dict[str, float]:
 
 def compare(source: Path, scratch: Path, repeats: int) -> None:
     """Time both ways on the same records, alternating, and print the ratio of the medians."""
-    folder = fetch(scratch / "unpacked", str(source), progress=False).folder
+    folder = fetch(scratch / "unpacked", str(source), quiet=True).folder
     plain: list[tuple[float, float]] = []
     ours: dict[str, list[tuple[float, float]]] = {}
     jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

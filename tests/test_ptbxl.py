@@ -264,7 +264,7 @@ def test_label_policies() -> None:
         ("ecg_id,patient_id", "ecg_id,ecg_id", "two columns|lacks"),
         (",2,records100", ",11,records100", "strat_fold is '11'"),
         (",2,records100/00000/00003_lr", ",3,records100/00000/00003_lr", "patient_id 1001"),
-        ("diagnostic_class", "class", "lacks the column diagnostic_class"),
+        ("diagnostic_class", "class", "lacks the columns diagnostic_class"),
         (",MI,IMI", ",HEART,IMI", "'HEART'; valid: NORM, MI"),
         ("1.0,,,HYP,LVH", ",,,HYP,LVH", "no code for the superclass HYP"),
         ("IMI,inferior", "NORM,inferior", "more than once"),

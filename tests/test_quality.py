@@ -301,7 +301,7 @@ def test_data_card_counts(
 def test_card_of_a_tiny_set_and_command(tmp_path: Path) -> None:
     """Two records, one of unknown age: nothing divides by zero."""
     archive = write_zip(tmp_path / "a.zip", make_files(3))
-    prepare(archive, tmp_path / "x.h5", progress=False)
+    prepare(archive, tmp_path / "x.h5", quiet=True)
     result = CliRunner().invoke(app, ["card", "--data", str(tmp_path / "x.h5")])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "x.card.md").is_file()

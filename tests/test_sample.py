@@ -64,7 +64,7 @@ def test_layout_is_the_official_archives(table: ptbxl.RecordTable) -> None:
 
 
 def test_every_file_agrees_with_its_checksum_and_every_record_reads() -> None:
-    report = verify(SAMPLE, progress=False)
+    report = verify(SAMPLE, quiet=True)
     assert report.problems == ()
     assert report.n_records >= 1000
     assert report.n_files == 3 * report.n_records + 4

@@ -448,7 +448,10 @@ def test_the_studies_of_the_repository_are_valid(root, name):
         ({"configurations": 3}, "'all' or a list"),
         ({"seeds": "two"}, "seeds is 'two'; valid: whole numbers from 1 to 100; change it"),
         ({"recipe": "sead"}, "recipe is 'sead'; valid: any-lead"),
-        ({"variants": ["scratch", "magic"]}, "magic; valid, each once: any-lead, any-lead-taught, default"),
+        (
+            {"variants": ["scratch", "magic"]},
+            "magic; valid, each once: any-lead, any-lead-taught, default",
+        ),
         ({"variants": ["scratch"]}, "an ablation has one"),
         ({"overrides": {"1-lead-V3": {"epochs": 3}}}, "1-lead-V3"),
         ({"overrides": {"12-lead": {"leads": 3}}}, "unknown leads"),

@@ -63,9 +63,7 @@ def prepare(
     """Convert PTB-XL to one HDF5 file: int16 microvolts, labels, folds, demographics."""
     from leadmin.data import prepare as preparing
 
-    report = preparing.prepare(
-        source, target, rate, jobs, max_failures, force, progress=False if quiet else None
-    )
+    report = preparing.prepare(source, target, rate, jobs, max_failures, force, quiet)
     counts = ", ".join(f"{name} {n}" for name, n in report.class_counts["any"].items())
     if report.up_to_date:
         print(f"{target} is up to date ({report.n_records} records: {counts}); nothing to do.")
@@ -81,14 +79,15 @@ def prepare(
 def fetch(
     target: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to unpack it.")],
     source: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--from",
             metavar="PATH|URL",
             help="A zip file, an unpacked folder, the address of a zip file, or the address of a "
             "folder of files, ending in /. Default: PhysioNet's archive.",
+            show_default=False,
         ),
-    ] = None,
+    ] = "",
     rate: Rate = 100,
     keep_archive: Annotated[
         bool, typer.Option("--keep-archive", help="Keep the downloaded zip file.")
@@ -103,7 +102,8 @@ def fetch(
     """
     from leadmin.data import fetch as fetching
 
-    report = fetching.fetch(target, source, rate, keep_archive, progress=False if quiet else None)
+    source = source or fetching.ARCHIVE_URL
+    report = fetching.fetch(target, source, rate, keep_archive, quiet=quiet)
     state = "is there already" if report.up_to_date else "unpacked and checked"
     print(
         f"{report.folder}: {report.n_records} records at {rate} Hz, {report.n_files} files, "
@@ -129,7 +129,7 @@ def verify(
     from leadmin.data import fetch as fetching
     from leadmin.files import write_text
 
-    report = fetching.verify(source, rate, progress=False if quiet else None)
+    report = fetching.verify(source, rate, quiet)
     if table is not None:
         columns = ["file", "reason", "detail"]
         rows = pd.DataFrame([asdict(problem) for problem in report.problems], columns=columns)

@@ -5,13 +5,10 @@ refused before it is inflated, and one whose name climbs out of the archive lead
 """
 
 import hashlib
-import os
 import re
 import stat
-import struct
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from leadmin.errors import LeadminError
@@ -22,20 +19,6 @@ CHECKSUM_FILE = "SHA256SUMS.txt"
 TABLE_LIMIT = 2**28
 """Bytes that a table may have."""
 
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,  # an encrypted member
-    NotImplementedError,  # a compression method that zipfile lacks
-    UnicodeDecodeError,
-    ValueError,
-    OverflowError,
-)
-
 _FORBIDDEN = re.compile(r"[\x00-\x1f\\:]")
 """Control characters, and what means something else on Windows."""
 
@@ -45,11 +28,8 @@ _SHA256_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*)")
 class FileError(LeadminError):
     """A file of a data set, or the record in it, cannot be used.
 
-    Attributes
-    ----------
-    reason : str
-        One word for tables: missing, damaged, oversized, checksum, header, leads, rate, length,
-        empty, invalid or range.
+    ``reason`` is one word for tables: missing, damaged, oversized, checksum, header, leads, rate,
+    length, empty, invalid or range.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -63,10 +43,7 @@ class FileError(LeadminError):
 def checked_member(member: str) -> str:
     """Give ``member`` back if it is a relative path that stays inside its archive.
 
-    Raises
-    ------
-    LeadminError
-        If it is absolute, climbs out with ``..``, or is no path at all.
+    `LeadminError` if it is absolute, climbs out with ``..``, or is no path at all.
     """
     parts = member.split("/")  # an absolute path begins with an empty part
     if len(member) > 1024 or _FORBIDDEN.search(member) or not {"", ".", ".."}.isdisjoint(parts):
@@ -77,15 +54,7 @@ def checked_member(member: str) -> str:
 
 
 class Archive:
-    """A read-only tree of named files.
-
-    Attributes
-    ----------
-    path : Path
-        The zip file or the folder.
-    name : str
-        The name of the tree's top folder.
-    """
+    """A read-only tree of named files: the zip file or folder ``path``, its top folder ``name``."""
 
     path: Path
     name: str
@@ -101,11 +70,16 @@ class Archive:
         """Name ``member`` for an error message."""
         raise NotImplementedError
 
-    def fingerprint(self, members: list[str], folders: list[str]) -> str:
-        """Hash what the directory says of ``members`` and of all files in ``folders``.
+    def fingerprint(self, tables: Iterable[str], records: Iterable[str]) -> str:
+        """Hash what the directory says of ``tables`` and of all that lies beside ``records``.
 
         Names and sizes, with checksums (zip) or modification times (folder); nothing is read.
         """
+        folders = {record.rpartition("/")[0] for record in records if record}
+        lines = sorted(self._stamps(set(tables), folders))
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _stamps(self, members: set[str], folders: set[str]) -> Iterable[str]:
         raise NotImplementedError
 
     def read_listed(
@@ -113,11 +87,8 @@ class Archive:
     ) -> tuple[bytes, str]:
         """Give the bytes and the SHA-256 of a member that agrees with the archive's own list.
 
-        Raises
-        ------
-        FileError
-            As `read`; also if the member is not listed or differs. Where ``checksums`` is None,
-            the archive has no list and nothing is compared.
+        `FileError` as `read`, and if the member is not listed or differs. Where ``checksums`` is
+        None, the archive has no list and nothing is compared.
         """
         content = self.read(member, limit)
         digest = hashlib.sha256(content).hexdigest()
@@ -163,21 +134,15 @@ class FolderArchive(Archive):
             raise FileError(f"{file} is larger than the {limit} bytes allowed", "oversized")
         return content
 
-    def fingerprint(self, members: list[str], folders: list[str]) -> str:
-        """Hash names, sizes and modification times; see `Archive.fingerprint`."""
-        lines = []
-        for member in members:
-            if (self.path / member).is_file():
-                status = (self.path / member).stat()
-                lines.append(f"{member} {status.st_size} {status.st_mtime_ns}")
+    def _stamps(self, members: set[str], folders: set[str]) -> Iterator[str]:
+        yield f"folder {self.path.resolve()}"
+        files = [self.path / member for member in members if (self.path / member).is_file()]
         for folder in folders:
-            if (self.path / checked_member(folder or "_")).is_dir() or not folder:
-                with os.scandir(self.path / folder) as entries:
-                    for entry in entries:
-                        status = entry.stat(follow_symlinks=False)
-                        stamp = f"{status.st_size} {status.st_mtime_ns}"
-                        lines.append(f"{folder}/{entry.name} {stamp}")
-        return _hash_lines([f"folder {self.path.resolve()}", *sorted(lines)])
+            top = self.path / (checked_member(folder) if folder else "")
+            files += top.iterdir() if top.is_dir() else ()
+        for file in files:
+            status = file.lstat()
+            yield f"{file.relative_to(self.path)} {status.st_size} {status.st_mtime_ns}"
 
 
 class ZipArchive(Archive):
@@ -211,22 +176,15 @@ class ZipArchive(Archive):
             # zipfile stops at the declared size and then compares the CRC, so a member that
             # declares little and inflates to much is cut off and reported here.
             return self._zip.read(info)
-        except _ZIP_ERRORS as error:
+        except Exception as error:  # zipfile raises whatever a damaged file leads it to
             raise FileError(f"{where} cannot be read: {_reason(error)}", "damaged") from error
 
-    def fingerprint(self, members: list[str], folders: list[str]) -> str:
-        """Hash names, sizes and CRC-32; see `Archive.fingerprint`."""
-        wanted, parents = set(members), set(folders)
-        lines = []
+    def _stamps(self, members: set[str], folders: set[str]) -> Iterator[str]:
+        yield f"zip {self._prefix}"
         for name, info in self._zip.NameToInfo.items():
             member = name.removeprefix(self._prefix)
-            if member in wanted or member.rpartition("/")[0] in parents:
-                lines.append(f"{member} {info.file_size} {info.CRC:08x}")
-        return _hash_lines([f"zip {self._prefix}", *sorted(lines)])
-
-
-def _hash_lines(lines: list[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+            if member in members or member.rpartition("/")[0] in folders:
+                yield f"{member} {info.file_size} {info.CRC:08x}"
 
 
 def _reason(error: BaseException) -> str:
@@ -246,8 +204,8 @@ def open_archive(path: Path, landmark: str) -> Archive:
     Raises
     ------
     LeadminError
-        If there is nothing at ``path``, it is damaged, a member is in it twice, or the landmark is
-        not in it exactly once.
+        If ``path`` is nothing of the kind, is damaged, holds a member twice, or the landmark not
+        exactly once.
     """
     wanted = f"{path} should hold one {landmark} at its top or one folder below"
     if path.is_dir():
@@ -262,7 +220,7 @@ def open_archive(path: Path, landmark: str) -> Archive:
         raise LeadminError(f"{path} {wrong}; give an archive (zip) or an unpacked folder")
     try:
         opened = zipfile.ZipFile(path)
-    except _ZIP_ERRORS as error:
+    except Exception as error:
         raise LeadminError(
             f"{path} is not a readable zip archive ({_reason(error)}); download it again or give "
             "the unpacked folder"
@@ -298,17 +256,9 @@ def decode(content: bytes, where: str) -> str:
 
 
 def read_checksums(archive: Archive) -> dict[str, str] | None:
-    """Read the archive's own ``SHA256SUMS.txt``.
+    """Read the archive's own ``SHA256SUMS.txt``; None where it has no such file.
 
-    Returns
-    -------
-    dict of str to str or None
-        File name to SHA-256 in lower-case hexadecimal; None where the archive has no such file.
-
-    Raises
-    ------
-    LeadminError
-        If the file is not a list of checksums.
+    Gives file name to SHA-256 in lower-case hexadecimal; `LeadminError` if it is no list of those.
     """
     if CHECKSUM_FILE not in archive:
         return None

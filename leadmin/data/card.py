@@ -38,11 +38,6 @@ _BASE_COLUMNS: dict[str, tuple[str, str]] = {
     "age": ("Float", "years; 300 means over 89; empty if unknown"),
     "sex": ("Integer", "0 male, 1 female, -1 unknown"),
 }
-_KINDS = {
-    **dict.fromkeys(("device", "recording_date", "scp_codes"), "Text"),
-    **dict.fromkeys(("height", "weight"), "Float"),
-}
-"""Columns of the metadata that are not integers."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +85,10 @@ def record_table(dataset: EcgDataset) -> pd.DataFrame:
 
 
 def croissant(dataset: EcgDataset, table: Path) -> dict[str, Any]:
-    """Describe a prepared file in the Croissant format, version 1.0 [1]_.
+    """Describe a prepared file and ``table``, its `record_table`, in the Croissant format [1]_.
 
-    Croissant has no way to point into an HDF5 file, so the signals are described as a file, and
-    the record set is that of the table of records beside it.
-
-    ``dataset.path`` and ``table``, the CSV file of `record_table`, are hashed.
+    It has no way to point into an HDF5 file, so the signals are described as a file, and the
+    record set is that of the table beside it. Both files are hashed.
     """
     signals = (
         f"HDF5: dataset `signals`, int16, shape {dataset.signals.shape}, microvolts, leads "
@@ -139,8 +132,9 @@ def _columns() -> dict[str, tuple[str, str]]:
         for name in CLASSES:
             said = f"1 where a statement of {CLASS_NAMES[name]} has {likely}"
             columns[f"{policy}_{name}"] = ("Integer", said)
-    for name, description in ptbxl.METADATA_COLUMNS.items():
-        columns[name] = (_KINDS.get(name, "Integer"), description)
+    for name, (kind, description) in ptbxl.METADATA_COLUMNS.items():
+        said = "Text" if kind is None else "Float" if kind is np.float32 else "Integer"
+        columns[name] = (said, description)
     return columns
 
 

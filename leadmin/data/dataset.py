@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from leadmin.data.ptbxl import DURATION, SAMPLING_RATES
+from leadmin.data.ptbxl import DURATION, METADATA_COLUMNS, SAMPLING_RATES
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.leads import LEADS
@@ -33,22 +33,6 @@ TABLE_TYPES: Mapping[str, type[np.generic]] = {
     "fold": np.int8,
     "age": np.float32,
     "sex": np.int8,
-}
-METADATA_TYPES: Mapping[str, type[np.generic] | None] = {
-    "site": np.int16,
-    "device": None,  # None: text
-    "height": np.float32,
-    "weight": np.float32,
-    "recording_date": None,
-    "baseline_drift": np.int8,
-    "static_noise": np.int8,
-    "burst_noise": np.int8,
-    "electrodes_problems": np.int8,
-    "extra_beats": np.int8,
-    "pacemaker": np.int8,
-    "validated_by_human": np.int8,
-    "resampled_from_500_hz": np.int8,
-    "scp_codes": None,
 }
 
 
@@ -104,18 +88,7 @@ class EcgDataset:
         return self.signals.shape[-1] / self.sampling_rate
 
     def select(self, mask_or_index: ArrayLike) -> "EcgDataset":
-        """Give the records that a Boolean mask or an array of positions picks.
-
-        Parameters
-        ----------
-        mask_or_index : array_like
-            ``(n_records,)`` of bool, or positions along the first axis in the order wanted.
-
-        Returns
-        -------
-        EcgDataset
-            Arrays are copies, but for a full slice.
-        """
+        """Give the records that a Boolean mask or an array of positions picks, as copies."""
         rows = np.asarray(mask_or_index)
         if rows.dtype == bool:
             if rows.shape != (len(self),):
@@ -127,12 +100,7 @@ class EcgDataset:
             raise LeadminError(f"records are picked by a mask or by integers, not by {rows.dtype}")
         return replace(
             self,
-            signals=self.signals[rows],
-            record_id=self.record_id[rows],
-            patient_id=self.patient_id[rows],
-            fold=self.fold[rows],
-            age=self.age[rows],
-            sex=self.sex[rows],
+            **{name: getattr(self, name)[rows] for name in ("signals", *TABLE_TYPES)},
             labels={policy: labels[rows] for policy, labels in self.labels.items()},
             metadata=self.metadata.iloc[rows].reset_index(drop=True),
         )
@@ -141,22 +109,6 @@ class EcgDataset:
         """Mark the records that belong to at least one superclass under a label policy."""
         marked: NDArray[np.bool_] = self._labels(policy).max(axis=1).astype(bool)
         return marked
-
-    def for_policy(self, policy: str, unlabelled: str = "drop") -> "EcgDataset":
-        """Keep or drop the records that have no superclass under a label policy.
-
-        Parameters
-        ----------
-        policy : str
-            A key of `LABEL_POLICIES`.
-        unlabelled : {"drop", "keep"}
-            The original study and the benchmark drop them; kept, they count as negatives of all
-            five superclasses.
-        """
-        if unlabelled not in ("drop", "keep"):
-            raise LeadminError(f"unlabelled is {unlabelled!r}; valid: 'drop' or 'keep'")
-        labelled = self.has_superclass(policy)
-        return self if unlabelled == "keep" or labelled.all() else self.select(labelled)
 
     def class_counts(self, policy: str) -> pd.Series:
         """Count the records of each superclass; a record may count in several."""
@@ -209,20 +161,19 @@ def _read_file(file: h5py.File, path: Path) -> EcgDataset:
     rate, n_records = attributes["sampling_rate"], attributes["n_records"]
     size = path.stat().st_size
     signals = _read_array(file, "signals", "<i2", (n_records, len(LEADS), DURATION * rate), size)
-    fields: dict[str, tuple[Any, tuple[int, ...]]] = {
-        **{name: (kind, (n_records,)) for name, kind in TABLE_TYPES.items()},
-        **{f"labels/{policy}": (np.uint8, (n_records, len(CLASSES))) for policy in LABEL_POLICIES},
-        **{f"metadata/{name}": (kind, (n_records,)) for name, kind in METADATA_TYPES.items()},
-    }
-    arrays = {
-        name: _read_array(file, name, kind, shape, size) for name, (kind, shape) in fields.items()
-    }
+    kinds: dict[str, Any] = dict(TABLE_TYPES)
+    kinds |= {f"labels/{policy}": np.uint8 for policy in LABEL_POLICIES}
+    kinds |= {f"metadata/{name}": kind for name, (kind, _) in METADATA_COLUMNS.items()}
+    arrays = {}
+    for name, kind in kinds.items():
+        shape = (n_records, len(CLASSES)) if name.startswith("labels/") else (n_records,)
+        arrays[name] = _read_array(file, name, kind, shape, size)
     found = content_sha256(signals.shape, hashlib.sha256(signals.data).hexdigest(), arrays)
     if found != attributes.get("content_sha256"):
         raise LeadminError(
             "the content does not agree with its checksum content_sha256; the file is damaged"
         )
-    metadata = {name: arrays[f"metadata/{name}"] for name in METADATA_TYPES}
+    metadata = {name: arrays[f"metadata/{name}"] for name in METADATA_COLUMNS}
     return EcgDataset(
         signals=signals,
         **{name: arrays[name] for name in TABLE_TYPES},
@@ -251,8 +202,9 @@ def _check_attributes(attributes: Mapping[str, Any]) -> None:
     }
     for name, valid in expected.items():
         if attributes.get(name) not in valid:
-            shown = " or ".join(map(str, valid))
-            raise LeadminError(f"{name} is {str(attributes.get(name))[:80]!r}; valid: {shown}")
+            found, shown = attributes.get(name), " or ".join(map(repr, valid))
+            kind = "the text " if isinstance(found, str) else ""
+            raise LeadminError(f"{name} is {kind}{repr(found)[:80]}; valid: {shown}")
     n_records = attributes.get("n_records")
     if not isinstance(n_records, int) or n_records < 1:
         raise LeadminError(f"n_records is {n_records!r}; valid: 1 or more")

@@ -34,16 +34,12 @@ _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,15})-\d+|\*)/(?:(\d{1,15})|\*)")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to keep trying: tries in a row without a new byte, and seconds.
-
-    ``backoff`` is the pause before the second try, doubled each time; the timeouts are those for a
-    connection and for the next byte.
-    """
+    """How long to keep trying: tries in a row without a new byte, and seconds."""
 
     attempts: int = 5
-    backoff: float = 1.0
+    backoff: float = 1.0  # before the second try, doubled each time
     connect_timeout: float = 15.0
-    read_timeout: float = 60.0
+    read_timeout: float = 60.0  # for the next byte
 
     def pause(self, failures: int, retry_after: str) -> None:
         """Wait before the next try, as long as the server asks for within reason."""
@@ -67,7 +63,10 @@ def check_space(folder: Path, n_bytes: int) -> None:
 
 def check_url(url: str) -> str:
     """Give ``url`` back if it is a complete http or https address; raise `LeadminError` if not."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that close nothing
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise LeadminError(f"{url[:200]!r} is not an http or https address")
     return url
@@ -77,36 +76,29 @@ class _AgainError(Exception):
     """One answer was no use; the next may be."""
 
 
-@dataclass
 class _Part:
     """A file on its way, and what is needed to know that the rest belongs to the same file."""
 
-    url: str
-    path: Path
-    validator: str = ""
-    total: int | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self, url: str, path: Path) -> None:
         """Pick up an earlier call's part, or discard it if it may be of another file."""
-        self.note = self.path.with_name(f"{self.path.name}.json")
+        self.url, self.path, self.note = url, path, path.with_name(f"{path.name}.json")
         try:
             note = json.loads(self.note.read_text(encoding="utf-8"))
-            if note["url"] == self.url and self.size:
-                self.validator = str(note["validator"])
-                self.total = None if note["total"] is None else int(note["total"])
-                return
+            self.validator, self.total = str(note["validator"]), int(note["total"] or 0)
+            known = note["url"] == url
         except (OSError, ValueError, KeyError, TypeError):
-            pass
-        self.restart()
+            known = False
+        if not known or not self.size:
+            self.restart()
 
     @property
     def size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def restart(self, validator: str = "", total: int | None = None) -> None:
+    def restart(self, validator: str = "", total: int = 0) -> None:
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
-        self.validator, self.total = validator, total
+        self.validator, self.total = validator, total  # empty and 0 where the server says nothing
 
     def headers(self) -> dict[str, str]:
         rest = {"Range": f"bytes={self.size}-", "If-Range": self.validator} if self.size else {}
@@ -115,18 +107,16 @@ class _Part:
     def accept(self, response: requests.Response) -> bool:
         """Decide how a body continues the part; False where there is nothing left to come."""
         status, headers = response.status_code, response.headers
-        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        start, total = (int(n) if n else None for n in (found.groups() if found else ("", "")))
+        answer = f"the server answered {status} {response.reason}"
         if status in _PASSING:
-            raise _AgainError(f"the server answered {status} {response.reason}")
-        if status == 416:
-            if total is not None and total == self.size == (self.total or total):
-                return False
-            self.restart()
-            raise _AgainError("the server holds another file than the part here")
-        if status not in (200, 206):
+            raise _AgainError(answer)
+        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        start, total = (int(n or 0) for n in (found.groups() if found else ("", "")))
+        same_total = total == (self.total or total)
+        if status == 416 and 0 < self.size == total and same_total:
+            return False
+        if status not in (200, 206, 416):
             reason = "missing" if status in (404, 410) else "damaged"
-            answer = f"the server answered {status} {response.reason}"
             raise FileError(f"{self.url} is {reason}: {answer}", reason)
         encoding = headers.get("Content-Encoding", "identity")
         if encoding != "identity":
@@ -134,16 +124,16 @@ class _Part:
                 f"{self.url} is sent encoded as {encoding}, where lengths mean nothing", "damaged"
             )
         validator = headers.get("ETag") or headers.get("Last-Modified") or ""
-        if status == 206 and self.size:
-            changed = self.validator and validator and validator != self.validator
-            if start != self.size or changed or (total or self.total) != (self.total or total):
-                self.restart()
-                raise _AgainError("the server's range does not fit the part here")
-            self.total = self.total or total
+        if status == 200 or (status == 206 and not self.size):
+            length = headers.get("Content-Length", "")
+            known = int(length) if length.isdigit() and len(length) < 16 else 0
+            self.restart("" if validator.startswith("W/") else validator, known)
             return True
-        length = headers.get("Content-Length", "")
-        known = int(length) if length.isdigit() and len(length) < 16 else None
-        self.restart("" if validator.startswith("W/") else validator, known)
+        changed = self.validator and validator and validator != self.validator
+        if status == 416 or start != self.size or changed or not (same_total or not total):
+            self.restart()
+            raise _AgainError("the server holds another file than the part here")
+        self.total = self.total or total
         return True
 
     def receive(self, response: requests.Response, max_bytes: int, bar: "tqdm[Never]") -> None:
@@ -151,7 +141,7 @@ class _Part:
         note = {"url": self.url, "validator": self.validator, "total": self.total}
         self.note.write_text(json.dumps(note), encoding="utf-8")
         received = bar.n = self.size
-        bar.total = self.total
+        bar.total = self.total or None
         with self.path.open("ab") as file:
             for chunk in response.iter_content(_CHUNK):
                 received += len(chunk)
@@ -171,7 +161,7 @@ def download(
     patience: Patience | None = None,
     max_bytes: int = MAX_BYTES,
     spare_bytes: int = 0,
-    progress: bool | None = None,
+    quiet: bool = False,
     session: requests.Session | None = None,
 ) -> Path:
     """Download one file, resuming where an earlier call or a cut connection left off.
@@ -186,8 +176,8 @@ def download(
         When to give up.
     max_bytes, spare_bytes : int
         A larger file is refused; what the disk must hold besides the file.
-    progress : bool, optional
-        Show a progress bar; by default only on a terminal.
+    quiet : bool
+        Without a progress bar, which only a terminal shows.
     session : requests.Session, optional
         Keeps a connection open over several calls.
 
@@ -203,8 +193,7 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _Part(url, target.with_name(f"{target.name}.part"))
     failures, farthest = 0, part.size
-    hidden = None if progress is None else not progress
-    with tqdm(unit="B", unit_scale=True, desc=target.name, disable=hidden) as bar:
+    with tqdm(unit="B", unit_scale=True, desc=target.name, disable=quiet or None) as bar:
         while True:
             wait = ""
             try:
@@ -214,15 +203,15 @@ def download(
                     wait = response.headers.get("Retry-After", "")
                     if not part.accept(response):
                         break
-                    if (part.total or 0) > max_bytes:
+                    if part.total > max_bytes:
                         raise FileError(
                             f"{url} holds {part.total} bytes by its server's word; more than "
                             f"{max_bytes} are refused",
                             "oversized",
                         )
-                    check_space(target.parent, (part.total or 0) - part.size + spare_bytes)
+                    check_space(target.parent, part.total - part.size + spare_bytes)
                     part.receive(response, max_bytes, bar)
-                if part.total is None or part.size == part.total:
+                if part.size == (part.total or part.size):
                     break
                 last = f"the connection ended after {part.size} of {part.total} bytes"
             except (requests.TooManyRedirects, requests.exceptions.InvalidURL) as error:
@@ -277,5 +266,5 @@ class HttpTree(Archive):
             self._local.session = requests.Session()
         with tempfile.TemporaryDirectory(prefix="leadmin-") as folder:
             file = Path(folder, "file")
-            download(url, file, self.patience, limit, 0, False, self._local.session)
+            download(url, file, self.patience, limit, 0, True, self._local.session)
             return file.read_bytes()

@@ -9,9 +9,9 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -29,17 +29,12 @@ from leadmin.data.download import HttpTree, Patience, SpaceError, check_space, d
 from leadmin.data.records import RECORD_LIMIT, check_header, read_records
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
-from leadmin.labels import LABEL_POLICIES
 
 ARCHIVE_URL = f"https://physionet.org/static/published-projects/ptb-xl/{ptbxl.TOP_FOLDER}.zip"
 """The official archive, one zip file with both sampling rates."""
 
-FILES_URL = f"https://physionet.org/files/ptb-xl/{ptbxl.VERSION}/"
-"""The same files one by one, as ``--from`` takes them."""
-
-_TABLES_NEEDED = (CHECKSUM_FILE, ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE)
-_TABLES_WELCOME = (ptbxl.LICENSE_FILE, ptbxl.RECORDS_FILE, ptbxl.PROVENANCE_FILE)
-_COUNTED = ("n_records", "n_files", "n_bytes")
+_NEEDED = (CHECKSUM_FILE, ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE)
+_TABLES = (*_NEEDED, ptbxl.LICENSE_FILE, ptbxl.RECORDS_FILE, ptbxl.PROVENANCE_FILE)
 _SHOWN = 10
 _THREADS = 8
 
@@ -52,7 +47,7 @@ class FetchReport:
     n_records: int
     n_files: int
     n_bytes: int
-    up_to_date: bool
+    up_to_date: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,11 +71,11 @@ class VerifyReport:
 
 def fetch(
     target: Path,
-    source: str | None = None,
+    source: str = ARCHIVE_URL,
     sampling_rate: int = 100,
     keep_archive: bool = False,
     patience: Patience | None = None,
-    progress: bool | None = None,
+    quiet: bool = False,
 ) -> FetchReport:
     """Get PTB-XL and unpack what one sampling rate needs.
 
@@ -88,18 +83,17 @@ def fetch(
     ----------
     target : Path
         The data set goes into a folder of its own name below this one.
-    source : str, optional
-        Where to take it from, by default PhysioNet's archive: the address of a zip file, the
-        address of a folder (ending in ``/``) that holds the files one by one, a local zip file, or
-        an unpacked folder.
+    source : str
+        The address of a zip file, or of a folder (ending in ``/``) that holds the files one by one;
+        a local zip file, or an unpacked folder.
     sampling_rate : {100, 500}
         Hz.
     keep_archive : bool
         Keep the downloaded zip file in ``target``; by default it is removed in the end.
     patience : Patience, optional
         When to give up on a server.
-    progress : bool, optional
-        Show progress bars; by default only on a terminal.
+    quiet : bool
+        Without progress bars, which only a terminal shows.
 
     Raises
     ------
@@ -107,25 +101,23 @@ def fetch(
         If the source cannot be had, is damaged, or the disk is too small. What has arrived is
         kept; the same command goes on from there.
     """
-    target = Path(target)
-    source = source or ARCHIVE_URL
+    target, patience = Path(target), patience or Patience()
     ptbxl.check_rate(sampling_rate)
     try:
         done = _already_fetched(target, source, sampling_rate)
         if done is not None:
             return done
         target.mkdir(parents=True, exist_ok=True)
-        unpacking = (target, source, sampling_rate, progress)
         if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source):
-            return _unpack(ptbxl.open_ptbxl(Path(source)), *unpacking)
+            return _unpack(ptbxl.open_ptbxl(Path(source)), target, source, sampling_rate, quiet)
         if source.endswith("/"):
-            return _unpack(HttpTree(source, patience or Patience()), *unpacking)
+            return _unpack(HttpTree(source, patience), target, source, sampling_rate, quiet)
         archive = target / f"ptb-xl-{hashlib.sha256(source.encode()).hexdigest()[:8]}.zip"
         spare = _estimated_bytes(ptbxl.N_RECORDS, sampling_rate) if source == ARCHIVE_URL else 0
         if not archive.is_file():
-            download(source, archive, patience, spare_bytes=spare, progress=progress)
+            download(source, archive, patience, spare_bytes=spare, quiet=quiet)
         try:
-            report = _unpack(ptbxl.open_ptbxl(archive), *unpacking)
+            report = _unpack(ptbxl.open_ptbxl(archive), target, source, sampling_rate, quiet)
         except SpaceError:
             raise
         except LeadminError as error:
@@ -156,26 +148,24 @@ def _receipt_path(target: Path, sampling_rate: int) -> Path:
 def _fingerprint(folder: Path, sampling_rate: int) -> str:
     """Hash names, sizes and times of the tables and records of an unpacked data set."""
     archive = FolderArchive(folder)
-    names = ptbxl.read_table(archive).files_at(sampling_rate)
-    folders = {name.rpartition("/")[0] for name in names if name}
-    return archive.fingerprint([*_TABLES_NEEDED, *_TABLES_WELCOME], sorted(folders))
+    return archive.fingerprint(_TABLES, ptbxl.read_table(archive).files_at(sampling_rate))
 
 
 def _already_fetched(target: Path, source: str, sampling_rate: int) -> FetchReport | None:
     try:
         receipt = json.loads(_receipt_path(target, sampling_rate).read_text(encoding="utf-8"))
-        folder = target / str(receipt["folder"])
+        folder = target / receipt["folder"]
         known = receipt["source"] == source and folder.parent == target
-        if not known or receipt["fingerprint"] != _fingerprint(folder, sampling_rate):
-            return None
-        counts = {name: int(receipt[name]) for name in _COUNTED}
-        return FetchReport(folder, **counts, up_to_date=True)
+        if known and receipt["fingerprint"] == _fingerprint(folder, sampling_rate):
+            counts = {name: int(receipt[name]) for name in ("n_records", "n_files", "n_bytes")}
+            return FetchReport(folder, **counts, up_to_date=True)
     except (OSError, ValueError, KeyError, TypeError, LeadminError):
-        return None
+        pass
+    return None
 
 
 def _unpack(
-    archive: Archive, target: Path, source: str, sampling_rate: int, progress: bool | None
+    archive: Archive, target: Path, source: str, sampling_rate: int, quiet: bool
 ) -> FetchReport:
     """Copy what is needed out of ``archive`` into ``target``, every file checked."""
     checksums = read_checksums(archive)
@@ -192,35 +182,30 @@ def _unpack(
     named = re.fullmatch(r"ptb-xl[\w.-]*", archive.name)
     final = target / (archive.name if named else ptbxl.TOP_FOLDER)
     copier = _Copier(archive, checksums, target / f".{final.name}.partial", final)
-    for name in _TABLES_NEEDED + tuple(name for name in _TABLES_WELCOME if name in archive):
-        copier.take(name, TABLE_LIMIT)
+    for name in _TABLES:
+        if name in _NEEDED or name in archive:
+            copier.take(name, TABLE_LIMIT)
     problems: list[str] = []
-    hidden = None if progress is None else not progress
     with (
         ThreadPoolExecutor(_THREADS if isinstance(archive, HttpTree) else 1) as pool,
-        tqdm(total=len(table), desc="unpacking", unit="record", disable=hidden) as bar,
+        tqdm(total=len(table), desc="unpacking", unit="record", disable=quiet or None) as bar,
     ):
         for problem in pool.map(copier.take_record, names):
             bar.update()
-            if problem:
-                problems.append(problem)
+            problems += [problem] if problem else []
             if len(problems) >= _SHOWN:
                 pool.shutdown(cancel_futures=True)
                 break
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems)
         raise LeadminError(f"{source} is incomplete or damaged:\n{shown}")
-    _move(copier.staging, final, copier.taken)
-    counts = (len(table), len(copier.taken), sum(copier.taken.values()))
-    receipt = {
-        "source": source,
-        "folder": final.name,
-        "sampling_rate": sampling_rate,
-        **dict(zip(_COUNTED, counts, strict=True)),
-        "fingerprint": _fingerprint(final, sampling_rate),
-    }
+    copier.finish()
+    sizes = copier.sizes
+    report = FetchReport(final, len(table), len(sizes), sum(sizes.values()), up_to_date=False)
+    receipt = asdict(report) | {"source": source, "folder": final.name}
+    receipt |= {"sampling_rate": sampling_rate, "fingerprint": _fingerprint(final, sampling_rate)}
     write_json(_receipt_path(target, sampling_rate), receipt)
-    return FetchReport(final, *counts, up_to_date=False)
+    return report
 
 
 @dataclass
@@ -231,12 +216,11 @@ class _Copier:
     checksums: Mapping[str, str]
     staging: Path
     final: Path
-    taken: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
 
     def take(self, member: str, limit: int) -> bytes:
         """Bring one file and give its content; raise `LeadminError` if it is not as listed."""
-        for folder in (self.staging, self.final):
-            present = folder / member
+        for present in (self.staging / member, self.final / member):
             if present.is_file() and not present.is_symlink() and present.stat().st_size <= limit:
                 content = present.read_bytes()
                 if hashlib.sha256(content).hexdigest() == self.checksums.get(member):
@@ -247,10 +231,10 @@ class _Copier:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.unlink(missing_ok=True)  # never write through a link that someone left there
             file.write_bytes(content)
-        self.taken[member] = len(content)
+        self.sizes[member] = len(content)
         return content
 
-    def take_record(self, record: str) -> str | None:
+    def take_record(self, record: str) -> str:
         """Bring a header and its signal files; give a message if that fails."""
         if not record:
             return f"{ptbxl.DATABASE_FILE} has a record without a file name"
@@ -261,26 +245,22 @@ class _Copier:
                 self.take(f"{folder}/{file}" if folder else file, RECORD_LIMIT)
         except LeadminError as error:
             return str(error)
-        return None
+        return ""
+
+    def finish(self) -> None:
+        """Give the complete files their final place; at once where nothing is there yet."""
+        if not self.final.exists():
+            self.staging.replace(self.final)
+            return
+        for member in self.sizes:
+            if (self.staging / member).is_file():
+                (self.final / member).parent.mkdir(parents=True, exist_ok=True)
+                (self.staging / member).replace(self.final / member)
+        shutil.rmtree(self.staging, ignore_errors=True)
 
 
-def _move(staging: Path, final: Path, members: Iterable[str]) -> None:
-    """Give the complete files their final place; at once where nothing is there yet."""
-    if not final.exists():
-        staging.replace(final)
-        return
-    for member in members:
-        source = staging / member
-        if source.is_file():
-            (final / member).parent.mkdir(parents=True, exist_ok=True)
-            source.replace(final / member)
-    shutil.rmtree(staging, ignore_errors=True)
-
-
-def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None) -> VerifyReport:
-    """Check an archive or an unpacked folder: tables, checksums, and every record.
-
-    ``sampling_rate`` is 100 or 500 Hz; by default a progress bar shows only on a terminal.
+def verify(source: Path, sampling_rate: int = 100, quiet: bool = False) -> VerifyReport:
+    """Check an archive or an unpacked folder: tables, checksums, and every record of one rate.
 
     Raises
     ------
@@ -290,7 +270,7 @@ def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None)
     ptbxl.check_rate(sampling_rate)
     archive = ptbxl.open_ptbxl(Path(source))
     table = ptbxl.read_table(archive)
-    superclasses = ptbxl.read_superclasses(archive)
+    labels = ptbxl.read_labels(archive, table)
     checksums = read_checksums(archive)
     problems: list[Problem] = []
     if checksums is None:
@@ -304,18 +284,14 @@ def verify(source: Path, sampling_rate: int = 100, progress: bool | None = None)
         except FileError as error:
             problems.append(Problem(name, error.reason, str(error)))
     names = table.files_at(sampling_rate)
-    hidden = None if progress is None else not progress
     found = read_records(archive, names, sampling_rate, checksums)
-    progressing = tqdm(found, total=len(names), desc="verifying", unit="record", disable=hidden)
-    for name, record in zip(names, progressing, strict=True):
+    bar = tqdm(found, total=len(names), desc="verifying", unit="record", disable=quiet or None)
+    for name, record in zip(names, bar, strict=True):
         if isinstance(record, FileError):
             problems.append(Problem(name, record.reason, str(record)))
         else:
             n_files += len(record[1])
-    counts = {
-        policy: ptbxl.class_counts(ptbxl.label_matrix(table.statements, superclasses, policy))
-        for policy in LABEL_POLICIES
-    }
+    counts = {policy: ptbxl.class_counts(matrix) for policy, matrix in labels.items()}
     if len(table) == ptbxl.N_RECORDS and counts["any"] != dict(ptbxl.OFFICIAL_COUNTS):
         detail = (
             f"{archive.where(ptbxl.DATABASE_FILE)} has all {len(table)} records, but its "

@@ -24,7 +24,7 @@ from leadmin.data.archive import CHECKSUM_FILE, Archive, FileError, read_checksu
 from leadmin.data.records import read_records
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, write_json, write_text
-from leadmin.labels import CLASSES, LABEL_POLICIES
+from leadmin.labels import CLASSES
 from leadmin.leads import LEADS
 
 _BLOCK_BYTES = 3 * 2**20
@@ -54,13 +54,17 @@ class PrepareReport:
     target: Path
     sampling_rate: int
     n_records: int
-    n_failed: int
     content_sha256: str
     inputs_sha256: str
     class_counts: dict[str, dict[str, int]]
     failures: tuple[Failure, ...]
-    up_to_date: bool
-    seconds: float
+    up_to_date: bool = False
+    seconds: float = 0.0
+
+    @property
+    def n_failed(self) -> int:
+        """How many records could not be prepared."""
+        return len(self.failures)
 
 
 def prepare(
@@ -70,7 +74,7 @@ def prepare(
     n_jobs: int | None = None,
     max_failures: int = 0,
     force: bool = False,
-    progress: bool | None = None,
+    quiet: bool = False,
 ) -> PrepareReport:
     """Convert PTB-XL, or a cut of it in the same layout, to one HDF5 file.
 
@@ -92,8 +96,8 @@ def prepare(
         How many records may fail. One more is an error, and ``target`` is left alone.
     force : bool
         Prepare even if ``target`` is up to date.
-    progress : bool, optional
-        Show a progress bar; by default only on a terminal.
+    quiet : bool
+        Without a progress bar, which only a terminal shows.
 
     Raises
     ------
@@ -110,13 +114,17 @@ def prepare(
         "schema_version": dataset.SCHEMA_VERSION,
         "created_by": software(),
         "sampling_rate": sampling_rate,
-        "source_fingerprint": opened.fingerprint(),
+        "source_fingerprint": opened.fingerprint,
     }
     report = None if force else _up_to_date(target, receipt, max_failures)
     try:
         if report is None:
-            report = _write(opened, target, n_jobs, max_failures, progress)
-            _write_receipt(report, receipt)
+            report = _write(opened, target, n_jobs, max_failures, quiet)
+            found = {name: getattr(report, name) for name in _IN_RECEIPT}
+            failures = [asdict(failure) for failure in report.failures]
+            n_failed = len(failures)
+            receipt |= {"hdf5": target.name, "n_failed": n_failed, **found, "failures": failures}
+            write_json(_receipt_path(target), receipt)
     except OSError as error:
         raise LeadminError(
             f"{target} cannot be written: {error.strerror or error}; nothing half-written was "
@@ -143,15 +151,7 @@ class _Source:
     table: ptbxl.RecordTable
     labels: dict[str, NDArray[np.uint8]]
     sampling_rate: int
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        return self.table.files[self.sampling_rate]
-
-    def fingerprint(self) -> str:
-        tables = (ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, CHECKSUM_FILE, ptbxl.PROVENANCE_FILE)
-        folders = {file.rpartition("/")[0] for file in self.files if file}
-        return self.archive.fingerprint(list(tables), sorted(folders))
+    fingerprint: str
 
 
 def _open(path: Path, sampling_rate: int) -> _Source:
@@ -160,13 +160,10 @@ def _open(path: Path, sampling_rate: int) -> _Source:
     checksums = read_checksums(archive)
     digests = ptbxl.check_tables(archive, checksums)
     table = ptbxl.read_table(archive)
-    superclasses = ptbxl.read_superclasses(archive)
-    table.files_at(sampling_rate)
-    labels = {
-        policy: ptbxl.label_matrix(table.statements, superclasses, policy)
-        for policy in LABEL_POLICIES
-    }
-    return _Source(archive, checksums, digests, table, labels, sampling_rate)
+    labels = ptbxl.read_labels(archive, table)
+    tables = (ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, CHECKSUM_FILE, ptbxl.PROVENANCE_FILE)
+    fingerprint = archive.fingerprint(tables, table.files_at(sampling_rate))
+    return _Source(archive, checksums, digests, table, labels, sampling_rate, fingerprint)
 
 
 def _receipt_path(target: Path) -> Path:
@@ -178,7 +175,7 @@ def failures_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.failures.csv")
 
 
-_IN_RECEIPT = ("n_records", "n_failed", "content_sha256", "inputs_sha256", "class_counts")
+_IN_RECEIPT = ("n_records", "content_sha256", "inputs_sha256", "class_counts")
 
 
 def _up_to_date(
@@ -195,29 +192,14 @@ def _up_to_date(
         found = dataset.load_dataset(target).attributes["content_sha256"]
         if found != earlier["content_sha256"]:
             return None
-        return PrepareReport(
-            target=target,
-            sampling_rate=earlier["sampling_rate"],
-            **{name: earlier[name] for name in _IN_RECEIPT},
-            failures=tuple(Failure(**failure) for failure in earlier["failures"]),
-            up_to_date=True,
-            seconds=0.0,
-        )
+        failures = tuple(Failure(**failure) for failure in earlier["failures"])
+        said = {name: earlier[name] for name in ("sampling_rate", *_IN_RECEIPT)}
+        return PrepareReport(target=target, **said, failures=failures, up_to_date=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, LeadminError):
         return None
 
 
-def _write_receipt(report: PrepareReport, receipt: Mapping[str, Any]) -> None:
-    content = {
-        **receipt,
-        "hdf5": report.target.name,
-        **{name: getattr(report, name) for name in _IN_RECEIPT},
-        "failures": [asdict(failure) for failure in report.failures],
-    }
-    write_json(_receipt_path(report.target), content)
-
-
-class _SteadyFile(io.RawIOBase):
+class _SteadyFile(io.FileIO):
     """A file under HDF5 that keeps a failure to itself until it is asked.
 
     The HDF5 library may crash the whole process when a write fails, for instance on a full disk,
@@ -225,9 +207,7 @@ class _SteadyFile(io.RawIOBase):
     is told that all is well, and the failure is raised once it has let go of the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w+b", buffering=0)
-        self._failure: OSError | None = None
+    _failure: OSError | None = None
 
     def raise_failure(self) -> None:
         """Raise the first failure, if there was one."""
@@ -243,7 +223,7 @@ class _SteadyFile(io.RawIOBase):
         size = len(left)
         try:
             while len(left) and self._failure is None:
-                left = left[self._file.write(left) :]
+                left = left[super().write(left) :]
         except OSError as error:
             self._failure = error
         return size
@@ -251,46 +231,27 @@ class _SteadyFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))  # what could not be written reads as zero
-        self._file.readinto(view)
+        super().readinto(view)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         try:
-            return self._file.truncate(size)
+            return super().truncate(size)
         except OSError as error:
             self._failure = self._failure or error
             return size or 0
 
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
 
 def _write(
-    source: _Source, target: Path, n_jobs: int | None, max_failures: int, progress: bool | None
+    source: _Source, target: Path, n_jobs: int | None, max_failures: int, quiet: bool
 ) -> PrepareReport:
     with (
         atomic_path(target) as temporary,
-        _SteadyFile(temporary) as stream,
+        _SteadyFile(str(temporary), "w+") as stream,
         # From format 1.10 on HDF5 protects its own structure by checksums.
         h5py.File(stream, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
     ):
-        written = _write_signals(file, source, n_jobs, progress, stream)
+        written = _write_signals(file, source, n_jobs, quiet, stream)
         _report_failures(target, written.failures, max_failures, len(source.table))
         arrays = _tables(source, written.rows)
         for name, array in arrays.items():
@@ -320,20 +281,17 @@ def _write(
             # Text of fixed length, since the heap of the other kind has no checksum.
             is_text = isinstance(value, str | list)
             file.attrs[name] = np.array(value, dtype=np.bytes_) if is_text else value
+    counts = {
+        policy: ptbxl.class_counts(matrix[written.rows]) for policy, matrix in source.labels.items()
+    }
     return PrepareReport(
         target=target,
         sampling_rate=source.sampling_rate,
         n_records=len(written.rows),
-        n_failed=len(written.failures),
         content_sha256=content_sha256,
         inputs_sha256=written.inputs_sha256,
-        class_counts={
-            policy: ptbxl.class_counts(matrix[written.rows])
-            for policy, matrix in source.labels.items()
-        },
+        class_counts=counts,
         failures=tuple(written.failures),
-        up_to_date=False,
-        seconds=0.0,
     )
 
 
@@ -348,11 +306,7 @@ class _Written:
 
 
 def _write_signals(
-    file: h5py.File,
-    source: _Source,
-    n_jobs: int | None,
-    progress: bool | None,
-    stream: _SteadyFile,
+    file: h5py.File, source: _Source, n_jobs: int | None, quiet: bool, stream: _SteadyFile
 ) -> _Written:
     n_records, n_samples = len(source.table), ptbxl.DURATION * source.sampling_rate
     rows_per_block = max(1, _BLOCK_BYTES // (len(LEADS) * n_samples * 2))
@@ -366,14 +320,9 @@ def _write_signals(
     rows: list[int] = []
     failures: list[Failure] = []
     inputs, signals = hashlib.sha256(), hashlib.sha256()
-    for member, digest in source.table_digests:
-        inputs.update(f"{digest} {member}\n".encode())
-    with tqdm(
-        total=n_records,
-        desc=f"preparing {source.sampling_rate} Hz",
-        unit="record",
-        disable=None if progress is None else not progress,
-    ) as bar:
+    inputs.update(_listed(source.table_digests))
+    title = f"preparing {source.sampling_rate} Hz"
+    with tqdm(total=n_records, desc=title, unit="record", disable=quiet or None) as bar:
         for block in _read_blocks(source, rows_per_block, n_jobs):
             count = len(block.rows)
             if count:
@@ -381,14 +330,17 @@ def _write_signals(
                 signals.update(block.signals.data)
             rows.extend(block.rows)
             failures.extend(block.failures)
-            for member, digest in block.digests:
-                inputs.update(f"{digest} {member}\n".encode())
+            inputs.update(_listed(block.digests))
             bar.update(count + len(block.failures))
             stream.raise_failure()
     stored.resize(len(rows), axis=0)
     return _Written(
         np.array(rows, dtype=np.intp), failures, signals.hexdigest(), inputs.hexdigest()
     )
+
+
+def _listed(digests: list[tuple[str, str]]) -> bytes:
+    return "".join(f"{digest} {member}\n" for member, digest in digests).encode()
 
 
 def _source_version(top_folder: str) -> str:
@@ -422,7 +374,7 @@ def _tables(source: _Source, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     }
     for policy, matrix in source.labels.items():
         arrays[f"labels/{policy}"] = matrix[rows]
-    for name, kind in dataset.METADATA_TYPES.items():
+    for name, (kind, _) in ptbxl.METADATA_COLUMNS.items():
         values = table.metadata[name].iloc[rows]
         arrays[f"metadata/{name}"] = (
             values.to_numpy(kind)
@@ -442,40 +394,36 @@ class _Block:
     digests: list[tuple[str, str]]
 
 
+_Rows = list[tuple[int, int, str]]
+"""Row, record id and file of some records."""
+
+
 def _read_blocks(source: _Source, rows_per_block: int, n_jobs: int | None) -> Iterator[_Block]:
     """Read all records in order, in parallel where that pays, a bounded number of blocks ahead."""
     ids, rate = source.table.record_id.tolist(), source.sampling_rate
-    records: _Rows = list(enumerate(zip(ids, source.files, strict=True)))
-    blocks = [
-        records[first : first + rows_per_block] for first in range(0, len(records), rows_per_block)
-    ]
+    records: _Rows = list(zip(range(len(ids)), ids, source.table.files_at(rate), strict=True))
+    blocks = (records[i : i + rows_per_block] for i in range(0, len(records), rows_per_block))
     n_jobs = joblib.cpu_count() if n_jobs is None else max(1, n_jobs)
     if n_jobs == 1 or len(ids) * rate < _SMALL * 100:
         for block in blocks:
             yield _read_block(source.archive, source.checksums, block, rate)
         return
-    path = source.archive.path
-    stamp = path.stat().st_mtime_ns
     workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
+    where = str(source.archive.path), source.fingerprint
     yield from workers(
-        joblib.delayed(_read_block_in_worker)(str(path), stamp, block, rate) for block in blocks
+        joblib.delayed(_read_block_in_worker)(*where, block, rate) for block in blocks
     )
 
 
 @lru_cache(maxsize=1)
-def _opened_in_worker(path: str, stamp: int) -> tuple[Archive, dict[str, str] | None]:
-    """Open the source once per worker process; ``stamp`` tells a replaced file from the old."""
+def _opened_in_worker(path: str, fingerprint: str) -> tuple[Archive, dict[str, str] | None]:
+    """Open the source once per worker process; its fingerprint tells a changed one."""
     archive = ptbxl.open_ptbxl(Path(path))
     return archive, read_checksums(archive)
 
 
-_Rows = list[tuple[int, tuple[int, str]]]
-"""Row, record id and file of some records."""
-
-
-def _read_block_in_worker(path: str, stamp: int, block: _Rows, sampling_rate: int) -> _Block:
-    archive, checksums = _opened_in_worker(path, stamp)
-    return _read_block(archive, checksums, block, sampling_rate)
+def _read_block_in_worker(path: str, fingerprint: str, block: _Rows, rate: int) -> _Block:
+    return _read_block(*_opened_in_worker(path, fingerprint), block, rate)
 
 
 def _read_block(
@@ -485,8 +433,8 @@ def _read_block(
     rows: list[int] = []
     failures: list[Failure] = []
     digests: list[tuple[str, str]] = []
-    found = read_records(archive, (name for _, (_, name) in block), sampling_rate, checksums)
-    for (row, (record_id, name)), record in zip(block, found, strict=True):
+    found = read_records(archive, (name for _, _, name in block), sampling_rate, checksums)
+    for (row, record_id, name), record in zip(block, found, strict=True):
         if isinstance(record, FileError):
             failures.append(Failure(record_id, name, record.reason, str(record)))
             continue

@@ -59,14 +59,33 @@ RECORDS_FILE = "RECORDS"
 PROVENANCE_FILE = "provenance.csv"
 """Not in the official archive: which 100 Hz records were resampled from 500 Hz ones."""
 
-NOTE_COLUMNS: tuple[str, ...] = (
-    "baseline_drift",
-    "static_noise",
-    "burst_noise",
-    "electrodes_problems",
-    "extra_beats",
-    "pacemaker",
+METADATA_COLUMNS: Mapping[str, tuple[type[np.generic] | None, str]] = MappingProxyType(
+    {
+        "site": (np.int16, "recording site as PTB-XL numbers it, -1 unknown"),
+        "device": (None, "recording device as PTB-XL names it, empty if unknown"),
+        "height": (np.float32, "height of the patient in cm, NaN unknown"),
+        "weight": (np.float32, "weight of the patient in kg, NaN unknown"),
+        "recording_date": (None, "shifted date and time of the recording, as PTB-XL gives it"),
+        "baseline_drift": (np.int8, "1 where a note on baseline drift was made"),
+        "static_noise": (np.int8, "1 where a note on static noise was made"),
+        "burst_noise": (np.int8, "1 where a note on burst noise was made"),
+        "electrodes_problems": (np.int8, "1 where a note on electrode problems was made"),
+        "extra_beats": (np.int8, "1 where a note on extra beats was made"),
+        "pacemaker": (np.int8, "1 where a note on a pacemaker was made"),
+        "validated_by_human": (np.int8, "1 where a human validated the statements, -1 unknown"),
+        "resampled_from_500_hz": (
+            np.int8,
+            "1 where the 100 Hz record is no file of PTB-XL's, -1 unknown",
+        ),
+        "scp_codes": (None, "JSON object: SCP-ECG code to likelihood in per cent"),
+    }
 )
+"""What describes subgroups: column to its type, None for text, and its meaning."""
+
+_NOTES = (
+    "baseline_drift", "static_noise", "burst_noise", "electrodes_problems", "extra_beats",
+    "pacemaker",
+)  # fmt: skip
 """Free-text annotations; a record has the note when the field is not empty."""
 
 _TEXT_LIMIT = 4096
@@ -80,20 +99,14 @@ class RecordTable:
 
     Attributes
     ----------
-    record_id, patient_id : ndarray of int32
-        ``(n_records,)``.
-    fold : ndarray of int8
-        1 to 10; all records of a patient are in one fold.
-    age : ndarray of float32
-        Years, NaN where unknown, 300 for over 89.
-    sex : ndarray of int8
-        0 male, 1 female, -1 unknown.
+    record_id, patient_id, fold, age, sex : ndarray, shape (n_records,)
+        As in `leadmin.data.dataset.EcgDataset`; all records of a patient are in one fold.
     statements : tuple of dict
         For each record the SCP-ECG codes with their likelihood in per cent.
     files : dict of int to tuple of str
         Sampling rate in Hz to the record path of each record, without extension.
     metadata : pandas.DataFrame
-        What describes subgroups; see `METADATA_COLUMNS`.
+        With the columns of `METADATA_COLUMNS`.
     """
 
     record_id: NDArray[np.int32]
@@ -119,26 +132,6 @@ class RecordTable:
         return self.files[sampling_rate]
 
 
-METADATA_COLUMNS: Mapping[str, str] = MappingProxyType(
-    {
-        "site": "recording site as PTB-XL numbers it, -1 unknown",
-        "device": "recording device as PTB-XL names it, empty if unknown",
-        "height": "height of the patient in cm, NaN unknown",
-        "weight": "weight of the patient in kg, NaN unknown",
-        "recording_date": "shifted date and time of the recording, as PTB-XL gives it",
-        "baseline_drift": "1 where a note on baseline drift was made",
-        "static_noise": "1 where a note on static noise was made",
-        "burst_noise": "1 where a note on burst noise was made",
-        "electrodes_problems": "1 where a note on electrode problems was made",
-        "extra_beats": "1 where a note on extra beats was made",
-        "pacemaker": "1 where a note on a pacemaker was made",
-        "validated_by_human": "1 where a human validated the statements, -1 unknown",
-        "resampled_from_500_hz": "1 where the 100 Hz record is no file of PTB-XL's, -1 unknown",
-        "scp_codes": "JSON object: SCP-ECG code to likelihood in per cent",
-    }
-)
-
-
 def check_rate(sampling_rate: int) -> None:
     """Raise `LeadminError` if PTB-XL has no records at ``sampling_rate`` Hz."""
     if sampling_rate not in SAMPLING_RATES:
@@ -154,108 +147,82 @@ def open_ptbxl(path: Path) -> Archive:
 def read_table(archive: Archive) -> RecordTable:
     """Read and check ``ptbxl_database.csv``.
 
-    Parameters
-    ----------
-    archive : Archive
-        The opened source.
-
     Raises
     ------
     LeadminError
         If the table is missing or a field cannot be what it should be; the message names file,
         column and record.
     """
-    where = archive.where(DATABASE_FILE)
-    frame = _read_csv(archive, DATABASE_FILE)
-    missing = [column for column in _REQUIRED if column not in frame.columns]
-    if missing:
-        raise LeadminError(f"{where} lacks the columns {', '.join(missing)}; is it PTB-XL?")
-    if len(frame) == 0:
-        raise LeadminError(f"{where} has no rows; get it again")
-    record_id = _numbers(frame, "ecg_id", where, low=0, high=2**31 - 1, whole=True)
+    table = _Csv(archive, DATABASE_FILE, _REQUIRED)
+    if not table.rows:
+        raise LeadminError(f"{table.where} has no rows; get it again")
+    record_id = table.whole("ecg_id", 0, 2**31 - 1)
     order = np.argsort(record_id, kind="stable")
-    frame, record_id = frame.iloc[order].reset_index(drop=True), record_id[order]
+    table.frame, record_id = table.frame.iloc[order].reset_index(drop=True), record_id[order]
     repeated = np.flatnonzero(np.diff(record_id) == 0)
     if repeated.size:
-        raise LeadminError(f"{where} lists ecg_id {int(record_id[repeated[0]])} more than once")
-    ids = [f"ecg_id {int(number)}" for number in record_id]
-
-    def column(name: str, low: float, high: float, whole: bool, unknown: float) -> NDArray[Any]:
-        if name not in frame.columns:
-            return np.full(len(frame), unknown)
-        return _numbers(frame, name, where, low, high, whole, unknown, ids)
-
-    patient_id = _numbers(frame, "patient_id", where, 0, 2**31 - 1, True, rows=ids)
-    fold = _numbers(frame, "strat_fold", where, 1, 10, True, rows=ids)
+        raise LeadminError(
+            f"{table.where} lists ecg_id {int(record_id[repeated[0]])} more than once"
+        )
+    table.rows = [f"ecg_id {int(number)}" for number in record_id]
+    patient_id = table.whole("patient_id", 0, 2**31 - 1)
+    fold = table.whole("strat_fold", 1, 10)
     crossing = crossing_patients(patient_id, fold)
     if crossing:  # every evaluation would be optimistic
         listed = ", ".join(map(str, crossing[:5]))
         raise LeadminError(
-            f"{where}: {len(crossing)} patients are in more than one strat_fold (patient_id "
+            f"{table.where}: {len(crossing)} patients are in more than one strat_fold (patient_id "
             f"{listed}); test records would be known from training; get the table again"
         )
     statements = tuple(
-        parse_statements(text, f"{where}, {row}")
-        for text, row in zip(frame["scp_codes"], ids, strict=True)
+        parse_statements(text, f"{table.where}, {row}")
+        for text, row in zip(table.frame["scp_codes"], table.rows, strict=True)
     )
-    files = {
-        rate: tuple(_record_path(frame, name, row, where, ids) for row in range(len(frame)))
-        for rate, name in _FILE_COLUMNS.items()
-        if name in frame.columns
+    metadata = {
+        "site": table.whole("site", 0, 2**15 - 1, -1),
+        "device": table.texts("device"),
+        "height": table.numbers("height", 0, 400, np.nan),
+        "weight": table.numbers("weight", 0, 1000, np.nan),
+        "recording_date": table.texts("recording_date"),
+        **{name: table.notes(name) for name in _NOTES},
+        "validated_by_human": table.booleans("validated_by_human"),
+        "resampled_from_500_hz": _resampled(archive, record_id),
+        "scp_codes": [_as_json(codes) for codes in statements],
     }
-    for rate, names in files.items():
-        _check_distinct(names, ids, f"{where}, {_FILE_COLUMNS[rate]}")
-    metadata = pd.DataFrame(
-        {
-            "site": column("site", 0, 2**15 - 1, True, -1).astype(np.int16),
-            "device": _texts(frame, "device", where, ids),
-            "height": column("height", 0, 400, False, np.nan).astype(np.float32),
-            "weight": column("weight", 0, 1000, False, np.nan).astype(np.float32),
-            "recording_date": _texts(frame, "recording_date", where, ids),
-            **{
-                name: (
-                    (frame[name].str.strip() != "").to_numpy(np.int8)
-                    if name in frame.columns
-                    else np.full(len(frame), -1, np.int8)
-                )
-                for name in NOTE_COLUMNS
-            },
-            "validated_by_human": _booleans(frame, "validated_by_human", where, ids),
-            "resampled_from_500_hz": _resampled(archive, record_id),
-            "scp_codes": [_as_json(codes) for codes in statements],
-        }
-    )
     return RecordTable(
         record_id=record_id.astype(np.int32),
         patient_id=patient_id.astype(np.int32),
         fold=fold.astype(np.int8),
-        age=column("age", 0, AGE_OVER_89, False, np.nan).astype(np.float32),
-        sex=column("sex", 0, 1, True, -1).astype(np.int8),
+        age=table.numbers("age", 0, AGE_OVER_89, np.nan).astype(np.float32),
+        sex=table.whole("sex", 0, 1, -1).astype(np.int8),
         statements=statements,
-        files=files,
-        metadata=metadata,
+        files={
+            rate: table.paths(name)
+            for rate, name in _FILE_COLUMNS.items()
+            if name in table.frame.columns
+        },
+        metadata=pd.DataFrame(
+            {
+                name: metadata[name] if kind is None else np.asarray(metadata[name]).astype(kind)
+                for name, (kind, _) in METADATA_COLUMNS.items()
+            }
+        ),
     )
 
 
 def read_superclasses(archive: Archive) -> dict[str, str]:
     """Read from ``scp_statements.csv`` which SCP-ECG code belongs to which superclass.
 
-    Returns
-    -------
-    dict of str to str
-        Every diagnostic code with its superclass; form and rhythm codes are left out.
+    Every diagnostic code has one; form and rhythm codes are left out.
 
     Raises
     ------
     LeadminError
         If the table is missing, incomplete, or names a superclass that is not one of `CLASSES`.
     """
-    where = archive.where(STATEMENTS_FILE)
-    frame = _read_csv(archive, STATEMENTS_FILE)
-    for column in ("diagnostic", "diagnostic_class"):
-        if column not in frame.columns:
-            raise LeadminError(f"{where} lacks the column {column}; is it PTB-XL?")
-    flags = _numbers(frame, "diagnostic", where, 0, 1, whole=True, unknown=0)
+    table = _Csv(archive, STATEMENTS_FILE, ("diagnostic", "diagnostic_class"))
+    where, frame = table.where, table.frame
+    flags = table.whole("diagnostic", 0, 1, unknown=0)
     codes = frame[frame.columns[0]].str.strip()
     superclasses: dict[str, str] = {}
     for code, superclass, diagnostic in zip(codes, frame["diagnostic_class"], flags, strict=True):
@@ -269,25 +236,24 @@ def read_superclasses(archive: Archive) -> dict[str, str]:
         if code in superclasses:
             raise LeadminError(f"{where} lists the code {code!r} more than once")
         superclasses[code] = superclass
-    if set(superclasses.values()) != set(CLASSES):
-        missing = [name for name in CLASSES if name not in superclasses.values()]
+    missing = [name for name in CLASSES if name not in superclasses.values()]
+    if missing:
         raise LeadminError(f"{where} has no code for the superclass {', '.join(missing)}")
     return superclasses
+
+
+def read_labels(archive: Archive, table: RecordTable) -> dict[str, NDArray[np.uint8]]:
+    """Turn a table's statements into the matrices of `label_matrix`, by label policy."""
+    superclasses = read_superclasses(archive)
+    return {
+        policy: label_matrix(table.statements, superclasses, policy) for policy in LABEL_POLICIES
+    }
 
 
 def label_matrix(
     statements: tuple[dict[str, float], ...], superclasses: Mapping[str, str], policy: str
 ) -> NDArray[np.uint8]:
-    """Turn SCP-ECG codes into superclass labels.
-
-    Parameters
-    ----------
-    statements : tuple of dict
-        For each record its codes with their likelihood in per cent.
-    superclasses : mapping of str to str
-        Diagnostic code to superclass.
-    policy : str
-        A key of `LABEL_POLICIES`.
+    """Turn SCP-ECG codes with their likelihoods into superclass labels under a label policy.
 
     Returns
     -------
@@ -343,17 +309,9 @@ def parse_statements(text: str, where: str) -> dict[str, float]:
 
 
 def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[tuple[str, str]]:
-    """Hash the tables of an archive and compare them with the archive's own list.
+    """Give name and SHA-256 of each table of an archive, compared with the archive's own list.
 
-    Returns
-    -------
-    list of (str, str)
-        Name and SHA-256 of each table that the archive holds.
-
-    Raises
-    ------
-    LeadminError
-        If a table differs from its checksum or is not listed.
+    `FileError` if a table differs from its checksum or is not listed.
     """
     return [
         (member, archive.read_listed(member, TABLE_LIMIT, checksums)[1])
@@ -362,105 +320,100 @@ def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[
     ]
 
 
-def _read_csv(archive: Archive, member: str) -> pd.DataFrame:
-    """Read a CSV file of the archive with every field as text; an absent field is empty."""
-    where = archive.where(member)
-    text = decode(archive.read(member, TABLE_LIMIT), where)
-    if "\0" in text:
-        raise LeadminError(f"{where} holds zero bytes; the file is damaged; get it again")
-    try:
-        names = next(csv.reader(io.StringIO(text, newline="")), [])
-        frame = pd.read_csv(
-            io.StringIO(text), dtype=str, keep_default_na=False, na_filter=False, index_col=False
-        )
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        ValueError,
-        OverflowError,
-        csv.Error,
-    ) as error:
-        raise LeadminError(f"{where} is not a CSV table: {error}") from error
-    frame = frame.fillna("")  # the missing end of a short row
-    if len(set(names)) < len(names):  # pandas would give the second another name
-        raise LeadminError(f"{where} has two columns of one name")
-    return frame
+class _Csv:
+    """A table of an archive with every field as text, read column by column."""
 
+    def __init__(self, archive: Archive, member: str, needed: tuple[str, ...]) -> None:
+        """Read it; an absent field at the end of a row is empty."""
+        self.where = archive.where(member)
+        text = decode(archive.read(member, TABLE_LIMIT), self.where)
+        if "\0" in text:
+            raise LeadminError(f"{self.where} holds zero bytes; the file is damaged; get it again")
+        try:
+            names = next(csv.reader(io.StringIO(text, newline="")), [])
+            self.frame = pd.read_csv(
+                io.StringIO(text), dtype=str, na_filter=False, index_col=False
+            ).fillna("")
+        except (ValueError, OverflowError, csv.Error) as error:
+            raise LeadminError(f"{self.where} is not a CSV table: {error}") from error
+        if len(set(names)) < len(names):  # pandas would give the second another name
+            raise LeadminError(f"{self.where} has two columns of one name")
+        missing = [name for name in needed if name not in self.frame.columns]
+        if missing:
+            raise LeadminError(
+                f"{self.where} lacks the columns {', '.join(missing)}; is it PTB-XL?"
+            )
+        self.rows = [f"row {number}" for number in range(2, len(self.frame) + 2)]
 
-def _numbers(
-    frame: pd.DataFrame,
-    name: str,
-    where: str,
-    low: float,
-    high: float,
-    whole: bool,
-    unknown: float | None = None,
-    rows: list[str] | None = None,
-) -> NDArray[np.float64]:
-    """Read a column of numbers; ``unknown`` stands for an empty field, None forbids it."""
-    texts = frame[name].str.strip()
-    empty = (texts == "").to_numpy()
-    values = pd.to_numeric(texts.mask(empty, "0"), errors="coerce").to_numpy(np.float64, copy=True)
-    bad = ~np.isfinite(values) | (values < low) | (values > high)
-    if whole:
-        bad |= ~bad & (values != np.floor(np.where(bad, 0, values)))
-    bad = (bad & ~empty) | (empty & (unknown is None))
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        row = rows[first] if rows else f"row {first + 2}"
-        kind = "whole number" if whole else "number"
-        raise LeadminError(
-            f"{where}, {row}: {name} is {texts.iloc[first][:40]!r}; valid: a {kind} from "
-            f"{low:g} to {high:g}{'' if unknown is None else ' or empty'}"
-        )
-    if unknown is not None:
-        values[empty] = unknown
-    return values
+    def numbers(
+        self, name: str, low: float, high: float, unknown: float | None = None, whole: bool = False
+    ) -> NDArray[np.float64]:
+        """Read a column of numbers; ``unknown`` stands for an empty field, None forbids it."""
+        if name not in self.frame.columns and unknown is not None:
+            return np.full(len(self.frame), unknown, np.float64)
+        texts = self.frame[name].str.strip()
+        empty = (texts == "").to_numpy()
+        values = pd.to_numeric(texts.mask(empty, "0"), errors="coerce")
+        found = values.to_numpy(np.float64, copy=True)
+        good = np.isfinite(found) & (found >= low) & (found <= high)
+        if whole:
+            good &= found == np.floor(found)
+        good = np.where(empty, unknown is not None, good)
+        valid = f"a {'whole number' if whole else 'number'} from {low:g} to {high:g}"
+        self._check(name, good, valid + ("" if unknown is None else " or empty"))
+        found[empty] = 0 if unknown is None else unknown
+        return found
 
+    def whole(
+        self, name: str, low: float, high: float, unknown: float | None = None
+    ) -> NDArray[np.float64]:
+        """Read a column of whole numbers as `numbers` does."""
+        return self.numbers(name, low, high, unknown, whole=True)
 
-def _texts(frame: pd.DataFrame, name: str, where: str, rows: list[str]) -> list[str]:
-    if name not in frame.columns:
-        return [""] * len(frame)
-    texts = frame[name].str.strip()
-    too_long = np.flatnonzero(texts.str.len().to_numpy() > _TEXT_LIMIT)
-    if too_long.size:
-        raise LeadminError(
-            f"{where}, {rows[int(too_long[0])]}: {name} is longer than {_TEXT_LIMIT} characters"
-        )
-    return texts.tolist()
+    def texts(self, name: str) -> list[str]:
+        if name not in self.frame.columns:
+            return [""] * len(self.frame)
+        texts = self.frame[name].str.strip()
+        short = (texts.str.len() <= _TEXT_LIMIT).to_numpy()
+        self._check(name, short, f"at most {_TEXT_LIMIT} characters")
+        return texts.tolist()
 
+    def notes(self, name: str) -> NDArray[Any]:
+        """Mark where a column has any text; -1 everywhere if there is no such column."""
+        if name not in self.frame.columns:
+            return np.full(len(self.frame), -1, np.int8)
+        return (self.frame[name].str.strip() != "").to_numpy()
 
-def _booleans(frame: pd.DataFrame, name: str, where: str, rows: list[str]) -> NDArray[np.int8]:
-    if name not in frame.columns:
-        return np.full(len(frame), -1, np.int8)
-    meaning = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
-    values = frame[name].str.strip().str.casefold().map(meaning)
-    if values.isna().any():
-        first = int(np.flatnonzero(values.isna())[0])
-        raise LeadminError(
-            f"{where}, {rows[first]}: {name} is {frame[name].iloc[first][:40]!r}; valid: True or "
-            "False"
-        )
-    flags: NDArray[np.int8] = values.to_numpy().astype(np.int8)
-    return flags
+    def booleans(self, name: str) -> NDArray[Any]:
+        if name not in self.frame.columns:
+            return np.full(len(self.frame), -1.0)
+        meaning = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
+        values = self.frame[name].str.strip().str.casefold().map(meaning)
+        self._check(name, values.notna().to_numpy(), "True or False")
+        return values.to_numpy()
 
+    def paths(self, name: str) -> tuple[str, ...]:
+        """Read a column of record paths, empty or inside the archive, no two the same.
 
-def _record_path(frame: pd.DataFrame, name: str, row: int, where: str, rows: list[str]) -> str:
-    text: str = frame[name].iloc[row].strip()
-    if not text:
-        return ""
-    try:
-        return checked_member(text)
-    except LeadminError as error:
-        raise LeadminError(f"{where}, {rows[row]}: {name}: {error}") from error
+        Of two records that are one file one has the other's labels.
+        """
+        first: dict[str, str] = {}
+        paths = tuple(self.frame[name].str.strip())
+        for path, row in zip(paths, self.rows, strict=True):
+            try:
+                if path and first.setdefault(checked_member(path), row) != row:
+                    raise LeadminError(f"{first[path]} and {row} both name the file {path}")
+            except LeadminError as error:
+                raise LeadminError(f"{self.where}, {row}: {name}: {error}") from error
+        return paths
 
-
-def _check_distinct(names: tuple[str, ...], rows: list[str], where: str) -> None:
-    """Refuse a table in which two records are one file: one of them has another's labels."""
-    first: dict[str, str] = {}
-    for name, row in zip(names, rows, strict=True):
-        if name and first.setdefault(name, row) != row:
-            raise LeadminError(f"{where}: {first[name]} and {row} both name the file {name}")
+    def _check(self, name: str, good: NDArray[np.bool_], valid: str) -> None:
+        if not good.all():
+            first = int(np.flatnonzero(~good)[0])
+            raise LeadminError(
+                f"{self.where}, {self.rows[first]}: {name} is "
+                f"{self.frame[name].iloc[first].strip()[:40]!r}; valid: {valid}"
+            )
 
 
 def crossing_patients(
@@ -474,14 +427,10 @@ def crossing_patients(
 def _resampled(archive: Archive, record_id: NDArray[Any]) -> NDArray[np.int8]:
     if PROVENANCE_FILE not in archive:
         return np.full(len(record_id), -1, np.int8)
-    where = archive.where(PROVENANCE_FILE)
-    frame = _read_csv(archive, PROVENANCE_FILE)
-    if not {"ecg_id", "resampled_from_500_hz"} <= set(frame.columns):
-        raise LeadminError(f"{where} lacks the columns ecg_id and resampled_from_500_hz")
-    ids = _numbers(frame, "ecg_id", where, 0, 2**31 - 1, whole=True)
-    flags = _numbers(frame, "resampled_from_500_hz", where, 0, 1, whole=True)
-    known = dict(zip(ids.tolist(), flags.tolist(), strict=True))
-    return np.array([known.get(float(number), -1) for number in record_id], dtype=np.int8)
+    table = _Csv(archive, PROVENANCE_FILE, ("ecg_id", "resampled_from_500_hz"))
+    ids = table.whole("ecg_id", 0, 2**31 - 1)
+    known = dict(zip(ids, table.whole("resampled_from_500_hz", 0, 1), strict=True))
+    return np.array([known.get(number, -1) for number in record_id], dtype=np.int8)
 
 
 def _as_json(codes: Mapping[str, float]) -> str:

@@ -6,7 +6,7 @@ depends on poor records.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,48 +25,23 @@ _BLOCK = 256
 _ANALYSIS_RATE = 100
 """Hz. Faster signals are averaged down first, so that the rules mean the same at every rate."""
 
-
-@dataclass(frozen=True)
-class QualityRules:
-    """The thresholds. Voltages in microvolts, times in seconds.
-
-    Attributes
-    ----------
-    flat_seconds : float
-        ``flat``: some lead keeps exactly one value for at least this long. The recorders of
-        PTB-XL resolve about 5 microvolts, and ordinary records hold a value for up to 0.35 s.
-    saturated_microvolts : float
-        ``saturated``: some lead goes beyond this, which no heart does at the skin.
-    clipped_seconds, clipped_microvolts : float
-        ``clipped``: some lead stays at its own largest or smallest value for at least this long,
-        and that value lies at least this far from its median.
-    noisy_microvolts : float
-        ``noisy``: in some lead the median absolute second difference at 100 Hz exceeds this. The
-        median skips the QRS complexes, which take up less than half of the time.
-    drift_microvolts : float
-        ``drifting``: in some lead the baseline, a moving average over 1 s taken twice, moves by
-        more than this from its lowest to its highest point.
-    reversed_correlation : float
-        ``arms_reversed``: lead I is the mirror image of V6 (their correlation without the baseline
-        is below this) while aVR goes along with V6; so it is when the arm electrodes are swapped.
-        ``arm_leg_reversed``: the same for lead II; so it is when right arm and left leg are.
-    silent_ratio : float
-        ``right_leg_misplaced``: without the baseline, the range of lead II is below this fraction
-        of that of lead III: both of its electrodes sit on the legs.
-    identity_microvolts : float
-        ``identities_broken``: some limb lead is further than this from what I and II say.
-    """
-
-    flat_seconds: float = 0.5
-    saturated_microvolts: float = 10_000.0
-    clipped_seconds: float = 0.08
-    clipped_microvolts: float = 500.0
-    noisy_microvolts: float = 40.0
-    drift_microvolts: float = 1_500.0
-    reversed_correlation: float = -0.5
-    silent_ratio: float = 0.1
-    identity_microvolts: float = 5.0
-
+FLAT_SECONDS = 0.5
+"""The recorders of PTB-XL resolve about 5 microvolts; ordinary records hold a value for 0.35 s."""
+SATURATED_MICROVOLTS = 10_000.0
+"""No heart reaches this at the skin."""
+CLIPPED_SECONDS, CLIPPED_MICROVOLTS = 0.08, 500.0
+"""How long a lead stays at its own extreme value, and how far that lies from its median."""
+NOISY_MICROVOLTS = 40.0
+"""Median absolute second difference at 100 Hz, which skips the QRS complexes."""
+DRIFT_MICROVOLTS = 1_500.0
+"""Range of the baseline, a moving average over 1 s taken twice."""
+REVERSED_CORRELATION = -0.5
+"""Without the baseline, lead I (arms) or II (right arm and left leg) mirrors V6 when electrodes are
+swapped, while aVR goes along with V6."""
+SILENT_RATIO = 0.1
+"""Without the baseline, the range of lead II by that of III if both its electrodes are on legs."""
+IDENTITY_MICROVOLTS = 5.0
+"""How far a limb lead may be from what I and II say."""
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
@@ -83,7 +58,7 @@ RULES: Mapping[str, str] = MappingProxyType(
         "copied_lead": "two leads of the record are exactly the same",
     }
 )
-"""Rule to what it says, with the default thresholds."""
+"""Rule to what it says."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +70,13 @@ class QualityReport:
     records : pandas.DataFrame
         One row per record: ``record_id``, ``patient_id``, ``fold``, a Boolean column per rule of
         `RULES`, ``any_rule``, and the measures behind them.
-    by_fold : pandas.DataFrame
-        Rules by fold: number of records; the first row holds all records.
-    by_class : pandas.DataFrame
-        Rules by superclass (label policy ``any``), likewise.
+    by_fold, by_class : pandas.DataFrame
+        Number of records, rules by fold or by superclass (label policy ``any``); the first row
+        holds all records.
     duplicates : tuple of tuple of int
         Groups of record ids with the same signals.
     crossing_patients : tuple of int
         Patients with records in more than one fold. Must be empty.
-    rules : QualityRules
-        The thresholds used.
     """
 
     records: pd.DataFrame
@@ -112,7 +84,6 @@ class QualityReport:
     by_class: pd.DataFrame
     duplicates: tuple[tuple[int, ...], ...]
     crossing_patients: tuple[int, ...]
-    rules: QualityRules = field(default_factory=QualityRules)
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``quality_records.csv``, ``quality_by_fold.csv`` and ``quality_by_class.csv``."""
@@ -128,58 +99,44 @@ class QualityReport:
         return [folder / name for name in tables]
 
 
-def assess(dataset: EcgDataset, rules: QualityRules | None = None) -> QualityReport:
-    """Apply the rules, by default with the thresholds of `QualityRules`, to every record."""
-    rules = rules or QualityRules()
+def assess(dataset: EcgDataset) -> QualityReport:
+    """Apply the rules to every record."""
     measures = pd.concat(
         [
-            _measure(dataset.signals[first : first + _BLOCK], dataset.sampling_rate, rules)
+            _measure(dataset.signals[first : first + _BLOCK], dataset.sampling_rate)
             for first in range(0, len(dataset), _BLOCK)
         ],
         ignore_index=True,
     )
     groups = _duplicates(dataset)
-    repeated = {number for group in groups for number in group}
+    repeated = [number for group in groups for number in group]
+    mirrored = measures["corr_aVR_V6"] > 0
     flags = pd.DataFrame(
         {
-            "flat": measures["longest_constant_s"] >= rules.flat_seconds,
-            "saturated": measures["largest_uv"] > rules.saturated_microvolts,
-            "clipped": measures["longest_at_extreme_s"] >= rules.clipped_seconds,
-            "noisy": measures["noise_uv"] > rules.noisy_microvolts,
-            "drifting": measures["drift_uv"] > rules.drift_microvolts,
-            "arms_reversed": (measures["corr_I_V6"] < rules.reversed_correlation)
-            & (measures["corr_aVR_V6"] > 0),
-            "arm_leg_reversed": (measures["corr_II_V6"] < rules.reversed_correlation)
-            & (measures["corr_aVR_V6"] > 0),
-            "right_leg_misplaced": measures["range_II_by_III"] < rules.silent_ratio,
-            "identities_broken": measures["identity_uv"] > rules.identity_microvolts,
-            "duplicated": np.isin(dataset.record_id, sorted(repeated)),
+            "flat": measures["longest_constant_s"] >= FLAT_SECONDS,
+            "saturated": measures["largest_uv"] > SATURATED_MICROVOLTS,
+            "clipped": measures["longest_at_extreme_s"] >= CLIPPED_SECONDS,
+            "noisy": measures["noise_uv"] > NOISY_MICROVOLTS,
+            "drifting": measures["drift_uv"] > DRIFT_MICROVOLTS,
+            "arms_reversed": (measures["corr_I_V6"] < REVERSED_CORRELATION) & mirrored,
+            "arm_leg_reversed": (measures["corr_II_V6"] < REVERSED_CORRELATION) & mirrored,
+            "right_leg_misplaced": measures["range_II_by_III"] < SILENT_RATIO,
+            "identities_broken": measures["identity_uv"] > IDENTITY_MICROVOLTS,
+            "duplicated": np.isin(dataset.record_id, repeated),
             "copied_lead": measures.pop("copied_lead"),
         }
     )
     flags["any_rule"] = flags.any(axis=1)
-    ids = pd.DataFrame(
-        {
-            "record_id": dataset.record_id,
-            "patient_id": dataset.patient_id,
-            "fold": dataset.fold,
-        }
-    )
-    folds = np.unique(dataset.fold)
+    ids = {name: getattr(dataset, name) for name in ("record_id", "patient_id", "fold")}
     labels = dataset.labels["any"].astype(bool)
+    by_fold = {f"fold {fold}": np.isin(dataset.fold, fold) for fold in np.unique(dataset.fold)}
+    by_class = {name: labels[:, column] for column, name in enumerate(CLASSES)}
     return QualityReport(
-        records=pd.concat([ids, flags, measures], axis=1),
-        by_fold=_count(flags, {f"fold {fold}": dataset.fold == fold for fold in folds}),
-        by_class=_count(
-            flags,
-            {
-                **{name: labels[:, column] for column, name in enumerate(CLASSES)},
-                "none": labels.sum(axis=1) == 0,
-            },
-        ),
+        records=pd.concat([pd.DataFrame(ids), flags, measures], axis=1),
+        by_fold=_count(flags, by_fold),
+        by_class=_count(flags, {**by_class, "none": labels.sum(axis=1) == 0}),
         duplicates=groups,
         crossing_patients=crossing_patients(dataset.patient_id, dataset.fold),
-        rules=rules,
     )
 
 
@@ -200,7 +157,7 @@ def _duplicates(dataset: EcgDataset) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in by_digest.values() if len(group) > 1)
 
 
-def _measure(signals: NDArray[np.int16], rate: int, rules: QualityRules) -> pd.DataFrame:
+def _measure(signals: NDArray[np.int16], rate: int) -> pd.DataFrame:
     """Compute what the rules compare: one row for each record of ``(n, 12, n_samples)``."""
     raw = signals.astype(np.float32)
     slow = raw
@@ -210,8 +167,8 @@ def _measure(signals: NDArray[np.int16], rate: int, rules: QualityRules) -> pd.D
     median = np.median(raw, axis=-1, keepdims=True)
     low, high = raw.min(axis=-1, keepdims=True), raw.max(axis=-1, keepdims=True)
     at_extreme = np.maximum(
-        _longest_run(raw == high) * (high - median >= rules.clipped_microvolts)[..., 0],
-        _longest_run(raw == low) * (median - low >= rules.clipped_microvolts)[..., 0],
+        _longest_run(raw == high) * (high - median >= CLIPPED_MICROVOLTS)[..., 0],
+        _longest_run(raw == low) * (median - low >= CLIPPED_MICROVOLTS)[..., 0],
     )
     baseline = uniform_filter1d(slow, _ANALYSIS_RATE, axis=-1, mode="nearest")
     beats = slow - baseline

@@ -48,39 +48,22 @@ _SIGNAL_LINE = re.compile(
 
 
 class Header(NamedTuple):
-    """What has to be known of a WFDB header before its signals are read.
-
-    Attributes
-    ----------
-    name : str
-        Record name.
-    n_samples : int
-        Samples per signal.
-    files : dict of str to int
-        Signal file, without a folder, to the bytes it must have; 0 where its format does not fix
-        them.
-    """
+    """What has to be known of a WFDB header before its signals are read."""
 
     name: str
-    n_samples: int
-    files: dict[str, int]
+    n_samples: int  # of each signal
+    files: dict[str, int]  # signal file, without folder, to its bytes; 0 where its format varies
 
 
 def check_header(content: bytes, where: str) -> Header:
     """Check that a WFDB header is complete, so that no default of the library steps in.
-
-    Parameters
-    ----------
-    content : bytes
-        The ``.hea`` file.
-    where : str
-        Its name, for error messages.
 
     Raises
     ------
     FileError
         If it is not a single-segment header with one complete line for each signal, or holds what
         this study cannot honour (several samples a frame, skew, offsets, other units than volts).
+        ``where`` names it in the message.
     """
     try:
         text = content.decode("utf-8")  # the library skips over what is not text
@@ -142,7 +125,6 @@ def read_record(
         ``(12, 10 s * sampling_rate)``, microvolts, in the order of `leadmin.leads.LEADS`: leads
         are placed by their names, not by their position.
     digests : list of (str, str)
-        Name and SHA-256 of every file read.
 
     Raises
     ------
@@ -164,10 +146,13 @@ def read_records(
     """Read records one after the other as `read_record` does; an error takes a record's place."""
     with tempfile.TemporaryDirectory(prefix="leadmin-") as scratch:
         for record in records:
+            contents: dict[str, bytes] = {}
             try:
-                yield _read(archive, record, sampling_rate, checksums, Path(scratch))
+                yield _read(archive, record, sampling_rate, checksums, Path(scratch), contents)
             except FileError as error:
                 yield error
+            for file in contents:
+                Path(scratch, file).unlink(missing_ok=True)
 
 
 def _read(
@@ -176,12 +161,13 @@ def _read(
     sampling_rate: int,
     checksums: Mapping[str, str] | None,
     scratch: Path,
+    contents: dict[str, bytes],
 ) -> tuple[NDArray[np.int16], Digests]:
+    """Read a record; ``contents`` gets its files, which may be written to ``scratch``."""
     if not record:
         raise FileError(f"{archive.path} names no file for this record", "missing")
     where, n_samples = archive.where(record), DURATION * sampling_rate
     folder, _, name = record.rpartition("/")
-    contents: dict[str, bytes] = {}
     digests: Digests = []
 
     def read(file: str) -> bytes:
@@ -199,15 +185,12 @@ def _read(
         n_bytes = len(read(file))
         if size and n_bytes != size:
             raise FileError(f"{where}: {file} has {n_bytes} bytes, not {size}", "length")
-    if isinstance(archive, FolderArchive):
-        return _checked(_by_wfdb(archive.path / record, where), where, sampling_rate), digests
-    try:
+    path = archive.path / record
+    if not isinstance(archive, FolderArchive):  # the library reads from folders alone
+        path = scratch / name
         for file, content in contents.items():
             (scratch / file).write_bytes(content)
-        return _checked(_by_wfdb(scratch / name, where), where, sampling_rate), digests
-    finally:
-        for file in contents:
-            (scratch / file).unlink(missing_ok=True)
+    return _checked(_by_wfdb(path, where), where, sampling_rate), digests
 
 
 def _by_wfdb(path: Path, where: str) -> Any:

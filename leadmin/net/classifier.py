@@ -1,6 +1,8 @@
 """A trained network, ready for somebody else's record."""
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from leadmin.leads import LEADS, derive, representative, span
 from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
+
+LARGEST_VOLTS = 1.0
+"""Electrodes add some 0.3 V to an ECG at most; whatever is larger has another unit."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,9 @@ class EcgClassifier:
         Raises
         ------
         LeadminError
-            If shape, unit, rate or leads do not fit, or a value is not finite.
+            If shape, unit, rate or leads do not fit, or a value is no voltage of an ECG.
         """
-        x = np.asarray(signals)
+        x, leads = _real_numbers(signals), _names(leads)
         if x.ndim == 2:
             x = x[None]
         if x.ndim != 3 or x.shape[1] != len(leads):
@@ -89,9 +94,9 @@ class EcgClassifier:
                 f"signals must have the shape (n_records, {len(leads)}, n_samples) for the leads "
                 f"{', '.join(leads)}; they have {np.shape(signals)}"
             )
-        if unit not in MICROVOLTS_PER:
+        if not isinstance(unit, str) or unit not in MICROVOLTS_PER:
             raise LeadminError(f"unit {unit!r} is not known; valid: {', '.join(MICROVOLTS_PER)}")
-        if sampling_rate != self.sampling_rate:
+        if not isinstance(sampling_rate, Real) or sampling_rate != self.sampling_rate:
             raise LeadminError(
                 f"signals are sampled at {sampling_rate} Hz, the network at {self.sampling_rate} "
                 "Hz; resample them first, for instance with scipy.signal.resample_poly"
@@ -106,11 +111,12 @@ class EcgClassifier:
             raise LeadminError(
                 f"records are {x.shape[-1]} samples long; the network needs {self.window}"
             )
-        if not np.isfinite(x).all():
-            raise LeadminError("signals hold a value that is not a finite number")
-        recorded = x[:, [list(leads).index(lead) for lead in known]].astype(np.float64)
-        # What equivalent sets of leads have in common, from which all other leads follow.
-        basis = representative(known)
+        _check_voltages(x, unit)
+        if not len(x):
+            return np.empty((0, len(self.classes)))
+        recorded = x[:, [leads.index(lead) for lead in known]].astype(np.float64)
+        # A network for any leads sees what equal sets have in common, and what follows.
+        basis = representative(known) if any_leads else known
         recorded = derive(recorded * MICROVOLTS_PER[unit], known, basis)
         there = [position for position, lead in enumerate(self.leads) if lead in spanned]
         microvolts = np.zeros((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
@@ -124,4 +130,47 @@ class EcgClassifier:
             self.n_windows,
             shown=known if any_leads else None,
         )
+        if not logits.isfinite().all():
+            raise LeadminError("the network's answer is not a finite number; check the signals")
         return torch.sigmoid(logits.double()).cpu().numpy()
+
+
+def _real_numbers(signals: Any) -> NDArray[Any]:
+    """Give ``signals`` as an array of real numbers; refuse what is something else."""
+    try:
+        x = np.asarray(signals)
+        if x.dtype == object:
+            x = x.astype(np.float64)
+    except Exception as error:  # whatever an object's own conversion raises
+        raise LeadminError(
+            f"signals are no array of numbers ({str(error)[:200]}); give a numpy array"
+        ) from error
+    masked = isinstance(signals, np.ma.MaskedArray) and signals.mask.any()
+    if masked or x.dtype.kind not in "iuf":
+        kind = "an array with masked values" if masked else f"of type {x.dtype}"
+        raise LeadminError(f"signals are {kind}; valid: real numbers, none missing; convert them")
+    return x
+
+
+def _names(leads: Any) -> tuple[str, ...]:
+    """Give ``leads`` as different names; refuse what is something else."""
+    names = () if isinstance(leads, str) or not isinstance(leads, Iterable) else tuple(leads)
+    if not names or not all(isinstance(name, str) for name in names) or isinstance(leads, Set):
+        raise LeadminError(f"leads is {str(leads)[:80]!r}; valid: a list of names such as ['I']")
+    if len(set(names)) < len(names):
+        raise LeadminError(f"leads names one twice: {', '.join(names)}; valid: each once")
+    return names
+
+
+def _check_voltages(x: NDArray[Any], unit: str) -> None:
+    """Refuse NaN, infinity and what no electrode at the skin gives, lead by lead to save memory."""
+    for position in range(x.shape[1]):
+        with np.errstate(over="ignore"):
+            volts = np.abs(x[:, position].astype(np.float64)) * MICROVOLTS_PER[unit] / 1e6
+        if not np.isfinite(volts).all():
+            raise LeadminError("signals hold a value that is not a finite number")
+        if volts.max(initial=0.0) > LARGEST_VOLTS:
+            raise LeadminError(
+                f"signals reach {volts.max():.3g} V; valid: up to {LARGEST_VOLTS:g} V; check that "
+                f"their unit is {unit}"
+            )

@@ -99,16 +99,10 @@ def test_a_run_can_be_read_back(runs, small):
     aurocs = [seed["auroc"] for seed in run.metrics["test"]["default"]]
     assert len(set(aurocs)) == 2
     assert all(0 < value < 1 for value in aurocs)
-
-
-def test_metrics_hold_no_path_of_this_machine(runs):
     text = (runs / "2-lead-I-II" / "metrics.json").read_text()
+    assert "/tmp" not in text, "no path of this machine"
     assert str(runs) not in text
-    assert "/tmp" not in text
-
-
-def test_runs_come_in_the_order_of_the_registry(runs):
-    assert list(load_runs(runs)) == ["12-lead", "2-lead-I-II"]
+    assert list(load_runs(runs)) == ["12-lead", "2-lead-I-II"], "in the order of the registry"
 
 
 def test_a_run_without_metrics_is_unfinished(runs, tmp_path):
@@ -200,11 +194,8 @@ def test_runs_on_other_records_are_not_compared(small, tmp_path):
         train_run(settings_for(tmp_path / config, config), data)
     with pytest.raises(LeadminError, match="other records"):
         load_runs(tmp_path)
-
-
-def test_no_runs_at_all(tmp_path):
     with pytest.raises(LeadminError, match="no finished run"):
-        load_runs(tmp_path)
+        load_runs(tmp_path / "nothing")
 
 
 def test_crossval_pools_the_ten_test_folds_and_leaves_nothing_to_the_next_run(small, tmp_path):
@@ -612,17 +603,13 @@ def test_an_ablation_trains_its_variants_on_its_one_configuration():
         study.run_name("scratch")
 
 
-def test_overrides_reach_one_configuration_only():
-    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), overrides={"1-lead-I": {"epochs": 7}})
-    assert study.run_parameters("1-lead-I")["epochs"] == 7
-    assert study.run_parameters("12-lead")["epochs"] == 0
-    json.dumps(study.run_parameters("12-lead"))
-
-
-def test_the_second_recipe_can_be_kept_to_some_configurations():
-    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), compare_configurations=("12-lead",))
-    assert study.run_parameters("12-lead")["compare_with"] == "original"
-    assert study.run_parameters("1-lead-I")["compare_with"] == ""
+def test_overrides_and_the_second_recipe_can_be_kept_to_some_configurations():
+    changes = {"overrides": {"1-lead-I": {"epochs": 7}}, "compare_configurations": ("12-lead",)}
+    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), **changes)
+    twelve, one = (study.run_parameters(name) for name in study.configurations)
+    assert (twelve["epochs"], one["epochs"]) == (0, 7)
+    assert (twelve["compare_with"], one["compare_with"]) == ("original", "")
+    json.dumps(twelve)
 
 
 def test_a_source_may_come_from_the_environment(root, monkeypatch):

@@ -196,6 +196,8 @@ def verify(
     if not folder.is_dir():
         wanted = load_study(folder)
         names, folder = [*wanted.networks, *wanted.baselines], root / "outputs" / wanted.name
+    if not names and not (folder / "runs").is_dir():
+        raise LeadminError(f"{folder}: no runs here; valid: a study file, or a folder with runs/")
     problems = study_problems(folder, names)
     for run in sorted(folder.glob("runs/*/metrics.json")):
         if run.parent not in problems:

@@ -81,13 +81,16 @@ def _listed(value: Any) -> Any:
 
 
 def _folder_name(value: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value) or value == "data":
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value) or value in TAKEN:
         raise _wrong(
             f"is {value[:80]!r}",
             "1 to 64 letters, digits, '.', '_' and '-', the first of them a letter or a digit, and "
-            "not 'data'",
+            f"none of {', '.join(TAKEN)}",
         )
 
+
+TAKEN = ("adhoc", "data")
+"""Folders below outputs that are no study's."""
 
 ConfigNames = Annotated[tuple[str, ...], BeforeValidator(_config_names)]
 RecipeName = Annotated[str, _one_of(RECIPES)]

@@ -39,6 +39,7 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
     LeadminError
         If there is no such checkpoint or it is damaged.
     """
+    from leadmin.errors import LeadminError
     from leadmin.net.checkpoint import load_checkpoint
     from leadmin.study.run import load_run
 
@@ -47,6 +48,9 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
         return load_checkpoint(path)
     folder = path if path.is_dir() else Path(runs) / name
     run = load_run(folder)
-    pattern = f"{run.recipes[0]}-seed0*.json"
-    found = sorted((folder / "checkpoints").glob(pattern))
-    return load_checkpoint(found[0] if found else folder / "checkpoints" / pattern)
+    if not run.checkpoints:
+        raise LeadminError(
+            f"{folder}: this run names no checkpoint, as a published one; valid: one below "
+            "outputs; train it"
+        )
+    return load_checkpoint(run.checkpoints[0])

@@ -47,8 +47,8 @@ from leadmin.show.training import plot_calibration, plot_learning_curves, plot_r
 from leadmin.show.words import facts, print_epoch, reading_table, value_with_interval
 from leadmin.study.settings import RunSettings
 from leadmin.study.sources import open_dataset
-from leadmin.study.tracking import MODULES
 from leadmin.study.train import train_run
+from leadmin.study.validity import foreign_files
 
 # %% [markdown]
 # ## Parameters
@@ -197,10 +197,10 @@ if len(run.recipes) == 2:
 # `tracking` was on, `tensorboard` and `wandb` lie beside them and show the same once more.
 
 # %%
-for path in sorted(run.folder.rglob("*")):
-    name = path.relative_to(run.folder)
-    if path.is_file() and path.suffix != ".ipynb" and name.parts[0] not in MODULES:
-        print(f"{name.as_posix():45} {path.stat().st_size:>9,} bytes")
+for name in ["metrics.json", *run.metrics["files"]]:
+    print(f"{name:45} {(run.folder / name).stat().st_size:>9,} bytes")
+for name in foreign_files(run.folder, run.metrics["files"]):
+    print(f"{name:45} not a file of this run; left alone")
 
 # %% [markdown]
 # A checkpoint carries all that inference needs. Loaded and shown the first test record, it gives the

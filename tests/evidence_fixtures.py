@@ -9,7 +9,8 @@ import pandas as pd
 from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
 from leadmin.study.protocol import N_FOLDS
-from leadmin.study.run import SCHEMA_VERSION, Predictions, Run
+from leadmin.study.run import Predictions, Run
+from leadmin.study.validity import SCHEMA_VERSION
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
 STRENGTH = {

@@ -72,11 +72,9 @@ def test_random_features_depend_on_the_seed_only(small):
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_learns_and_leaves_a_run(sample, tmp_path, name):
-    folds = []
-    run = train_baseline(
-        name, sample, tmp_path / name, "1-lead-I", on_fold=lambda _, fold: folds.append(fold)
-    )
-    assert folds == [10]
+    sample = sample.select(np.arange(0, len(sample), 2))
+    run = train_baseline(name, sample, tmp_path / name, "1-lead-I")
+    assert set(run.test.fold) == {10}
     assert run.recipes == (name,)
     assert load_run(tmp_path / name).metrics["test"][name][0]["auroc"] > 0.65
     (split,) = splits(sample, "holdout", "any")

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,29 +9,56 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
-import torch
 import yaml
+from archives import make_files, write_zip
+from safetensors import safe_open
 
 import leadmin
 from leadmin.errors import LeadminError
+from leadmin.files import sha256
 from leadmin.leads import configurations
+from leadmin.study import sources
 from leadmin.study.ablation import VARIANTS
+from leadmin.study.baselines import train_baseline
 from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import RunSettings, Study, check_injected, derive_study, load_study
 from leadmin.study.sources import located, open_dataset
 from leadmin.study.train import train_run
+from leadmin.study.validity import foreign_files, held
+
+
+def settings_for(out, config="1-lead-I", **changes):
+    """One network of one epoch that starts from nothing, unless told otherwise."""
+    chosen = {"recipe": "scratch", "compare_with": "", "epochs": 1} | changes
+    return RunSettings(config=config, out=str(out), **chosen)
 
 
 @pytest.fixture(scope="module")
-def runs(small, tmp_path_factory):
+def any_lead_run(small, tmp_path_factory):
+    """A finished run of the any-lead network, two seeds of one epoch."""
+    folder = tmp_path_factory.mktemp("start") / "any-lead"
+    return train_run(settings_for(folder, "12-lead", recipe="any-lead", seeds=2), small).folder
+
+
+BOTH = {"recipe": "default", "compare_with": "original", "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def runs(small, any_lead_run, tmp_path_factory):
     """Two finished runs with both recipes, one epoch each."""
     folder = tmp_path_factory.mktemp("runs")
     for config in ("2-lead-I-II", "12-lead"):
-        settings = RunSettings(config=config, data="", out=str(folder / config), epochs=1, seeds=2)
-        train_run(settings, small)
+        start = {"start_from": str(any_lead_run)}
+        train_run(settings_for(folder / config, config, **BOTH, **start), small)
     return folder
+
+
+@pytest.fixture
+def copied(runs, tmp_path):
+    """A finished run that a test may damage."""
+    return shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
 
 
 def test_holdout_is_the_split_of_the_benchmark(sample):
@@ -71,16 +99,10 @@ def test_a_run_can_be_read_back(runs, small):
     aurocs = [seed["auroc"] for seed in run.metrics["test"]["default"]]
     assert len(set(aurocs)) == 2
     assert all(0 < value < 1 for value in aurocs)
-
-
-def test_metrics_hold_no_path_of_this_machine(runs):
     text = (runs / "2-lead-I-II" / "metrics.json").read_text()
+    assert "/tmp" not in text, "no path of this machine"
     assert str(runs) not in text
-    assert "/tmp" not in text
-
-
-def test_runs_come_in_the_order_of_the_registry(runs):
-    assert list(load_runs(runs)) == ["12-lead", "2-lead-I-II"]
+    assert list(load_runs(runs)) == ["12-lead", "2-lead-I-II"], "in the order of the registry"
 
 
 def test_a_run_without_metrics_is_unfinished(runs, tmp_path):
@@ -90,24 +112,72 @@ def test_a_run_without_metrics_is_unfinished(runs, tmp_path):
         load_run(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["predictions.npz", "history.csv", "metrics.json"])
-@pytest.mark.parametrize("how", ["cut", "gone", "foreign"])
-def test_a_damaged_run_is_refused(runs, tmp_path, name, how):
-    for path in (runs / "12-lead").glob("*.*"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    victim = tmp_path / name
-    if how == "cut":
-        victim.write_bytes(victim.read_bytes()[:-40])
-    elif how == "gone":
+CHECKPOINT = "checkpoints/original-seed0"
+
+
+FILES = ["predictions.npz", "history.csv", "metrics.json"]
+
+
+@pytest.mark.parametrize("name", [*FILES, f"{CHECKPOINT}.json", f"{CHECKPOINT}.safetensors"])
+@pytest.mark.parametrize("how", ["cut", "gone", "foreign", "flipped"])
+def test_a_damaged_run_is_refused(copied, name, how):
+    victim = copied / name
+    content = victim.read_bytes()
+    if how == "gone":
         victim.unlink()
+    elif how == "flipped":
+        half = len(content) // 2
+        victim.write_bytes(content[:half] + bytes([content[half] ^ 0x80]) + content[half + 1 :])
     else:
-        victim.write_bytes(b"\x80\x04not what it says")
-    with pytest.raises(LeadminError, match=name if how != "gone" else "run it again|run the conf"):
-        load_run(tmp_path)
+        victim.write_bytes(content[:-40] if how == "cut" else b"\x80\x04not what it says")
+    with pytest.raises(LeadminError, match="metrics.json" if "metrics" in name else name):
+        load_run(copied)
+    with pytest.raises(LeadminError, match=r"run it again|run the configuration again"):
+        leadmin.load(copied)
 
 
-def test_starting_a_run_again_takes_back_that_it_was_finished(runs, small, tmp_path):
-    settings = RunSettings(config="1-lead-I", data="", out=str(tmp_path), epochs=2, compare_with="")
+@pytest.mark.parametrize("wrong", ["../../notes.txt", "/etc/hostname", "", 5])
+def test_files_outside_the_run_are_not_a_part_of_it(copied, wrong):
+    metrics = json.loads((copied / "metrics.json").read_text())
+    metrics["files"] |= {wrong: "0" * 64} if isinstance(wrong, str) else {"history.csv": wrong}
+    (copied / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(LeadminError, match=r"metrics\.json: (files names|not a run's metrics)"):
+        load_run(copied)
+
+
+def huge_array():
+    """A ``.npy`` that says it holds 10^12 numbers."""
+    header = b"{'descr': '<i4', 'fortran_order': False, 'shape': (1000000000000,), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("predictions.npz", b"PK\x03\x04 and no directory"),
+        ("predictions.npz", huge_array()),
+        ("predictions.npz", b""),
+        ("history.csv", b""),
+        ("metrics.json", b"[" * 10**5),
+        ("metrics.json", b'{"schema_version": "1", "files": {}}'),
+        ("metrics.json", b'{"schema_version": 1, "files": {}}'),
+        ("metrics.json", b'{"schema_version": 1, "files": []}'),
+    ],
+)
+def test_files_with_the_right_checksums_that_are_no_run_are_refused(copied, name, content):
+    path = copied / "metrics.json"
+    (copied / name).write_bytes(content)
+    if name != "metrics.json":
+        metrics = json.loads(path.read_text())
+        metrics["files"][name] = sha256(copied / name)
+        path.write_text(json.dumps(metrics))
+    with pytest.raises(LeadminError, match=r"metrics\.json.*again$"):
+        load_run(copied)
+
+
+def test_starting_a_run_again_takes_back_that_it_was_finished(small, tmp_path):
+    settings = settings_for(tmp_path)
     train_run(settings, small)
 
     def stop(row):
@@ -119,50 +189,43 @@ def test_starting_a_run_again_takes_back_that_it_was_finished(runs, small, tmp_p
         load_run(tmp_path)
 
 
-def test_runs_on_other_records_are_not_compared(runs, small, tmp_path):
+def test_runs_on_other_records_are_not_compared(small, tmp_path):
     for config, data in (("12-lead", small), ("1-lead-I", small.select(np.arange(190)))):
-        settings = RunSettings(
-            config=config, data="", out=str(tmp_path / config), epochs=1, compare_with=""
-        )
-        train_run(settings, data)
+        train_run(settings_for(tmp_path / config, config), data)
     with pytest.raises(LeadminError, match="other records"):
         load_runs(tmp_path)
-
-
-def test_no_runs_at_all(tmp_path):
     with pytest.raises(LeadminError, match="no finished run"):
-        load_runs(tmp_path)
+        load_runs(tmp_path / "nothing")
 
 
-def test_crossval_pools_the_ten_test_folds(small, tmp_path):
-    settings = RunSettings(
-        config="1-lead-II",
-        data="",
-        out=str(tmp_path),
-        epochs=1,
-        compare_with="",
-        protocol="crossval",
-    )
+def test_crossval_pools_the_ten_test_folds_and_leaves_nothing_to_the_next_run(small, tmp_path):
+    settings = settings_for(tmp_path, "1-lead-II", protocol="crossval")
     run = train_run(settings, small)
     labelled = small.record_id[small.labels["any"].any(axis=1)]
     assert sorted(run.test.record_id) == sorted(labelled)
     assert sorted(run.validation.record_id) == sorted(labelled)
-    assert len(list((tmp_path / "checkpoints").glob("*.json"))) == 10
+    assert len(run.checkpoints) == 10
+    assert leadmin.load(tmp_path).metadata["provenance"]["test_fold"] == 1
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "checkpoints" / "notes.txt").write_text("mine too")
+    # A network of the first fold has seen what holdout tests, so it must not be found any more.
+    run = train_run(replace(settings, protocol="holdout"), small)
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    notes = ["checkpoints/notes.txt", "notes.txt"]
+    assert files == {"metrics.json", ".lock", *notes, *run.metrics["files"]}
+    assert set(run.metrics["files"]) == {
+        "predictions.npz", "history.csv",
+        "checkpoints/scratch-seed0.json", "checkpoints/scratch-seed0.safetensors",
+    }  # fmt: skip
+    assert foreign_files(tmp_path, run.metrics["files"]) == notes
+    assert leadmin.load(tmp_path).metadata["provenance"]["test_fold"] == 10
 
 
 def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path):
     seen, runs = {1: [], 2: []}, {}
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        for workers, rows in seen.items():
-            settings = RunSettings(
-                config="1-lead-II", data="", out=str(tmp_path / str(workers)), epochs=2, seeds=2
-            )
-            settings = replace(settings, workers=workers, compare_with="", recipe="scratch")
-            runs[workers] = train_run(settings, small, on_epoch=rows.append)
-    finally:
-        torch.set_num_threads(threads)
+    for workers, rows in seen.items():
+        settings = settings_for(tmp_path / str(workers), epochs=2, seeds=2, workers=workers)
+        runs[workers] = train_run(settings, small, on_epoch=rows.append)
     alone, beside = runs[1], runs[2]
     for part in ("validation", "test"):
         one, other = (getattr(run, part).logits["scratch"] for run in (alone, beside))
@@ -177,21 +240,19 @@ def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path
     for seed in (0, 1):
         name = f"checkpoints/scratch-seed{seed}.safetensors"
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
-
-
-@pytest.fixture(scope="module")
-def any_lead_run(small, tmp_path_factory):
-    """A finished run of the any-lead network, one epoch."""
-    out = str(tmp_path_factory.mktemp("start") / "any-lead")
-    settings = RunSettings(config="12-lead", data="", out=out, recipe="any-lead", epochs=1)
-    return train_run(replace(settings, compare_with=""), small).folder
+    # What goes wrong in a worker reaches the caller as it is.
+    (tmp_path / "3" / "state" / "scratch-seed1.safetensors").mkdir(parents=True)
+    (tmp_path / "3" / "state" / "code").write_text(code_sha256())
+    with pytest.raises(LeadminError, match=r"scratch-seed1\.safetensors.*cannot be written"):
+        train_run(replace(settings, out=str(tmp_path / "3")), small)
+    with pytest.raises(LeadminError, match="not finished"):
+        load_run(tmp_path / "3")
 
 
 def test_a_run_trains_what_it_starts_from_once_and_gives_the_same_as_if_it_was_there(
     small, any_lead_run, tmp_path
 ):
-    settings = RunSettings(config="1-lead-V2", data="", out=str(tmp_path / "a"), epochs=1)
-    settings = replace(settings, compare_with="")
+    settings = settings_for(tmp_path / "a", "1-lead-V2", recipe="default")
     rows = []
     alone = train_run(settings, small, on_epoch=rows.append)
     assert [row["recipe"] for row in rows] == ["any-lead", "default"]
@@ -213,16 +274,14 @@ def test_a_run_trains_what_it_starts_from_once_and_gives_the_same_as_if_it_was_t
     [
         ({"protocol": "crossval"}, "protocol is 'holdout', not 'crossval'"),
         ({"label_policy": "likelihood50"}, "label_policy is 'any', not 'likelihood50'"),
-        ({"seeds": 2}, "1 of 2 seeds"),
+        ({"seeds": 3}, "2 of 3 seeds"),
         ({"start_from": "nowhere"}, "nowhere.*not finished"),
     ],
 )
 def test_a_start_that_may_have_seen_tested_records_is_refused(
     small, any_lead_run, tmp_path, change, message
 ):
-    settings = RunSettings(
-        config="1-lead-V2", data="", out=str(tmp_path), epochs=1, start_from=str(any_lead_run)
-    )
+    settings = settings_for(tmp_path, recipe="default", start_from=str(any_lead_run))
     with pytest.raises(LeadminError, match=message):
         train_run(replace(settings, **change), small)
 
@@ -230,9 +289,7 @@ def test_a_start_that_may_have_seen_tested_records_is_refused(
 def test_a_start_on_other_records_or_of_another_recipe_is_refused(
     runs, small, any_lead_run, tmp_path
 ):
-    settings = RunSettings(
-        config="1-lead-V2", data="", out=str(tmp_path), epochs=1, start_from=str(any_lead_run)
-    )
+    settings = settings_for(tmp_path, recipe="default", start_from=str(any_lead_run))
     with pytest.raises(LeadminError, match="data_sha256"):
         train_run(settings, replace(small, attributes=small.attributes | {"content_sha256": "0"}))
     with pytest.raises(LeadminError, match="recipe is 'default', not 'any-lead'"):
@@ -246,10 +303,9 @@ def test_a_start_on_other_records_or_of_another_recipe_is_refused(
         train_run(replace(settings, start_from=str(tmp_path / "older")), small)
 
 
-def test_a_finished_run_is_not_trained_again(runs, small, tmp_path):
-    folder = shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
-    first = load_run(folder)
-    settings = RunSettings(config="II, i", data="", out=str(folder), epochs=1, seeds=2)
+def test_a_finished_run_is_not_trained_again(copied, runs, any_lead_run, small):
+    first = load_run(copied)
+    settings = settings_for(copied, "II, i", **BOTH, start_from=str(any_lead_run))
 
     def never(row):
         raise AssertionError("trained")
@@ -257,27 +313,28 @@ def test_a_finished_run_is_not_trained_again(runs, small, tmp_path):
     with pytest.raises(LeadminError, match="nowhere"):
         train_run(replace(settings, start_from="nowhere"), small)
     elsewhere = replace(settings, workers=2, data="other.h5", tracking="tensorboard")
-    again = train_run(elsewhere, small, on_epoch=never)
+    with held(copied, "training"):  # nothing is written, so it may be asked for all the same
+        again = train_run(elsewhere, small, on_epoch=never)
     assert again.kept
     assert not first.kept
     assert again.metrics == first.metrics
     assert again.history.equals(first.history)
-    changed = {"epochs": 2, "seeds": 1, "compare_with": "", "label_policy": "likelihood50"}
-    for name, value in changed.items():
-        with pytest.raises(AssertionError, match="trained"):
-            train_run(replace(settings, **{name: value}), small, on_epoch=never)
-        shutil.rmtree(folder)
-        shutil.copytree(runs / "2-lead-I-II", folder)
     fewer = small.select(np.arange(len(small)) != 3)
-    with pytest.raises(AssertionError, match="trained"):
-        train_run(settings, fewer, on_epoch=never)
+    changed = [{"epochs": 2}, {"seeds": 1}, {"compare_with": ""}, {"label_policy": "likelihood50"}]
+    for change, data in [*((one, small) for one in changed), ({}, fewer)]:
+        with pytest.raises(AssertionError, match="trained"):
+            train_run(replace(settings, start_from="", **change), data, on_epoch=never)
+        shutil.rmtree(copied)
+        shutil.copytree(runs / "2-lead-I-II", copied)
 
 
-def test_a_run_whose_checkpoint_is_gone_is_trained_again(runs, small, tmp_path):
-    folder = shutil.copytree(runs / "2-lead-I-II", tmp_path / "run")
-    (folder / "checkpoints" / "original-seed0.safetensors").unlink()
+@pytest.mark.parametrize("name", [f"{CHECKPOINT}.safetensors", "predictions.npz"])
+def test_a_run_with_a_damaged_or_missing_file_is_trained_again(
+    runs, copied, any_lead_run, small, name
+):
+    (copied / name).unlink() if name.startswith("check") else (copied / name).write_bytes(b"PK")
     rows = []
-    settings = RunSettings(config="2-lead-I-II", data="", out=str(folder), epochs=1, seeds=2)
+    settings = settings_for(copied, "2-lead-I-II", **BOTH, start_from=str(any_lead_run))
     again = train_run(settings, small, on_epoch=rows.append)
     assert len(rows) == 3
     assert not again.kept
@@ -285,11 +342,31 @@ def test_a_run_whose_checkpoint_is_gone_is_trained_again(runs, small, tmp_path):
     assert np.array_equal(again.test.logits["original"], first.test.logits["original"])
 
 
+def test_a_folder_has_one_writer_who_is_named_and_must_be_writable(copied, small, tmp_path):
+
+    def content():
+        return {p: p.read_bytes() for p in copied.rglob("*") if p.is_file() and p.name != ".lock"}
+
+    before = content()
+    holder = rf"another training is running here \(process {os.getpid()} on .* since 2"
+    with held(copied, "training"):
+        with pytest.raises(LeadminError, match=holder):
+            train_run(settings_for(copied, "12-lead"), small)
+        with pytest.raises(LeadminError, match=holder):
+            train_baseline("random-network", small, copied)
+    assert content() == before
+    with held(copied, "training"):
+        pass  # whoever ended holds nothing
+    rows = []
+    below_a_file = copied / "history.csv" / "run"
+    with pytest.raises(LeadminError, match=r"history\.csv/run: this folder cannot be written"):
+        train_run(settings_for(below_a_file), small, on_epoch=rows.append)
+    assert not rows
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
-    settings = RunSettings(
-        config="1-lead-I", data="", out=str(tmp_path), epochs=3, recipe="scratch"
-    )
+    settings = settings_for(tmp_path, epochs=3)
     rows = []
 
     def stop(row):
@@ -299,53 +376,37 @@ def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            train_run(replace(settings, compare_with=""), small, on_epoch=stop)
+            train_run(settings, small, on_epoch=stop)
         if not same:
             (tmp_path / "state" / "code").write_text("other")
     first, _, again, _ = rows
     assert (first["seconds"] == again["seconds"]) is same
 
 
-def test_an_error_in_a_worker_reaches_the_caller_as_it_is(small, tmp_path):
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "code").write_text(code_sha256())
-    (tmp_path / "state" / "scratch-seed1.safetensors").write_bytes(b"no tensors")
-    settings = RunSettings(
-        config="1-lead-II", data="", out=str(tmp_path), epochs=1, seeds=2, workers=2
-    )
-    settings = replace(settings, recipe="scratch")
-    with pytest.raises(LeadminError, match=r"scratch-seed1\.safetensors.*delete the file"):
-        train_run(replace(settings, compare_with=""), small)
-    with pytest.raises(LeadminError, match="not finished"):
-        load_run(tmp_path)
-
-
 KILLED = """
 import sys
 from pathlib import Path
+import numpy as np
 import torch
 from leadmin.data.dataset import load_dataset
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
 torch.set_num_threads(1)
 data = load_dataset(Path(sys.argv[1]))
-settings = RunSettings(
-    config="1-lead-II", data="", out=sys.argv[2], epochs=5, seeds=2, compare_with="",
-    workers=int(sys.argv[3]),
-)
-train_run(settings, data)
+data = data.select(np.arange(0, len(data.record_id), 3))
+how = {"recipe": "scratch", "epochs": 5, "seeds": 2, "compare_with": "", "workers": 2}
+train_run(RunSettings(config="1-lead-I", out=sys.argv[2], **how), data)
 """
 
 
-def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(sample_file, tmp_path):
-    def started(out, workers):
-        command = [sys.executable, "-c", KILLED, str(sample_file), str(out), str(workers)]
-        return subprocess.Popen(command, start_new_session=True)
-
-    process = started(tmp_path / "killed", 2)
-    state = tmp_path / "killed" / "state"
+def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(
+    sample, sample_file, tmp_path
+):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", KILLED, str(sample_file), str(out)]
+    process = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + 120
-    while len(list(state.glob("*.safetensors"))) < 2 and time.monotonic() < deadline:
+    while len(list(out.glob("state/*.safetensors"))) < 2 and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     workers = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
@@ -356,11 +417,21 @@ def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(sam
     while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < gone:
         time.sleep(0.1)
     assert not [pid for pid in workers if psutil.pid_exists(pid)], "workers outlive the run"
-    assert not (tmp_path / "killed" / "metrics.json").exists()
-    assert started(tmp_path / "killed", 2).wait() == 0
-    assert started(tmp_path / "whole", 1).wait() == 0
-    killed, whole = load_run(tmp_path / "killed"), load_run(tmp_path / "whole")
-    assert np.array_equal(killed.test.logits["default"], whole.test.logits["default"])
+    assert not (out / "metrics.json").exists()
+    data = sample.select(np.arange(0, len(sample.record_id), 3))
+    begun = [len(state_of(path)["history"]) for path in out.glob("state/*.safetensors")]
+    killed, whole = (
+        train_run(settings_for(folder, epochs=5, seeds=2), data)
+        for folder in (out, tmp_path / "whole")
+    )
+    assert min(begun) > 0
+    assert np.array_equal(killed.test.logits["scratch"], whole.test.logits["scratch"])
+
+
+def state_of(path):
+    """How far a fit had come when its state was saved."""
+    with safe_open(path, framework="np") as file:
+        return json.loads(file.metadata()["progress"])
 
 
 @pytest.mark.parametrize(
@@ -408,18 +479,28 @@ def test_a_name_that_papermill_injected_must_exist():
         check_injected(["import x", declared, "# Parameters\nepoch = 5\n"])
 
 
-def test_data_can_be_an_archive_or_what_was_prepared_from_it(
-    root, sample_file, monkeypatch, tmp_path
-):
+def test_data_can_be_an_archive_or_what_was_prepared_from_it(monkeypatch, tmp_path):
+    tree = tmp_path / "tree"
+    archive = tree / "data" / "sample" / "ptb-xl-sample.zip"
+    archive.parent.mkdir(parents=True)
+    write_zip(archive, make_files())
+    monkeypatch.setattr(sources, "SOURCE_TREE", tree)
     monkeypatch.chdir(tmp_path)
-    prepared = open_dataset(str(sample_file))
+    named = open_dataset(str(archive))
+    prepared = tmp_path / "outputs" / "data" / "ptb-xl-sample-100hz.h5"
+    assert named.path.resolve() == prepared
     embedded = open_dataset("")
-    named = open_dataset(str(root / "data" / "sample" / "ptb-xl-sample.zip"))
-    for dataset in (embedded, named):
-        np.testing.assert_array_equal(dataset.signals, prepared.signals)
-    assert (tmp_path / "outputs" / "data" / "ptb-xl-sample-100hz.h5").is_file()
+    assert embedded.path == tree / "outputs" / "data" / "ptb-xl-sample-100hz.h5"
+    for dataset in (embedded, open_dataset(str(prepared))):
+        np.testing.assert_array_equal(dataset.signals, named.signals)
     with pytest.raises(LeadminError, match="nowhere"):
         open_dataset("nowhere")
+    archive.unlink()
+    with pytest.raises(LeadminError, match="the embedded sample is not here"):
+        open_dataset("")
+
+
+NO_NAMES = ["..", "../up", "", " ", "{x}", "a\nb", "a\0", "x" * 300, "-rf", "data", ".hidden", "é"]
 
 
 @pytest.mark.parametrize("name", ["sample", "subset", "full", "ablation"])
@@ -454,10 +535,18 @@ def test_the_studies_of_the_repository_are_valid(root, name):
         ),
         ({"variants": ["scratch"]}, "an ablation has one"),
         ({"overrides": {"1-lead-V3": {"epochs": 3}}}, "1-lead-V3"),
-        ({"overrides": {"12-lead": {"leads": 3}}}, "unknown leads"),
+        (
+            {"overrides": {"12-lead": {"leads": 3}}},
+            "is 'leads'; valid: 'seeds', 'compare_seeds'",
+        ),
         ({"sampling_rate": 250}, "100 or 500"),
-        ({"name": "../up"}, "folder name"),
-        ({"name": ".."}, "folder name"),
+        *(({"name": name}, "name is .*; valid: 1 to 64 letters, digits") for name in NO_NAMES),
+        ({"overrides": {"1-lead-I": {"seeds": 2}, "I": {"seeds": 3}}}, "one configuration twice"),
+        ({"overrides": {"12-lead": {"seeds": 10**11}}}, "seeds is 100000000000; valid: whole"),
+        ({"source": 5}, "source is 5; valid: text"),
+        ({"seeds": 10**11}, "whole numbers from 1 to 100"),
+        ({"epochs": -3}, "epochs is -3; valid: whole numbers from 0 to 10000"),
+        ({"n_resamples": 10**12}, "whole numbers from 100 to 1000000"),
         ({"n_resamples": 5}, "from 100"),
         ({"compare_configurations": "12-lead"}, "a list of configurations"),
         ({"compare_configurations": ["1-lead-I"]}, "must hold 12-lead"),
@@ -474,7 +563,7 @@ def test_a_wrong_study_file_says_which_key(tmp_path, change, message):
     assert "study.yml" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"- a\n- b\n", b""])
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe\x00", b"- a\n- b\n", b"", b"[" * 10**5])
 def test_a_study_file_that_is_no_mapping_is_refused(tmp_path, content):
     path = tmp_path / "study.yml"
     path.write_bytes(content)
@@ -517,17 +606,13 @@ def test_an_ablation_trains_its_variants_on_its_one_configuration():
         study.run_name("scratch")
 
 
-def test_overrides_reach_one_configuration_only():
-    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), overrides={"1-lead-I": {"epochs": 7}})
-    assert study.run_parameters("1-lead-I")["epochs"] == 7
-    assert study.run_parameters("12-lead")["epochs"] == 0
-    json.dumps(study.run_parameters("12-lead"))
-
-
-def test_the_second_recipe_can_be_kept_to_some_configurations():
-    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), compare_configurations=("12-lead",))
-    assert study.run_parameters("12-lead")["compare_with"] == "original"
-    assert study.run_parameters("1-lead-I")["compare_with"] == ""
+def test_overrides_and_the_second_recipe_can_be_kept_to_some_configurations():
+    changes = {"overrides": {"1-lead-I": {"epochs": 7}}, "compare_configurations": ("12-lead",)}
+    study = Study("x", "X", "s", ("12-lead", "1-lead-I"), **changes)
+    twelve, one = (study.run_parameters(name) for name in study.configurations)
+    assert (twelve["epochs"], one["epochs"]) == (0, 7)
+    assert (twelve["compare_with"], one["compare_with"]) == ("original", "")
+    json.dumps(twelve)
 
 
 def test_a_source_may_come_from_the_environment(root, monkeypatch):
@@ -539,15 +624,13 @@ def test_a_source_may_come_from_the_environment(root, monkeypatch):
         _ = study.source_path
 
 
-def test_runs_may_lack_the_second_recipe_but_not_the_first(runs, small, tmp_path):
+def test_runs_may_lack_the_second_recipe_but_not_the_first(runs, any_lead_run, small, tmp_path):
     shutil.copytree(runs / "12-lead", tmp_path / "12-lead")
-    fast = {"data": "", "epochs": 1, "seeds": 2}
-    out = str(tmp_path / "1-lead-I")
-    train_run(RunSettings(config="1-lead-I", out=out, compare_with="", **fast), small)
+    settings = settings_for(tmp_path / "1-lead-I", recipe="default", start_from=str(any_lead_run))
+    train_run(settings, small)
     loaded = load_runs(tmp_path)
     assert [run.recipes for run in loaded.values()] == [("default", "original"), ("default",)]
-    settings = RunSettings(config="1-lead-I", out=out, recipe="original", compare_with="", **fast)
-    train_run(settings, small)
+    train_run(settings_for(tmp_path / "1-lead-I", recipe="original"), small)
     with pytest.raises(LeadminError, match=r"first recipe is original; valid: default"):
         load_runs(tmp_path)
 

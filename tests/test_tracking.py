@@ -161,7 +161,7 @@ def test_a_missing_package_is_named_before_anything_is_touched(name, small, tmp_
     (tmp_path / name / "scratch-seed0").mkdir(parents=True)
     with pytest.raises(LeadminError, match=rf'pip install "leadmin\[{name}\]"'):
         train_run(settings_for(tmp_path, tracking=name), small)
-    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", name}
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", name, ".lock"}
     assert (tmp_path / name / "scratch-seed0").is_dir()
 
 
@@ -197,7 +197,7 @@ def test_the_study_is_known_from_the_run_folder(tmp_path, monkeypatch):
 def test_without_trackers_nothing_is_loaded_or_written(pair):
     assert not Tracking("", pair.plain.folder, "12-lead").chosen
     names = {path.name for path in pair.plain.folder.iterdir()}
-    assert names == {"metrics.json", "predictions.npz", "history.csv", "checkpoints"}
+    assert names == {"metrics.json", "predictions.npz", "history.csv", "checkpoints", ".lock"}
 
 
 def test_tracking_changes_no_trained_number(pair):

@@ -152,7 +152,7 @@ def test_it_learns_a_few_records_by_heart(small):
 
 @pytest.mark.parametrize("name", ["scratch", "any-lead-taught", "original"])
 def test_same_seed_same_weights_and_another_seed_others(small, name):
-    chosen = replace(recipe(name, epochs=2), batch_size=64)
+    chosen = replace(recipe(name, epochs=1), batch_size=64)
     config = "12-lead" if name == "any-lead-taught" else "1-lead-II"
     runs = [fit(small, job(small, config, chosen, seed=seed)) for seed in (3, 3, 4)]
     assert same(weights(runs[0]), weights(runs[1]))
@@ -184,14 +184,14 @@ def stop_after(epoch):
 
 
 @pytest.mark.parametrize("name", ["scratch", "any-lead-taught", "original"])
-@pytest.mark.parametrize("last", [1, 2, 3])
-def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name, last):
+def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name):
     chosen = replace(recipe(name, epochs=4), batch_size=64)
     arguments = small, job(small, "12-lead" if name == "any-lead-taught" else "1-lead-I", chosen)
     whole = fit(*arguments)
     state = tmp_path / "state.safetensors"
-    with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop_after(last))
+    for last in (1, 2, 3):
+        with pytest.raises(Stopped):
+            fit(*arguments, state_path=state, on_epoch=stop_after(last))
     resumed = fit(*arguments, state_path=state)
     assert same(weights(whole), weights(resumed))
     assert [e["epoch"] for e in resumed.history] == [e["epoch"] for e in whole.history]
@@ -208,11 +208,24 @@ def test_a_state_of_another_fit_is_not_continued(small, tmp_path):
     assert same(weights(expected), weights(found))
 
 
-def test_a_damaged_state_says_which_file_to_delete(small, tmp_path):
-    state = tmp_path / "state.safetensors"
-    state.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00 not safetensors")
-    with pytest.raises(LeadminError, match=r"state\.safetensors.*delete"):
-        fit(small, job(small, "1-lead-I", QUICK), state_path=state)
+@pytest.mark.parametrize("how", ["bit", "progress", "cut", "foreign"])
+def test_a_damaged_state_is_said_and_the_fit_starts_again(small, tmp_path, how):
+    state, arguments = tmp_path / "state.safetensors", (small, job(small, "1-lead-I", QUICK))
+    whole = weights(fit(*arguments))
+    with pytest.raises(Stopped):
+        fit(*arguments, state_path=state, on_epoch=stop_after(2))
+    content = bytearray(state.read_bytes())
+    if how == "bit":
+        content[-1000] ^= 0x40
+    elif how == "progress":
+        content = content.replace(b'best_epoch\\": 2', b'best_epoch\\": 1')
+    other = {"cut": content[:-5], "foreign": b"\x10\0\0\0\0\0\0\0 not safetensors"}
+    state.write_bytes(other.get(how, content))
+    seen = []
+    with pytest.warns(UserWarning, match=r"state\.safetensors: .*is damaged.*starts again"):
+        again = fit(*arguments, state_path=state, on_epoch=seen.append)
+    assert [entry["epoch"] for entry in seen] == [1, 2, 3]
+    assert same(whole, weights(again))
 
 
 KILLED = """

@@ -1,13 +1,16 @@
 """The workflow from end to end, on a copy of the tree and a study of two configurations."""
 
 import importlib
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -15,15 +18,38 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from archives import SAMPLE, sign, write_zip
+from click.testing import Result
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-import leadmin.cli.main  # noqa: F401
+import leadmin.cli.main
+from leadmin import load
+from leadmin.data.ptbxl import DATABASE_FILE
+from leadmin.errors import LeadminError
+from leadmin.publish import publishing
 from leadmin.publish.book import published_pages
 from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
 from leadmin.study.run import load_run, load_runs
+from leadmin.study.validity import held
 
 CONFIGS = ("12-lead", "2-lead-I-II")
+TINY = "workflow/studies/tiny.yml"
+ABLATION = "workflow/studies/tiny-ablation.yml"
+
+
+def cut_archive(target: Path) -> None:
+    """Write every third record of the embedded sample."""
+    with zipfile.ZipFile(SAMPLE) as archive:
+        files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+    records = pd.read_csv(io.BytesIO(files[DATABASE_FILE]), dtype=str).iloc[::3]
+    names = set(records["filename_lr"])
+    kept = {
+        n: x for n, x in files.items() if "/" not in n or n.partition("_lr")[0] + "_lr" in names
+    }
+    kept |= {DATABASE_FILE: records.to_csv(index=False).encode()}
+    kept |= {"RECORDS": "\n".join(records["filename_lr"]).encode()}
+    write_zip(target, sign(kept))
 
 
 class Tree:
@@ -36,7 +62,7 @@ class Tree:
             shutil.copytree(root / name, folder / name, ignore=ignored)
         for name in ("_config.yml", "_toc.yml"):
             shutil.copyfile(root / name, folder / name)
-        (folder / "data").symlink_to(root / "data")
+        cut_archive(folder / "data" / "sample" / "ptb-xl-sample.zip")
         self.write_study({})
 
     def write_study(self, changes: dict, name: str = "tiny") -> None:
@@ -57,28 +83,40 @@ class Tree:
     @property
     def environment(self) -> dict[str, str]:
         # The copy's package goes before the installed one, in every process of the workflow.
-        return os.environ | {"PYTHONPATH": str(self.folder)}
+        # There is no home, as in many a container.
+        return os.environ | {"PYTHONPATH": str(self.folder), "HOME": "/proc/nowhere"}
 
-    def leadmin(self, *words: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            self.command(*words),
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=280,
-        )
+    def process(self, command: list[str]) -> subprocess.CompletedProcess:
+        options = {"capture_output": True, "text": True, "timeout": 280}
+        return subprocess.run(command, cwd=self.folder, env=self.environment, **options)
 
-    def would_run(self) -> list[str]:
-        """Names of the runs that the workflow would repeat, from its dry run."""
-        result = self.leadmin("run", "--all", "--dry-run", "--study", "workflow/studies/tiny.yml")
+    def leadmin(self, *words: str, study: str = TINY) -> subprocess.CompletedProcess:
+        return self.process(self.command(*words, "--study", study))
+
+    def ran(self, *words: str, study: str = TINY) -> subprocess.CompletedProcess:
+        """The result of ``leadmin run``, which has to succeed."""
+        result = self.leadmin("run", *words, study=study)
+        assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+        return result
+
+    def here(self, *words: str) -> Result:
+        """The result of a command in this process, on the copy."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(leadmin.cli.main, "source_tree", lambda: self.folder)
+            return CliRunner().invoke(leadmin.cli.main.app, words)
+
+    def would_run(self, study: str = TINY) -> list[str]:
+        """Names of the runs that the workflow would repeat, from a dry run of the engine."""
+        words = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", "--dry-run"]
+        words += ["--profile", "workflow/profiles/local", "--config", f"study={study}", "--", "all"]
+        result = self.process([sys.executable, *words])
         assert result.returncode == 0, result.stderr
         lines = (result.stdout + result.stderr).splitlines()
         return sorted(line.split("run=")[1] for line in lines if "wildcards: run=" in line)
 
     def edit(self, module: str, old: str = "", new: str = "\nADDED = 1\n") -> None:
         """Replace ``old`` in a module; without it, put ``new`` at its end."""
-        path = self.folder / "leadmin" / f"{module}.py"
+        path = self.folder / f"{module}.py"
         text = path.read_text(encoding="utf-8")
         assert old in text
         path.write_text(text.replace(old, new, 1) if old else text + new, encoding="utf-8")
@@ -107,9 +145,7 @@ def tree(root, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def built(tree):
-    result = tree.leadmin("run", "--all", "--study", "workflow/studies/tiny.yml")
-    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
-    return result
+    return tree.ran("--all")
 
 
 def test_everything_is_built_and_the_last_line_is_the_page(tree, built):
@@ -122,7 +158,7 @@ def test_everything_is_built_and_the_last_line_is_the_page(tree, built):
         assert (tree.out / "book" / "html" / "runs" / f"{config}.html").is_file()
 
 
-def test_numbers_on_the_landing_page_are_those_of_the_run(tree, built):
+def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
     page = (tree.out / "book" / "html" / "index.html").read_text(encoding="utf-8")
     results = json.loads((tree.out / "tables" / "results_final.json").read_text(encoding="utf-8"))
     (row,) = [
@@ -132,30 +168,23 @@ def test_numbers_on_the_landing_page_are_those_of_the_run(tree, built):
     ]
     assert f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
     assert f"{row['n_records']:,}" in page
-
-
-def test_no_page_names_a_path_of_this_machine(tree, built):
-    for page in (tree.out / "book" / "html").rglob("*.html"):
-        assert str(tree.folder) not in page.read_text(encoding="utf-8"), page.name
-
-
-def test_the_provenance_page_names_data_and_times(tree, built):
     page = (tree.out / "book" / "html" / "provenance.html").read_text(encoding="utf-8")
     metrics = json.loads((tree.out / "runs" / "12-lead" / "metrics.json").read_text())
     assert metrics["provenance"]["data"]["content_sha256"] in page
     assert metrics["provenance"]["versions"]["torch"] in page
+    for page in (tree.out / "book" / "html").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert str(tree.folder) not in text, f"{page.name} names a path of this machine"
 
 
 def test_again_at_once_there_is_nothing_to_do(tree, built):
     started = time.perf_counter()
-    result = tree.leadmin("run", "--all", "--study", "workflow/studies/tiny.yml")
-    assert result.returncode == 0
+    result = tree.ran("--all")
     assert "Nothing to be done" in result.stdout + result.stderr
     assert time.perf_counter() - started < 60
 
 
 def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
-    assert tree.would_run() == []
     tree.write_study({"overrides": {"2-lead-I-II": {"epochs": 2}}})
     assert tree.would_run() == ["2-lead-I-II"]
     tree.write_study({})
@@ -172,18 +201,15 @@ def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
 
 
 def test_two_workflows_do_not_write_at_once(tree, built):
-    import fcntl
-
-    with (tree.folder / "outputs" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        result = tree.leadmin("run", "--config", "12-lead", "--study", "workflow/studies/tiny.yml")
-    assert result.returncode == 2
-    assert "another workflow is running" in result.stderr
+    with held(tree.folder / "outputs", "workflow"):
+        result = tree.here("run", "--config", "12-lead", "--study", TINY)
+    assert result.exit_code == 2
+    assert f"another workflow is running here (process {os.getpid()} on" in result.stderr
 
 
 def test_publishing_copies_tables_and_summaries(tree, built):
-    result = tree.leadmin("publish", "--study", "workflow/studies/tiny.yml")
-    assert result.returncode == 0, result.stderr
+    result = tree.here("publish", "--study", TINY)
+    assert result.exit_code == 0, result.stderr
     folder = tree.folder / "book" / "published" / "tiny"
     assert (folder / "tables" / "RESULTS.md").is_file()
     assert (folder / "figures" / "answer.png").is_file()
@@ -191,8 +217,43 @@ def test_publishing_copies_tables_and_summaries(tree, built):
     assert "# How few leads? Two configurations, one epoch" in page
     assert str(tree.folder) not in page
     runs = load_runs(folder / "runs", CONFIGS)  # enough to repeat the analysis
-    assert runs["12-lead"].test.logits["default"].shape[1] > 100
-    assert json.loads((folder / "runs" / "12-lead" / "metrics.json").read_text())["config"]
+    assert runs["12-lead"].test.logits["default"].shape[1] > 30
+    assert set(runs["12-lead"].metrics["files"]) == {"predictions.npz", "history.csv"}
+    with pytest.raises(LeadminError, match="names no checkpoint"):
+        load(folder / "runs" / "12-lead")
+    assert "no problems found" in tree.here("verify", str(folder)).stdout
+
+
+def test_publishing_replaces_what_it_made_itself_or_nothing(tree, built, monkeypatch):
+    tree.write_study({"name": "absent"}, "absent")
+    result = tree.here("publish", "--study", "workflow/studies/absent.yml")
+    assert "not finished" in result.stderr
+    folder = tree.folder / "book" / "published" / "tiny"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "seal", fail)
+        assert tree.here("publish", "--study", TINY).exit_code == 2
+    folder.rename(folder.with_name(".tiny.old"))  # as if it had been killed while it replaced
+    with monkeypatch.context() as patch:
+        patch.setattr(publishing, "seal", fail)
+        assert tree.here("publish", "--study", TINY).exit_code == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert tree.here("publish", "--study", TINY).exit_code == 0
+    assert not list(folder.parent.glob(".*"))
+    page = folder / "notebooks" / "04_analysis.ipynb"
+    page.write_bytes(page.read_bytes() + b" ")
+    result = tree.here("verify", str(folder))
+    assert result.exit_code == 1
+    assert f"{page}: missing or not the file" in result.stdout
+    (folder / "study.json").unlink()
+    result = tree.here("publish", "--study", TINY)
+    assert result.exit_code == 2
+    assert "did not make this folder" in result.stderr
+    assert page.is_file()
 
 
 @pytest.mark.parametrize(
@@ -208,13 +269,10 @@ def test_publishing_copies_tables_and_summaries(tree, built):
     ],
 )
 def test_a_wrong_call_says_what_is_valid(tree, words, message):
-    result = tree.leadmin(*words)
-    assert result.returncode == 2
+    result = tree.here(*words)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
     assert message in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-ABLATION = "workflow/studies/tiny-ablation.yml"
 
 
 def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
@@ -237,8 +295,7 @@ def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
         begun = json.loads(file.metadata()["progress"])["history"]
     assert begun
     assert not (folder / "metrics.json").exists()
-    result = tree.leadmin("run", "--config", "scratch", "--study", ABLATION)
-    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    tree.ran("--config", "scratch", study=ABLATION)
     history = load_run(folder).history
     assert list(history["epoch"]) == [1, 2, 3, 4]
     expected = [entry["seconds"] for entry in begun]
@@ -246,8 +303,7 @@ def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
 
 
 def test_an_ablation_is_a_study_and_can_be_published(tree, built):
-    result = tree.leadmin("run", "--all", "--study", ABLATION)
-    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    result = tree.ran("--all", study=ABLATION)
     out = tree.folder / "outputs" / "tiny-ablation"
     page = out / "notebooks" / "05_ablation.ipynb"
     assert Path(result.stdout.strip().splitlines()[-1]) == page
@@ -259,7 +315,7 @@ def test_an_ablation_is_a_study_and_can_be_published(tree, built):
     table = pd.read_csv(out / "tables" / "ablation.csv")
     assert list(table["variant"]) == names
     published = tree.folder / "book" / "published" / "tiny-ablation"
-    result = tree.leadmin("publish", "--study", ABLATION)
+    result = tree.here("publish", "--study", ABLATION)
     assert Path(result.stdout.strip()) == published, result.stderr
     assert "published/tiny-ablation/05_ablation" in published_pages(tree.folder)
     text = (published / "notebooks" / "05_ablation.ipynb").read_text(encoding="utf-8")
@@ -268,37 +324,139 @@ def test_an_ablation_is_a_study_and_can_be_published(tree, built):
     assert (published / "figures" / "ablation.pdf").is_file()
     again = ablation_table(gather_variants(load_variants(published / "runs"), 100))
     np.testing.assert_allclose(again["auroc"], table["auroc"], atol=1e-12)
-    result = tree.leadmin("run", "--all", "--study", ABLATION)
-    assert "Nothing to be done" in result.stdout + result.stderr
+    assert tree.would_run(ABLATION) == []
 
 
 def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
-    """After edits of the evidence and of a comment, and a data file that only looks new."""
+    """After edits of the evidence and of a comment, and files that only look new.
+
+    The training notebook was run and saved in JupyterLab, with its outputs.
+    """
     everything = ["any-lead", *CONFIGS]
-    tree.edit("evidence/resampling")
-    assert tree.would_run() == sorted(everything)
-    tree.edit("net/fit", "import torch\n", "import torch  # a comment\n")
     (data,) = (tree.folder / "outputs" / "data").glob("*.h5")
     data.touch()
     assert tree.would_run() == sorted(everything)
+    tree.edit("leadmin/evidence/resampling")
+    tree.edit("leadmin/net/fit", "import torch\n", "import torch  # a comment\n")
+    tree.edit("leadmin/data/ptbxl", new="\n# a comment\n")
+    saved = tree.folder / "notebooks" / "03_training.ipynb"
+    notebook = nbformat.read(saved, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code[-1].outputs = [nbformat.v4.new_output("stream", text="0.5\n")]
+    code[-1].execution_count = 20
+    nbformat.write(notebook, saved)
     before = {name: tree.stamps(name) for name in everything}
     assert "nothing is trained again" not in tree.page("12-lead")
-    words = [word for name in CONFIGS for word in ("--config", name)]
-    result = tree.leadmin("run", *words, "--study", "workflow/studies/tiny.yml")
-    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    tree.ran(*(word for name in CONFIGS for word in ("--config", name)))
     assert {name: tree.stamps(name) for name in everything} == before
     for name in everything:
         assert "nothing is trained again" in tree.page(name)
         assert "validation AUROC" in tree.page(name), "the page shows the history all the same"
     assert tree.would_run() == []
+    pairs = tree.process([sys.executable, "workflow/pair_notebooks.py", "--check"])
+    assert pairs.returncode == 0, "outputs of a working copy are no difference"
+
+
+def test_notebooks_out_of_step_name_the_command_that_mends_them(tree):
+    check = [sys.executable, "workflow/pair_notebooks.py", "--check"]
+    script, pair = (tree.folder / "notebooks" / f"02_resnet{end}" for end in (".py", ".ipynb"))
+    tree.edit("notebooks/02_resnet", new="\n# %%\n1 + 1\n")
+    os.utime(pair, (1, 1))
+    result = tree.process(check)
+    assert result.returncode == 1
+    assert "02_resnet.py is not in its .ipynb; run `python workflow/pair_noteb" in result.stderr
+    assert tree.process(check[:2]).returncode == 0
+    assert tree.process(check).returncode == 0
+    text = pair.read_text(encoding="utf-8")
+    pair.write_text(text.replace("1 + 1", "2 + 2"), encoding="utf-8")
+    os.utime(script, (1, 1))
+    result = tree.process(check)
+    (command,) = re.findall("`(.*)`", result.stderr)
+    assert command == f"jupytext --sync {pair}"
+    tree.process([str(Path(sys.executable).with_name("jupytext")), *command.split()[1:]])
+    assert "2 + 2" in script.read_text(encoding="utf-8")
+    assert tree.process(check).returncode == 0
+    pair.unlink()
+    script.unlink()
+    for path in (script, pair):
+        shutil.copyfile(Path(__file__).parents[1] / "notebooks" / path.name, path)
+
+
+def flip(path: Path) -> None:
+    """Turn one bit in the middle of a file, and leave its time as it was."""
+    content, stamp = bytearray(path.read_bytes()), path.stat()
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_damage_is_found_said_and_made_again(tree, built):
+    assert "no problems found" in tree.here("verify", TINY).stdout
+    runs, before = tree.out / "runs", tree.stamps("12-lead")
+    damaged = [
+        runs / "2-lead-I-II" / "predictions.npz",
+        runs / "any-lead" / "checkpoints" / "any-lead-seed0.safetensors",
+        tree.out / "notebooks" / "02_resnet.ipynb",
+    ]
+    for path in damaged:
+        flip(path)
+    (runs / "12-lead" / "notes.txt").write_text("mine")
+    result = tree.here("verify", TINY)
+    assert result.exit_code == 1
+    for path in damaged:
+        assert f"{path}: missing or not the file that" in result.stdout
+    assert len(result.stdout.splitlines()) == 4
+    assert "12-lead/notes.txt: not a file of this run; left alone" in result.stdout
+    dry = tree.ran("--all", "--dry-run")
+    assert dry.stderr.count("damaged, made again: ") == 3
+    assert {"run=any-lead", "run=2-lead-I-II", "chapter=02_resnet"} <= set(
+        re.findall(r"(?:run|chapter)=\S+", dry.stdout + dry.stderr)
+    )
+    result = tree.ran("--config", "2-lead-I-II")
+    assert f"damaged, made again: {damaged[0]}: missing or not the file" in result.stderr
+    assert "02_resnet" not in result.stderr.split("Building DAG")[0], "nobody asked for it"
+    assert "nothing is trained again" not in tree.page("2-lead-I-II")
+    assert "nothing is trained again" not in tree.page("any-lead")
+    result = tree.here("verify", TINY)
+    assert result.exit_code == 1
+    assert "02_resnet.ipynb" in result.stdout
+    assert "predictions" not in result.stdout
+    for name in ("metrics.json", "checkpoints/default-seed0.json"):
+        (runs / "2-lead-I-II" / name).unlink()
+        assert tree.here("verify", TINY).exit_code == 1
+        assert name in tree.ran("--config", "2-lead-I-II").stderr
+        assert load(runs / "2-lead-I-II").leads == ("I", "II")
+    assert tree.stamps("12-lead") == before
+
+
+def test_force_trains_what_is_wanted_again(tree, built):
+    before = {name: tree.stamps(name) for name in ("any-lead", "2-lead-I-II")}
+    tree.ran("--config", "2-lead-I-II", "--force")
+    after = {name: tree.stamps(name) for name in before}
+    assert after["any-lead"] == before["any-lead"]
+    assert all(after["2-lead-I-II"][file] > stamp for file, stamp in before["2-lead-I-II"].items())
+
+
+def test_an_analysis_that_fails_leaves_the_one_before(tree, built):
+    template = tree.folder / "notebooks" / "04_analysis.ipynb"
+    text = template.read_text(encoding="utf-8")
+    files = [tree.out / "notebooks" / "04_analysis.ipynb", *(tree.out / "tables").glob("*.json")]
+    before = [path.read_bytes() for path in files]
+    template.write_text(text.replace("use_style()", "1 / 0", 1), encoding="utf-8")
+    result = tree.leadmin("run", "--all")
+    assert result.returncode == 2
+    assert f"their tracebacks are in {tree.out / 'logs'}" in result.stderr
+    assert "ZeroDivisionError" in (tree.out / "logs" / "04_analysis.ipynb").read_text()
+    assert [path.read_bytes() for path in files] == before
+    assert not (tree.out / "notebooks" / "04_analysis.ipynb.sha256").exists(), "it is not done"
+    template.write_text(text, encoding="utf-8")
 
 
 def test_a_change_to_the_code_of_training_trains(tree, built):
     before = tree.stamps("2-lead-I-II")
-    tree.edit("net/fit")
+    tree.edit("leadmin/net/fit")
     assert tree.would_run() == ["12-lead", "2-lead-I-II", "any-lead"]
-    words = ("run", "--config", "2-lead-I-II", "--study", "workflow/studies/tiny.yml")
-    assert tree.leadmin(*words).returncode == 0
+    tree.ran("--config", "2-lead-I-II")
     after = tree.stamps("2-lead-I-II")
     assert all(after[name] > before[name] for name in before)
     for name in ("any-lead", "2-lead-I-II"):
@@ -307,9 +465,9 @@ def test_a_change_to_the_code_of_training_trains(tree, built):
 
 def test_a_failing_run_leaves_its_notebook_with_the_traceback(tree, built):
     line = "        recipe = self.recipe.start\n"
-    tree.edit("study/train", line, f"{line}        if recipe:\n            1 / 0\n")
-    result = tree.leadmin("run", "--config", "12-lead", "--study", "workflow/studies/tiny.yml")
-    tree.edit("study/train", "        if recipe:\n            1 / 0\n", "")
+    tree.edit("leadmin/study/train", line, f"{line}        if recipe:\n            1 / 0\n")
+    result = tree.leadmin("run", "--config", "12-lead")
+    tree.edit("leadmin/study/train", "        if recipe:\n            1 / 0\n", "")
     assert result.returncode == 2
     assert "workflow failed" in result.stderr
     assert "ZeroDivisionError" in (tree.out / "logs" / "12-lead.ipynb").read_text(encoding="utf-8")
@@ -330,10 +488,9 @@ def test_a_system_without_locks_is_refused_with_a_sentence(monkeypatch):
 @pytest.mark.slow
 def test_a_workflow_killed_at_any_moment_is_finished_by_the_next(root, tmp_path):
     tree = Tree(root, tmp_path)
-    words = ("run", "--all", "--study", "workflow/studies/tiny.yml")
     for seconds in (4, 9, 15, 22, 30):
         process = subprocess.Popen(
-            tree.command(*words),
+            tree.command("run", "--all", "--study", TINY),
             cwd=tree.folder,
             env=tree.environment,
             start_new_session=True,
@@ -343,6 +500,5 @@ def test_a_workflow_killed_at_any_moment_is_finished_by_the_next(root, tmp_path)
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    result = tree.leadmin(*words)
-    assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
+    tree.ran("--all")
     assert (tree.out / "book" / "html" / "index.html").is_file()

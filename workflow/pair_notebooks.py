@@ -1,7 +1,7 @@
 """Keep the two halves of each notebook in step: ``.py`` for people, ``.ipynb`` for papermill.
 
-Without options, writes each ``.ipynb`` anew from its ``.py``. With ``--check``, changes nothing and
-fails where the two differ or a notebook holds outputs.
+Without options, writes each ``.ipynb`` anew from its ``.py``, without outputs. With ``--check``,
+changes nothing and fails where the two differ; outputs of a working copy are no difference.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+PAIR = (".py", ".ipynb")
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
@@ -33,17 +34,22 @@ def rendered(script: Path) -> str:
 
 
 def content(notebook: nbformat.NotebookNode) -> list[tuple]:
-    """Give what counts in a comparison: kinds, sources and tags, and that there is no output."""
-    return [
-        (
-            cell.cell_type,
-            cell.source,
-            cell.metadata.get("tags", []),
-            cell.get("outputs", []),
-            cell.get("execution_count"),
-        )
-        for cell in notebook.cells
-    ]
+    """Give what counts in a comparison: kinds, sources and tags; what cells printed does not."""
+    return [(c.cell_type, c.source, c.metadata.get("tags", [])) for c in notebook.cells]
+
+
+def clean(notebook: nbformat.NotebookNode) -> bool:
+    """Tell whether no cell was executed."""
+    return not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)
+
+
+def remedy(script: Path, pair: Path) -> str:
+    """Name the command that brings two halves in step again: the newer one was edited."""
+    if not script.is_file():
+        return f"{pair.name} has no .py; delete it, or run `jupytext --to py:percent {pair}`"
+    if pair.is_file() and pair.stat().st_mtime > script.stat().st_mtime:
+        return f"{pair.name} was edited after its .py; run `jupytext --sync {pair}`"
+    return f"{script.name} is not in its .ipynb; run `python workflow/pair_notebooks.py`"
 
 
 def main() -> int:
@@ -51,29 +57,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only report differences")
     check = parser.parse_args().check
-    scripts, differing = sorted(NOTEBOOKS.glob("*.py")), []
-    orphans = {p.stem for p in NOTEBOOKS.glob("*.ipynb")} - {p.stem for p in scripts}
-    for script in scripts:
-        pair = script.with_suffix(".ipynb")
-        text = rendered(script)
-        if pair.is_file() and content(nbformat.read(pair, as_version=4)) == content(
-            nbformat.reads(text, as_version=4)
-        ):
-            continue
-        if check:
-            differing.append(pair.name)
-        else:
+    problems = []
+    for stem in sorted({path.stem for path in NOTEBOOKS.glob("*") if path.suffix in PAIR}):
+        script, pair = (NOTEBOOKS / f"{stem}{suffix}" for suffix in PAIR)
+        found = nbformat.read(pair, as_version=4) if pair.is_file() else None
+        text = rendered(script) if script.is_file() else ""
+        wanted = nbformat.reads(text, as_version=4) if text else None
+        same = bool(found and wanted and content(found) == content(wanted))
+        if check or not wanted:
+            problems += [] if same else [remedy(script, pair)]
+        elif not same or not clean(found):
             pair.write_text(text, encoding="utf-8")
-    for name in sorted(orphans):
-        differing.append(f"{name}.ipynb (has no .py)")
-    if differing:
-        print(
-            f"not in step with their .py: {', '.join(differing)}; "
-            "run `python workflow/pair_notebooks.py`, or `jupytext --sync` after an edit in "
-            "JupyterLab",
-            file=sys.stderr,
-        )
-    return 1 if differing else 0
+    for problem in problems:
+        print(f"notebooks: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -4,17 +4,18 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from leadmin.cli.data import app as data_app
 from leadmin.cli.data import reports_errors
 from leadmin.errors import LeadminError
+
+if TYPE_CHECKING:
+    from leadmin.study.settings import Study
 
 app = typer.Typer(
     help="How few ECG leads do you really need? Prepare data, run the study, build the book.",
@@ -56,29 +57,17 @@ def supported() -> None:
         )
 
 
-@contextmanager
-def _only_one(root: Path) -> Iterator[None]:
-    """Let one workflow at a time write below ``outputs``; a killed one leaves no lock behind."""
-    import fcntl  # not on Windows, see `supported`
-
-    (root / "outputs").mkdir(exist_ok=True)
-    with (root / "outputs" / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise LeadminError(
-                f"{root / 'outputs'}: another workflow is running here; valid: one at a time; wait "
-                "until it ends"
-            ) from error
-        yield
-
-
 def _snakemake(
     root: Path, study: Path, targets: list[str], profile: str, options: list[str]
 ) -> int:
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    # Caches lie below outputs, so that neither containers nor cluster jobs need a home.
+    caches = root / "outputs" / ".cache"
+    environment = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(caches)}
+    home = os.environ.get("HOME", "")
+    if not (home and os.access(home, os.W_OK)):
+        environment |= {"HOME": str(caches), "XDG_CONFIG_HOME": str(caches)}
+    caches.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
     # The lock above replaces Snakemake's, which a killed process would leave behind.
     command += ["--nolock", "--rerun-incomplete", "--profile", f"workflow/profiles/{profile}"]
@@ -118,13 +107,15 @@ def run(
         str, typer.Option(help="Where it runs: a folder of workflow/profiles.")
     ] = "local",
     dry_run: Annotated[bool, typer.Option(help="Only say what would run, and why.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
 ) -> None:
     """Run the study through papermill, as far as it is not up to date.
 
     ``--quick`` and ``--epochs`` make a study of their own, whose results stand beside those of
-    the study they come from and never replace them.
+    the study they come from and never replace them. What is damaged is said and made again.
     """
     from leadmin.study.settings import derive_study, load_study
+    from leadmin.study.validity import METRICS, SEAL, held
 
     if all_configurations == bool(config):
         raise LeadminError("give either --all or --config NAME; `leadmin run --help` explains them")
@@ -149,19 +140,74 @@ def run(
         file = derive_study(wanted, root)
     out = f"outputs/{wanted.name}"
     targets = [f"{out}/{wanted.page(name)}" for name in names]
-    with _only_one(root):
+    with held(root / "outputs", "workflow"):
         options = ["--cores", str(cores)] if cores else []
         options += ["--dry-run"] if dry_run else []
-        code = _snakemake(root, file, targets or ["all"], profile, options)
+        repeated = _damaged(wanted, root / out, names)
+        if force:
+            forced = names or [*wanted.networks, *wanted.baselines]
+            repeated |= {f"{out}/{wanted.page(name)}{SEAL}" for name in forced}
+            for name in forced if not dry_run else ():
+                (root / out / "runs" / name / METRICS).unlink(missing_ok=True)
+        options += ["--forcerun", *sorted(repeated)] if repeated else []
+        sealed = [target + SEAL for target in targets]
+        code = _snakemake(root, file, sealed or ["all"], profile, options)
     if code:
-        raise LeadminError(
-            f"the workflow failed; notebooks with their tracebacks are in {root / out / 'logs'}"
-        )
+        logs = root / out / "logs"
+        told = f"notebooks with their tracebacks are in {logs}" if logs.is_dir() else "see above"
+        raise LeadminError(f"the workflow failed; {told}")
     if dry_run:
         return
     whole = "notebooks/05_ablation.ipynb" if wanted.variants else "book/html/index.html"
     results = [root / target for target in targets or [f"{out}/{whole}"]]
     typer.echo("\n".join(map(str, results)))
+
+
+def _damaged(study: "Study", out: Path, names: list[str]) -> set[str]:
+    """Say which finished pieces of a study are damaged, and name the seals to make again."""
+    from leadmin.study.validity import SEAL, study_problems
+
+    wanted = [*names, *(start for name in names for start in study.starts_of(name))]
+    wanted = wanted or [*study.networks, *study.baselines]
+    seals = {out / "runs" / name: out / f"{study.page(name)}{SEAL}" for name in wanted}
+    found = set()
+    for place, problems in study_problems(out, wanted, pages=not names).items():
+        seal = seals.get(place, place)
+        if seal.exists():  # or it is unfinished, which the engine sees itself
+            typer.echo(
+                "\n".join(f"damaged, made again: {problem}" for problem in problems), err=True
+            )
+            found.add(seal.relative_to(out.parents[1]).as_posix())
+    return found
+
+
+@app.command()
+@reports_errors
+def verify(
+    study: Annotated[Path, typer.Argument(help="Study file, or a study's folder of results.")],
+) -> None:
+    """Compare every file of a study with its checksum; name those that are damaged."""
+    from leadmin.study.settings import load_study
+    from leadmin.study.validity import foreign_files, read_metrics, study_problems
+
+    root = source_tree()
+    names: list[str] = []
+    folder = root / _relative(study, root)
+    if not folder.is_dir():
+        wanted = load_study(folder)
+        names, folder = [*wanted.networks, *wanted.baselines], root / "outputs" / wanted.name
+    if not names and not (folder / "runs").is_dir():
+        raise LeadminError(f"{folder}: no runs here; valid: a study file, or a folder with runs/")
+    problems = study_problems(folder, names)
+    for run in sorted(folder.glob("runs/*/metrics.json")):
+        if run.parent not in problems:
+            for name in foreign_files(run.parent, read_metrics(run.parent)["files"]):
+                typer.echo(f"{run.parent / name}: not a file of this run; left alone")
+    for problem in (line for lines in problems.values() for line in lines):
+        typer.echo(problem)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{folder}: no problems found")
 
 
 @app.command()

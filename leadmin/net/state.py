@@ -1,8 +1,10 @@
 """All that changes while a network is fitted, and the file that lets a killed fit go on."""
 
 import copy
+import hashlib
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,15 @@ def _moving(model: ResNet1d) -> tuple[list[Tensor], list[Tensor]]:
     return list(model.parameters()), [b for b in model.buffers() if b.dtype.is_floating_point]
 
 
+def _checksum(tensors: dict[str, Tensor], progress: str) -> str:
+    """Compute the SHA-256 of a state; the identity stands for itself, as it is compared."""
+    total = hashlib.sha256(progress.encode())
+    for name, value in sorted(tensors.items()):
+        total.update(name.encode())
+        total.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
 class StateFile:
     """The state of an unfinished fit on disk: tensors, and JSON in the file's metadata.
 
@@ -96,13 +107,12 @@ class StateFile:
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
         names = ("history", "best_score", "best_epoch")
         progress = json.dumps({name: getattr(state, name) for name in names})
+        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        metadata = {"identity": self.identity, "progress": progress}
+        metadata["checksum"] = _checksum(tensors, progress)
         try:
             with atomic_path(self.path) as temporary:
-                save_file(
-                    {name: value.detach().cpu().contiguous() for name, value in tensors.items()},
-                    temporary,
-                    {"identity": self.identity, "progress": progress},
-                )
+                save_file(tensors, temporary, metadata)
         except (SafetensorError, OSError) as error:
             raise LeadminError(
                 f"{self.path}: the training state cannot be written ({error}); free some space and "
@@ -110,20 +120,24 @@ class StateFile:
             ) from error
 
     def restore(self, state: FitState) -> None:
-        """Put what was saved into ``state``, unless there is nothing or it is of another fit."""
+        """Put what was saved into ``state``, unless there is nothing or it is of another fit.
+
+        A damaged state is not gone on from: it is said, and the fit starts from the beginning.
+        """
         if self.path is None or not self.path.exists():
             return
         try:
             with safe_open(self.path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                if metadata.get("identity") != self.identity:
-                    return
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise LeadminError(
-                f"{self.path}: the saved training state cannot be read ({error}); "
-                "delete the file to train from the start"
-            ) from error
+            if _checksum(tensors, metadata["progress"]) != metadata["checksum"]:
+                raise ValueError("its checksum differs")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            problem = f"the saved training state is damaged ({error}); the fit starts again"
+            warnings.warn(f"{self.path}: {problem}", stacklevel=3)
+            return
+        if metadata.get("identity") != self.identity:
+            return
         for role in ("model", "average", "best"):
             start = f"{role}."
             getattr(state, role).load_state_dict(

@@ -1,6 +1,7 @@
 """What is worth keeping of a study, in ``book/published``: committed, and in every book.
 
-Nothing else writes there. A folder is replaced as a whole or not at all.
+Nothing else writes there. A folder is replaced as a whole or not at all, and only one that was made
+here: it holds ``study.json``, and in ``all.sha256`` the checksum of every file.
 """
 
 import re
@@ -15,27 +16,23 @@ from leadmin.errors import LeadminError
 from leadmin.files import write_json
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
+from leadmin.study.validity import SEAL, finish_run, seal, seal_problems
 
 EDITION = "sample"
 """The study that every `make book` runs again, whose pages are never copied."""
 
 
 def publish_study(study: Study, root: Path) -> Path:
-    """Copy what is worth keeping of a study to ``book/published/<study>``.
+    """Copy what is worth keeping of a study to ``book/published/<study>``, and give that folder.
 
     The executed analysis, tables, figures and, for each run, its summary, history and predictions,
     so that everything can be computed again without training; no checkpoints. A folder published
     before is replaced as a whole.
 
-    Returns
-    -------
-    Path
-        The folder.
-
     Raises
     ------
     LeadminError
-        If a run or the analysis is not finished.
+        If a run or the analysis is not finished or damaged, or what lies there was not published.
     """
     out = root / "outputs" / study.name
     if study.variants:
@@ -47,6 +44,8 @@ def publish_study(study: Study, root: Path) -> Path:
     analysis = out / "notebooks" / f"{page}.ipynb"
     if not analysis.is_file():
         raise LeadminError(f"{analysis}: this page is not executed; run the study with --all first")
+    for problem in seal_problems(analysis.with_name(analysis.name + SEAL)):
+        raise LeadminError(problem)
     target = root / "book" / "published" / study.name
     with _replaced(target) as scratch:
         for part in ("tables", "figures"):
@@ -61,29 +60,44 @@ def publish_study(study: Study, root: Path) -> Path:
             (scratch / "notebooks").mkdir()
             nbformat.write(notebook, scratch / "notebooks" / analysis.name)
         write_json(scratch / "study.json", study.plain())
+        files = sorted(path for path in scratch.rglob("*") if path.is_file())
+        seal(scratch / f"all{SEAL}", files)
     return target
 
 
 @contextmanager
 def _replaced(target: Path) -> Iterator[Path]:
     """Give an empty folder that takes the place of ``target`` if all goes well."""
-    scratch = target.with_name(f".{target.name}")
-    shutil.rmtree(scratch, ignore_errors=True)
+    scratch, older = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
+    if older.exists() and not target.exists():  # a replacement that was killed
+        older.rename(target)
+    if target.exists() and not (target / "study.json").is_file():
+        raise LeadminError(
+            f"{target}: `leadmin publish` did not make this folder, as it holds no study.json; "
+            "valid: a free name; move it, or change the study's name"
+        )
+    for left in (scratch, older):
+        shutil.rmtree(left, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         yield scratch
+        if target.exists():
+            target.rename(older)
+        scratch.rename(target)
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
+        if older.exists() and not target.exists():
+            older.rename(target)
         raise
-    shutil.rmtree(target, ignore_errors=True)
-    scratch.rename(target)
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
     for name, run in runs.items():
         (target / name).mkdir(parents=True)
-        for file in ("metrics.json", "predictions.npz", "history.csv"):
+        for file in (kept := ("predictions.npz", "history.csv")):
             shutil.copyfile(run.folder / file, target / name / file)
+        finish_run(target / name, run.metrics, kept)
 
 
 def _portable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

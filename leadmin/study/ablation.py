@@ -22,20 +22,8 @@ VARIANTS: dict[str, str] = {
 def merge(runs: Iterable[Run]) -> Run:
     """Put runs of one configuration under different recipes into one.
 
-    Parameters
-    ----------
-    runs : iterable of Run
-        All of the same configuration, on the same records.
-
-    Returns
-    -------
-    Run
-        With the recipes of all of them; folder, metrics and history are those of the first.
-
-    Raises
-    ------
-    LeadminError
-        If there is none, two have a recipe in common, or records or configuration differ.
+    Folder, metrics and history are those of the first. None at all, a recipe that two have in
+    common, other records or another configuration are refused.
     """
     listed = list(runs)
     if not listed:

@@ -4,7 +4,6 @@ Each is trained and tested on the same records as the networks of a study and wr
 folder, so that it can stand in one table with them.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +32,7 @@ from leadmin.study.identity import code_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run, Trained, finished_run, write_run
+from leadmin.study.validity import held
 
 Array = NDArray[np.float64]
 
@@ -212,25 +212,11 @@ def train_baseline(
     config: str = "12-lead",
     protocol: str = "holdout",
     label_policy: str = "any",
-    on_fold: Callable[[str, int], None] | None = None,
 ) -> Run:
-    """Train one baseline and write its run folder, unless that was done before.
+    """Train one of `BASELINES` and write its run folder ``out``, unless that was done before.
 
-    Parameters
-    ----------
-    name : str
-        A key of `BASELINES`, and the recipe of the run.
-    out : Path
-        The run folder. A finished run of the same identity that is found there is returned.
-    config, protocol, label_policy : str
-        See `leadmin.study.settings.RunSettings`.
-    on_fold : callable, optional
-        Called with ``name`` and the number of each finished test fold.
-
-    Raises
-    ------
-    LeadminError
-        If there is no such baseline, or a training fold lacks a class.
+    See `leadmin.study.settings.RunSettings` for ``config`` and the rest. An unknown name, a
+    training fold without a class, and a folder that another process writes are refused.
     """
     if name not in BASELINES:
         raise LeadminError(f"baseline: no {name!r}; valid: {', '.join(BASELINES)}; change it")
@@ -241,33 +227,31 @@ def train_baseline(
     network = [(RECIPES["default"], 0)]  # whose options the random network has
     code = code_sha256(("study/baselines",))
     identity = trained_identity(**how, recipes=network, dataset=dataset, baseline=name, code=code)
-    found = finished_run(out)
-    if found and found.identity == identity:
-        return dataclasses.replace(found, kept=True)
-    signals = dataset.signals[:, list(lead_indices(configuration.leads))]
-    labels = dataset.labels[label_policy]
-    divisions = splits(dataset, protocol, label_policy)
-    features = waveform_features(signals, dataset.sampling_rate) if on_waveforms else None
-    logits: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
-    for split in divisions:
-        check_classes(dataset, split.train, label_policy, split.test_fold)
-        x = features
-        if x is None:
-            x = random_network_features(signals, split.train, dataset.sampling_rate, 0)
-        scores = fitted(x, labels, split, 0).astype(np.float32)
-        for part in ("validation", "test"):
-            logits[part].append(scores[getattr(split, part)])
-        if on_fold:
-            on_fold(name, split.test_fold)
-    trained = Trained(
-        configuration,
-        dataset,
-        divisions,
-        how | {"recipe": name},
-        identity,
-        {name: {"name": name, "description": description}},
-        {part: {name: np.concatenate(pieces)[None]} for part, pieces in logits.items()},
-        time.perf_counter() - started,
-        describe_environment() | {"data": describe_data(dataset)},
-    )
-    return write_run(out, trained)
+    if found := finished_run(out, identity):
+        return found
+    with held(out, "training"):
+        signals = dataset.signals[:, list(lead_indices(configuration.leads))]
+        labels = dataset.labels[label_policy]
+        divisions = splits(dataset, protocol, label_policy)
+        features = waveform_features(signals, dataset.sampling_rate) if on_waveforms else None
+        logits: dict[str, list[NDArray[np.float32]]] = {"validation": [], "test": []}
+        for split in divisions:
+            check_classes(dataset, split.train, label_policy, split.test_fold)
+            x = features
+            if x is None:
+                x = random_network_features(signals, split.train, dataset.sampling_rate, 0)
+            scores = fitted(x, labels, split, 0).astype(np.float32)
+            for part in ("validation", "test"):
+                logits[part].append(scores[getattr(split, part)])
+        trained = Trained(
+            configuration,
+            dataset,
+            divisions,
+            how | {"recipe": name},
+            identity,
+            {name: {"name": name, "description": description}},
+            {part: {name: np.concatenate(pieces)[None]} for part, pieces in logits.items()},
+            time.perf_counter() - started,
+            describe_environment() | {"data": describe_data(dataset)},
+        )
+        return write_run(out, trained)

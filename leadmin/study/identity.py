@@ -46,6 +46,7 @@ NOT_HASHED: Mapping[str, str] = {
     "study/settings": _SAID,
     "study/sources": "finds the prepared file, whose checksum is in the identity",
     "study/tracking": "only listens",
+    "study/validity": "says whether files are whole and whose they are",
 }
 """What lies in those folders, or is imported from there, and does not count; with the reason."""
 
@@ -59,8 +60,7 @@ def module_file(name: str) -> Path:
 def imported_files(path: Path) -> set[Path]:
     """Find the files of this package that a Python file imports, anywhere in it.
 
-    Of a folder that is imported itself, and not a module in it, all modules count: it may look
-    for them when it runs.
+    Of a folder that is imported itself all modules count: it may look for them when it runs.
     """
     found: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -88,18 +88,7 @@ def _files_of(target: Path, member: str) -> set[Path]:
 
 
 def code_behind(*files: Path) -> list[Path]:
-    """List every file of this package that Python files import, directly or through others.
-
-    Parameters
-    ----------
-    *files : Path
-        Scripts, notebooks in percent format or modules; modules are part of the list.
-
-    Returns
-    -------
-    list of Path
-        Sorted.
-    """
+    """List every file of this package behind scripts, notebooks (``.py``) or modules, sorted."""
     waiting, seen = [path.resolve() for path in files], set()
     while waiting:
         path = waiting.pop()
@@ -130,19 +119,15 @@ def code_sha256(also: tuple[str, ...] = ()) -> str:
 
 def bare_code(source: str) -> str:
     """Write code without comments, layout and strings that stand alone, as docstrings do."""
+
+    def counts(line: ast.stmt) -> bool:
+        value = line.value if isinstance(line, ast.Expr) else None
+        return not (isinstance(value, ast.Constant) and isinstance(value.value, str))
+
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                line
-                for line in body
-                if not (
-                    isinstance(line, ast.Expr)
-                    and isinstance(line.value, ast.Constant)
-                    and isinstance(line.value.value, str)
-                )
-            ]
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = filter(counts, body)
     return ast.dump(tree)
 
 
@@ -156,16 +141,8 @@ def trained_identity(
 ) -> dict[str, Any]:
     """Put the identity of a run together, ready for JSON.
 
-    Parameters
-    ----------
-    config, protocol, label_policy : str
-        See `leadmin.study.settings.RunSettings`.
-    recipes : iterable of (Recipe, int)
-        What is trained, with the number of seeds.
-    dataset : EcgDataset
-        The records at hand, which may be some of those that the checksum stands for.
-    **more
-        What else numbers depend on; ``code`` in place of `code_sha256`.
+    ``recipes`` come with their numbers of seeds; ``dataset`` may hold some of the records that its
+    checksum stands for; ``more`` is what else numbers depend on, or ``code`` of its own.
     """
     n_samples = dataset.signals.shape[-1]
     described, seeds = {}, {}
@@ -197,10 +174,9 @@ def start_sha256(identity: Mapping[str, Any]) -> str:
 def start_differences(
     found: Mapping[str, Any], wanted: Mapping[str, Any], recipe: str
 ) -> list[str]:
-    """Say why a run's networks may not be started from; empty if they may.
+    """Say why a run's networks may not be started from, as they may have seen tested records.
 
-    They must not have seen records that are tested here. How many epochs they were trained and
-    with which code is the choice of whoever names them.
+    How many epochs they were trained and with which code is the choice of whoever names them.
     """
 
     def view(identity: Mapping[str, Any]) -> dict[str, Any]:

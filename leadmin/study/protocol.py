@@ -11,22 +11,16 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 
 N_FOLDS = 10
-
-
-PROTOCOLS = ("holdout", "crossval")
+PROTOCOL_WORDS = {
+    "holdout": "holdout (folds 1-8 train, 9 validates, 10 tests)",
+    "crossval": "ten-fold cross-validation over patient folds, predictions pooled",
+}
+PROTOCOLS = tuple(PROTOCOL_WORDS)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which records train, validate and test; indices into a dataset.
-
-    Parameters
-    ----------
-    test_fold : int
-        The fold under test, 1 to 10.
-    train, validation, test : ndarray of int
-        Indices.
-    """
+    """Which records train, validate and test, as indices; ``test_fold`` counts from 1."""
 
     test_fold: int
     train: NDArray[np.intp]
@@ -41,19 +35,12 @@ def splits(dataset: EcgDataset, protocol: str, label_policy: str) -> list[Split]
     [Strodthoff2021]_. ``crossval``: each of the ten folds is tested once, the fold behind it
     validates, the other eight train.
 
-    Parameters
-    ----------
-    dataset : EcgDataset
-        With folds 1 to 10.
-    protocol : {"holdout", "crossval"}
-        Which of the two.
-    label_policy : str
-        Records without a label under this policy are left out.
+    Records without a label under ``label_policy`` are left out.
 
     Raises
     ------
     LeadminError
-        If a fold has no labelled record.
+        If one of the folds 1 to 10 has no labelled record.
 
     References
     ----------
@@ -81,10 +68,9 @@ def networks(
 ) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Tell which validation and which test records belong to the same network.
 
-    Cross-validation trains one network for each test fold, and every record is validated by one
-    network and tested by another. A threshold or a recalibration is fitted on the validation
-    records of the network that it serves; fitted on all of them, it would have seen every test
-    label.
+    Under cross-validation every record is validated by one network and tested by another. A
+    threshold or a recalibration is fitted on the validation records of the network that it serves;
+    fitted on all of them, it would have seen every test label.
 
     Parameters
     ----------
@@ -94,8 +80,7 @@ def networks(
     Yields
     ------
     tuple of ndarray of bool
-        Masks of the validation and of the test records of one network. A run with one test fold
-        has one network, which all validation records belong to.
+        Masks of the validation and the test records of one network; with one test fold, of all.
 
     Raises
     ------
@@ -118,9 +103,3 @@ def networks(
 def _fold_behind(test_fold: int) -> int:
     """Give the fold that validates under cross-validation."""
     return test_fold % N_FOLDS + 1
-
-
-PROTOCOL_WORDS = {
-    "holdout": "holdout (folds 1-8 train, 9 validates, 10 tests)",
-    "crossval": "ten-fold cross-validation over patient folds, predictions pooled",
-}

@@ -29,12 +29,8 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Say on what a result was made: machine, versions, state of the source code.
 
-    Parameters
-    ----------
-    device : torch.device, optional
-        Where networks were trained; the processor by default.
-    n_threads : int, optional
-        Threads of one fit; those of this process by default.
+    Networks were trained on ``device`` (default: the processor), each fit on ``n_threads``
+    (default: those of this process).
     """
     packages = ("torch", "numpy", "h5py", "wfdb", "scikit-learn", "papermill", "snakemake")
     on_gpu = device is not None and device.type == "cuda"

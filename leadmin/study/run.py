@@ -1,16 +1,20 @@
-"""A study, its runs, and what a run leaves on disk.
+"""A finished run: what was trained, on disk and read back.
 
 One run trains one lead configuration under one or two recipes and writes a folder::
 
-    metrics.json         point metrics, provenance; written last: a folder without it is unfinished
+    metrics.json         point metrics, provenance, checksums of the rest; written last
     predictions.npz      record ids, folds, labels and logits of validation and test records
     history.csv          one row per recipe, seed, fold and epoch
     checkpoints/         weights and description of every trained network
     state/               the state of an unfinished fit; gone when the run is finished
+
+What makes one valid is said in `leadmin.study.validity`.
 """
 
+import dataclasses
 import itertools
-import json
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +26,20 @@ from numpy.typing import NDArray
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.files import atomic_path, sha256, write_json
+from leadmin.files import atomic_path
 from leadmin.leads import Configuration, configurations
 from leadmin.metrics import probabilities, summary, thresholds
 from leadmin.study.protocol import Split, networks
+from leadmin.study.validity import METRICS, finish_run, valid_metrics
 
-SCHEMA_VERSION = 1
+RECORDS = ("record_id", "patient_id", "fold", "labels")
+"""What says on which records, with which labels, predictions stand."""
+
+UNREADABLE = (
+    *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, EOFError),
+    *(OSError, MemoryError, RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy, pandas and ``zipfile`` raise at files that are not what they should be."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +67,10 @@ class Predictions:
 class Run:
     """A finished run as it was read from its folder.
 
-    Parameters
-    ----------
-    config : str
-        Name of the lead configuration.
-    leads : tuple of str
-        Its leads.
-    recipes : tuple of str
-        Trained recipes; the first is the primary one.
-    seeds : dict of str to tuple of int
-        Seeds per recipe.
-    validation, test : Predictions
-        Predictions of the two splits that were not trained on.
-    metrics : dict
-        The whole ``metrics.json``.
-    history : DataFrame
-        The whole ``history.csv``.
-    folder : Path
-        Where it was read.
-    kept : bool
-        Whether it was found finished when it was asked for, so that nothing was trained.
+    The first of its ``recipes`` is the primary one. ``validation`` and ``test`` are the records
+    that were not trained on; ``metrics`` is the whole ``metrics.json``, ``history`` the whole
+    ``history.csv``. It is ``kept`` if it was found finished when it was asked for, so that nothing
+    was trained.
     """
 
     config: str
@@ -99,36 +95,21 @@ class Run:
         described = self.metrics.get("recipes", {}).get(self.recipes[0], {})
         return bool(described.get("lead_masking"))
 
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The descriptions of its networks, in the order of training; a published run has none."""
+        return [self.folder / name for name in self.metrics["files"] if name.endswith(".json")]
+
 
 @dataclass(frozen=True)
 class Trained:
     """What was trained and how, before it is a run on disk.
 
-    Parameters
-    ----------
-    configuration : Configuration
-        The leads that were seen.
-    dataset : EcgDataset
-        The records.
-    divisions : list of Split
-        In the order in which the predictions of their records follow each other.
-    settings : dict
-        How it was called, without folders of this machine; holds ``label_policy``, the labels of
-        the evaluation.
-    identity : dict
-        See `leadmin.study.identity`.
-    recipes : dict of str to dict
-        Name to description of what was trained.
-    logits : dict of str to dict of str to ndarray, shape (n_seeds, n_records, n_classes)
-        By ``validation`` and ``test``, then by recipe.
-    seconds, compile_seconds : float
-        What it took, and how much of that went into compiling.
-    provenance : dict
-        See `leadmin.study.provenance`.
-    history : list of dict
-        Rows of ``history.csv``.
-    n_parameters : int, optional
-        Trainable numbers of one network.
+    ``divisions`` are in the order in which the predictions of their records follow each other;
+    ``settings``, without folders of this machine, hold the ``label_policy`` of the evaluation;
+    ``recipes`` describe by name what was trained; ``logits`` are of shape (n_seeds, n_records,
+    n_classes) by ``validation`` and ``test``, then by recipe; ``history`` holds the rows of
+    ``history.csv``, ``checkpoints`` the names of files below the run folder.
     """
 
     configuration: Configuration
@@ -143,16 +124,11 @@ class Trained:
     history: list[dict[str, Any]] = field(default_factory=list)
     n_parameters: int | None = None
     compile_seconds: float = 0.0
+    checkpoints: tuple[str, ...] = ()
 
 
 def write_run(folder: Path, trained: Trained) -> Run:
-    """Write the run folder of something that was trained; ``metrics.json`` comes last.
-
-    Returns
-    -------
-    Run
-        As read back from the folder.
-    """
+    """Write the run folder of something that was trained, and read it back."""
     folder.mkdir(parents=True, exist_ok=True)
     predictions = joined_predictions(
         trained.dataset, trained.divisions, trained.settings["label_policy"], trained.logits
@@ -163,7 +139,6 @@ def write_run(folder: Path, trained: Trained) -> Run:
         rows.to_csv(temporary, index=False)
     n_seeds = {name: len(layers) for name, layers in trained.logits["test"].items()}
     metrics = {
-        "schema_version": SCHEMA_VERSION,
         "config": trained.configuration.name,
         "leads": list(trained.configuration.leads),
         "settings": trained.settings,
@@ -177,17 +152,13 @@ def write_run(folder: Path, trained: Trained) -> Run:
         "seconds": trained.seconds,
         "compile_seconds": trained.compile_seconds,
         "provenance": trained.provenance,
-        "files": {name: sha256(folder / name) for name in ("predictions.npz", "history.csv")},
     }
-    write_json(folder / "metrics.json", metrics)
+    finish_run(folder, metrics, ("predictions.npz", "history.csv", *trained.checkpoints))
     return load_run(folder)
 
 
 def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[dict[str, Any]]]:
-    """Compute the metrics of each recipe and seed on the test records.
-
-    Thresholds are those of `fold_thresholds`.
-    """
+    """Compute each recipe's and seed's metrics on the test records; see `fold_thresholds`."""
     result: dict[str, list[dict[str, Any]]] = {}
     for recipe, logits in test.logits.items():
         result[recipe] = []
@@ -201,13 +172,10 @@ def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[
 def fold_thresholds(
     validation: Predictions, test: Predictions, recipe: str, seed: int
 ) -> NDArray[np.float64]:
-    """Give each test record the thresholds that its own network's validation records choose.
+    """Give each test record the thresholds, (n_records, n_classes), that its own network chooses.
 
-    Returns
-    -------
-    ndarray, shape (n_test_records, n_classes)
-        Best F1 on the validation records of the network that tested the record; see
-        `leadmin.study.protocol.networks`.
+    They have the best F1 on the validation records of that network; see
+    `leadmin.study.protocol.networks`.
     """
     chosen = np.empty(test.labels.shape)
     p = probabilities(validation.logits[recipe][seed])
@@ -239,7 +207,7 @@ def joined_predictions(
 def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
     arrays: dict[str, NDArray[Any]] = {}
     for split, p in predictions.items():
-        for name in ("record_id", "patient_id", "fold", "labels"):
+        for name in RECORDS:
             arrays[f"{split}/{name}"] = getattr(p, name)
         for recipe, logits in p.logits.items():
             arrays[f"{split}/logits/{recipe}"] = logits
@@ -247,46 +215,28 @@ def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
         np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
-def finished_run(folder: Path) -> Run | None:
-    """Read a run folder, or give nothing if no finished run can be read there."""
+def finished_run(
+    folder: Path, identity: dict[str, Any], checkpoints: Iterable[str] = ()
+) -> Run | None:
+    """Read a run folder if the valid run of this identity lies there, with these checkpoints."""
     try:
-        return load_run(folder)
+        metrics = valid_metrics(folder)
     except LeadminError:
         return None
+    if metrics.get("identity") != identity or not set(checkpoints) <= set(metrics["files"]):
+        return None
+    return dataclasses.replace(load_run(folder), kept=True)
 
 
 def load_run(folder: Path) -> Run:
-    """Read a finished run.
-
-    Raises
-    ------
-    LeadminError
-        If the run is unfinished, damaged, or of another schema version.
-    """
-    path = folder / "metrics.json"
-    if not path.is_file():
-        raise LeadminError(f"{folder}: no metrics.json, so this run is not finished; run it again")
+    """Read a finished run; one that is unfinished, damaged or of another version is refused."""
+    metrics = valid_metrics(folder)
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-        if metrics["schema_version"] != SCHEMA_VERSION:
-            raise LeadminError(
-                f"{path}: schema_version is {metrics['schema_version']}, this software reads "
-                f"{SCHEMA_VERSION}; run the configuration again"
-            )
-        for name, expected in metrics["files"].items():
-            if not (folder / name).is_file() or sha256(folder / name) != expected:
-                raise LeadminError(
-                    f"{folder / name}: missing or not the file that metrics.json was written "
-                    "for; run the configuration again"
-                )
         recipes = tuple(metrics["recipes"])
         with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
             validation, test = (
                 Predictions(
-                    record_id=arrays[f"{split}/record_id"],
-                    patient_id=arrays[f"{split}/patient_id"],
-                    fold=arrays[f"{split}/fold"],
-                    labels=arrays[f"{split}/labels"],
+                    **{name: arrays[f"{split}/{name}"] for name in RECORDS},
                     logits={name: arrays[f"{split}/logits/{name}"] for name in recipes},
                 )
                 for split in ("validation", "test")
@@ -302,35 +252,24 @@ def load_run(folder: Path) -> Run:
             pd.read_csv(folder / "history.csv"),
             folder,
         )
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise LeadminError(f"{path}: not a run's metrics ({error!r}); run it again") from error
+    except UNREADABLE as error:
+        raise LeadminError(
+            f"{folder}: {METRICS}, predictions.npz or history.csv is not what a run writes "
+            f"({type(error).__name__}: {str(error)[:200]}); run it again"
+        ) from error
 
 
 def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
-    """Read finished runs below ``folder``, in the order of the registry.
+    """Read finished runs below ``folder`` by configuration, in the order of the registry.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds one folder per configuration.
-    configs : iterable of str, optional
-        Which of them; by default all that are finished, but for a network of any lead set, from
-        which the others start.
-
-    Returns
-    -------
-    dict of str to Run
-        Keyed by configuration.
+    By default all that are finished, but for a network of any lead set, from which the others
+    start. A second recipe may be missing from some: see ``Study.compare_configurations``.
 
     Raises
     ------
     LeadminError
-        If there is none, one that was asked for is unfinished, or the runs do not stand on
-        the same records, labels and primary recipe, so that a paired comparison would be false.
-
-    Notes
-    -----
-    A second recipe may be missing from some of the runs: see ``Study.compare_configurations``.
+        If there is none, one that was asked for is unfinished, or the runs do not stand on the
+        same records, labels and primary recipe, so that a paired comparison would be false.
     """
     runs = [load_run(folder / name) for name in configs]
     if not runs:
@@ -351,18 +290,10 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
 
 
 def require_same_records(runs: Iterable[Run]) -> None:
-    """Refuse runs that were not validated and tested on the same records with the same labels.
-
-    Raises
-    ------
-    LeadminError
-        Naming the first that differs: a paired comparison with it would be false.
-    """
+    """Refuse runs on other records or labels: a paired comparison with them would be false."""
     first, *others = runs
     for run in others:
-        for part, name in itertools.product(
-            ("validation", "test"), ("record_id", "patient_id", "fold", "labels")
-        ):
+        for part, name in itertools.product(("validation", "test"), RECORDS):
             ours, theirs = (getattr(getattr(one, part), name) for one in (first, run))
             if not np.array_equal(ours, theirs):
                 raise LeadminError(

@@ -4,9 +4,10 @@ import ast
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -35,15 +36,26 @@ def _wrong(problem: str, valid: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{problem}; valid: {valid}", locals())
 
 
-def _one_of(choices: Iterable[str]) -> AfterValidator:
-    valid = ", ".join(choice or "'' (none)" for choice in choices)
+def _checked_by(check: Callable[[str], object]) -> AfterValidator:
+    """Make a validator of a function that raises what is wrong with a value."""
 
-    def check(value: str) -> str:
-        if value not in choices:
-            raise _wrong("", valid)
+    def kept(value: str) -> str:
+        check(value)
         return value
 
-    return AfterValidator(check)
+    return AfterValidator(kept)
+
+
+def _one_of(choices: Iterable[str]) -> AfterValidator:
+    def check(value: str) -> None:
+        if value not in choices:
+            raise _wrong("", ", ".join(choice or "'' (none)" for choice in choices))
+
+    return _checked_by(check)
+
+
+def _config_name(value: str) -> str:
+    return resolve(value).name
 
 
 def _config_names(value: Any) -> Any:
@@ -58,35 +70,27 @@ def _config_names(value: Any) -> Any:
     return names
 
 
-def _config_name(value: str) -> str:
-    return resolve(value).name
-
-
 def _with_config_names(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {_config_name(str(name)): changes for name, changes in value.items()}
+    return dict(zip(_config_names(list(value)), value.values(), strict=True))
 
 
 def _listed(value: Any) -> Any:
     return tuple(map(str, value)) if isinstance(value, list) else value
 
 
-def _folder_name(value: str) -> str:
-    if not value.strip(".") or Path(value).name != value:
-        raise _wrong("", "what can be a folder name")
-    return value
+def _folder_name(value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", value) or value in TAKEN:
+        raise _wrong(
+            f"is {value[:80]!r}",
+            "1 to 64 letters, digits, '.', '_' and '-', the first of them a letter or a digit, and "
+            f"none of {', '.join(TAKEN)}",
+        )
 
 
-def _trackers(value: str) -> str:
-    tracker_names(value)
-    return value
-
-
-def _device(value: str) -> str:
-    choose_device(value)
-    return value
-
+TAKEN = ("adhoc", "data")
+"""Folders below outputs that are no study's."""
 
 ConfigNames = Annotated[tuple[str, ...], BeforeValidator(_config_names)]
 RecipeName = Annotated[str, _one_of(RECIPES)]
@@ -95,24 +99,25 @@ Protocol = Annotated[str, _one_of(PROTOCOLS)]
 LabelPolicy = Annotated[str, _one_of(LABEL_POLICIES)]
 Seeds = Annotated[int, Field(ge=1, le=100)]
 Epochs = Annotated[int, Field(ge=0, le=10_000)]
-Trackers = Annotated[str, AfterValidator(_trackers)]
-Overrides = Annotated[dict[str, dict[str, int]], BeforeValidator(_with_config_names)]
+Trackers = Annotated[str, _checked_by(tracker_names)]
+Changes = dict[Literal["seeds", "compare_seeds", "epochs"], int]
+Overrides = Annotated[dict[str, Changes], BeforeValidator(_with_config_names)]
 STRICT = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
 
-def refusal(error: ValidationError, model: Any, where: str = "") -> LeadminError:
-    """Word what pydantic refuses as every message is: what is wrong, what is valid, what to do.
+@dataclass(frozen=True, config=STRICT)
+class _Checked:
+    """Words what pydantic refuses as every message is: what is wrong, what is valid, what to do."""
 
-    Parameters
-    ----------
-    error : ValidationError
-        What it says.
-    model : type
-        The dataclass that was filled.
-    where : str
-        Stands before the name of each key.
-    """
-    return LeadminError("\n".join(where + _in_words(one, model) for one in error.errors()))
+    @model_validator(mode="wrap")
+    @classmethod
+    def _worded(cls, values: Any, fill: Any) -> Any:
+        try:
+            return fill(values)
+        except ValidationError as error:
+            where = "parameter " if issubclass(cls, RunSettings) else ""
+            lines = (where + _in_words(one, cls) for one in error.errors())
+            raise LeadminError("\n".join(lines)) from None
 
 
 def _in_words(problem: ErrorDetails, model: Any) -> str:
@@ -137,7 +142,7 @@ def _in_words(problem: ErrorDetails, model: Any) -> str:
 
 
 @dataclass(frozen=True, config=STRICT)
-class RunSettings:
+class RunSettings(_Checked):
     """The parameters of the training notebook, checked; each field says what it is.
 
     Raises
@@ -166,7 +171,7 @@ class RunSettings:
     """the same for the second recipe"""
     epochs: Epochs = 0
     """passes over the training records; 0: the recipe's own number"""
-    device: Annotated[str, AfterValidator(_device)] = "auto"
+    device: Annotated[str, _checked_by(choose_device)] = "auto"
     """auto, cpu, cuda or cuda:N"""
     tracking: Trackers = ""
     """curves also for tensorboard, wandb, or both with a comma; empty for neither"""
@@ -179,14 +184,6 @@ class RunSettings:
     workers: Annotated[int, Field(ge=0, le=1024)] = 1
     """fits side by side, each in a process of one thread; 0: one per thread"""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _worded(cls, values: Any, fill: Any) -> Any:
-        try:
-            return fill(values)
-        except ValidationError as error:
-            raise refusal(error, cls, "parameter ") from None
-
     def __post_init__(self) -> None:
         if self.compare_with == self.recipe:
             raise LeadminError(
@@ -196,15 +193,7 @@ class RunSettings:
 
     @classmethod
     def of_notebook(cls, names: Mapping[str, Any], cells: Sequence[str]) -> Self:
-        """Read the parameters that a notebook has set.
-
-        Parameters
-        ----------
-        names : mapping
-            What the notebook has defined: its ``globals()``.
-        cells : sequence of str
-            See `check_injected`.
-        """
+        """Read what a notebook has set: its ``globals()``, and ``In``, see `check_injected`."""
         check_injected(cells)
         return cls(**{item.name: names[item.name] for item in dataclasses.fields(cls)})
 
@@ -229,9 +218,8 @@ class RunSettings:
 def check_injected(cells: Sequence[str]) -> None:
     """Refuse parameters that papermill injected and the notebook does not have.
 
-    papermill puts the parameters into a cell of its own behind the cell tagged
-    ``parameters``; of an unknown name it only warns, and the notebook would run with its
-    defaults.
+    papermill puts them into a cell of its own behind the cell of the defaults; of an unknown name
+    it only warns, and the notebook would run with its defaults.
 
     Parameters
     ----------
@@ -244,29 +232,22 @@ def check_injected(cells: Sequence[str]) -> None:
         If the injected cell sets a name that the cell before it does not set.
     """
     for before, injected in itertools.pairwise(cells):
-        if not injected.lstrip().startswith("# Parameters"):
-            continue
-        declared = _assigned_names(before)
-        unknown = [name for name in _assigned_names(injected) if name not in declared]
-        if unknown:
-            raise LeadminError(
-                f"unknown parameter {', '.join(unknown)}; valid: {', '.join(declared)}; correct "
-                "or remove it"
-            )
+        if injected.lstrip().startswith("# Parameters"):
+            declared, given = _assigned_names(before), _assigned_names(injected)
+            if unknown := [name for name in given if name not in declared]:
+                raise LeadminError(
+                    f"unknown parameter {', '.join(unknown)}; valid: {', '.join(declared)}; "
+                    "correct or remove it"
+                )
 
 
 def _assigned_names(source: str) -> list[str]:
-    names = []
-    for node in ast.parse(source).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign):
-            targets = [node.target]
-        names += [target.id for target in targets if isinstance(target, ast.Name)]
-    return names
+    names = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name))
+    return [name.id for name in names if isinstance(name.ctx, ast.Store)]
 
 
 @dataclass(frozen=True, config=STRICT)
-class Study:
+class Study(_Checked):
     """One YAML file: which data, which configurations, how trained, how tested.
 
     With ``variants`` it is an ablation: its one configuration is trained once for each of them.
@@ -277,7 +258,7 @@ class Study:
         If a key is unknown or missing, or a value is not valid; the message names the key.
     """
 
-    name: Annotated[str, AfterValidator(_folder_name)]
+    name: Annotated[str, _checked_by(_folder_name)]
     """also the folder below outputs"""
     title: str
     """one line for the book"""
@@ -288,8 +269,8 @@ class Study:
     """what to run; 'all' for the whole registry"""
     protocol: Protocol = "holdout"
     label_policy: LabelPolicy = "any"
-    sampling_rate: int = 100
-    """Hz, 100 or 500"""
+    sampling_rate: Literal[100, 500] = 100
+    """Hz"""
     recipe: RecipeName = "default"
     compare_with: OtherRecipe = "original"
     seeds: Seeds = 1
@@ -305,19 +286,7 @@ class Study:
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """bootstrap resamples of the analysis"""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _worded(cls, values: Any, fill: Any) -> Any:
-        try:
-            return fill(values)
-        except ValidationError as error:
-            raise refusal(error, cls) from None
-
     def __post_init__(self) -> None:
-        if self.sampling_rate not in (100, 500):
-            raise LeadminError(
-                f"sampling_rate is {self.sampling_rate}; valid: 100 or 500; change it"
-            )
         if self.variants:
             self._check_variants()
         elif "12-lead" not in self.configurations:
@@ -331,18 +300,11 @@ class Study:
                 f"compare_configurations is {', '.join(compared)}; it must hold 12-lead and none "
                 "that is not among the configurations; change it"
             )
-        valid = ("seeds", "compare_seeds", "epochs")
-        for config, changes in self.overrides.items():
-            if config not in self.configurations:
-                raise LeadminError(
-                    f"overrides: {config} is not one of the configurations; valid: "
-                    f"{', '.join(self.configurations)}; change it"
-                )
-            for key in changes:
-                if key not in valid:
-                    raise LeadminError(
-                        f"overrides.{config}: unknown {key}; valid: {', '.join(valid)}; change it"
-                    )
+        if unknown := ", ".join(set(self.overrides) - set(self.configurations)):
+            raise LeadminError(
+                f"overrides: {unknown} is not one of the configurations; valid: "
+                f"{', '.join(self.configurations)}; change it"
+            )
         for run in self.networks:
             try:
                 RunSettings(**self.run_parameters(run))
@@ -365,13 +327,7 @@ class Study:
 
     @property
     def source_path(self) -> Path:
-        """The source, with its environment variables replaced by their values.
-
-        Raises
-        ------
-        LeadminError
-            If a variable is not set.
-        """
+        """The source, with its environment variables replaced; one that is not set is refused."""
         text = os.path.expandvars(self.source)
         if "$" in text:
             raise LeadminError(
@@ -403,13 +359,7 @@ class Study:
         return tuple(name for name in self.variants if name not in RECIPES)
 
     def run_name(self, text: str) -> str:
-        """Give the name of the run folder for a configuration, or a variant in an ablation.
-
-        Raises
-        ------
-        LeadminError
-            If there is no such configuration or variant.
-        """
+        """Name the run folder of a configuration or variant; one that is unknown is refused."""
         if not self.variants:
             return self.start if self.start and text == self.start else resolve(text).name
         if text not in self.variants:
@@ -424,17 +374,9 @@ class Study:
         return f"runs/{run}/{'baseline.txt' if run in self.baselines else 'training.ipynb'}"
 
     def run_parameters(self, run: str) -> dict[str, Any]:
-        """Give the training notebook's parameters for a run, without data, folder and device.
+        """Give the training notebook's parameters, without data, folder and device.
 
-        Parameters
-        ----------
-        run : str
-            The name of its folder: of `networks`, or any other configuration.
-
-        Returns
-        -------
-        dict
-            ``start_from`` names another run of the study.
+        ``run`` is one of `networks`, or any other configuration; ``start_from`` names another run.
         """
         names = ("recipe", "compare_with", "protocol", "label_policy", "tracking")
         numbers = ("seeds", "compare_seeds", "epochs")
@@ -456,7 +398,7 @@ class Study:
 
     def starts_of(self, run: str) -> tuple[str, ...]:
         """List the runs of the study that must be there before ``run``: one or none."""
-        start = self.run_parameters(run).get("start_from")
+        start = "" if run in self.baselines else self.run_parameters(run).get("start_from")
         return (start,) if start else ()
 
     def plain(self) -> dict[str, Any]:
@@ -466,20 +408,15 @@ class Study:
 
 
 def load_study(path: Path) -> Study:
-    """Read and check a study file.
-
-    Raises
-    ------
-    LeadminError
-        If the file is missing or not YAML, a key is unknown or missing, or a value is not
-        valid; the message names the file and the key.
-    """
+    """Read and check a study file; a `LeadminError` names the file and the key."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LeadminError(f"{path}: no such study file; see workflow/studies") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LeadminError(f"{path}: not a readable YAML file ({error}); correct it") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise LeadminError(
+            f"{path}: not a readable YAML file ({' '.join(str(error).split())[:200]}); correct it"
+        ) from error
     if not isinstance(raw, dict):
         keys = ", ".join(item.name for item in dataclasses.fields(Study))
         raise LeadminError(f"{path}: no mapping; valid keys: {keys}; write it so")
@@ -490,19 +427,12 @@ def load_study(path: Path) -> Study:
     try:
         return Study(**{str(key): value for key, value in raw.items() if value is not None})
     except LeadminError as error:
-        raise LeadminError(
-            "\n".join(f"{path}: {line}" for line in str(error).split("\n"))
-        ) from None
+        lines = (f"{path}: {line}" for line in str(error).split("\n"))
+        raise LeadminError("\n".join(lines)) from None
 
 
 def derive_study(study: Study, root: Path) -> Path:
-    """Write a study that was made from another one to ``outputs/<name>.yml`` below ``root``.
-
-    Returns
-    -------
-    Path
-        The file, relative to ``root``. It is left alone where it says the same already.
-    """
+    """Write a study that was made from another one, unless it is there; give its relative path."""
     text = "# Made by `leadmin run`; edit the study that it comes from.\n"
     text += yaml.safe_dump(study.plain(), sort_keys=False)
     path = Path("outputs") / f"{study.name}.yml"

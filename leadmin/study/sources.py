@@ -11,13 +11,7 @@ SOURCE_TREE = Path(__file__).resolve().parents[2]
 
 
 def embedded_sample() -> Path:
-    """Find the archive with real records that comes with the source tree.
-
-    Raises
-    ------
-    LeadminError
-        If the package was installed without its source tree.
-    """
+    """Find the archive with real records that comes with the source tree, or say it is missing."""
     archive = SOURCE_TREE / "data" / "sample" / "ptb-xl-sample.zip"
     if not archive.is_file():
         raise LeadminError(
@@ -46,18 +40,9 @@ def prepared_path(source: Path, sampling_rate: int, folder: Path = Path("outputs
 def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:
     """Open what the parameter ``data`` of a notebook names.
 
-    Parameters
-    ----------
-    data : str
-        A prepared HDF5 file; or an archive or folder of PTB-XL, which is prepared first, once,
-        into ``outputs/data``; or empty for the embedded sample, wherever the caller stands.
-    sampling_rate : int
-        Hz, for what has to be prepared.
-
-    Raises
-    ------
-    LeadminError
-        If nothing is there or it cannot be used.
+    That is a prepared HDF5 file; or an archive or folder of PTB-XL, which is prepared first, once,
+    into ``outputs/data`` at ``sampling_rate`` Hz; or empty for the embedded sample, wherever the
+    caller stands.
     """
     path = Path(data) if data else embedded_sample()
     if path.suffix in {".h5", ".hdf5"}:

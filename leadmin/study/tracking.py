@@ -8,9 +8,8 @@ run has a folder of its own below the run folder::
     wandb/<recipe>-seed<k>[-fold<f>]/wandb/offline-run-<date>-<id>/
 
 A tracker only listens: it draws no random number, and what goes wrong inside it ends the
-tracking, not the training. Each is told on its own: W&B's ``sync_tensorboard`` was tried (wandb
-0.31) and gave each epoch twice, rounded to float32, without the epoch as its step, and nothing at
-all to a run that is not the process's only one.
+tracking, not the training. Each is told on its own: W&B's ``sync_tensorboard`` (wandb 0.31) gave
+each epoch twice, rounded to float32, without its step.
 """
 
 import json
@@ -31,18 +30,13 @@ from leadmin.errors import LeadminError
 MODULES = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
 """What each tracker needs; its name is also that of the extra that installs it."""
 PROJECT = "leadmin"
+Described = dict[str, Any]
 TEST_METRICS = ("auroc", "average_precision", "f1", "brier", "ece")
 """Of the test metrics, those that a tracker shows, each as macro value and per class."""
 
 
 def tracker_names(tracking: str) -> tuple[str, ...]:
-    """List the trackers that a parameter names, separated by commas; empty for none.
-
-    Raises
-    ------
-    LeadminError
-        If a name is not one of `MODULES`.
-    """
+    """List the trackers that a parameter names with commas; one not in `MODULES` is refused."""
     names = [part.strip() for part in tracking.split(",")] if tracking.strip() else []
     if not set(names) <= set(MODULES):
         raise LeadminError(
@@ -53,10 +47,7 @@ def tracker_names(tracking: str) -> tuple[str, ...]:
 
 
 def study_name(folder: Path) -> str:
-    """Name the study that a run folder ``outputs/<study>/runs/<config>`` belongs to.
-
-    Of a run folder that lies elsewhere it is the name of the folder around it.
-    """
+    """Name the study of ``outputs/<study>/runs/<config>``; elsewhere, the folder around it."""
     parent = folder.absolute().parent
     return parent.parent.name if parent.name == "runs" else parent.name
 
@@ -67,17 +58,12 @@ class Tracking:
     Parameters
     ----------
     tracking : str
-        See `tracker_names`.
+        See `tracker_names`; a package that is not installed is refused.
     folder : Path
-        The run folder. What the chosen trackers wrote there for an earlier training of the same
-        run is taken away: a resumed fit tells its whole history again.
+        The run folder. What trackers wrote there for an earlier training is taken away: a resumed
+        fit tells its whole history again.
     config : str
         Name of the lead configuration.
-
-    Raises
-    ------
-    LeadminError
-        If a name is not valid or the package of a tracker is not installed.
 
     Notes
     -----
@@ -89,7 +75,7 @@ class Tracking:
         self.folder, self.config = folder, config
         self._modules = {name: _module(name) for name in tracker_names(tracking)}
         self._writers: dict[str, _TensorBoard | _Wandb] = {}
-        for name in list(self._modules):
+        for name in MODULES:
             with self._survived(name):
                 for older in (folder / name).glob("*-seed*"):
                     shutil.rmtree(older)
@@ -108,16 +94,10 @@ class Tracking:
         self._close(failed=kind is not None)
 
     def start(self, stem: str, description: Mapping[str, Any], job: str = "train") -> None:
-        """Begin a fit; the one before it ends.
+        """Begin a fit, ``<recipe>-seed<k>[-fold<f>]``; the one before it ends.
 
-        Parameters
-        ----------
-        stem : str
-            ``<recipe>-seed<k>`` or ``<recipe>-seed<k>-fold<f>``.
-        description : mapping
-            Settings, recipe, data and the like, ready for JSON.
-        job : {"train", "test"}
-            ``test`` for what belongs to no single fit: the pooled folds of a cross-validation.
+        ``description`` is ready for JSON. The job ``test`` is what belongs to no single fit: the
+        pooled folds of a cross-validation.
         """
         self._close(failed=False)
         for name, module in list(self._modules.items()):
@@ -126,7 +106,7 @@ class Tracking:
                 folder.mkdir(parents=True)
                 labels = {"name": f"{self.config}-{stem}", "job_type": job}
                 writer = _TensorBoard if name == "tensorboard" else _Wandb
-                self._writers[name] = writer(module, folder, self.folder, labels, description)
+                self._writers[name] = writer(module, folder, self.folder, labels, dict(description))
 
     def epoch(self, entry: Mapping[str, float]) -> None:
         """Hand over one entry of a history, as `leadmin.net.fit.fit` gives it."""
@@ -182,15 +162,8 @@ def _module(name: str) -> Any:
 class _TensorBoard:
     """Scalars per epoch; at the end hyperparameters with the test metrics."""
 
-    def __init__(
-        self,
-        module: Any,
-        folder: Path,
-        run_folder: Path,
-        labels: Mapping[str, str],
-        description: Mapping[str, Any],
-    ) -> None:
-        self.description, self.run_folder = dict(description), run_folder
+    def __init__(self, module: Any, folder: Path, run: Path, _: Described, told: Described) -> None:
+        self.description, self.run_folder = told, run
         self.writer = module.SummaryWriter(str(folder))
         self._text("configuration", json.dumps(self.description, indent=2))
 
@@ -224,12 +197,7 @@ class _Wandb:
     """
 
     def __init__(
-        self,
-        module: Any,
-        folder: Path,
-        run_folder: Path,
-        labels: Mapping[str, str],
-        description: Mapping[str, Any],
+        self, module: Any, folder: Path, run: Path, labels: Described, told: Described
     ) -> None:
         self.module, self.name = module, labels["name"]
         silent = {"silent": True, "console": "off", "host": "", "x_save_requirements": False}
@@ -240,8 +208,8 @@ class _Wandb:
         with _environment(quiet):
             self.run = module.init(
                 project=PROJECT,
-                group=study_name(run_folder),
-                config=dict(description),
+                group=study_name(run),
+                config=told,
                 dir=str(folder),
                 mode=os.environ.get("WANDB_MODE") or "offline",
                 reinit="create_new",

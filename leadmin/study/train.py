@@ -2,9 +2,8 @@
 
 import dataclasses
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,12 +39,17 @@ from leadmin.study.run import (
 )
 from leadmin.study.settings import RunSettings
 from leadmin.study.tracking import Tracking
+from leadmin.study.validity import METRICS, held
 
+Logits = NDArray[np.float32]
 OnEpoch = Callable[[dict[str, Any]], None]
 
 
 def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | None = None) -> Run:
     """Train one configuration and write its run folder, unless that was done before.
+
+    Killed at any moment and started again with the same settings, it goes on behind the last
+    complete epoch.
 
     Parameters
     ----------
@@ -59,20 +63,15 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
     Returns
     -------
     Run
-        As read back from the folder. A finished run of the same identity that is found there is
+        As read back from the folder. The valid run of the same identity that is found there is
         returned as it is, marked as ``kept``.
 
     Raises
     ------
     LeadminError
-        If ``settings.start_from`` names a run that may not be started from, or
-        ``settings.tracking`` a tracker that is not installed, before anything is trained or
-        taken back; and what `leadmin.net.fit.fit` raises.
-
-    Notes
-    -----
-    Killed at any moment and started again with the same settings, it goes on behind the last
-    complete epoch.
+        Before anything is trained or taken back: if ``settings.start_from`` names a run that may
+        not be started from, ``settings.tracking`` a tracker that is not installed, or the folder
+        is being written by another process or cannot be written. Later what `fit` raises.
     """
     folder = settings.folder
     identity = _identity(settings, dataset)
@@ -87,12 +86,15 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
         for seed in range(n_seeds)
         for split in divisions
     ]
-    found = finished_run(folder)
-    if found and found.identity == identity and all(job.has_checkpoint for job in jobs):
-        return dataclasses.replace(found, kept=True)
-    with Tracking(settings.tracking, folder, settings.config) as tracking:
+    checkpoints = tuple(name for job in jobs for name in job.checkpoint_files)
+    if found := finished_run(folder, identity, checkpoints):
+        return found
+    with (
+        held(folder, "training"),
+        Tracking(settings.tracking, folder, settings.config) as tracking,
+    ):
         started = time.perf_counter()
-        (folder / "metrics.json").unlink(missing_ok=True)
+        (folder / METRICS).unlink(missing_ok=True)
         for recipe, _ in settings.recipes():
             if recipe.start and not settings.start_from:
                 train_run(_start_settings(settings, recipe.start), dataset, on_epoch)
@@ -100,7 +102,7 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
         ledger = _Ledger(settings, dataset, divisions, tracking, on_epoch)
         for job, done in _finished_jobs(jobs, dataset, device, workers, ledger.begin):
             ledger.finish(job, done)
-        run = write_run(
+        return write_run(
             folder,
             Trained(
                 resolve(settings.config),
@@ -109,26 +111,19 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
                 settings.portable(),
                 identity,
                 {recipe.name: recipe_identity(recipe) for recipe, _ in settings.recipes()},
-                ledger.logits,
+                ledger.logits({recipe.name: range(n) for recipe, n in settings.recipes()}),
                 time.perf_counter() - started,
                 provenance,
                 ledger.rows,
-                ledger.n_parameters,
-                ledger.compile_seconds,
+                ledger.done[-1][1].n_parameters,
+                sum(done.compile_seconds for _, done in ledger.done),
+                checkpoints,
             ),
         )
-    shutil.rmtree(folder / "state", ignore_errors=True)
-    return run
 
 
 def _identity(settings: RunSettings, dataset: EcgDataset) -> dict[str, Any]:
-    """Say what a run of these settings follows from, with the run that it starts from.
-
-    Raises
-    ------
-    LeadminError
-        If a run to start from is named and does not fit.
-    """
+    """Say what a run follows from, with the run to start from; one that does not fit is refused."""
     starts = {}
     for recipe in {recipe.start for recipe, _ in settings.recipes() if recipe.start}:
         start = _identity(_start_settings(settings, recipe), dataset)
@@ -174,7 +169,8 @@ def _drop_state_of_other_code(folder: Path) -> None:
     """Take away what other code has begun: a fit checks its settings itself, but not the code."""
     mark = folder / "code"
     if not mark.is_file() or mark.read_text(encoding="utf-8") != code_sha256():
-        shutil.rmtree(folder, ignore_errors=True)
+        for state in folder.glob("*.safetensors"):
+            state.unlink()
         write_text(mark, code_sha256())
 
 
@@ -205,10 +201,9 @@ class _Job:
         return self.settings.folder / "checkpoints" / self.stem
 
     @property
-    def has_checkpoint(self) -> bool:
-        """Whether both files of its checkpoint are there."""
-        path = self.checkpoint
-        return all(path.with_name(path.name + end).is_file() for end in (".json", ".safetensors"))
+    def checkpoint_files(self) -> list[str]:
+        """Both files of its checkpoint, as seen from the run folder."""
+        return [f"checkpoints/{self.stem}{end}" for end in (".safetensors", ".json")]
 
     def start(self, device: torch.device) -> Start | None:
         """Read the network that its fit starts from."""
@@ -238,7 +233,7 @@ class _Done:
     """What is left of a fit once its checkpoint is written."""
 
     history: list[dict[str, float]]
-    logits: dict[str, NDArray[np.float32]]
+    logits: dict[str, Logits]
     n_parameters: int
     compile_seconds: float
 
@@ -253,9 +248,7 @@ class _Ledger:
     tracking: Tracking
     on_epoch: OnEpoch | None
     rows: list[dict[str, Any]] = field(default_factory=list)
-    pieces: dict[str, list[list[dict[str, NDArray[np.float32]]]]] = field(default_factory=dict)
-    n_parameters: int = 0
-    compile_seconds: float = 0.0
+    done: list[tuple[_Job, _Done]] = field(default_factory=list)
 
     def begin(self, job: _Job) -> Callable[[dict[str, float]], None]:
         """Open a fit; what is returned takes each of its epochs."""
@@ -273,32 +266,26 @@ class _Ledger:
     def finish(self, job: _Job, done: _Done) -> None:
         """Keep the answers of a fit; tell the trackers once all folds of its seed are there."""
         self.tracking.checkpoint(job.checkpoint)
-        self.n_parameters = done.n_parameters
-        self.compile_seconds += done.compile_seconds
-        of_recipe = self.pieces.setdefault(job.recipe.name, [])
-        if job.seed == len(of_recipe):
-            of_recipe.append([])
-        of_recipe[job.seed].append(done.logits)
-        if not self.tracking.chosen or len(of_recipe[job.seed]) < len(self.divisions):
+        self.done.append((job, done))
+        if not self.tracking.chosen or job.split is not self.divisions[-1]:
             return
         if self.settings.protocol == "crossval":
             self.tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
-        latest = {
-            part: {job.recipe.name: logits[np.newaxis]}
-            for part, logits in _joined(of_recipe[job.seed]).items()
-        }
-        pooled = joined_predictions(
-            self.dataset, self.divisions, self.settings.label_policy, latest
-        )
+        latest = self.logits({job.recipe.name: [job.seed]})
+        policy = self.settings.label_policy
+        pooled = joined_predictions(self.dataset, self.divisions, policy, latest)
         (measured,) = point_metrics(**pooled)[job.recipe.name]
         self.tracking.result(measured)
 
-    @property
-    def logits(self) -> dict[str, dict[str, NDArray[np.float32]]]:
-        """The answers by split and recipe, (n_seeds, n_records, n_classes)."""
-        joined = {name: [_joined(seed) for seed in seeds] for name, seeds in self.pieces.items()}
+    def logits(self, seeds: Mapping[str, Iterable[int]]) -> dict[str, dict[str, Logits]]:
+        """Give answers by split and recipe, (n_seeds, n_records, n_classes), with folds joined."""
+
+        def of(part: str, recipe: str, seed: int) -> Logits:
+            named = ((job.recipe.name, job.seed, done.logits[part]) for job, done in self.done)
+            return np.concatenate([x for *fit, x in named if fit == [recipe, seed]])
+
         return {
-            part: {name: np.stack([one[part] for one in seeds]) for name, seeds in joined.items()}
+            part: {name: np.stack([of(part, name, s) for s in own]) for name, own in seeds.items()}
             for part in ("validation", "test")
         }
 
@@ -384,8 +371,3 @@ def _train_job(
         )
         logits[part] = answers.cpu().numpy()
     return _Done(trained.history, logits, count_parameters(trained.model), trained.compile_seconds)
-
-
-def _joined(pieces: list[dict[str, NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
-    """Put the logits of the folds behind each other."""
-    return {part: np.concatenate([piece[part] for piece in pieces]) for part in pieces[0]}

@@ -431,6 +431,7 @@ STUDY = {
     "n_resamples": 2000,
 }
 _VALID = {
+    "name": ("abc",),
     "title": (str,),
     "source": (str,),
     "compare_with": ("",),
@@ -441,7 +442,7 @@ _VALID = {
 
 
 def _is_valid(key: str, value: Any, valid: Mapping[str, tuple[Any, ...]]) -> bool:
-    return any(value is good or type(value) is good for good in valid.get(key, ()))
+    return any(good is type(value) or good == value for good in valid.get(key, ()))
 
 
 def study_case(name: str, content: bytes, expected: Mapping[str, Any] | None) -> Case:

@@ -88,7 +88,7 @@ _NOTES = (
 )  # fmt: skip
 """Free-text annotations; a record has the note when the field is not empty."""
 
-_TEXT_LIMIT = 4096
+_TEXT_LIMIT, _MOST_COLUMNS = 4096, 1000
 _FILE_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 
@@ -329,6 +329,8 @@ class _Csv:
         text = decode(archive.read(member, TABLE_LIMIT), self.where)
         if "\0" in text:
             raise LeadminError(f"{self.where} holds zero bytes; the file is damaged; get it again")
+        if text.partition("\n")[0].count(",") > _MOST_COLUMNS:
+            raise LeadminError(f"{self.where} has more than {_MOST_COLUMNS} columns; get it again")
         try:
             names = next(csv.reader(io.StringIO(text, newline="")), [])
             self.frame = pd.read_csv(

@@ -198,7 +198,7 @@ def _by_wfdb(path: Path, where: str) -> Any:
         with _quick_lookups() as wfdb:
             return wfdb.rdrecord(str(path), physical=False)
     except Exception as error:  # the library raises whatever its parsing runs into
-        text = f"{type(error).__name__}: {error}"[:300]
+        text = re.sub(r"<\S+ object at \w+>", "it", f"{type(error).__name__}: {error}")[:300]
         raise FileError(f"{where}: wfdb cannot read it: {text}", "damaged") from error
 
 

@@ -185,6 +185,7 @@ TABLE_CASES = [
     case("tables", "a row twice", _in_member(_DB, lambda c: c + c.splitlines(keepends=True)[-1])),
     case("tables", "a column twice", _in_member(_DB, lambda c: c.replace(b"nurse", b"age"))),
     case("tables", "a row too long", _in_member(_DB, lambda c: c.rstrip(b"\n") + b",1,2,3,4\n")),
+    case("tables", "header too short", _in_member(_DB, lambda c: c.replace(b",filename_hr", b""))),
     case("tables", "a million commas", _in_member(_DB, lambda c: c + b"," * 1_000_000)),
     case("tables", "ten million columns", _in_member(_DB, lambda c: b"," * 10_000_000 + c)),
     case("tables", "a million columns", _in_member(_SCP, lambda c: b"x," * 1_000_000 + c)),

@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,10 +334,12 @@ class _Csv:
             raise LeadminError(f"{self.where} has more than {_MOST_COLUMNS} columns; get it again")
         try:
             names = next(csv.reader(io.StringIO(text, newline="")), [])
-            self.frame = pd.read_csv(
-                io.StringIO(text), dtype=str, na_filter=False, index_col=False
-            ).fillna("")
-        except (ValueError, OverflowError, csv.Error) as error:
+            with warnings.catch_warnings():  # of rows that are longer than the header
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                self.frame = pd.read_csv(
+                    io.StringIO(text), dtype=str, na_filter=False, index_col=False
+                ).fillna("")
+        except (ValueError, OverflowError, csv.Error, pd.errors.ParserWarning) as error:
             raise LeadminError(f"{self.where} is not a CSV table: {error}") from error
         if len(set(names)) < len(names):  # pandas would give the second another name
             raise LeadminError(f"{self.where} has two columns of one name")

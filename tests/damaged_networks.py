@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 import yaml
 from battery import Case, WrongError
-from damaged_sources import mutate
+from damaged_sources import TEXTS, mutate, rng
 from evidence_fixtures import one_run, write_runs
 from safetensors.torch import load, save
 
@@ -81,25 +81,6 @@ ODD: dict[str, Any] = {
 }
 """What stands where something else should."""
 
-TEXTS: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda c: b"",
-    "half": lambda c: c[: len(c) // 2],
-    "nothing but null": lambda c: b"null",
-    "a number": lambda c: b"5",
-    "a list": lambda c: b"[1, 2]",
-    "deep": lambda c: b"[" * 100_000,
-    "deep and closed": lambda c: b"[" * 50_000 + b"]" * 50_000,
-    "deep mapping": lambda c: b'{"a":' * 50_000,
-    "latin-1": lambda c: c + "é".encode("latin-1"),
-    "utf-16": lambda c: c.decode().encode("utf-16"),
-    "zero bytes": lambda c: c[:20] + bytes(20) + c[20:],
-    "only zero bytes": lambda c: bytes(1000),
-    "random": lambda c: np.random.default_rng(0).bytes(5000),
-    "long": lambda c: b"9" * 5_000_000,
-}
-"""What is done to a whole text file."""
-
-
 ABSENT = object()
 
 
@@ -114,10 +95,6 @@ def changed(document: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]
     if value is ABSENT:
         del place[last]
     return copy
-
-
-def rng(*seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def keys(document: Mapping[str, Any], above: str = "") -> list[str]:
@@ -484,6 +461,7 @@ def studies() -> Made:
     yield "billion laughs as title", (LAUGHS.encode() + good.replace(b"a study", b"*i"), None)
     yield "itself", (b"&a [*a]\n", None)
     yield "title of itself", (good.replace(b"title: a study", b"title: &a [*a]"), None)
+    yield "braces", ({**STUDY, "source": "/data/{x}/y"}, None)
     yield "variable", (good.replace(b"data/sample", b"${NO_SUCH_VARIABLE_}"), None)
     yield "date", (good.replace(b"a study", b"2020-01-01"), None)
     for seed in range(20):

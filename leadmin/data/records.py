@@ -74,7 +74,9 @@ def check_header(content: bytes, where: str) -> Header:
     first = _RECORD_LINE.fullmatch(lines[0]) if lines else None
     if first is None:
         raise FileError(
-            f"{where}: the first line is {lines[:1]}; valid: 'name signals rate samples'", "header"
+            f"{where}: the first line is {''.join(lines[:1])[:80]!r}; valid: 'name signals rate "
+            "samples'",
+            "header",
         )
     if not 0 < int(first["n_signals"]) == len(lines) - 1:
         raise FileError(

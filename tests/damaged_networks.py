@@ -12,7 +12,7 @@ import math
 import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 import yaml
 from battery import Case, WrongError
-from damaged_sources import mutate
+from damaged_sources import TEXTS, mutate, rng
 from evidence_fixtures import one_run, write_runs
 from safetensors.torch import load, save
 
@@ -34,8 +34,6 @@ from leadmin.net.recipes import RECIPES
 from leadmin.net.scaling import Scaling
 from leadmin.study.run import load_run
 from leadmin.study.settings import RunSettings, check_injected, load_study
-
-Change = Callable[[Any], Any]
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -83,33 +81,19 @@ ODD: dict[str, Any] = {
 }
 """What stands where something else should."""
 
-TEXTS: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda c: b"",
-    "half": lambda c: c[: len(c) // 2],
-    "nothing but null": lambda c: b"null",
-    "a number": lambda c: b"5",
-    "a list": lambda c: b"[1, 2]",
-    "deep": lambda c: b"[" * 100_000,
-    "deep and closed": lambda c: b"[" * 50_000 + b"]" * 50_000,
-    "deep mapping": lambda c: b'{"a":' * 50_000,
-    "latin-1": lambda c: c + "é".encode("latin-1"),
-    "utf-16": lambda c: c.decode().encode("utf-16"),
-    "zero bytes": lambda c: c[:20] + bytes(20) + c[20:],
-    "only zero bytes": lambda c: bytes(1000),
-    "random": lambda c: np.random.default_rng(0).bytes(5000),
-    "long": lambda c: b"9" * 5_000_000,
-}
-"""What is done to a whole text file."""
+ABSENT = object()
 
 
 def changed(document: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of a document with another value under a key such as ``a/b``."""
+    """A copy of a document with another value under a key such as ``a/b``, or `ABSENT`."""
     copy: dict[str, Any] = json.loads(json.dumps(document))
     place = copy
     *above, last = key.split("/")
     for name in above:
         place = place[name]
     place[last] = value
+    if value is ABSENT:
+        del place[last]
     return copy
 
 
@@ -122,37 +106,32 @@ def keys(document: Mapping[str, Any], above: str = "") -> list[str]:
     return found
 
 
-def without(document: dict[str, Any], key: str) -> dict[str, Any]:
-    copy = changed(document, key, None)
-    place = functools.reduce(lambda d, name: d[name], key.split("/")[:-1], copy)
-    del place[key.split("/")[-1]]
-    return copy
-
-
 def dumped(document: Any) -> bytes:
     return json.dumps(document).encode()
+
+
+Made = Iterator[tuple[str, Any]]
+"""Name of a case, and what its family's ``try_`` function takes besides the folder."""
 
 
 # --- checkpoints ----------------------------------------------------------------------------
 
 
-def same_answer(classifier: EcgClassifier, signals: Any = X, expected: Any = EXPECTED) -> None:
-    found = classifier.predict(signals, leads=GOOD.leads, sampling_rate=100)
-    if found.shape != expected.shape or not np.allclose(found, expected, atol=1e-6):
-        raise WrongError(f"other probabilities: {found.ravel()[:3]}, shape {found.shape}")
+def try_checkpoint(made: tuple[bytes, bytes], folder: Path) -> Callable[[], None]:
+    """Load a description and weights, and compare what they say of two records."""
+    for suffix, content in zip((".json", ".safetensors"), made, strict=True):
+        (folder / "in" / f"c{suffix}").write_bytes(content)
+
+    def call() -> None:
+        classifier = load_checkpoint(folder / "in" / "c.json")
+        found = classifier.predict(X, leads=GOOD.leads, sampling_rate=100)
+        if found.shape != EXPECTED.shape or not np.allclose(found, EXPECTED, atol=1e-6):
+            raise WrongError(f"other probabilities: {found.ravel()[:3]}, shape {found.shape}")
+
+    return call
 
 
-def checkpoint(family: str, name: str, text: Callable[[], bytes], weights: bytes = WEIGHTS) -> Case:
-    def build(folder: Path) -> Callable[[], None]:
-        (folder / "in" / "c.json").write_bytes(text())
-        (folder / "in" / "c.safetensors").write_bytes(weights)
-        return lambda: same_answer(load_checkpoint(folder / "in" / "c.json"))
-
-    return Case(family, name, build)
-
-
-_FREE = ("provenance", "config", "recipe/name", "recipe/description")
-_LARGE = {
+LARGE = {
     "recipe/architecture/channels": [[1] * 20_000, [4096] * 64, [0] * 4, [-1] * 4, [32.5] * 4],
     "recipe/architecture/strides": [[2] * 20_000, [0] * 4, [3] * 4, [2] * 3],
     "recipe/architecture/kernel": [4, 10_001, "three"],
@@ -173,78 +152,58 @@ _LARGE = {
 """Values of the right kind that are no good."""
 
 
-def _descriptions() -> list[Case]:
-    family, cases = "checkpoint JSON", []
+def descriptions() -> Made:
     for key in keys(DESCRIPTION):
-        for name, value in ODD.items() if key not in _FREE else ():
-            text = functools.partial(lambda k, v: dumped(changed(DESCRIPTION, k, v)), key, value)
-            if key.startswith("recipe/") and "architecture" not in key and name not in _RARE:
-                continue  # of a recipe only its network and its masks matter here
-            cases.append(checkpoint(family, f"{key} {name}", text))
-        text = functools.partial(lambda k: dumped(without(DESCRIPTION, k)), key)
-        cases.append(checkpoint(family, f"no {key}", text))
-    for key, values in _LARGE.items():
-        for n, value in enumerate(values):
-            text = functools.partial(lambda k, v: dumped(changed(DESCRIPTION, k, v)), key, value)
-            cases.append(checkpoint(family, f"{key} large {n}", text))
+        # Of a recipe only its network and its masks matter here, of the rest all but the words.
+        rare = key.startswith("recipe/") and "architecture" not in key
+        for name in ("mapping", "not a number") if rare else ODD:
+            if key not in ("provenance", "config", "recipe/name"):
+                yield f"{key} {name}", (dumped(changed(DESCRIPTION, key, ODD[name])), WEIGHTS)
+        yield f"no {key}", (dumped(changed(DESCRIPTION, key, ABSENT)), WEIGHTS)
+    for key, values in LARGE.items():
+        for number, value in enumerate(values):
+            yield f"{key} large {number}", (dumped(changed(DESCRIPTION, key, value)), WEIGHTS)
     for name, change in TEXTS.items():
-        text = functools.partial(lambda c: c(dumped(DESCRIPTION)), change)
-        cases.append(checkpoint(family, name, text))
-    return cases
+        yield name, (change(dumped(DESCRIPTION)), WEIGHTS)
 
 
-_RARE = ("mapping", "not a number")
-
-
-def signed(weights: bytes) -> Callable[[], bytes]:
-    """The description of some weights, whose checksum is right."""
-    document = {**DESCRIPTION, "weights_sha256": hashlib.sha256(weights).hexdigest()}
-    return lambda: dumped(document)
-
-
-def _weights() -> list[Case]:
-    good, cases = load(WEIGHTS), []
+def weights() -> Made:
+    good = load(WEIGHTS)
     first = next(name for name, tensor in good.items() if tensor.ndim == 3)
     bias, spread = (next(n for n in good if n.endswith(end)) for end in ("3.bias", "running_var"))
-    header_size = struct.unpack("<Q", WEIGHTS[:8])[0]
-    header = json.loads(WEIGHTS[8 : 8 + header_size])
-    body = WEIGHTS[8 + header_size :]
+    size = struct.unpack("<Q", WEIGHTS[:8])[0]
+    header, body = json.loads(WEIGHTS[8 : 8 + size]), WEIGHTS[8 + size :]
 
-    def tensors(changes: dict[str, Any]) -> bytes:
-        return save({k: v for k, v in {**good, **changes}.items() if v is not None})
-
-    def with_header(change: Callable[[dict[str, Any]], object]) -> bytes:
-        copy = json.loads(json.dumps(header))
-        change(copy)
-        text = dumped(copy)
-        return struct.pack("<Q", len(text)) + text + body
+    def tensors(name: str, value: Any) -> bytes:
+        return save({k: v for k, v in {**good, name: value}.items() if v is not None})
 
     def entry(**changes: Any) -> bytes:
-        return with_header(lambda h: h[first].update(changes))
+        text = dumped({**header, first: {**header[first], **changes}})
+        return struct.pack("<Q", len(text)) + text + body
 
     damaged = {
         "empty": b"",
         "eight bytes": bytes(8),
         "header of 2**63": struct.pack("<Q", 2**63) + WEIGHTS[8:],
         "header of 1 GB": struct.pack("<Q", 10**9) + WEIGHTS[8:],
-        "header too short": struct.pack("<Q", header_size - 1) + WEIGHTS[8:],
+        "header too short": struct.pack("<Q", size - 1) + WEIGHTS[8:],
         "no header": struct.pack("<Q", 2) + b"{}" + body,
         "header deep": struct.pack("<Q", 100_000) + b"[" * 100_000 + body,
         "cut": WEIGHTS[:-1],
         "one byte more": WEIGHTS + b"\0",
         "text": b"weights" * 1000,
         "a pickle": b"\x80\x04\x95" + WEIGHTS,
-        "missing tensor": tensors({first: None}),
-        "tensor too many": tensors({"more": torch.zeros(3)}),
-        "shape": tensors({first: torch.zeros(1, 2, 3)}),
-        "transposed": tensors({first: good[first].transpose(0, 2).contiguous()}),
-        "nan": tensors({bias: torch.full((5,), torch.nan)}),
-        "infinite": tensors({bias: torch.full((5,), torch.inf)}),
-        "nan in a norm": tensors({spread: good[spread] * torch.nan}),
-        "negative variance": tensors({spread: good[spread] - 9}),
-        "double": tensors({bias: good[bias].double()}),
-        "half": tensors({bias: good[bias].half()}),
-        "whole numbers": tensors({bias: good[bias].to(torch.int64)}),
+        "missing tensor": tensors(first, None),
+        "tensor too many": tensors("more", torch.zeros(3)),
+        "shape": tensors(first, torch.zeros(1, 2, 3)),
+        "transposed": tensors(first, good[first].transpose(0, 2).contiguous()),
+        "nan": tensors(bias, torch.full((5,), torch.nan)),
+        "infinite": tensors(bias, torch.full((5,), torch.inf)),
+        "nan in a norm": tensors(spread, good[spread] * torch.nan),
+        "negative variance": tensors(spread, good[spread] - 9),
+        "double": tensors(bias, good[bias].double()),
+        "half": tensors(bias, good[bias].half()),
+        "whole numbers": tensors(bias, good[bias].to(torch.int64)),
         "unknown type": entry(dtype="F128"),
         "offsets backward": entry(data_offsets=[10, 0]),
         "offsets beyond": entry(data_offsets=[0, 10**12]),
@@ -254,17 +213,13 @@ def _weights() -> list[Case]:
         "shape huge": entry(shape=[10**12, 10**12]),
         "shape text": entry(shape="abc"),
     }
-    for name, content in damaged.items():
-        cases.append(checkpoint("safetensors", name, signed(content), content))
     for seed in range(15):
-        content = mutate(WEIGHTS, np.random.default_rng([11, seed]))
-        text = functools.partial(dumped, DESCRIPTION)
-        cases.append(checkpoint("safetensors", f"mutated {seed}", text, content))
-    for seed in range(15):  # the header alone, with the checksum made right
-        text = mutate(dumped(header), np.random.default_rng([12, seed]))
-        content = struct.pack("<Q", len(text)) + text + body
-        cases.append(checkpoint("safetensors", f"mutated header {seed}", signed(content), content))
-    return cases
+        yield f"mutated {seed}", (dumped(DESCRIPTION), mutate(WEIGHTS, rng(11, seed)))
+        text = mutate(dumped(header), rng(12, seed))
+        damaged[f"mutated header {seed}"] = struct.pack("<Q", len(text)) + text + body
+    for name, content in damaged.items():  # with a checksum that is right
+        signed = changed(DESCRIPTION, "weights_sha256", hashlib.sha256(content).hexdigest())
+        yield name, (dumped(signed), content)
 
 
 # --- run folders ----------------------------------------------------------------------------
@@ -273,120 +228,120 @@ METRICS = json.loads(RUN_FILES["metrics.json"])
 ARRAYS = dict(np.load(io.BytesIO(RUN_FILES["predictions.npz"])))
 
 
-def run_case(family: str, name: str, files: Mapping[str, Any], signed: bool = True) -> Case:
-    """A run with some files replaced; where ``signed``, its checksums are made right."""
+def try_run(files: Mapping[str, Any], folder: Path) -> Callable[[], None]:
+    """Load a run with some files replaced; its checksums are right unless a file says its own."""
+    contents = {**RUN_FILES, **{n: c() if callable(c) else c for n, c in files.items()}}
+    if "metrics.json" not in files:
+        sums = {n: hashlib.sha256(contents[n]).hexdigest() for n in METRICS["files"]}
+        contents["metrics.json"] = dumped({**METRICS, "files": sums})
+    target = folder / "in" / "12-lead"
+    target.mkdir()
+    for file, content in contents.items():
+        (target / file).write_bytes(content)
 
-    def build(folder: Path) -> Callable[[], None]:
-        contents = {**RUN_FILES, **{n: c() if callable(c) else c for n, c in files.items()}}
-        if signed and "metrics.json" not in files:
-            sums = {n: hashlib.sha256(contents[n]).hexdigest() for n in METRICS["files"]}
-            contents["metrics.json"] = dumped({**METRICS, "files": METRICS["files"] | sums})
-        target = folder / "in" / "12-lead"
-        target.mkdir()
-        for file, content in contents.items():
-            (target / file).write_bytes(content)
-        return lambda: _same_run(target)
+    def call() -> None:
+        run = load_run(target)
+        for split in ("validation", "test"):
+            part = getattr(run, split)
+            found = {n: getattr(part, n) for n in ("record_id", "patient_id", "fold", "labels")}
+            found |= {f"logits/{recipe}": logits for recipe, logits in part.logits.items()}
+            for name, array in found.items():
+                if not np.array_equal(array, ARRAYS[f"{split}/{name}"]):
+                    raise WrongError(f"other {split} {name}")
+        said = run.config, run.leads, run.recipes, run.seeds
+        if said != ("12-lead", LEADS, ("default",), {"default": (0,)}):
+            raise WrongError(f"another run: {said}")
 
-    return Case(family, name, build)
-
-
-def _same_run(folder: Path) -> None:
-    run = load_run(folder)
-    for split in ("validation", "test"):
-        part = getattr(run, split)
-        for name in ("record_id", "patient_id", "fold", "labels"):
-            if not np.array_equal(getattr(part, name), ARRAYS[f"{split}/{name}"]):
-                raise WrongError(f"other {split} {name}")
-        for recipe, logits in part.logits.items():
-            if not np.array_equal(logits, ARRAYS[f"{split}/logits/{recipe}"]):
-                raise WrongError(f"other logits of {split}")
-    found = run.config, run.leads, run.recipes, run.seeds
-    if found != ("12-lead", LEADS, ("default",), {"default": (0,)}):
-        raise WrongError(f"another run: {found}")
+    return call
 
 
-def _npz(changes: Mapping[str, Any]) -> bytes:
+def npz(name: str, array: Any) -> bytes:
+    """The predictions with another array under a name of the test records, or without it."""
     stream = io.BytesIO()
-    np.savez(stream, **{k: v for k, v in {**ARRAYS, **changes}.items() if v is not None})
+    arrays = {**ARRAYS, f"test/{name}": array}
+    np.savez(stream, **{k: v for k, v in arrays.items() if v is not None})
     return stream.getvalue()
 
 
-def _npz_with(member: str, content: bytes) -> bytes:
+def npz_with(header: bytes, body: bytes = b"") -> bytes:
+    """The predictions with something else in place of the test logits."""
     stream = io.BytesIO()
-    old = zipfile.ZipFile(io.BytesIO(RUN_FILES["predictions.npz"]))
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
+    with (
+        zipfile.ZipFile(io.BytesIO(RUN_FILES["predictions.npz"])) as old,
+        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new,
+    ):
         for name in old.namelist():
-            new.writestr(name, content if name == member else old.read(name))
+            is_it = name == "test/logits/default.npy"
+            new.writestr(name, header + body if is_it else old.read(name))
     return stream.getvalue()
 
 
-def _npy(header: str, body: bytes = b"") -> bytes:
-    text = header.encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + body
+def npy(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
-def _runs() -> list[Case]:
-    cases, member = [], "test/logits/default.npy"
-    logits, fold, labels = (ARRAYS[f"test/{n}"] for n in ("logits/default", "fold", "labels"))
+def predictions() -> Made:
+    logits, fold, labels, ids = (
+        ARRAYS[f"test/{n}"] for n in ("logits/default", "fold", "labels", "record_id")
+    )
     plain = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}\n"
     good = RUN_FILES["predictions.npz"]
-    archives = {
+    arrays = {
+        "logits/default": {
+            "objects": np.array([{"a": 1}], dtype=object),
+            "missing": None,
+            "nan": logits * np.nan,
+            "infinite": logits + np.inf,
+            "text": logits.astype(str),
+            "complex": logits.astype(complex),
+            "transposed": logits.T,
+            "fewer records": logits[:, :-1],
+            "four classes": logits[..., :4],
+            "two seeds": np.concatenate([logits, logits]),
+            "a scalar": np.float32(0),
+        },
+        "labels": {
+            "of 7": labels + 7,
+            "negative": labels.astype(np.int8) - 1,
+            "fewer": labels[:-1],
+            "text": labels.astype(str),
+            "fractions": labels + 0.5,
+        },
+        "fold": {"0": fold * 0, "99": fold * 0 + 99, "nan": fold * np.nan, "fewer": fold[:-1]},
+        "record_id": {"fractions": ids + 0.5, "text": ids.astype(str), "missing": None},
+        "patient_id": {"two dimensions": labels},
+    }
+    for name, changes in arrays.items():
+        for what, array in changes.items():
+            yield f"{name} {what}", {"predictions.npz": npz(name, array)}
+    contents: dict[str, Any] = {
         "empty": b"",
         "text": b"not a zip",
         "only the magic": b"PK\3\4",
         "cut": good[: len(good) // 2],
-        "one array": io.BytesIO(),
         "bytes before": b"xx" + good,
-        "object array": _npz({"test/logits/default": np.array([{"a": 1}], dtype=object)}),
-        "no test": _npz({f"test/{n}": None for n in ("record_id", "fold")}),
-        "no logits": _npz({"test/logits/default": None}),
-        "nan": _npz({"test/logits/default": logits * np.nan}),
-        "infinite": _npz({"test/logits/default": logits + np.inf}),
-        "text logits": _npz({"test/logits/default": logits.astype(str)}),
-        "complex": _npz({"test/logits/default": logits.astype(complex)}),
-        "transposed": _npz({"test/logits/default": logits.T}),
-        "fewer records": _npz({"test/logits/default": logits[:, :-1]}),
-        "four classes": _npz({"test/logits/default": logits[..., :4]}),
-        "two seeds": _npz({"test/logits/default": np.concatenate([logits, logits])}),
-        "a scalar": _npz({"test/logits/default": np.float32(0)}),
-        "labels of 7": _npz({"test/labels": labels + 7}),
-        "labels negative": _npz({"test/labels": labels.astype(np.int8) - 1}),
-        "labels fewer": _npz({"test/labels": labels[:-1]}),
-        "labels text": _npz({"test/labels": labels.astype(str)}),
-        "labels fractions": _npz({"test/labels": labels + 0.5}),
-        "fold 0": _npz({"test/fold": fold * 0}),
-        "fold 99": _npz({"test/fold": fold * 0 + 99}),
-        "fold nan": _npz({"test/fold": fold * np.nan}),
-        "fold fewer": _npz({"test/fold": fold[:-1]}),
-        "ids fractions": _npz({"test/record_id": ARRAYS["test/record_id"] + 0.5}),
-        "ids text": _npz({"test/record_id": ARRAYS["test/record_id"].astype(str)}),
-        "patients of two dimensions": _npz({"test/patient_id": labels}),
-        "npy of 10**12": _npz_with(member, _npy(plain % "(1000000000000,)")),
-        "npy of 10**30": _npz_with(member, _npy(plain % "(10**30,)")),
-        "npy negative": _npz_with(member, _npy(plain % "(-1, 5)")),
-        "npy deep": _npz_with(member, _npy("(" * 20_000)),
-        "npy code": _npz_with(member, _npy("__import__('os').abort()")),
-        "npy empty": _npz_with(member, b""),
-        "npy header cut": _npz_with(member, _npy(plain % "(1, 40, 5)")[:-20]),
-        "npy short": _npz_with(member, _npy(plain % "(1, 40, 5)", bytes(10))),
-        "npy not one": _npz_with(member, b"abc" * 100),
-        "npy version 9": _npz_with(member, b"\x93NUMPY\x09\x00" + bytes(100)),
-        "a bomb": lambda: _npz_with(member, _npy(plain % "(1, 25000000, 5)", bytes(5 * 10**8))),
+        "one array": npy(plain % "(1,)") + bytes(4),
+        "npy of 10**12": npz_with(npy(plain % "(1000000000000,)")),
+        "npy of 10**30": npz_with(npy(plain % "(10**30,)")),
+        "npy negative": npz_with(npy(plain % "(-1, 5)")),
+        "npy deep": npz_with(npy("(" * 20_000)),
+        "npy code": npz_with(npy("__import__('os').abort()")),
+        "npy empty": npz_with(b""),
+        "npy header cut": npz_with(npy(plain % "(1, 40, 5)")[:-20]),
+        "npy short": npz_with(npy(plain % "(1, 40, 5)"), bytes(10)),
+        "npy not one": npz_with(b"abc" * 100),
+        "npy version 9": npz_with(b"\x93NUMPY\x09\x00" + bytes(100)),
+        "a bomb": lambda: npz_with(npy(plain % "(1, 25000000, 5)"), bytes(5 * 10**8)),
     }
-    stream = io.BytesIO()
-    np.save(stream, logits)
-    archives["one array"] = stream.getvalue()
-    for name, content in archives.items():
-        cases.append(run_case("npz", name, {"predictions.npz": content}))
-    for seed in range(20):
-        content = mutate(good, np.random.default_rng([13, seed]))
-        # Made right for the damage half of the time; numpy checks the sum of a member only then.
-        cases.append(
-            run_case("npz", f"mutated {seed}", {"predictions.npz": content}, seed % 2 == 0)
-        )
+    contents |= {f"mutated {seed}": mutate(good, rng(13, seed)) for seed in range(20)}
+    for name, content in contents.items():
+        yield name, {"predictions.npz": content}
+
+
+def run_folders() -> Made:
     tables = {
         "empty": b"",
-        "binary": np.random.default_rng(0).bytes(5000),
+        "binary": rng(0).bytes(5000),
         "zero bytes": bytes(1000),
         "latin-1": "recipe\né\n".encode("latin-1"),
         "ten million columns": b"," * 10_000_000,
@@ -394,22 +349,17 @@ def _runs() -> list[Case]:
         "rows too long": b"recipe\n1,2,3\n1,2\n",
     }
     for name, content in tables.items():
-        cases.append(run_case("run folders", f"history {name}", {"history.csv": content}))
+        yield f"history {name}", {"history.csv": content}
     for key in keys(METRICS):
-        for name, value in (
-            ODD.items() if key.split("/")[0] not in ("settings", "provenance") else ()
-        ):
-            document = dumped(changed(METRICS, key, value))
-            cases.append(run_case("run folders", f"{key} {name}", {"metrics.json": document}))
-    for files in ({}, {"../../../etc/passwd": "0" * 64}, {"/etc/passwd": "0" * 64}, {"": "0" * 64}):
-        document = dumped({**METRICS, "files": files})
-        name = f"names {list(files)}"
-        damaged = {"metrics.json": document, "predictions.npz": _npz({"test/fold": fold * 0 + 1})}
-        cases.append(run_case("run folders", name, damaged))
+        for name, value in ODD.items():
+            if not key.startswith(("settings", "provenance")):
+                yield f"{key} {name}", {"metrics.json": dumped(changed(METRICS, key, value))}
+    for named in ([], ["../../../etc/passwd"], ["/etc/passwd"], [""]):
+        document = dumped({**METRICS, "files": dict.fromkeys(named, "0" * 64)})
+        other = npz("fold", ARRAYS["test/fold"] * 0 + 1)
+        yield f"names {named}", {"metrics.json": document, "predictions.npz": other}
     for name, change in TEXTS.items():
-        content = change(RUN_FILES["metrics.json"])
-        cases.append(run_case("run folders", name, {"metrics.json": content}))
-    return cases
+        yield name, {"metrics.json": change(RUN_FILES["metrics.json"])}
 
 
 # --- studies and parameters -----------------------------------------------------------------
@@ -430,7 +380,8 @@ STUDY = {
     "tracking": "",
     "n_resamples": 2000,
 }
-_VALID = {
+VALID = {
+    "name": ("abc",),
     "title": (str,),
     "source": (str,),
     "compare_with": ("",),
@@ -440,122 +391,84 @@ _VALID = {
 """Values of `ODD` that are all right for a key: of a type, or these."""
 
 
-def _is_valid(key: str, value: Any, valid: Mapping[str, tuple[Any, ...]]) -> bool:
-    return any(value is good or type(value) is good for good in valid.get(key, ()))
+def is_valid(key: str, value: Any, valid: Mapping[str, tuple[Any, ...]]) -> bool:
+    return any(good is type(value) or good == value for good in valid.get(key, ()))
 
 
-def study_case(name: str, content: bytes, expected: Mapping[str, Any] | None) -> Case:
-    """A study file; ``expected`` are the fields it must have if it is accepted, None if never."""
-
-    def build(folder: Path) -> Callable[[], None]:
-        path = folder / "in" / "study.yml"
-        path.write_bytes(content)
-
-        def call() -> None:
-            study = load_study(path)
-            [study.run_parameters(run) for run in study.networks]
-            study.source_path  # noqa: B018
-            if expected is None:
-                raise WrongError(f"accepted: {str(study)[:200]}")
-            plain = study.plain()
-            if any(plain[key] != value for key, value in expected.items()):
-                raise WrongError(f"other values: {plain}")
-
-        return call
-
-    return Case("study YAML", name, build)
-
-
-def _studies() -> list[Case]:
-    good = yaml.safe_dump(STUDY).encode()
-    cases = []
-    for key in STUDY:
-        for name, value in ODD.items():
-            if value is None and key not in ("name", "title", "source", "configurations"):
-                continue  # an empty key has its default
-            ok = _is_valid(key, value, _VALID)
-            content = yaml.safe_dump({**STUDY, key: value}).encode()
-            cases.append(study_case(f"{key} {name}", content, {key: value} if ok else None))
-    for name in (
-        "..",
-        ".",
-        "a/b",
-        "/a",
-        "{x}",
-        "a\nb",
-        "a\0b",
-        "a" * 300,
-        "-rf",
-        "~",
-        "$HOME",
-        " ",
-    ):
-        content = yaml.safe_dump({**STUDY, "name": name}).encode()
-        cases.append(study_case(f"name {name[:9]!r}", content, None))
-    for names in (
-        ["12-lead", "12-lead"],
-        ["12-lead", "V2,I", "I,V2"],
-        ["12-lead", "X"],
-        ["12-lead", None],
-    ):
-        content = yaml.safe_dump({**STUDY, "configurations": names}).encode()
-        cases.append(study_case(f"configurations {names}", content, None))
-    laughs = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"{b}: &{b} [{','.join(f'*{a}' for _ in range(9))}]\n"
-        for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-    )
-    whole = {
-        **TEXTS,
-        "python object": lambda c: c + b"x: !!python/object/apply:os.system [true]\n",
-        "billion laughs": lambda c: c + laughs.encode(),
-        "billion laughs as title": lambda c: laughs.encode() + c.replace(b"a study", b"*i"),
-        "tab": lambda c: c + b"\tx: 1\n",
-        "key twice": lambda c: c + b"seeds: 5\n",
-        "unknown key": lambda c: c + b"seed: 5\n",
-        "key is a list": lambda c: c + b"? [a, b]\n: 1\n",
-        "key is a number": lambda c: c + b"5: 1\n",
-        "two documents": lambda c: c + b"---\na: 1\n",
-        "unknown alias": lambda c: c + b"x: *nothing\n",
-        "itself": lambda c: b"&a [*a]\n",
-        "source of itself": lambda c: c.replace(b"title: a study", b"title: &a [*a]"),
-        "variable": lambda c: c.replace(
-            b"data/sample/ptb-xl-sample.zip", b"${NO_SUCH_VARIABLE_}/x"
-        ),
-        "date": lambda c: c.replace(b"a study", b"2020-01-01"),
-        "overrides of another": lambda c: c + b"overrides: {1-lead-V2: {seeds: 2}}\n",
-        "overrides of text": lambda c: c + b"overrides: {12-lead: {seeds: abc}}\n",
-        "overrides of nothing": lambda c: c + b"overrides: {12-lead: }\n",
-        "overrides beyond": lambda c: c + b"overrides: {12-lead: {seeds: 100000000}}\n",
-        "variants unknown": lambda c: c + b"variants: [nonsense]\n",
-        "variants number": lambda c: c + b"variants: 5\n",
-        "compare unknown": lambda c: c + b"compare_configurations: [1-lead-V2]\n",
-    }
-    cases += [study_case(name, change(good), None) for name, change in whole.items()]
-    for seed in range(20):
-        content = mutate(good, np.random.default_rng([14, seed]))
-        cases.append(Case("study YAML", f"mutated {seed}", functools.partial(_mutated, content)))
-    return cases
-
-
-def _mutated(content: bytes, folder: Path) -> Callable[[], None]:
-    """A mutated text may well be another study; it must be one that says what its file says."""
+def try_study(made: tuple[Any, Mapping[str, Any] | None], folder: Path) -> Callable[[], None]:
+    """Load a study file, of text or of fields; it has the fields that are expected, or fails."""
+    content, expected = made
     path = folder / "in" / "study.yml"
-    path.write_bytes(content)
+    path.write_bytes(content if isinstance(content, bytes) else yaml.safe_dump(content).encode())
 
     def call() -> None:
         study = load_study(path)
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if any(
-            v is not None and str(getattr(study, k)) != str(v)
-            for k, v in said.items()
-            if k != "configurations"
-        ):
-            raise WrongError(str(study))
+        [study.run_parameters(run) for run in study.networks]
+        study.source_path  # noqa: B018
+        # A mutated text may well be another study; it must be the one that it says.
+        wanted = yaml.safe_load(path.read_text("utf-8")) if expected is MUTATED else expected
+        if wanted is None:
+            raise WrongError(f"accepted: {str(study)[:200]}")
+        plain = study.plain()
+        for key in wanted.keys() - {"configurations"}:
+            if wanted[key] is not None and str(plain[key]) != str(wanted[key]):
+                raise WrongError(f"{key} is {plain[key]!r}")
 
     return call
 
 
-_VALID_PARAMETERS = {
+MUTATED: dict[str, Any] = {}
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{b}: &{b} [{','.join(f'*{a}' for _ in range(9))}]\n"
+    for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def studies() -> Made:
+    good = yaml.safe_dump(STUDY).encode()
+    for key in STUDY:
+        for name, value in ODD.items():
+            if value is not None or key in ("name", "title", "source", "configurations"):
+                ok = {key: value} if is_valid(key, value, VALID) else None
+                yield f"{key} {name}", ({**STUDY, key: value}, ok)
+    for name in ("..", ".", "a/b", "/a", "{x}", "-rf", "~", "$HOME", "a\nb", "a\0b", " ", "a" * 99):
+        yield f"name {name[:9]!r}", ({**STUDY, "name": name}, None)
+    for more in (["12-lead"], ["V2,I", "I,V2"], ["X"], [None]):
+        changed = {**STUDY, "configurations": ["12-lead", *more]}
+        yield f"configurations with {more}", (changed, None)
+    lines = {
+        "python object": b"x: !!python/object/apply:os.system [true]",
+        "billion laughs": LAUGHS.encode(),
+        "tab": b"\tx: 1",
+        "key twice": b"seeds: 5",
+        "unknown key": b"seed: 5",
+        "key is a list": b"? [a, b]\n: 1",
+        "key is a number": b"5: 1",
+        "two documents": b"---\na: 1",
+        "unknown alias": b"x: *nothing",
+        "overrides of another": b"overrides: {1-lead-V2: {seeds: 2}}",
+        "overrides of text": b"overrides: {12-lead: {seeds: abc}}",
+        "overrides of nothing": b"overrides: {12-lead: }",
+        "overrides beyond": b"overrides: {12-lead: {seeds: 100000000}}",
+        "variants unknown": b"variants: [nonsense]",
+        "variants number": b"variants: 5",
+        "compare unknown": b"compare_configurations: [1-lead-V2]",
+    }
+    for name, line in lines.items():
+        yield name, (good + line + b"\n", None)
+    for name, change in TEXTS.items():
+        yield name, (change(good), None)
+    yield "billion laughs as title", (LAUGHS.encode() + good.replace(b"a study", b"*i"), None)
+    yield "itself", (b"&a [*a]\n", None)
+    yield "title of itself", (good.replace(b"title: a study", b"title: &a [*a]"), None)
+    yield "braces", ({**STUDY, "source": "/data/{x}/y"}, None)
+    yield "variable", (good.replace(b"data/sample", b"${NO_SUCH_VARIABLE_}"), None)
+    yield "date", (good.replace(b"a study", b"2020-01-01"), None)
+    for seed in range(20):
+        yield f"mutated {seed}", (mutate(good, rng(14, seed)), MUTATED)
+
+
+VALID_PARAMETERS = {
     "data": (str,),
     "out": (str,),
     "start_from": (str,),
@@ -567,83 +480,58 @@ _VALID_PARAMETERS = {
 }
 
 
-def _parameters() -> list[Case]:
-    def build(key: str, value: Any, ok: bool, folder: Path) -> Callable[[], None]:
-        def call() -> None:
-            settings = RunSettings(**{key: value})
-            if not ok or getattr(settings, key) != value:
-                raise WrongError(f"accepted {getattr(settings, key)!r}"[:200])
+def try_parameter(made: tuple[str, Any, bool], folder: Path) -> Callable[[], None]:
+    key, value, ok = made
 
-        return call
+    def call() -> None:
+        if key:
+            found = getattr(RunSettings(**{key: value}), key)
+        else:
+            check_injected(["", "config = 'x'\nseeds: int = 1\n", f"# Parameters\n{value}\n"])
+            found = value
+        if not ok or found != value:
+            raise WrongError(f"accepted {found!r}"[:200])
 
-    def cells(text: str, ok: bool, folder: Path) -> Callable[[], None]:
-        def call() -> None:
-            check_injected(["", "config = 'x'\nseeds: int = 1\n", text])
-            if not ok:
-                raise WrongError("accepted")
+    return call
 
-        return call
 
-    cases = []
+def parameters() -> Made:
     for key in (item.name for item in fields(RunSettings)):
         for name, value in ODD.items():
-            ok = _is_valid(key, value, _VALID_PARAMETERS)
-            cases.append(
-                Case("parameters", f"{key} {name}", functools.partial(build, key, value, ok))
-            )
-    texts = (
-        "V2,I,V2",
-        "I,,V2",
-        "I;V2",
-        "Ⅱ",
-        ",",
-        " ",
-        "3-lead",
-        "I" * 10_000,
-        "I," * 10_000,
-        "aVR\0",
-    )
-    for text in texts:
-        cases.append(
-            Case(
-                "parameters",
-                f"config {text[:9]!r}",
-                functools.partial(build, "config", text, False),
-            )
-        )
-    injected = {
-        "# Parameters\nsedes = 3\n": False,
-        "# Parameters\nseeds = 3\n": True,
-        "# Parameters\nseeds, x = 3, 4\n": False,
-        "# Parameters\nimport os; seeds = os\n": True,
-    }
-    for n, (text, ok) in enumerate(injected.items()):
-        cases.append(Case("parameters", f"injected {n}", functools.partial(cells, text, ok)))
-    return cases
+            yield f"{key} {name}", (key, value, is_valid(key, value, VALID_PARAMETERS))
+    for text in ("V2,I,V2", "I,,V2", "I;V2", "Ⅱ", ",", " ", "3-lead", "I" * 10_000, "I," * 9_999):
+        yield f"config {text[:9]!r}", ("config", text, False)
+    for text, ok in {
+        "sedes = 3": False,
+        "seeds = 3": True,
+        "seeds, x = 3, 4": False,
+    }.items():
+        yield f"injected {text}", ("", text, ok)
 
 
 # --- arrays ---------------------------------------------------------------------------------
 
 
-def _arrays() -> list[Case]:
-    def case(name: str, make: Callable[[], Any], ok: bool = False, **options: Any) -> Case:
-        def build(folder: Path) -> Callable[[], None]:
-            x = make()
-            given = {"leads": GOOD.leads, "sampling_rate": 100, **options}
+def try_array(made: tuple[Any, Any, dict[str, Any]], folder: Path) -> Callable[[], None]:
+    """Predict for an array; ``any`` where every finite answer of the right shape will do."""
+    make, ok, options = made
+    x, given = make(), {"leads": GOOD.leads, "sampling_rate": 100, **options}
 
-            def call() -> None:
-                found = GOOD.predict(x, **given)
-                shape = (np.shape(x)[0] if np.ndim(x) == 3 else 1, 5)
-                if not np.isfinite(found).all():
-                    raise WrongError(f"not finite: {found.ravel()[:5]}")
-                if not ok or found.shape != shape:
-                    raise WrongError(f"answered {found.shape}: {found.ravel()[:5]}")
-                if ok is not any and not np.allclose(found, EXPECTED[: len(found)], atol=1e-5):
-                    raise WrongError("other probabilities")
+    def call() -> None:
+        found = GOOD.predict(x, **given)
+        if not np.isfinite(found).all():
+            raise WrongError(f"not finite: {found.ravel()[:5]}")
+        if not ok or found.shape != (np.shape(x)[0] if np.ndim(x) == 3 else 1, 5):
+            raise WrongError(f"answered {found.shape}: {found.ravel()[:5]}")
+        if ok is not any and not np.allclose(found, EXPECTED[: len(found)], atol=1e-5):
+            raise WrongError("other probabilities")
 
-            return call
+    return call
 
-        return Case("arrays", name, build)
+
+def arrays() -> Made:
+    def case(name: str, make: Callable[[], Any], ok: Any = False, **options: Any) -> Any:
+        return name, (make, ok, options)
 
     record = np.dtype([("a", float), ("b", float)])
     two = ["I", "II"]
@@ -652,7 +540,7 @@ def _arrays() -> list[Case]:
         {*two, "X"},
     )
     huge = {f"{v:g}": v for v in (1e300, -1e300, 1e40, 3e38, 1e36, 1e20, 1e12)}
-    return [
+    yield from [
         case("no records", lambda: X[:0], any),
         case("no samples", lambda: X[..., :0]),
         case("no leads", lambda: X[:, :0]),
@@ -723,4 +611,16 @@ def _arrays() -> list[Case]:
     ]
 
 
-NETWORK_CASES = [*_descriptions(), *_weights(), *_runs(), *_studies(), *_parameters(), *_arrays()]
+NETWORK_CASES = [
+    Case(family, name, functools.partial(attempt, made))
+    for family, attempt, cases in (
+        ("checkpoint JSON", try_checkpoint, descriptions()),
+        ("safetensors", try_checkpoint, weights()),
+        ("npz", try_run, predictions()),
+        ("run folders", try_run, run_folders()),
+        ("study YAML", try_study, studies()),
+        ("parameters", try_parameter, parameters()),
+        ("arrays", try_array, arrays()),
+    )
+    for name, made in cases
+]

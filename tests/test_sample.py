@@ -16,6 +16,7 @@ import wfdb
 from archives import ROOT, SAMPLE, make_files, sign, write_zip
 
 from leadmin.data import ptbxl
+from leadmin.data.dataset import load_dataset
 from leadmin.data.fetch import verify
 from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
@@ -35,8 +36,7 @@ def table() -> ptbxl.RecordTable:
 
 @pytest.fixture(scope="module")
 def labels(table: ptbxl.RecordTable) -> np.ndarray:
-    superclasses = ptbxl.read_superclasses(ptbxl.open_ptbxl(SAMPLE))
-    return ptbxl.label_matrix(table.statements, superclasses, "any")
+    return ptbxl.read_labels(ptbxl.open_ptbxl(SAMPLE), table)["any"]
 
 
 def test_size_and_number() -> None:
@@ -61,6 +61,11 @@ def test_layout_is_the_official_archives(table: ptbxl.RecordTable) -> None:
         for info in archive.infolist():
             assert info.date_time == (1980, 1, 1, 0, 0, 0)
             assert info.external_attr == 0o100644 << 16
+
+
+def test_prepared_it_has_the_content_that_every_run_names(sample_file: Path) -> None:
+    expected = "ab3915beaff04c0c75d167cb03f5b6466552c25b5a8be1822d975896c67b9b49"
+    assert load_dataset(sample_file).attributes["content_sha256"] == expected
 
 
 def test_every_file_agrees_with_its_checksum_and_every_record_reads() -> None:
@@ -112,18 +117,18 @@ def test_wfdb_library_reads_the_compressed_records(
 # --- cutting --------------------------------------------------------------------------------
 
 
-def source(tmp_path: Path, n_records: int = 40) -> Path:
-    return write_zip(tmp_path / "source.zip", make_files(n_records))
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_zip(tmp_path / "source.zip", make_files(40))
 
 
-def test_cut_is_lossless_and_the_same_every_time(tmp_path: Path) -> None:
-    path = source(tmp_path)
-    one = sample.cut_sample(path, tmp_path / "one", normal_per_fold=0)
-    two = sample.cut_sample(path, tmp_path / "two", normal_per_fold=0)
+def test_cut_is_lossless_and_the_same_every_time(source: Path, tmp_path: Path) -> None:
+    one = sample.cut_sample(source, tmp_path / "one", normal_per_fold=0)
+    two = sample.cut_sample(source, tmp_path / "two", normal_per_fold=0)
     assert one.sha256 == two.sha256
     for name in (sample.ARCHIVE_NAME, "records.csv", "README.md"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    before, after = ptbxl.open_ptbxl(path), ptbxl.open_ptbxl(one.archive)
+    before, after = ptbxl.open_ptbxl(source), ptbxl.open_ptbxl(one.archive)
     table = ptbxl.read_table(after)
     assert len(table) == one.n_records
     for name in table.files[100]:
@@ -132,10 +137,10 @@ def test_cut_is_lossless_and_the_same_every_time(tmp_path: Path) -> None:
         np.testing.assert_array_equal(original, again)
 
 
-def test_choice_keeps_pathology_and_whole_patients(tmp_path: Path) -> None:
-    archive = ptbxl.open_ptbxl(source(tmp_path))
+def test_choice_keeps_pathology_and_whole_patients(source: Path) -> None:
+    archive = ptbxl.open_ptbxl(source)
     table = ptbxl.read_table(archive)
-    labels = ptbxl.label_matrix(table.statements, ptbxl.read_superclasses(archive), "any")
+    labels = ptbxl.read_labels(archive, table)["any"]
     plain = (labels[:, 0] == 1) & (labels.sum(axis=1) == 1)
     assert 0 < plain.sum() < len(table)
     none, all_of_them = (sample.choose_records(table, labels, n) for n in (0, 1000))
@@ -162,14 +167,12 @@ def test_resampled_records_are_left_out(tmp_path: Path) -> None:
     assert ids == [2, 4, 6, 8, 10]
 
 
-def test_command_and_bad_source(tmp_path: Path) -> None:
-    path = source(tmp_path, 12)
-
+def test_command_and_bad_source(source: Path, tmp_path: Path) -> None:
     def run(source: str, target: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(CUT), "--from", source, "--to", str(tmp_path / target)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert "12 records" in run(str(path), "o").stdout
+    assert "40 records" in run(str(source), "o").stdout
     refused = run("no.zip", "p")
     assert refused.returncode == 2
     assert "no.zip does not exist" in refused.stderr

@@ -150,9 +150,7 @@ def cut_sample(source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOL
     """
     source_archive = ptbxl.open_ptbxl(source)
     table = ptbxl.read_table(source_archive)
-    labels = ptbxl.label_matrix(
-        table.statements, ptbxl.read_superclasses(source_archive), policy="any"
-    )
+    labels = ptbxl.read_labels(source_archive, table)["any"]
     sample = choose_records(table, labels, normal_per_fold)
     if not len(sample.rows):
         raise LeadminError(f"{source} holds no record to choose from")

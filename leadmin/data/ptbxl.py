@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ _NOTES = (
 )  # fmt: skip
 """Free-text annotations; a record has the note when the field is not empty."""
 
-_TEXT_LIMIT = 4096
+_TEXT_LIMIT, _MOST_COLUMNS = 4096, 1000
 _FILE_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
 _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 
@@ -329,12 +330,16 @@ class _Csv:
         text = decode(archive.read(member, TABLE_LIMIT), self.where)
         if "\0" in text:
             raise LeadminError(f"{self.where} holds zero bytes; the file is damaged; get it again")
+        if text.partition("\n")[0].count(",") > _MOST_COLUMNS:
+            raise LeadminError(f"{self.where} has more than {_MOST_COLUMNS} columns; get it again")
         try:
             names = next(csv.reader(io.StringIO(text, newline="")), [])
-            self.frame = pd.read_csv(
-                io.StringIO(text), dtype=str, na_filter=False, index_col=False
-            ).fillna("")
-        except (ValueError, OverflowError, csv.Error) as error:
+            with warnings.catch_warnings():  # of rows that are longer than the header
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                self.frame = pd.read_csv(
+                    io.StringIO(text), dtype=str, na_filter=False, index_col=False
+                ).fillna("")
+        except (ValueError, OverflowError, csv.Error, pd.errors.ParserWarning) as error:
             raise LeadminError(f"{self.where} is not a CSV table: {error}") from error
         if len(set(names)) < len(names):  # pandas would give the second another name
             raise LeadminError(f"{self.where} has two columns of one name")

@@ -74,7 +74,9 @@ def check_header(content: bytes, where: str) -> Header:
     first = _RECORD_LINE.fullmatch(lines[0]) if lines else None
     if first is None:
         raise FileError(
-            f"{where}: the first line is {lines[:1]}; valid: 'name signals rate samples'", "header"
+            f"{where}: the first line is {''.join(lines[:1])[:80]!r}; valid: 'name signals rate "
+            "samples'",
+            "header",
         )
     if not 0 < int(first["n_signals"]) == len(lines) - 1:
         raise FileError(
@@ -198,7 +200,7 @@ def _by_wfdb(path: Path, where: str) -> Any:
         with _quick_lookups() as wfdb:
             return wfdb.rdrecord(str(path), physical=False)
     except Exception as error:  # the library raises whatever its parsing runs into
-        text = f"{type(error).__name__}: {error}"[:300]
+        text = re.sub(r"<\S+ object at \w+>", "it", f"{type(error).__name__}: {error}")[:300]
         raise FileError(f"{where}: wfdb cannot read it: {text}", "damaged") from error
 
 

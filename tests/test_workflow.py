@@ -23,7 +23,6 @@ from click.testing import Result
 from safetensors import safe_open
 from typer.testing import CliRunner
 
-import leadmin.cli.main
 from leadmin import load
 from leadmin.data.ptbxl import DATABASE_FILE
 from leadmin.errors import LeadminError
@@ -34,6 +33,7 @@ from leadmin.study.run import load_run, load_runs
 from leadmin.study.validity import held
 
 CONFIGS = ("12-lead", "2-lead-I-II")
+CLI = importlib.import_module("leadmin.cli.main")
 TINY = "workflow/studies/tiny.yml"
 ABLATION = "workflow/studies/tiny-ablation.yml"
 
@@ -83,15 +83,16 @@ class Tree:
     @property
     def environment(self) -> dict[str, str]:
         # The copy's package goes before the installed one, in every process of the workflow.
-        # There is no home, as in many a container.
-        return os.environ | {"PYTHONPATH": str(self.folder), "HOME": "/proc/nowhere"}
+        return os.environ | {"PYTHONPATH": str(self.folder)}
 
-    def process(self, command: list[str]) -> subprocess.CompletedProcess:
+    def process(self, command: list[str], **variables: str) -> subprocess.CompletedProcess:
         options = {"capture_output": True, "text": True, "timeout": 280}
-        return subprocess.run(command, cwd=self.folder, env=self.environment, **options)
+        environment = self.environment | variables
+        return subprocess.run(command, cwd=self.folder, env=environment, **options)
 
     def leadmin(self, *words: str, study: str = TINY) -> subprocess.CompletedProcess:
-        return self.process(self.command(*words, "--study", study))
+        # There is no home, as in many a container.
+        return self.process(self.command(*words, "--study", study), HOME="/proc/nowhere")
 
     def ran(self, *words: str, study: str = TINY) -> subprocess.CompletedProcess:
         """The result of ``leadmin run``, which has to succeed."""
@@ -102,8 +103,8 @@ class Tree:
     def here(self, *words: str) -> Result:
         """The result of a command in this process, on the copy."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(leadmin.cli.main, "source_tree", lambda: self.folder)
-            return CliRunner().invoke(leadmin.cli.main.app, words)
+            patch.setattr(CLI, "source_tree", lambda: self.folder)
+            return CliRunner().invoke(CLI.app, words)
 
     def would_run(self, study: str = TINY) -> list[str]:
         """Names of the runs that the workflow would repeat, from a dry run of the engine."""
@@ -480,7 +481,7 @@ def test_a_failing_run_leaves_its_notebook_with_the_traceback(tree, built):
 
 def test_a_system_without_locks_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
-    result = CliRunner().invoke(importlib.reload(sys.modules["leadmin.cli.main"]).app, ["configs"])
+    result = CliRunner().invoke(importlib.reload(CLI).app, ["configs"])
     assert result.exit_code == 2
     assert "this system is not supported; valid: Linux, macOS, and Windows by WSL" in result.stderr
 

@@ -24,6 +24,7 @@ from leadmin.leads import resolve
 from leadmin.net.recipes import recipe_table
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
+from leadmin.study.validity import study_problems
 
 CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
 
@@ -71,6 +72,11 @@ def build_book(study: Study, root: Path) -> Path:
 def gather(study: Study, root: Path, target: Path) -> None:
     """Put everything that the book of ``study`` is made of into the folder ``target``."""
     out = root / "outputs" / study.name
+    problems = study_problems(out, study.networks)
+    for published in (root / "book" / "published").glob("[!.]*"):
+        problems |= study_problems(published)
+    for found in problems.values():
+        raise LeadminError("\n".join(found))
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
     shutil.copyfile(root / "_config.yml", target / "_config.yml")

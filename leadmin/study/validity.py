@@ -34,7 +34,7 @@ METRICS, SEAL, LOCK = "metrics.json", ".sha256", ".lock"
 
 _WRITTEN_BY_A_RUN = re.compile(
     r"(checkpoints|state)/[^/]+-seed\d+(-fold\d+)?\.(json|safetensors)|state/code"
-    r"|(\w+/)?\.[^/]+\.(json|npz|csv|safetensors|code)\.\w{8}/[^/]+"  # of a write that was killed
+    r"|((checkpoints|state)/)?\.([^/]+\.)?(json|npz|csv|safetensors|code)\.\w{8}/[^/]+"  # cut off
 )
 
 
@@ -140,6 +140,11 @@ def held(folder: Path, work: str) -> Iterator[None]:
             raise LeadminError(
                 f"{folder}: another {work} is running here ({lock.read(300).strip()}); valid: one "
                 "at a time; wait until it ends"
+            ) from error
+        except OSError as error:
+            raise LeadminError(
+                f"{folder}: this folder cannot be locked ({error.strerror}); valid: one on a file "
+                "system with locks; choose another"
             ) from error
         lock.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

@@ -1,5 +1,4 @@
-import json
-from dataclasses import replace
+import re
 
 import numpy as np
 import pytest
@@ -91,6 +90,11 @@ def test_order_of_the_leads_and_unit_do_not_matter(run, small, order, unit):
         ({"leads": ("I", "II")}, "shape"),
         ({"signals": np.zeros((1, 3, 100))}, "100 samples"),
         ({"signals": np.full((1, 3, 1000), np.nan)}, "finite"),
+        ({"signals": np.full((1, 3, 1000), 1e300)}, "reach 1e\\+297 V; valid: up to 1 V"),
+        ({"signals": np.zeros((1, 3, 1000), complex)}, "of type complex128; valid: real"),
+        ({"signals": [[[1.0], [1.0, 2.0]]]}, "no array of numbers"),
+        ({"leads": ("I", "II", "II")}, "names one twice: I, II, II"),
+        ({"leads": "I"}, "valid: a list of names"),
         ({"signals": np.zeros((3, 1, 2, 1000))}, "shape"),
     ],
 )
@@ -101,50 +105,51 @@ def test_input_that_does_not_fit_is_refused(run, change, message):
         leadmin.load(run.folder).predict(arguments.pop("signals"), **arguments)
 
 
-def test_damaged_weights_are_refused(copied):
+def _flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(("damage", "message"), [(_flipped, "its checksum"), (None, "no such")])
+def test_damaged_or_missing_weights_are_refused(copied, damage, message):
     weights = copied.with_suffix(".safetensors")
-    content = bytearray(weights.read_bytes())
-    content[len(content) // 2] ^= 1
-    weights.write_bytes(content)
-    with pytest.raises(LeadminError, match=r"default-seed0\.safetensors: its checksum"):
-        load_checkpoint(copied)
-
-
-def test_a_missing_half_is_named(copied):
-    copied.with_suffix(".safetensors").unlink()
-    with pytest.raises(LeadminError, match=r"default-seed0\.safetensors: no such"):
+    content = weights.read_bytes()
+    weights.unlink()
+    if damage:
+        weights.write_bytes(damage(content))
+    with pytest.raises(LeadminError, match=rf"default-seed0\.safetensors: {message}"):
         load_checkpoint(copied)
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("old", "new", "message"),
     [
-        lambda text: text[: len(text) // 2],
-        lambda text: "[]",
-        lambda text: "",
-        lambda text: text.replace('"scaling"', '"scalings"'),
-        lambda text: text.replace('"kernel": 3', '"kernel": "three"'),
+        (r"(?s)^(.{300}).*", r"\1", "it is not JSON"),
+        (r"(?s).*", "[]", "the text is"),
+        ('"scaling"', '"scalings"', "scaling is missing"),
+        ('"kernel": 3', '"kernel": "three"', "recipe.architecture.kernel is 'three'; valid: a"),
+        ('"schema_version": 1', '"schema_version": 99', "schema_version is 99; valid: 1"),
+        (r'"n_windows": \d+', '"n_windows": 1000000000', "n_windows is 1000000000; valid: less"),
+        ('"unit": "uV"', '"unit": "mV"', "unit is 'mV'; valid: 'uV'"),
+        (r'"std": \[\s+[\d.]+', '"std": [0', "scaling.std.0 is 0; valid: greater"),
     ],
 )
-def test_a_damaged_description_is_refused(copied, damage):
-    copied.write_text(damage(copied.read_text()))
-    with pytest.raises(LeadminError, match=r"default-seed0\.json"):
+def test_a_damaged_description_is_refused(copied, old, new, message):
+    text, count = re.subn(old, new, copied.read_text(), count=1)
+    assert count
+    copied.write_text(text)
+    with pytest.raises(LeadminError, match=rf"default-seed0\.json: {re.escape(message)}"):
         load_checkpoint(copied)
 
 
-def test_another_schema_version_is_refused(copied):
-    metadata = json.loads(copied.read_text())
-    copied.write_text(json.dumps(metadata | {"schema_version": 99}))
-    with pytest.raises(LeadminError, match="schema_version is 99"):
-        load_checkpoint(copied)
-
-
-def test_weights_of_another_network_are_refused(copied, small, tmp_path):
-    settings = RunSettings(
-        config="1-lead-I", data="", out=str(tmp_path / "other"), compare_with="", epochs=1
-    )
-    other = train_run(replace(settings), small)
-    weights = other.folder / "checkpoints" / "default-seed0.safetensors"
-    copied.with_suffix(".safetensors").write_bytes(weights.read_bytes())
+def test_weights_of_another_network_are_refused(run, copied):
+    other = next((run.folder / "any-lead" / "checkpoints").glob("*.safetensors"))
+    copied.with_suffix(".safetensors").write_bytes(other.read_bytes())
     with pytest.raises(LeadminError, match="checksum"):
         load_checkpoint(copied)
+
+
+def test_no_records_have_no_probabilities(run):
+    classifier = leadmin.load(run.folder)
+    found = classifier.predict(np.zeros((0, 3, 1000)), leads=classifier.leads, sampling_rate=100)
+    assert found.shape == (0, 5)

@@ -195,9 +195,11 @@ def test_bad_records_are_listed_and_counted(files: dict[str, bytes], tmp_path: P
     assert data.attributes["n_failed"] == 3
     assert_signals(data, files, "records100/00000/{:05d}_lr")
     assert quietly(source, target, max_failures=3).up_to_date
-    # The file that is there had three failures; a stricter call must not accept it.
+    # The file that is there had three failures; a stricter call must not accept it, nor harm it.
+    before = target.read_bytes()
     with pytest.raises(LeadminError, match=r"\(0 allowed\)"):
         quietly(source, target)
+    assert target.read_bytes() == before
 
 
 def test_all_records_failing_is_an_error_whatever_is_allowed(
@@ -207,17 +209,6 @@ def test_all_records_failing_is_an_error_whatever_is_allowed(
     with pytest.raises(LeadminError, match="20 of 20"):
         quietly(write_zip(tmp_path / "p.zip", bare), tmp_path / "x.h5", max_failures=100)
     assert not (tmp_path / "x.h5").exists()
-
-
-def test_failed_call_leaves_the_earlier_file_alone(
-    prepared: Path, files: dict[str, bytes], tmp_path: Path
-) -> None:
-    before = prepared.read_bytes()
-    broken = write_zip(tmp_path / "b.zip", without(files, "records100/00000/00003_lr.dat"))
-    with pytest.raises(LeadminError):
-        quietly(broken, prepared)
-    assert prepared.read_bytes() == before
-    load_dataset(prepared)
 
 
 # --- files that load_dataset must refuse ----------------------------------------------------
@@ -348,7 +339,7 @@ def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path: 
     source = write_zip(tmp_path / "in.zip", make_files(300))
     target = tmp_path / "out" / "x.h5"
     killed = 0
-    for delay in (0.0, 0.1, 0.25):
+    for delay in (0.0, 0.2):
         command = [sys.executable, "-c", _PREPARE, str(source), str(target), str(2**40)]
         process = subprocess.Popen(command)
         started = set(target.parent.glob(".x.h5*"))

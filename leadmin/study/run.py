@@ -13,6 +13,7 @@ What makes one valid is said in `leadmin.study.validity`.
 
 import dataclasses
 import itertools
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -27,13 +28,17 @@ from numpy.typing import NDArray
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
-from leadmin.leads import Configuration, configurations
+from leadmin.labels import CLASSES
+from leadmin.leads import Configuration, configurations, resolve
 from leadmin.metrics import probabilities, summary, thresholds
-from leadmin.study.protocol import Split, networks
+from leadmin.study.protocol import N_FOLDS, Split, networks
 from leadmin.study.validity import METRICS, finish_run, valid_metrics
 
 RECORDS = ("record_id", "patient_id", "fold", "labels")
 """What says on which records, with which labels, predictions stand."""
+
+_MOST_BYTES, _MOST_HEADER = 2**28, 100_000
+"""Of an array, and of the first line of a table."""
 
 UNREADABLE = (
     *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, EOFError),
@@ -232,16 +237,21 @@ def load_run(folder: Path) -> Run:
     """Read a finished run; one that is unfinished, damaged or of another version is refused."""
     metrics = valid_metrics(folder)
     try:
+        if not {"predictions.npz", "history.csv"} <= set(metrics["files"]):
+            raise ValueError("files names no predictions.npz or no history.csv")
         recipes = tuple(metrics["recipes"])
-        with np.load(folder / "predictions.npz", allow_pickle=False) as arrays:
-            validation, test = (
-                Predictions(
-                    **{name: arrays[f"{split}/{name}"] for name in RECORDS},
-                    logits={name: arrays[f"{split}/logits/{name}"] for name in recipes},
-                )
-                for split in ("validation", "test")
+        arrays = _read_arrays(folder / "predictions.npz")
+        validation, test = (
+            Predictions(
+                **{name: arrays[f"{split}/{name}"] for name in RECORDS},
+                logits={name: arrays[f"{split}/logits/{name}"] for name in recipes},
             )
-        return Run(
+            for split in ("validation", "test")
+        )
+        with (folder / "history.csv").open("rb") as file:
+            if not file.readline(_MOST_HEADER).endswith(b"\n"):
+                raise ValueError(f"the first line of history.csv is over {_MOST_HEADER} bytes")
+        run = Run(
             metrics["config"],
             tuple(metrics["leads"]),
             recipes,
@@ -252,11 +262,63 @@ def load_run(folder: Path) -> Run:
             pd.read_csv(folder / "history.csv"),
             folder,
         )
+        _check_parts(run)
+        return run
     except UNREADABLE as error:
         raise LeadminError(
             f"{folder}: {METRICS}, predictions.npz or history.csv is not what a run writes "
             f"({type(error).__name__}: {str(error)[:200]}); run it again"
         ) from error
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an archive of arrays, each of which is as large as its header says, and no giant."""
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                try:
+                    major, _ = np.lib.format.read_magic(member)
+                    read = getattr(np.lib.format, f"read_array_header_{major}_0")
+                    shape, _, dtype = read(member)
+                except (ValueError, AttributeError):
+                    raise ValueError(f"{info.filename} has no header of an array") from None
+                size = member.tell() + math.prod(shape) * dtype.itemsize
+            if size != info.file_size or size > _MOST_BYTES:
+                raise ValueError(
+                    f"{info.filename} is not as large as its header says, or too large"
+                )
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def _check_parts(run: Run) -> None:
+    """Raise ValueError if the parts of a run do not fit together, as those that are written do."""
+    if not isinstance(run.config, str) or resolve(run.config).leads != run.leads:
+        raise ValueError(f"config {run.config!r} has other leads than {run.leads}")
+    if not run.recipes or set(run.seeds) != set(run.recipes):
+        raise ValueError(f"seeds of {', '.join(run.seeds)}, recipes {', '.join(run.recipes)}")
+    for split in ("validation", "test"):
+        part = getattr(run, split)
+        n_records = len(part.record_id)
+        for name, most, shape in (
+            ("record_id", 2**31, (n_records,)),
+            ("patient_id", 2**31, (n_records,)),
+            ("fold", N_FOLDS, (n_records,)),
+            ("labels", 1, (n_records, len(CLASSES))),
+        ):
+            array = getattr(part, name)
+            least = 1 if name == "fold" else 0
+            whole = array.dtype.kind in "iub" and array.shape == shape
+            if not whole or array.min(initial=least) < least or array.max(initial=0) > most:
+                raise ValueError(f"{split}/{name} is not {shape} numbers from {least} to {most}")
+        for recipe, logits in part.logits.items():
+            seeds = run.seeds[recipe]
+            if seeds != tuple(range(len(seeds))):
+                raise ValueError(f"seeds of {recipe} are {seeds}")
+            wanted = (len(seeds), n_records, len(CLASSES))
+            finite = logits.dtype.kind == "f" and np.isfinite(logits).all()
+            if not finite or logits.shape != wanted:
+                raise ValueError(f"{split}/logits/{recipe} is not {wanted} finite numbers")
 
 
 def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:

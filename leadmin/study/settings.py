@@ -328,11 +328,18 @@ class Study(_Checked):
     @property
     def source_path(self) -> Path:
         """The source, with its environment variables replaced; one that is not set is refused."""
-        text = os.path.expandvars(self.source)
-        if "$" in text:
+        text = self.source
+        if not Path(text).exists():  # a name that is there may hold a $
+            text = os.path.expandvars(text)
+            if "$" in text:
+                raise LeadminError(
+                    f"study {self.name}: source is {self.source}, but that environment variable is "
+                    "not set; set it to the archive or folder with the records"
+                )
+        if "{" in text or "}" in text:
             raise LeadminError(
-                f"study {self.name}: source is {self.source}, but that environment variable is not "
-                "set; set it to the archive or folder with the records"
+                f"study {self.name}: source is {text}; valid: a path without braces, which mean "
+                "something to the workflow; rename it or make a link to it"
             )
         return Path(text)
 
@@ -407,13 +414,30 @@ class Study(_Checked):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without aliases, which a few lines can make endless, and no key twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias; write out what it stands for")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.MarkedYAMLError(problem="one key twice")
+        return mapping
+
+
 def load_study(path: Path) -> Study:
     """Read and check a study file; a `LeadminError` names the file and the key."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.is_file() and path.stat().st_size > 2**20:
+            raise LeadminError(f"{path}: more than 1 MB is no study file; see workflow/studies")
+        raw = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # a safe one
     except FileNotFoundError as error:
         raise LeadminError(f"{path}: no such study file; see workflow/studies") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise LeadminError(
             f"{path}: not a readable YAML file ({' '.join(str(error).split())[:200]}); correct it"
         ) from error

@@ -1,5 +1,6 @@
 """Where records come from: the embedded sample, an archive, a prepared file."""
 
+import re
 from pathlib import Path
 
 from leadmin.data.dataset import EcgDataset, load_dataset
@@ -33,8 +34,9 @@ def located(folder: str) -> Path:
 
 
 def prepared_path(source: Path, sampling_rate: int, folder: Path = Path("outputs/data")) -> Path:
-    """Name the HDF5 file that a source is prepared into."""
-    return folder / f"{source.name.removesuffix('.zip')}-{sampling_rate}hz.h5"
+    """Name the HDF5 file that a source is prepared into, without what means something in a rule."""
+    stem = re.sub(r"[^\w.-]", "-", source.name.removesuffix(".zip"))
+    return folder / f"{stem}-{sampling_rate}hz.h5"
 
 
 def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:

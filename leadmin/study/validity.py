@@ -49,7 +49,9 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         places = [Path(name) for name in [*files, *files.values()]]
         inside = all(p.parts and not p.is_absolute() and ".." not in p.parts for p in places)
     except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
-        raise LeadminError(f"{path}: not a run's metrics ({error!r}); run it again") from error
+        raise LeadminError(
+            f"{path}: not a run's metrics ({type(error).__name__}: {str(error)[:99]}); run it again"
+        ) from error
     if version != SCHEMA_VERSION:
         raise LeadminError(
             f"{path}: schema_version is {version!r}; valid: {SCHEMA_VERSION!r}; run the "

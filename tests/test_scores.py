@@ -78,7 +78,7 @@ def test_resamples_that_lack_a_class_are_counted(evidence):
     run.test.labels[:2, 4] = 1  # two patients, or one
     run.test.labels[:, 3] = 0
     rare = gather([run], n_resamples=500)
-    lacking = rare.weights()[:2].sum(axis=0) == 0
+    lacking = rare.weights[:2].sum(axis=0) == 0
     assert 50 < lacking.sum() < 250
     expected = {"NORM": 0, "MI": 0, "STTC": 0, "CD": 500, "HYP": lacking.sum()}
     assert rare.absent_resamples() == expected
@@ -92,10 +92,10 @@ def test_resamples_that_lack_a_class_are_counted(evidence):
 
 def test_weights_are_drawn_once_and_kept(evidence):
     again = resampling.patient_weights(evidence.patient_id, 400, np.random.default_rng(0))
-    np.testing.assert_array_equal(evidence.weights(), again)
-    assert evidence.weights() is evidence.weights()
+    np.testing.assert_array_equal(evidence.weights, again)
+    assert evidence.weights is evidence.weights
     with pytest.raises(ValueError, match="read-only"):
-        evidence.weights()[0, 0] = 1
+        evidence.weights[0, 0] = 1
 
 
 def test_gather_keeps_subgroups(runs):

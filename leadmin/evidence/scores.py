@@ -1,29 +1,25 @@
-"""What the runs of a study show: tidy tables with uncertainty, all comparisons paired.
+"""What the runs of a study show, all comparisons paired.
 
 `gather` resamples the patients once and scores every configuration under every recipe with the same
-resamples; everything else reads tables off the result, an `Evidence`.
+resamples; every table is read off the result, an `Evidence`.
 
 **Point estimates.** A configuration's value is the mean over its seeds of the metric of each seed's
 predictions; thresholds for F1 come from the validation records of the same network. The spread
 over seeds (``*_seed_sd``) is reported beside the interval, which carries the sampling of patients.
 
 **Cross-validation.** Each test fold was scored by a network of its own, and the predictions of all
-folds are pooled. The AUROC over the pooled records is the primary one: it is what one number per
-record gives, and it is conservative, because a difference in scale between two folds' networks
-counts as error. ``auroc_within_fold``, the mean of the AUROCs within each fold, has no such
-penalty and stands beside it. Patients are resampled across the pooled folds, with all their
-records: the intervals are those of these trained networks on new patients. What they leave out is
-that the folds' networks share most of their training records, so that another draw of *training*
+folds are pooled. The AUROC over the pooled records is the primary one, and conservative: a
+difference in scale between two folds' networks counts as error. ``auroc_within_fold``, the mean of
+the AUROCs within each fold, has no such penalty. Patients are resampled across the pooled folds:
+the intervals are those of these trained networks on new patients. Another draw of *training*
 patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
 `leadmin.questions.controls.fold_table` gives the usual correction for it as a second opinion.
 
 **Rare classes.** A resample can lack the positive records of a class: with k positive patients
-about one in exp(k) does, which is never for the five superclasses of a thousand records, and one in
-twenty for three patients. The AUROC of the class is undefined there, and the macro average of that
-resample runs over the other classes. Comparisons stay paired, since both sides lack the same class,
-but the replicates mix averages over different classes. `Evidence.absent_resamples` counts how
-often; where that is more than a handful, do not trust the interval of the macro average. A class
-that is absent from more than half of the resamples has no interval itself.
+about one in exp(k) does. The AUROC of the class is undefined there, and the macro average of that
+resample runs over the other classes. Comparisons stay paired, but the replicates mix averages over
+different classes: where `Evidence.absent_resamples` counts more than a handful, do not trust the
+interval of the macro average. A class absent from more than half of the resamples has none itself.
 
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.
@@ -35,12 +31,13 @@ References
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from scipy.stats import t
@@ -61,15 +58,20 @@ LEVEL = 0.95
 BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
 """Metrics of one configuration whose interval is the BCa one.
 
-Near 1 the distribution of an AUROC is skewed. In a simulation with 18
-positive records the percentile interval of a class covered 92.2% and BCa 94.0% (1,500 studies);
-for differences the percentile interval was the better one, 94.3-95.1% against 93.5-94.0%. Metrics
-with a threshold in them are steps, for which the jackknife of BCa is not valid.
+Near 1 the distribution of an AUROC is skewed. In a simulation with 18 positive records the
+percentile interval of a class covered 92.2% and BCa 94.0%; for differences the percentile interval
+was the better one. Metrics with a threshold in them are steps, for which BCa is not valid.
 """
 
 Array = NDArray[np.float64]
 
 Runs: TypeAlias = "Mapping[str, Run] | Iterable[Run]"
+
+Rows: TypeAlias = Iterator[dict[str, Any]]
+"""Rows of a table, by column."""
+
+ENDS = ("", "_low", "_high")
+"""What follows the name of a value, and of the ends of its interval."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,7 @@ class Estimate:
     jackknife: Array
 
     def interval(self, level: float = LEVEL, method: str = "percentile") -> tuple[float, float]:
-        """Two-sided interval by the method ``percentile`` or ``bca``.
-
-        Percentile intervals agree with `p` by construction and serve every comparison. See
-        `BCA_METRICS` for where the tables use the other.
-        """
+        """Two-sided interval by ``percentile``, which agrees with `p`, or ``bca``."""
         if method == "percentile":
             return resampling.percentile_interval(self.replicates, level)
         if method == "bca":
@@ -102,21 +100,15 @@ class Estimate:
     @property
     def standard_error(self) -> float:
         """Standard deviation of the replicates; NaN without any."""
-        return _sd(self.replicates[~np.isnan(self.replicates)])
+        return sd(self.replicates[~np.isnan(self.replicates)])
 
 
 @dataclass(frozen=True)
 class Scored:
     """One configuration under one recipe; each metric by its name.
 
-    Attributes
-    ----------
-    per_seed : dict of str to ndarray, shape (n_seeds, n_classes)
-        On the records at hand.
-    replicates : dict of str to ndarray, shape (n_resamples, n_classes)
-        Mean over seeds, per bootstrap resample.
-    jackknife : dict of str to ndarray, shape (n_groups, n_classes)
-        Mean over seeds, per group of patients left out.
+    ``per_seed`` is (n_seeds, n_classes); ``replicates`` (n_resamples, n_classes) and ``jackknife``
+    (n_groups, n_classes) are means over seeds.
     """
 
     config: str
@@ -130,6 +122,11 @@ class Scored:
     def n_seeds(self) -> int:
         """Number of trainings behind each value."""
         return len(self.per_seed["auroc"])
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The columns that a row of any table begins with."""
+        return {"recipe": self.recipe, "config": self.config, "n_leads": len(self.leads)}
 
     def macro(self, metric: str) -> Estimate:
         """Macro average of ``metric``, in each resample over the classes that are defined there."""
@@ -158,7 +155,7 @@ class Scored:
 
     def seed_sd(self, metric: str) -> float:
         """Give the standard deviation over seeds of the macro average; NaN with one seed."""
-        return _sd(metrics.macro(self.per_seed[metric]))
+        return sd(metrics.macro(self.per_seed[metric]))
 
     def seed_variance(self, metric: str) -> tuple[float, int]:
         """Give the variance of the mean over seeds and its degrees of freedom."""
@@ -172,18 +169,9 @@ class Scored:
 class Evidence:
     """Every configuration of a study, scored under the same resamples of patients.
 
-    Attributes
-    ----------
-    scored : dict of (config, recipe) to Scored
-    configs, recipes : tuple of str
-        In the order of the runs.
-    labels : ndarray, shape (n_records, n_classes)
-    patient_id, record_id, fold : ndarray, shape (n_records,)
-        Of the test records.
-    n_resamples, seed : int
-        How the patients were resampled.
-    groups : dict of str to ndarray of str, shape (n_records,)
-        Subgroups of the test records by what divides them; empty without data.
+    ``scored`` is by (config, recipe), both in the order of the runs. ``labels`` are (n_records,
+    n_classes), the other arrays (n_records,), all of the test records; ``groups`` are subgroups of
+    them by what divides them, empty without data.
     """
 
     scored: Mapping[tuple[str, str], Scored]
@@ -208,22 +196,16 @@ class Evidence:
         """Number of test patients."""
         return len(np.unique(self.patient_id))
 
-    def weights(self) -> resampling.Weights:
-        """Draw the bootstrap weights again, (n_records, n_resamples), the same as in `gather`."""
-        return self._weights
-
     @cached_property
-    def _weights(self) -> resampling.Weights:
+    def weights(self) -> resampling.Weights:
+        """The bootstrap weights of `gather`, (n_records, n_resamples), drawn again."""
         generator = np.random.default_rng(self.seed)
         drawn = resampling.patient_weights(self.patient_id, self.n_resamples, generator)
         drawn.setflags(write=False)
         return drawn
 
     def absent_resamples(self) -> dict[str, int]:
-        """Count the resamples without a positive, or a negative, record of each class.
-
-        The macro average runs without the class there.
-        """
+        """Count the resamples without a positive, or a negative, record of each class."""
         absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
         return dict(zip(CLASSES, absent.tolist(), strict=True))
 
@@ -236,6 +218,30 @@ class Evidence:
                 f"study: no run of {config!r} under the recipe {recipe!r}; valid: "
                 f"{', '.join(self.configs)} under {', '.join(self.recipes)}; train it first"
             ) from None
+
+    def under(self, recipe: str) -> list[Scored]:
+        """List the configurations that were trained under a recipe."""
+        return [one for (_, of), one in self.scored.items() if of == recipe]
+
+    def reduced(self, recipe: str) -> list[Scored]:
+        """List those with fewer than 12 leads."""
+        return [one for one in self.under(recipe) if len(one.leads) < 12]
+
+    def compared(self, recipe: str) -> list[Scored]:
+        """List those with fewer than 12 leads; none without a 12-lead run to compare with."""
+        return self.reduced(recipe) if (REFERENCE, recipe) in self.scored else []
+
+    def table(self, sets: Iterable[Scored], rows: Callable[[Scored], "Rows"]) -> pd.DataFrame:
+        """Make a table of the rows of each set, between its name and its counts."""
+        return pd.DataFrame([s.head | row | self.counts(s) for s in sets for row in rows(s)])
+
+    def counts(self, scored: Scored) -> dict[str, int]:
+        """Say on how many records, patients and seeds a row stands."""
+        return {
+            "n_records": self.n_records,
+            "n_patients": self.n_patients,
+            "n_seeds": scored.n_seeds,
+        }
 
 
 def gather(
@@ -323,20 +329,13 @@ def smallest_resolvable_difference(
     """Smallest true difference that this comparison would have detected.
 
     ``(z[1 - alpha/2] + z[power]) * standard error``: what a two-sided test at ``alpha`` finds with
-    probability ``power``. It stands beside each "no difference", since that verdict means little
-    where the smallest resolvable difference is large.
+    probability ``power``. It stands beside each "no difference".
     """
     if not (0 < alpha < 1 and 0 < power < 1):
         raise LeadminError(
             f"alpha and power: {alpha:g} and {power:g}; valid: between 0 and 1; change them"
         )
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * difference.standard_error)
-
-
-def reduced_sets(evidence: Evidence, recipe: str) -> list[Scored]:
-    """List the configurations with fewer than 12 leads that were trained under a recipe."""
-    under = (evidence.get(config, recipe) for config in configs_under(evidence, recipe))
-    return [scored for scored in under if len(scored.leads) < 12]
 
 
 def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
@@ -352,21 +351,26 @@ def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
     weakest = min(effects, key=lambda name: effects[name].value)
     if effects[weakest].value > 0:
         return weakest, max(effect.p() for effect in effects.values())
-    below = min(effect.p() for effect in effects.values() if effect.value <= 0)
+    below = min(effect.p() for effect in effects.values() if not effect.value > 0)
     return weakest, min(1.0, len(effects) * below)
 
 
 def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
     """Value and interval, but no interval for the binned calibration error.
 
-    Sampling noise can only enlarge a mean absolute gap. Its bootstrap distribution lies above the
-    estimate, which lies above the truth, and where the network is well calibrated no bootstrap
-    interval covers. Slope and offset of `leadmin.evidence.reliability` have intervals that do.
+    Sampling noise can only enlarge a mean absolute gap, so its bootstrap does not cover where the
+    network is well calibrated. Slope and offset of `leadmin.evidence.reliability` do.
     """
     if name == "ece":
         return {name: estimate.value}
     low, high = estimate.interval(method="bca" if name in BCA_METRICS else "percentile")
     return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
+
+
+def bounded(estimate: Estimate) -> dict[str, float]:
+    """``difference``, ``low`` and ``high`` of a comparison, by its percentile interval."""
+    low, high = estimate.interval()
+    return {"difference": estimate.value, "low": low, "high": high}
 
 
 def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
@@ -381,12 +385,11 @@ def with_seeds(
 ) -> dict[str, float]:
     """Interval that carries the choice of seeds besides the sampling of patients.
 
-    A value is a mean over few trainings. The variance of such a mean adds to the bootstrap
-    variance, with Satterthwaite's degrees of freedom because it is itself estimated from few
-    trainings. In simulation the 95% interval covers 94% or more as long as the seeds spread no
-    wider than the sampling error; with two seeds that spread four times as wide it covers 88%, so
-    with two seeds take it as a warning rather than a bound. NaN where a side has a single seed.
-    ``seeds`` holds a `Scored.seed_variance` for each configuration that the estimate rests on.
+    The variance of a mean over few trainings adds to the bootstrap variance, with Satterthwaite's
+    degrees of freedom. In simulation the 95% interval covers 94% or more as long as the seeds
+    spread no wider than the sampling error; with two seeds that spread four times as wide it
+    covers 88%. NaN where a side has a single seed. ``seeds`` holds a `Scored.seed_variance` for
+    each configuration that the estimate rests on.
     """
     low = high = float("nan")
     total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
@@ -415,7 +418,8 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     )
 
 
-def _sd(values: Array) -> float:
+def sd(values: Array) -> float:
+    """Give the sample standard deviation; NaN of fewer than two values."""
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
@@ -479,24 +483,3 @@ def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: in
         replicates={name: values[:n_resamples] for name, values in totals.items()},
         jackknife={name: values[n_resamples:] for name, values in totals.items()},
     )
-
-
-def configs_under(evidence: Evidence, recipe: str) -> list[str]:
-    """List the configurations that were trained under a recipe."""
-    return [config for config in evidence.configs if (config, recipe) in evidence.scored]
-
-
-def smaller_sets(evidence: Evidence, recipe: str) -> list[Scored]:
-    """All but the 12 leads; none where there is no 12-lead run to compare with."""
-    if (REFERENCE, recipe) not in evidence.scored:
-        return []
-    return [evidence.get(c, recipe) for c in configs_under(evidence, recipe) if c != REFERENCE]
-
-
-def count_columns(evidence: Evidence, scored: Scored) -> dict[str, int]:
-    """Say on how many records, patients and seeds a row stands."""
-    return {
-        "n_records": evidence.n_records,
-        "n_patients": evidence.n_patients,
-        "n_seeds": scored.n_seeds,
-    }

@@ -15,8 +15,8 @@ from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
-    configs_under,
-    count_columns,
+    Rows,
+    Scored,
     interval_columns,
     relative_to_reference,
     seed_variances,
@@ -50,61 +50,44 @@ from leadmin.show.words import (
 
 
 def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
-    """One row per configuration: the study's main table.
+    """One row per configuration: the study's main table; refused where the recipe has none.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, leads, n_leads``; for each of ``auroc, average_precision, f1,
-        f1_half, brier, ece``, the operating points (such as ``sensitivity_at_90_specificity``),
-        ``auroc_within_fold`` (only where several folds are pooled), ``lrs, retention,
-        retention_above_chance``: the value and ``_low``, ``_high`` of its 95% interval (none for
-        ``ece``, see `leadmin.questions.calibration.calibration_table`);
-        ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads, paired) with
-        ``_low``, ``_high``, ``difference_p`` and ``difference_p_holm`` (Holm over the
-        configurations other than the 12 leads), and ``non_inferior`` (the interval of the
-        difference lies above ``-MARGIN``); for ``auroc`` and ``difference`` also
-        ``_low_with_seeds``, ``_high_with_seeds``; ``n_records, n_patients, n_seeds``.
-
-    Raises
-    ------
-    LeadminError
-        If no configuration was trained under the recipe.
+    ``recipe, config, leads, n_leads``; then, each with ``_low`` and ``_high`` of its 95% interval
+    (none for ``ece``), every metric in macro average, ``lrs, retention, retention_above_chance``
+    and ``difference`` (macro AUROC minus that of the 12 leads, paired), which has ``difference_p``,
+    ``difference_p_holm`` (over the other configurations) and ``non_inferior`` (the interval lies
+    above ``-MARGIN``). ``auroc`` and ``difference`` have ``_low_with_seeds`` and
+    ``_high_with_seeds`` too; ``auroc_seed_sd``; ``n_records, n_patients, n_seeds``.
     """
-    rows = []
-    for config in configs_under(evidence, recipe):
-        scored = evidence.get(config, recipe)
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "config": config,
-            "leads": ", ".join(scored.leads),
-            "n_leads": len(scored.leads),
-        }
-        for metric in scored.per_seed:
-            row |= interval_columns(metric, scored.macro(metric))
-        row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
-        row["auroc_seed_sd"] = scored.seed_sd("auroc")
-        for name, estimate in relative_to_reference(evidence, config, recipe).items():
-            row |= interval_columns(name, estimate)
-            if name == "difference":
-                row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
-                row |= with_seeds(name, estimate, seed_variances(evidence, config, recipe))
-                row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
-        rows.append(row | count_columns(evidence, scored))
-    if not rows:
+    sets = evidence.under(recipe)
+    if not sets:
         raise LeadminError(
             f"main table: recipe is {recipe!r}; valid for these runs: "
             f"{', '.join(evidence.recipes)}; choose one of them"
         )
-    return with_holm(pd.DataFrame(rows), "difference_p")
+
+    def rows(scored: Scored) -> Rows:
+        row: dict[str, Any] = {"leads": ", ".join(scored.leads)}
+        for metric in scored.per_seed:
+            row |= interval_columns(metric, scored.macro(metric))
+        row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
+        row["auroc_seed_sd"] = scored.seed_sd("auroc")
+        for name, estimate in relative_to_reference(evidence, scored.config, recipe).items():
+            row |= interval_columns(name, estimate)
+        row["difference_p"] = estimate.p() if scored.config != REFERENCE else float("nan")
+        row |= with_seeds(name, estimate, seed_variances(evidence, scored.config, recipe))
+        yield row | {"non_inferior": bool(row["difference_low"] > -MARGIN)}
+
+    table = evidence.table(sets, rows)
+    table.insert(2, "leads", table.pop("leads"))
+    return with_holm(table, "difference_p")
 
 
 def answer_sentence(main: pd.DataFrame) -> str:
     """Answer the title's question from the main table of one recipe, in words.
 
-    The rule was fixed before any run was seen: the answer is the configuration with the fewest
-    leads whose whole paired 95% interval of the difference in macro AUROC lies above the
-    negative margin; among equals the one with the higher AUROC.
+    The rule was fixed before any run was seen: the fewest leads whose whole paired 95% interval of
+    the difference in macro AUROC lies above the negative margin; among equals the higher AUROC.
     """
     reduced = main[main["config"] != REFERENCE]
     if reduced.empty or REFERENCE not in set(main["config"]):
@@ -226,24 +209,21 @@ def plot_answer(
 ) -> Figure:
     """Draw macro AUROC against the number of leads: the study's answer in one figure.
 
-    Each configuration has a column of its own, so no label and no interval meets another. The
-    first recipe (``default`` where there is one) sets the reference line and the band of the
-    non-inferiority margin beneath it; the best configuration at each number of leads is joined
-    by a line. Whether an interval reaches the band is *not* the test: that one is paired, and
-    where the table holds its lower bound a filled marker says that it lies above the margin.
+    Each configuration has a column of its own. The first recipe (``default`` where there is one)
+    sets the reference line and the band of the margin beneath it; the best configuration at each
+    number of leads is joined by a line. Whether an interval reaches the band is *not* the test:
+    that one is paired, and where the table holds ``difference_low`` a filled marker says that it
+    lies above the margin.
 
     Parameters
     ----------
     table : DataFrame
-        A row a configuration and recipe, as `main_table` gives: ``config``, ``n_leads``, ``auroc``,
-        ``auroc_low``, ``auroc_high``; optionally ``recipe``, and ``difference_low``, the lower 95%
-        bound of the paired difference to the reference under the same recipe.
-    reference : str
-        The configuration that the line stands for; without its row there is no line.
-    margin : float
-        Of non-inferiority, in AUROC.
+        As `main_table` gives, of one or several recipes: ``config``, ``n_leads``, ``auroc`` with
+        its bounds; optionally ``recipe`` and ``difference_low``.
+    reference, margin : str, float
+        What the line stands for, and the margin of non-inferiority beneath it.
     title, note : str, optional
-        Stand above and below: the note says how many records, patients and seeds there are.
+        Stand above and below.
     """
     bounds = ["auroc", "auroc_low", "auroc_high"]
     require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
@@ -319,6 +299,10 @@ def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Serie
     return pd.Series(np.arange(len(order)) + 0.55 * gaps, index=order), counts
 
 
+def _figure(tables: Tables) -> Figure:
+    return plot_answer(tables.whole["main"], note=f"{tables.tested}; 95% intervals")
+
+
 ANSWER = Question(
     name="answer",
     title="How few leads are enough?",
@@ -331,18 +315,12 @@ CONFIGURATIONS = Question(
     title="What does each set of leads reach?",
     tables={"main": each_recipe(main_table)},
     reading=lambda tables: configurations_reading(tables["main"]),
-    figures={
-        "answer": lambda tables: plot_answer(
-            tables.whole["main"], note=f"{tables.tested}; 95% intervals"
-        )
-    },
+    figures={"answer": _figure},
     shown={"Configurations": _main_columns(*COLUMNS)},
     report=_every_column,
     latex={"table_main.tex": lambda tables, basis: main_latex(tables.whole["main"], basis)},
     elsewhere={
-        "answer_figure": lambda tables: plot_answer(
-            tables.whole["main"], note=f"{tables.tested}; 95% intervals"
-        ),
+        "answer_figure": _figure,
         "main_table": _main_columns("config", "auroc", "difference", "retention_above_chance"),
     },
     place=20,

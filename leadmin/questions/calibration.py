@@ -24,9 +24,9 @@ from leadmin.evidence.reliability import (
     resampled_calibration,
     smooth_calibration_error,
 )
-from leadmin.evidence.scores import LEVEL, Evidence, configs_under, count_columns
+from leadmin.evidence.scores import LEVEL, Evidence, Rows, Scored
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, each_recipe
+from leadmin.questions import Question, each_recipe, of
 from leadmin.show.style import (
     BLUE,
     FAINT,
@@ -41,12 +41,7 @@ from leadmin.show.style import (
     require_one_recipe,
     row_figure,
 )
-from leadmin.show.words import (
-    joined_sentence,
-    styled_table,
-    value_with_interval,
-)
-from leadmin.study.run import Run
+from leadmin.show.words import joined_sentence, styled_table, value_with_interval
 
 NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 """Threshold probabilities of `decision_curves`."""
@@ -55,63 +50,36 @@ NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Calibration of each configuration and class, before and after recalibration.
 
-    Recalibration is fitted on the validation records of the same network. Values are means over
-    seeds.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated``
-        (bool), ``brier, miscalibration, discrimination, uncertainty, slope, offset, ece,
-        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by the
-        bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
-        n_seeds``.
+    Recalibration is fitted on the validation records of the same network; values are means over
+    seeds. ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated`` (bool),
+    those of `MEASURES`; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by
+    the bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
+    n_seeds``.
     """
-    weights = evidence.weights().astype(np.float64)
-    rows = []
-    for config in configs_under(evidence, recipe):
-        scored = evidence.get(config, recipe)
+    weights = evidence.weights.astype(np.float64)
+
+    def rows(scored: Scored) -> Rows:
         for recalibrated in (False, True):
-            known: dict[str, Any] = {
-                "recipe": recipe,
-                "config": config,
-                "n_leads": len(scored.leads),
-            }
-            logits = [
-                _maybe_recalibrated(evidence.runs[config], recipe, k, recalibrated)
-                for k in range(scored.n_seeds)
-            ]
-            of_config: list[dict[str, Any]] = []
+            logits = _logits(evidence, scored, recalibrated)
+            classes: list[dict[str, Any]] = []
             for c, name in enumerate(CLASSES):
                 y = evidence.labels[:, c]
-                row = known | {"class": name, "recalibrated": recalibrated}
-                row |= _class_calibration(y, [one[:, c] for one in logits], weights)
-                of_config.append(row | {"n_positive": int(y.sum())})
-            mean = pd.DataFrame(of_config)[list(_POINT_COLUMNS)].mean()
-            macro = of_config[0] | dict.fromkeys(_INTERVAL_COLUMNS, float("nan")) | dict(mean)
+                row: dict[str, Any] = {"class": name, "recalibrated": recalibrated}
+                row |= _class_calibration(y, logits[:, :, c], weights)
+                classes.append(row | {"n_positive": int(y.sum())})
+            mean = pd.DataFrame(classes)[list(MEASURES)].mean()
+            macro = classes[0] | dict.fromkeys(_INTERVALS, float("nan")) | dict(mean)
             macro |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
-            counts = count_columns(evidence, scored)
-            rows += [row | counts for row in (*of_config, macro)]
-    return pd.DataFrame(rows)
+            yield from (*classes, macro)
+
+    return evidence.table(evidence.under(recipe), rows)
 
 
-_POINT_COLUMNS = (
-    "brier",
-    "miscalibration",
-    "discrimination",
-    "uncertainty",
-    "slope",
-    "offset",
-    "ece",
-    "smooth_ece",
-)
-
-
-_INTERVAL_COLUMNS = ("slope_low", "slope_high", "offset_low", "offset_high")
+_INTERVALS = ("slope_low", "slope_high", "offset_low", "offset_high")
 
 
 def _class_calibration(
-    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]
+    y: NDArray[np.uint8], logits: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> dict[str, float]:
     """Mean over seeds of every calibration measure of one class."""
     points, replicates = [], []
@@ -158,23 +126,11 @@ def decision_curves(
 ) -> pd.DataFrame:
     """Net benefit of each class over threshold probabilities, as decision curves show it.
 
-    Parameters
-    ----------
-    configs : sequence of str
-        Those that the study has are shown.
-    thresholds : sequence of float
-        Each in (0, 1).
-    recalibrated : bool
-        Recalibrate on validation records first: a decision threshold is a statement about
-        probabilities, so without it the curve mixes poor ranking with poor calibration.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile
-        interval), ``treat_all`` (net benefit of calling every record positive; calling none has 0),
-        ``gain`` over the better of the two with ``gain_low``, ``gain_high``, ``recalibrated,
-        n_positive, n_records, n_patients, n_seeds``.
+    Of those configurations that the study has, recalibrated on validation records first: a decision
+    threshold is a statement about probabilities. ``recipe, config, class, threshold, net_benefit,
+    low, high`` (95% percentile interval), ``treat_all`` (net benefit of calling every record
+    positive; calling none has 0), ``gain`` over the better of the two with ``gain_low``,
+    ``gain_high``, ``recalibrated, n_positive, n_records, n_patients, n_seeds``.
     """
     t = np.asarray(thresholds, dtype=np.float64)
     if not ((t > 0) & (t < 1)).all():
@@ -182,27 +138,25 @@ def decision_curves(
             f"decision curves: thresholds are {list(thresholds)}; valid: numbers between 0 and 1; "
             "leave the others out"
         )
-    weights = evidence.weights().T.astype(np.float32)
+    weights = evidence.weights.T.astype(np.float32)
     tables = []
     for config in configs:
         if (config, recipe) not in evidence.scored:
             continue
-        scored, run = evidence.get(config, recipe), evidence.runs[config]
-        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(scored.n_seeds)]
+        scored = evidence.get(config, recipe)
+        p = expit(_logits(evidence, scored, recalibrated))
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c].astype(np.float64)
             curve: dict[str, Any] = {"recipe": recipe, "config": config, "class": name}
-            curve |= {"threshold": t} | _net_benefit(
-                y, [expit(one[:, c]) for one in logits], t, weights
-            )
+            curve |= {"threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
             curve |= {"recalibrated": recalibrated, "n_positive": int(y.sum())}
-            tables.append(pd.DataFrame(curve | count_columns(evidence, scored)))
+            tables.append(pd.DataFrame(curve | evidence.counts(scored)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _net_benefit(
     y: NDArray[np.float64],
-    probabilities: Sequence[NDArray[np.float64]],
+    probabilities: NDArray[np.float64],
     t: NDArray[np.float64],
     weights: NDArray[np.float32],
 ) -> dict[str, Any]:
@@ -227,11 +181,12 @@ def _net_benefit(
     }
 
 
-def _maybe_recalibrated(run: "Run", recipe: str, index: int, after: bool) -> NDArray[np.float64]:
-    """Test logits of one seed, recalibrated on its networks' validation records or not."""
-    if after:
-        return recalibrated_logits(run, recipe, index)
-    return np.asarray(run.test.logits[recipe][index], dtype=np.float64)
+def _logits(evidence: Evidence, scored: Scored, recalibrated: bool) -> NDArray[np.float64]:
+    """Test logits of every seed, recalibrated on its networks' validation records or not."""
+    run, recipe = evidence.runs[scored.config], scored.recipe
+    if recalibrated:
+        return np.stack([recalibrated_logits(run, recipe, k) for k in range(scored.n_seeds)])
+    return np.asarray(run.test.logits[recipe], dtype=np.float64)
 
 
 MEASURES = {
@@ -302,14 +257,7 @@ def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> st
 
 
 def plot_recalibration(calibration: pd.DataFrame) -> Figure:
-    """Draw calibration before (open) and after (filled) recalibration, a row a configuration.
-
-    Parameters
-    ----------
-    calibration : DataFrame
-        One recipe, as `calibration_table` gives: ``config``, ``class``, ``recalibrated``,
-        ``slope``, ``smooth_ece``, ``brier``; the rows of the class ``macro`` are drawn.
-    """
+    """Draw a `calibration_table` of one recipe before (open) and after (filled) recalibration."""
     what = "plot_recalibration"
     titles = {"slope": "calibration slope", "smooth_ece": "smooth ECE", "brier": "Brier score"}
     require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
@@ -335,16 +283,7 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
 
 
 def plot_decision_curves(curves: pd.DataFrame) -> Figure:
-    """Draw the net benefit of acting on the network's word, a panel a class.
-
-    The interval of the first configuration is a band.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        One recipe, as `decision_curves` gives: ``config``, ``class``, ``threshold``,
-        ``net_benefit``, ``low``, ``high``, ``treat_all``, ``n_positive``, ``n_records``.
-    """
+    """Draw `decision_curves` of one recipe, a panel a class, with the first one's interval."""
     what = "plot_decision_curves"
     columns = ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
                "n_positive", "n_records")  # fmt: skip
@@ -389,7 +328,7 @@ CALIBRATION = Question(
     title="Do the probabilities mean what they say?",
     tables={"calibration": each_recipe(calibration_table)},
     reading=lambda tables: recalibration_reading(tables["calibration"]),
-    figures={"recalibration": lambda tables: plot_recalibration(tables["calibration"])},
+    figures={"recalibration": of("calibration", plot_recalibration)},
     shown={
         "Calibration": lambda tables: recalibration_table(
             tables["calibration"].query("`class` == 'macro'")
@@ -411,13 +350,7 @@ DECISIONS = Question(
     title="Is a prediction worth acting on?",
     tables={"decision_curves": each_recipe(decision_curves)},
     reading=lambda tables: decision_reading(tables["decision_curves"]),
-    figures={
-        "decision_curves": lambda tables: (
-            plot_decision_curves(tables["decision_curves"])
-            if len(tables["decision_curves"])
-            else None
-        )
-    },
+    figures={"decision_curves": of("decision_curves", plot_decision_curves)},
     only_csv=("decision_curves",),
     place=100,
 )

@@ -14,10 +14,11 @@ from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
+    Rows,
+    Scored,
+    bounded,
     compare,
-    configs_under,
-    count_columns,
-    smaller_sets,
+    sd,
     smallest_resolvable_difference,
 )
 from leadmin.questions import Question, Tables, bounds_named, each_recipe
@@ -37,43 +38,29 @@ def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     Two one-sided tests at `MARGIN`: equivalent where the 95% interval of the difference lies
     within it on both sides, not equivalent where it lies outside, undecided otherwise.
 
-    Returns
-    -------
-    DataFrame
-        One row per pair of `NEGATIVE_CONTROLS` that the study has: ``recipe, first, second,
-        difference`` (first minus second), ``low, high, margin, p`` (of "they differ by the margin
-        or more", the larger of the two one-sided ones), ``verdict, smallest_resolvable, statement,
-        n_records, n_patients, n_seeds``.
+    One row per pair of `NEGATIVE_CONTROLS` that the study has: ``recipe, first, second,
+    difference`` (first minus second), ``low, high, margin, p`` (of "they differ by the margin or
+    more", the larger of the two one-sided ones), ``verdict, smallest_resolvable, statement,
+    n_records, n_patients, n_seeds``.
     """
     rows = []
-    for first, second in NEGATIVE_CONTROLS:
-        if any((config, recipe) not in evidence.scored for config in (first, second)):
+    for pair in NEGATIVE_CONTROLS:
+        if any((config, recipe) not in evidence.scored for config in pair):
             continue
-        difference = compare(evidence, first, second, recipe)
-        low, high = difference.interval()
-        resolvable = smallest_resolvable_difference(difference)
-        replicates = difference.replicates
+        difference = compare(evidence, *pair, recipe)
+        found, replicates = bounded(difference), difference.replicates
         outside = max(np.sum(replicates <= -MARGIN), np.sum(replicates >= MARGIN))
-        if low > -MARGIN and high < MARGIN:
+        if found["low"] > -MARGIN and found["high"] < MARGIN:
             verdict = "equivalent"
-        elif high < -MARGIN or low > MARGIN:
-            verdict = "not equivalent"
         else:
-            verdict = "undecided"
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "first": first,
-            "second": second,
-            "difference": difference.value,
-            "low": low,
-            "high": high,
-            "margin": MARGIN,
-            "p": float((outside + 1) / (len(replicates) + 1)),
-            "verdict": verdict,
-            "smallest_resolvable": resolvable,
-        }
+            apart = found["high"] < -MARGIN or found["low"] > MARGIN
+            verdict = "not equivalent" if apart else "undecided"
+        row: dict[str, Any] = {"recipe": recipe, "first": pair[0], "second": pair[1], **found}
+        row |= {"margin": MARGIN, "p": float((outside + 1) / (len(replicates) + 1))}
+        row |= {"verdict": verdict}
+        row["smallest_resolvable"] = smallest_resolvable_difference(difference)
         row["statement"] = _control_sentence(row)
-        rows.append(row | count_columns(evidence, evidence.get(first, recipe)))
+        rows.append(row | evidence.counts(evidence.get(pair[0], recipe)))
     return pd.DataFrame(rows)
 
 
@@ -102,17 +89,13 @@ def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
 
     The networks of ten folds are no ten independent experiments: any two of them share most of
     their training records. The corrected resampled t test [1]_ widens the variance of the mean
-    difference from ``1/k`` to ``1/k + n_test/n_train`` of the variance between folds. It is a
-    coarser instrument than the bootstrap over patients, but it also sees another draw of training
-    patients.
+    difference from ``1/k`` to ``1/k + n_test/n_train`` of the variance between folds. It is coarser
+    than the bootstrap over patients, but it also sees another draw of training patients.
 
-    Returns
-    -------
-    DataFrame
-        One row per configuration but the 12 leads: ``recipe, config, n_leads, difference`` (mean
-        over folds of the difference in macro AUROC within the fold), ``fold_sd, low, high, p,
-        n_folds, n_folds_better`` (in how many folds it beat the 12 leads). Empty with one fold or
-        without a 12-lead run.
+    One row per configuration but the 12 leads: ``recipe, config, n_leads, difference`` (mean over
+    folds of the difference in macro AUROC within the fold), ``fold_sd, low, high, p, n_folds,
+    n_folds_better`` (in how many folds it beat the 12 leads). Empty with one fold or without a
+    12-lead run.
 
     References
     ----------
@@ -120,44 +103,36 @@ def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
        (2003).
     """
     folds = np.unique(evidence.fold)
-    if len(folds) < 2 or (REFERENCE, recipe) not in evidence.scored:
+    if len(folds) < 2 or not evidence.compared(recipe):
         return pd.DataFrame()
     per_fold = {
-        config: np.array([_fold_auroc(evidence, config, recipe, fold) for fold in folds])
-        for config in configs_under(evidence, recipe)
+        one.config: np.array([_fold_auroc(evidence, one.config, recipe, fold) for fold in folds])
+        for one in evidence.under(recipe)
     }
-    rows = []
-    for scored in smaller_sets(evidence, recipe):
+
+    def rows(scored: Scored) -> Rows:
         difference = per_fold[scored.config] - per_fold[REFERENCE]
-        k, sd, mean = len(folds), float(difference.std(ddof=1)), float(difference.mean())
-        error = sd * float(np.sqrt(1 / k + 1 / TRAIN_FOLDS))
+        k, mean = len(folds), float(difference.mean())
+        error = sd(difference) * float(np.sqrt(1 / k + 1 / TRAIN_FOLDS))
         reach = float(t.ppf((1 + LEVEL) / 2, k - 1)) * error
-        row = {
-            "recipe": recipe,
-            "config": scored.config,
-            "n_leads": len(scored.leads),
+        yield {
             "difference": mean,
-            "fold_sd": sd,
+            "fold_sd": sd(difference),
             "low": mean - reach,
             "high": mean + reach,
             "p": float(2 * t.sf(abs(mean) / error, k - 1)) if error > 0 else float("nan"),
             "n_folds": k,
             "n_folds_better": int((difference > 0).sum()),
         }
-        rows.append(row | count_columns(evidence, scored))
-    return pd.DataFrame(rows)
+
+    return evidence.table(evidence.compared(recipe), rows)
 
 
 def _fold_auroc(evidence: Evidence, config: str, recipe: str, fold: int) -> float:
     rows = evidence.fold == fold
-    return float(
-        np.mean(
-            [
-                metrics.macro(metrics.auroc(evidence.labels[rows], logits[rows]))
-                for logits in evidence.runs[config].test.logits[recipe]
-            ]
-        )
-    )
+    stack = evidence.runs[config].test.logits[recipe][:, rows]
+    each = [metrics.macro(metrics.auroc(evidence.labels[rows], logits)) for logits in stack]
+    return float(np.mean(each))
 
 
 def control_reading(controls: pd.DataFrame) -> str:

@@ -13,14 +13,9 @@ from numpy.typing import NDArray
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import (
-    REFERENCE,
-    Evidence,
-    relative_to_reference,
-    smaller_sets,
-)
+from leadmin.evidence.scores import REFERENCE, Evidence, relative_to_reference
 from leadmin.metrics import chance_corrected_retention, lrs
-from leadmin.questions import Question, each_recipe
+from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show.style import (
     BARS,
     CRITERION,
@@ -47,30 +42,20 @@ from leadmin.show.style import (
 )
 from leadmin.show.words import joined_sentence, value_with_interval
 
+_WEIGHTS = ("weight_ratio", "weight_calibration", "weight_above_chance")
+
 
 def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) -> pd.DataFrame:
     """Score the lead sets under other LRS weights, to see whether the ranking hangs on them.
 
-    Three terms share the weight, on a regular grid over the simplex: the AUROC ratio and the
-    calibration term, which are the original's, and retention above chance, which it lacks.
-
-    Parameters
-    ----------
-    steps : int
-        Steps from 0 to 1 on each edge.
-
-    Returns
-    -------
-    DataFrame
-        One row per weighting and configuration with fewer than 12 leads: ``recipe, config, n_leads,
-        weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1), ``score, rank``
-        (1 is best), ``original`` (bool: the original's weights, 0.7 and 0.3, which are added to
-        the grid where it misses them). Empty without a 12-lead run.
+    Three terms share the weight, on a regular grid over the simplex with ``steps`` on each edge:
+    the AUROC ratio and the calibration term, which are the original's, and retention above chance,
+    which it lacks. One row per weighting and configuration with fewer than 12 leads: ``recipe,
+    config, n_leads, weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1),
+    ``score, rank`` (1 is best), ``original`` (bool: the original's weights, 0.7 and 0.3, which are
+    added to the grid where it misses them). Empty without a 12-lead run.
     """
-    reduced = [s for s in smaller_sets(evidence, recipe) if len(s.leads) < 12]
-    if not reduced:
-        return pd.DataFrame()
-    terms = []
+    reduced, terms = evidence.compared(recipe), []
     for scored in reduced:
         relative = relative_to_reference(evidence, scored.config, recipe)
         full = evidence.get(REFERENCE, recipe).macro("brier").value
@@ -87,17 +72,13 @@ def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) ->
     if not any(np.allclose(point, original) for point in grid):
         grid.append(original)
     rows = []
-    for weights in grid:
+    for weights in grid if reduced else ():
         scores = np.array(terms) @ np.array(weights)
         for scored, score in zip(reduced, scores, strict=True):
-            row = {"recipe": recipe, "config": scored.config, "n_leads": len(scored.leads)}
-            row |= zip(_WEIGHTS, weights, strict=True)
+            row = scored.head | dict(zip(_WEIGHTS, weights, strict=True))
             row |= {"score": float(score), "rank": int(1 + (scores > score).sum())}
             rows.append(row | {"original": bool(np.allclose(weights, original))})
     return pd.DataFrame(rows)
-
-
-_WEIGHTS = ("weight_ratio", "weight_calibration", "weight_above_chance")
 
 
 def lrs_ranks(
@@ -105,25 +86,9 @@ def lrs_ranks(
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Rank the lead sets along the weights of the two terms of the Lead Robustness Score.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Of `lrs_weights`, one recipe. The score is linear in its weights, so two
-        corners say all.
-    steps : int
-        From weight 0 to weight 1.
-
-    Returns
-    -------
-    weight : ndarray, shape (steps + 1,)
-        Of the AUROC ratio.
-    rank : ndarray of int, shape (steps + 1, n_configs)
-        1 is best; columns in the order of the table.
-
-    Raises
-    ------
-    LeadminError
-        If a corner is missing.
+    The score is linear in its weights, so the two corners of `lrs_weights`, one recipe, say all.
+    Gives the weight of the AUROC ratio, (steps + 1,) from 0 to 1, and the ranks, (steps + 1,
+    n_configs) in the order of the table, of which 1 is best. A table without a corner is refused.
     """
     configs = list(dict.fromkeys(table["config"]))
     corners = []
@@ -181,18 +146,9 @@ def lrs_weights_reading(weights: pd.DataFrame) -> str:
 def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
     """Draw the Lead Robustness Score: where its points are lost, and what it hides.
 
-    LRS = 0.7 AUROC/AUROC_12 + 0.3 (1 - (Brier - Brier_12)/0.25). Left, the two ways to lose a
-    point. Right, LRS beside the chance-corrected retention (AUROC - 0.5)/(AUROC_12 - 0.5), with
-    the LRS that a coin flip of unchanged Brier score would get.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One recipe, with a row of the reference: ``config``, ``auroc``, ``brier``; optionally
-        ``lrs_low``, ``lrs_high``, ``retention_above_chance_low`` and ``_high``, which are then
-        drawn as intervals.
-    reference : str
-        The configuration that the score is relative to.
+    Left, the two ways to lose a point. Right, LRS beside the chance-corrected retention, with the
+    LRS that a coin flip of unchanged Brier score would get. ``table`` is a `main_table` of one
+    recipe with a row of the reference; intervals are drawn where it has them.
     """
     what = "plot_lrs"
     require_columns(table, ("config", "auroc", "brier"), what)
@@ -241,19 +197,13 @@ def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
 def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     """Draw how the order of the lead sets hangs on the weights of the Lead Robustness Score.
 
-    The score has two terms, the AUROC ratio with weight w and the Brier term with 1 - w, so its
-    weights fill the segment from 0 to 1: left, each set's rank along it, those that change rank in
-    colour. Right, the triangle that opens when the retention above chance is admitted as a third
-    term: how many pairs of sets stand in another order than under the original weights.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One recipe, with the corners of the triangle, as `lrs_weights` gives: ``config``,
-        ``weight_ratio``, ``weight_calibration``, ``weight_above_chance``, ``score``, ``original``.
+    Of `lrs_weights`, one recipe. Left, each set's rank along the segment of the two terms, those
+    that change rank in colour. Right, the triangle that opens when the retention above chance is
+    admitted as a third term: how many pairs of sets stand in another order than under the original
+    weights.
     """
     what = "plot_lrs_weights"
-    weights = ["weight_ratio", "weight_calibration", "weight_above_chance"]
+    weights = list(_WEIGHTS)
     require_columns(table, ("config", *weights, "score", "original"), what)
     require_one_recipe(table, what)
     configs = list(dict.fromkeys(table["config"]))
@@ -307,17 +257,17 @@ def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], origina
     axis.spines[:].set_visible(False)
 
 
+def _figure(tables: Tables) -> Figure | None:
+    if REFERENCE not in set(tables["main"]["config"]):
+        return None
+    return add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
+
+
 LRS = Question(
     name="lrs",
     title="What does the Lead Robustness Score hide?",
     reading=lambda tables: lrs_reading(tables["main"]),
-    figures={
-        "lrs": lambda tables: (
-            add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
-            if REFERENCE in set(tables["main"]["config"])
-            else None
-        )
-    },
+    figures={"lrs": _figure},
     place=140,
 )
 
@@ -326,11 +276,7 @@ WEIGHTS = Question(
     title="Does the order hang on the weights of that score?",
     tables={"lrs_weights": each_recipe(lrs_weights)},
     reading=lambda tables: lrs_weights_reading(tables["lrs_weights"]),
-    figures={
-        "lrs_weights": lambda tables: (
-            plot_lrs_weights(tables["lrs_weights"]) if len(tables["lrs_weights"]) else None
-        )
-    },
+    figures={"lrs_weights": of("lrs_weights", plot_lrs_weights)},
     only_csv=("lrs_weights",),
     place=150,
 )

@@ -18,12 +18,13 @@ from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
+    Rows,
+    Scored,
+    bounded,
     compare,
-    count_columns,
-    smaller_sets,
     smallest_resolvable_difference,
 )
-from leadmin.questions import Question, Tables, bounds_named, each_recipe
+from leadmin.questions import Question, Tables, bounds_named, each_recipe, of
 from leadmin.show.style import (
     BLUE,
     CRITERION,
@@ -61,44 +62,34 @@ def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.Dat
     difference, which is a one-sided 97.5% bound, lies above minus the margin. It is inferior where
     the whole interval lies below minus the margin, and undecided otherwise.
 
-    Returns
-    -------
-    DataFrame
-        One row per margin and configuration: ``recipe, config, n_leads, margin, primary`` (bool),
-        ``difference, low, high, p`` (one-sided, of "inferior by the margin or more"; compare with
-        0.025), ``p_holm`` (over the configurations, within the margin), ``verdict`` (by the
-        interval: ``non-inferior``, ``inferior`` or ``undecided``), ``holds_corrected`` (bool:
-        non-inferior after Holm's correction too), ``smallest_resolvable, n_records, n_patients,
-        n_seeds``. Empty without a 12-lead run.
+    One row per margin and configuration: ``recipe, config, n_leads, margin, primary`` (bool),
+    ``difference, low, high, p`` (one-sided, of "inferior by the margin or more"; compare with
+    0.025), ``p_holm`` (over the configurations, within the margin), ``verdict`` by the interval,
+    ``holds_corrected`` (non-inferior after Holm's correction too), ``smallest_resolvable,
+    n_records, n_patients, n_seeds``. Empty without a 12-lead run.
     """
     of_margins = [_at_margin(evidence, recipe, margin) for margin in MARGINS]
     return pd.concat(of_margins, ignore_index=True)
 
 
 def _at_margin(evidence: Evidence, recipe: str, margin: float) -> pd.DataFrame:
-    rows = []
-    for scored in smaller_sets(evidence, recipe):
+    def rows(scored: Scored) -> Rows:
         difference = compare(evidence, scored.config, REFERENCE, recipe)
-        low, high = difference.interval()
+        found = bounded(difference)
         reached = np.sum(difference.replicates <= -margin)
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "config": scored.config,
-            "n_leads": len(scored.leads),
+        yield {
             "margin": margin,
             "primary": margin == MARGIN,
-            "difference": difference.value,
-            "low": low,
-            "high": high,
+            **found,
             "p": float((reached + 1) / (len(difference.replicates) + 1)),
             "p_holm": float("nan"),
-            "verdict": _margin_verdict(low, high, margin),
+            "verdict": _margin_verdict(found["low"], found["high"], margin),
             "holds_corrected": False,
             "smallest_resolvable": smallest_resolvable_difference(difference),
         }
-        rows.append(row | count_columns(evidence, scored))
-    table = pd.DataFrame(rows)
-    if rows:
+
+    table = evidence.table(evidence.compared(recipe), rows)
+    if len(table):
         table["p_holm"] = resampling.holm(table["p"])
         table["holds_corrected"] = table["p_holm"] < (1 - LEVEL) / 2
     return table
@@ -110,10 +101,8 @@ def _margin_verdict(low: float, high: float, margin: float) -> str:
     return "inferior" if high < -margin else "undecided"
 
 
-def margin_table(non_inferiority: pd.DataFrame) -> Styler | None:
+def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     """Show the verdict on each configuration at each margin, with the interval it stands on."""
-    if non_inferiority.empty:
-        return None
     primary = bounds_named(non_inferiority[non_inferiority["primary"]])
     table = {
         "configuration": primary["config"].to_list(),
@@ -157,23 +146,17 @@ def plot_differences(
     """Draw each paired difference to the reference with its interval: a forest plot.
 
     A configuration is *non-inferior* where the whole interval lies above the negative margin,
-    *inferior* where it lies below it, otherwise *undecided*. A column ``verdict`` with these
-    words overrides that reading, for verdicts that stand on one-sided or corrected bounds.
+    *inferior* where it lies below it, otherwise *undecided*; a column ``verdict`` overrides that.
 
     Parameters
     ----------
     comparisons : DataFrame
-        One recipe: ``config``, ``difference``, ``difference_low``, ``difference_high``
-        (configuration minus reference, so that a loss is negative); optionally ``verdict``, and
-        ``smallest_resolvable``, which is then written beside the interval.
-    margin : float
-        Of non-inferiority.
-    reference : str
-        Its own row, if there is one, is left out.
-    note : str, optional
-        Stands below the axes.
-    other_margins : sequence of float, optional
-        Drawn as dotted lines, without a verdict.
+        One recipe: ``config``, ``difference`` with its bounds (configuration minus reference);
+        optionally ``verdict``, and ``smallest_resolvable``, which is written beside the interval.
+    margin, other_margins : float, sequence of float
+        Of non-inferiority; the others are drawn as dotted lines.
+    reference, note : str
+        The row that is left out, and what stands below the axes.
     """
     what, bounds = "plot_differences", ["difference", "difference_low", "difference_high"]
     require_columns(comparisons, ("config", *bounds), what)
@@ -215,14 +198,11 @@ def plot_differences(
 
 
 def _forest(tables: Tables) -> Figure | None:
-    table = tables["non_inferiority"]
+    table, note = tables["non_inferiority"], f"{tables.tested}; 95% intervals"
     if table.empty:
         return None
-    return plot_differences(
-        bounds_named(table[table["primary"]]),
-        note=f"{tables.tested}; 95% intervals",
-        other_margins=MARGINS[1:],
-    )
+    primary = bounds_named(table[table["primary"]])
+    return plot_differences(primary, note=note, other_margins=MARGINS[1:])
 
 
 MARGINS_HELD = Question(
@@ -231,7 +211,7 @@ MARGINS_HELD = Question(
     tables={"non_inferiority": each_recipe(non_inferiority_table)},
     reading=lambda tables: margin_reading(tables["non_inferiority"]),
     figures={"differences": _forest},
-    shown={"Non-inferiority": lambda tables: margin_table(tables["non_inferiority"])},
+    shown={"Non-inferiority": of("non_inferiority", margin_table)},
     note=f"The primary margin is {MARGIN:g}, the others test how much hangs on it. A verdict reads "
     "the 95% interval, whose lower end is a one-sided 97.5% bound; the p values beside it are "
     "Holm-corrected, and *after Holm* says whether non-inferiority holds by them too. "

@@ -23,19 +23,7 @@ from leadmin.evidence.scores import (
     with_seeds,
 )
 from leadmin.questions import Question, Tables, each_recipe, with_holm
-from leadmin.show.style import (
-    MUTED,
-    Look,
-    add_note,
-    blank_figure,
-    darker,
-    forest,
-    key,
-    legend,
-    recipe_looks,
-    require_columns,
-    stacked_leads,
-)
+from leadmin.show import style
 from leadmin.show.words import (
     joined_sentence,
     latex_escape,
@@ -200,45 +188,29 @@ def _every_column(tables: Tables) -> Styler:
     )
 
 
-def plot_answer(
-    table: pd.DataFrame,
-    reference: str = "12-lead",
-    margin: float = 0.01,
-    title: str | None = None,
-    note: str | None = None,
-) -> Figure:
+def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
     """Draw macro AUROC against the number of leads: the study's answer in one figure.
 
-    Each configuration has a column of its own. The first recipe (``default`` where there is one)
-    sets the reference line and the band of the margin beneath it; the best configuration at each
-    number of leads is joined by a line. Whether an interval reaches the band is *not* the test:
-    that one is paired, and where the table holds ``difference_low`` a filled marker says that it
-    lies above the margin.
-
-    Parameters
-    ----------
-    table : DataFrame
-        As `main_table` gives, of one or several recipes: ``config``, ``n_leads``, ``auroc`` with
-        its bounds; optionally ``recipe`` and ``difference_low``.
-    reference, margin : str, float
-        What the line stands for, and the margin of non-inferiority beneath it.
-    title, note : str, optional
-        Stand above and below.
+    Of a `main_table` of one or several recipes; ``note`` stands below. Each configuration has a
+    column of its own. The first recipe (``default`` where there is one) sets the REFERENCE line and
+    the band of the margin beneath it; the best configuration at each number of leads is joined by a
+    line. Whether an interval reaches the band is *not* the test: that one is paired, and where the
+    table holds ``difference_low`` a filled marker says that it lies above the margin.
     """
     bounds = ["auroc", "auroc_low", "auroc_high"]
-    require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
+    style.require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
     frame = table if "recipe" in table.columns else table.assign(recipe="default")
-    looks = recipe_looks(frame["recipe"])
+    looks = style.recipe_looks(frame["recipe"])
     answer = next(iter(looks))
     by_recipe = {recipe: frame[frame["recipe"] == recipe].set_index("config") for recipe in looks}
     first = by_recipe[answer]["auroc"]
     place, counts = _columns(frame, first)
-    figure = blank_figure(4.5)
+    figure = style.blank_figure(4.5)
     axis = figure.subplots()
     low, high = frame["auroc_low"].min(), frame["auroc_high"].max()
     pad = 0.06 * (high - low)
     axis.set(xlim=(-0.75, place.max() + 0.75), ylim=(low - pad, high + 1.9 * pad))
-    deepest = max(stacked_leads(config).count("\n") + 1 for config in place.index)
+    deepest = max(style.stacked_leads(config).count("\n") + 1 for config in place.index)
     for number, (count, members) in enumerate(place.groupby(counts)):
         if number % 2 == 0:
             ends = members.min() - 0.775, members.max() + 0.775
@@ -252,42 +224,40 @@ def plot_answer(
              for number, recipe in enumerate(looks)}  # fmt: skip
     for recipe, look in looks.items():
         rows, places = by_recipe[recipe], place + dodge[recipe]
-        if reference in rows.index:
-            level = float(rows["auroc"][reference])
+        if REFERENCE in rows.index:
+            level = float(rows["auroc"][REFERENCE])
             axis.axhline(level, color=look.colour, linewidth=1.0, linestyle=look.line, alpha=0.9,
                          zorder=1)  # fmt: skip
             if recipe == answer:
-                axis.axhspan(level - margin, level, color=look.colour, alpha=0.13, linewidth=0,
+                axis.axhspan(level - MARGIN, level, color=look.colour, alpha=0.13, linewidth=0,
                              zorder=1)  # fmt: skip
         leaders = rows.groupby("n_leads")["auroc"].idxmax()
         axis.plot(places[leaders], rows.loc[leaders, "auroc"], color=look.colour, linewidth=1.3,
                   alpha=0.45, linestyle=look.line, zorder=2)  # fmt: skip
-        shown = rows.get("difference_low", pd.Series(np.inf, rows.index)) > -margin
-        forest(axis, rows[bounds], look, shown | (rows.index == reference), places[rows.index],
-               upright=True)  # fmt: skip
+        shown = rows.get("difference_low", pd.Series(np.inf, rows.index)) > -MARGIN
+        filled = shown | (rows.index == REFERENCE)
+        style.forest(axis, rows[bounds], look, filled, places[rows.index], upright=True)
     tops = frame.groupby("config")["auroc_high"].max()
     for config, value in zip(map(str, first.index), first, strict=True):
         axis.annotate(f"{value:.3f}", (place[config] + dodge[answer], tops[config]), (0, 3),
                       textcoords="offset points", ha="center", va="bottom", fontsize=8,
-                      color=darker(looks[answer].colour), fontweight="bold", zorder=5,
+                      color=style.darker(looks[answer].colour), fontweight="bold", zorder=5,
                       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7,
                             "pad": 0.6})  # fmt: skip
-    axis.set_xticks(place, [stacked_leads(config) for config in place.index])
+    axis.set_xticks(place, [style.stacked_leads(config) for config in place.index])
     axis.tick_params(axis="x", length=0, labelsize=8.5, pad=3, rotation=0)
     axis.set_ylabel("macro AUROC (axis cut)")
-    keys: dict[str, Any] = {f"{recipe} recipe": key(look) for recipe, look in looks.items()}
+    keys: dict[str, Any] = {f"{recipe} recipe": style.key(look) for recipe, look in looks.items()}
     if "difference_low" in frame.columns:
-        keys["open: not shown non-inferior"] = key(Look(MUTED), filled=False)
-    if reference in first.index:
-        keys[f"{reference}, margin {margin:g} beneath"] = (
+        keys["open: not shown non-inferior"] = style.key(style.Look(style.MUTED), filled=False)
+    if REFERENCE in first.index:
+        keys[f"{REFERENCE}, margin {MARGIN:g} beneath"] = (
             Patch(facecolor=looks[answer].colour, alpha=0.13),
             Line2D([], [], color=looks[answer].colour, linewidth=1.0),
         )
-    legend(axis, keys, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(keys),
-           columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3)  # fmt: skip
-    if title:
-        axis.set_title(title, fontsize=11.5, pad=24)
-    return add_note(figure, note)
+    style.legend(axis, keys, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(keys),
+                 columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3)  # fmt: skip
+    return style.add_note(figure, note)
 
 
 def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Series]:

@@ -1,5 +1,6 @@
 """Can the probabilities be believed, and acted on?"""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from pandas.io.formats.style import Styler
 from scipy.special import expit
 
 from leadmin import metrics
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.reliability import (
     benefit_of_records,
@@ -27,24 +27,14 @@ from leadmin.evidence.reliability import (
 from leadmin.evidence.scores import LEVEL, Evidence, Rows, Scored
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, each_recipe, of
-from leadmin.show.style import (
-    BLUE,
-    FAINT,
-    INK,
-    MUTED,
-    PER_CENT,
-    SERIES,
-    ZERO,
-    blank_figure,
-    legend,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
+from leadmin.show import style
 from leadmin.show.words import joined_sentence, styled_table, value_with_interval
 
 NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 """Threshold probabilities of `decision_curves`."""
+
+FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
+"""The configurations whose decisions are followed."""
 
 
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -118,38 +108,29 @@ def before_and_after(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def decision_curves(
-    evidence: Evidence,
-    recipe: str = "default",
-    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
-    thresholds: Sequence[float] = NET_BENEFIT_THRESHOLDS,
-    recalibrated: bool = True,
+    evidence: Evidence, recipe: str = "default", configs: Sequence[str] = FOLLOWED
 ) -> pd.DataFrame:
     """Net benefit of each class over threshold probabilities, as decision curves show it.
 
-    Of those configurations that the study has, recalibrated on validation records first: a decision
+    Of those configurations that the study has, recalibrated on validation records: a decision
     threshold is a statement about probabilities. ``recipe, config, class, threshold, net_benefit,
     low, high`` (95% percentile interval), ``treat_all`` (net benefit of calling every record
     positive; calling none has 0), ``gain`` over the better of the two with ``gain_low``,
     ``gain_high``, ``recalibrated, n_positive, n_records, n_patients, n_seeds``.
     """
-    t = np.asarray(thresholds, dtype=np.float64)
-    if not ((t > 0) & (t < 1)).all():
-        raise LeadminError(
-            f"decision curves: thresholds are {list(thresholds)}; valid: numbers between 0 and 1; "
-            "leave the others out"
-        )
+    t = np.asarray(NET_BENEFIT_THRESHOLDS)
     weights = evidence.weights.T.astype(np.float32)
     tables = []
     for config in configs:
         if (config, recipe) not in evidence.scored:
             continue
         scored = evidence.get(config, recipe)
-        p = expit(_logits(evidence, scored, recalibrated))
+        p = expit(_logits(evidence, scored, True))
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c].astype(np.float64)
             curve: dict[str, Any] = {"recipe": recipe, "config": config, "class": name}
             curve |= {"threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
-            curve |= {"recalibrated": recalibrated, "n_positive": int(y.sum())}
+            curve |= {"recalibrated": True, "n_positive": int(y.sum())}
             tables.append(pd.DataFrame(curve | evidence.counts(scored)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -260,20 +241,20 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     """Draw a `calibration_table` of one recipe before (open) and after (filled) recalibration."""
     what = "plot_recalibration"
     titles = {"slope": "calibration slope", "smooth_ece": "smooth ECE", "brier": "Brier score"}
-    require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
-    require_one_recipe(calibration, what)
+    style.require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
+    style.require_one_recipe(calibration, what)
     rows = calibration[calibration["class"] == "macro"]
-    require_columns(rows, (), f"{what}: rows of the class 'macro'")
+    style.require_columns(rows, (), f"{what}: rows of the class 'macro'")
     before, after = before_and_after(rows)
-    figure, panels = row_figure(before.index, len(titles), head=1.3)
+    figure, panels = style.row_figure(before.index, len(titles), head=1.3)
     places = np.arange(len(before))
-    dot: dict[str, Any] = {"color": BLUE, "markersize": 6, "markeredgewidth": 1.4}
+    dot: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "markeredgewidth": 1.4}
     for axis, (name, title) in zip(panels, titles.items(), strict=True):
-        axis.hlines(places, before[name], after[name], color=FAINT, linewidth=2.2)
+        axis.hlines(places, before[name], after[name], color=style.FAINT, linewidth=2.2)
         axis.plot(before[name], places, "o", markerfacecolor="white", label="as trained", **dot)
         axis.plot(after[name], places, "o", label="recalibrated", **dot)
         if name == "slope":
-            axis.axvline(1, **ZERO)
+            axis.axvline(1, **style.ZERO)
         if name == "smooth_ece":
             axis.set_xlim(0, 1.07 * max(before[name].max(), after[name].max()))
         axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -287,37 +268,37 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     what = "plot_decision_curves"
     columns = ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
                "n_positive", "n_records")  # fmt: skip
-    require_columns(curves, columns, what)
-    require_one_recipe(curves, what)
+    style.require_columns(curves, columns, what)
+    style.require_one_recipe(curves, what)
     configs = list(dict.fromkeys(curves["config"]))
-    looks = {config: SERIES[place % len(SERIES)] for place, config in enumerate(configs)}
-    figure = blank_figure(4.9)
+    looks = dict(zip(configs, itertools.cycle(style.SERIES), strict=False))
+    figure = style.blank_figure(4.9)
     panels = figure.subplots(2, 3, sharex=True).ravel()
     for axis, name in zip(panels, CLASSES, strict=False):
         mine = curves[curves["class"] == name]
         prevalence = float((mine["n_positive"] / mine["n_records"]).iloc[0])
         first = mine[mine["config"] == configs[0]].set_index("threshold")
-        axis.plot(first["treat_all"], color=MUTED, linewidth=1.0)
-        axis.axhline(0, **ZERO)
-        axis.fill_between(first.index, first["low"], first["high"], color=BLUE, alpha=0.13,
+        axis.plot(first["treat_all"], color=style.MUTED, linewidth=1.0)
+        axis.axhline(0, **style.ZERO)
+        axis.fill_between(first.index, first["low"], first["high"], color=style.BLUE, alpha=0.13,
                           linewidth=0)  # fmt: skip
         for config, look in looks.items():
             rows = mine[mine["config"] == config].set_index("threshold")
             axis.plot(rows["net_benefit"], color=look.colour, linestyle=look.line)
         axis.set_ylim(-0.12 * prevalence, 1.15 * prevalence)
         axis.yaxis.set_major_locator(MaxNLocator(4))
-        axis.xaxis.set_major_formatter(PER_CENT)
+        axis.xaxis.set_major_formatter(style.PER_CENT)
         axis.set_title(f"{name}, {prevalence:.0%} of records")
     panels[2].tick_params(labelbottom=True)
     panels[-1].set_axis_off()
     keys: dict[str, Any] = {config: Line2D([], [], color=look.colour, linestyle=look.line)
                             for config, look in looks.items()}  # fmt: skip
     keys |= {
-        f"95% interval of {configs[0]}": Patch(facecolor=BLUE, alpha=0.13),
-        "call every record": Line2D([], [], color=MUTED, linewidth=1.0),
-        "call no record": Line2D([], [], color=INK, linewidth=0.9),
+        f"95% interval of {configs[0]}": Patch(facecolor=style.BLUE, alpha=0.13),
+        "call every record": Line2D([], [], color=style.MUTED, linewidth=1.0),
+        "call no record": Line2D([], [], color=style.INK, linewidth=0.9),
     }
-    legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
+    style.legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
     figure.supxlabel("threshold probability", fontsize=9)
     figure.supylabel("net benefit per record", fontsize=9)
     return figure

@@ -197,10 +197,8 @@ def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
     return latex_table("l *{5}{c}", " & ".join(heading), rows, caption, "tab:perclass")
 
 
-def plot_class_heatmap(
-    per_class: pd.DataFrame, reference: str = "12-lead", macro: pd.DataFrame | None = None
-) -> Figure:
-    """Draw the AUROC of each class under each configuration, and what is lost to the reference.
+def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = None) -> Figure:
+    """Draw the AUROC of each class under each configuration, and what is lost to twelve leads.
 
     Of a `per_class_table` of one recipe; a `main_table` as ``macro`` adds the mean over classes.
     """
@@ -208,9 +206,9 @@ def plot_class_heatmap(
     require_columns(per_class, ("config", "class", "auroc"), what)
     require_one_recipe(per_class, what)
     configs = list(dict.fromkeys(per_class["config"]))
-    if reference not in configs:
+    if REFERENCE not in configs:
         raise LeadminError(
-            f"{what}: no row of the reference {reference!r} is in the table; valid: "
+            f"{what}: no row of the reference {REFERENCE!r} is in the table; valid: "
             f"{', '.join(configs)}; add it or choose one of these"
         )
     values = per_class.pivot(index="config", columns="class", values="auroc")
@@ -225,8 +223,8 @@ def plot_class_heatmap(
         {"location": "top", "shrink": 0.7, "aspect": 30, "ticks": MaxNLocator(4)} for _ in "lr"
     ]
     heatmap(left, values, annot=True, fmt=".3f", cbar_kws={"label": "AUROC", **bars[0]})
-    losses = values - values.loc[reference]
-    difference_heatmap(right, losses, f"AUROC minus that of {reference}", zero=reference,
+    losses = values - values.loc[REFERENCE]
+    difference_heatmap(right, losses, f"AUROC minus that of {REFERENCE}", zero=REFERENCE,
                        cbar_kws=bars[1])  # fmt: skip
     if macro is not None:
         for axis in (left, right):

@@ -25,23 +25,7 @@ from leadmin.evidence.scores import (
     smallest_resolvable_difference,
 )
 from leadmin.questions import Question, Tables, bounds_named, each_recipe, of
-from leadmin.show.style import (
-    BLUE,
-    CRITERION,
-    DOTTED,
-    MUTED,
-    VERDICT_LOOKS,
-    ZERO,
-    add_note,
-    beside,
-    forest,
-    in_words,
-    key,
-    legend,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
+from leadmin.show import style
 from leadmin.show.words import (
     joined_sentence,
     number,
@@ -137,64 +121,52 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
 
 
 def plot_differences(
-    comparisons: pd.DataFrame,
-    margin: float = 0.01,
-    reference: str = "12-lead",
-    note: str | None = None,
-    other_margins: Sequence[float] = (),
+    comparisons: pd.DataFrame, note: str | None = None, other_margins: Sequence[float] = ()
 ) -> Figure:
-    """Draw each paired difference to the reference with its interval: a forest plot.
+    """Draw each paired difference to the twelve leads with its interval: a forest plot.
 
-    A configuration is *non-inferior* where the whole interval lies above the negative margin,
-    *inferior* where it lies below it, otherwise *undecided*; a column ``verdict`` overrides that.
-
-    Parameters
-    ----------
-    comparisons : DataFrame
-        One recipe: ``config``, ``difference`` with its bounds (configuration minus reference);
-        optionally ``verdict``, and ``smallest_resolvable``, which is written beside the interval.
-    margin, other_margins : float, sequence of float
-        Of non-inferiority; the others are drawn as dotted lines.
-    reference, note : str
-        The row that is left out, and what stands below the axes.
+    ``comparisons`` is of one recipe: ``config``, ``difference`` with its bounds; optionally
+    ``verdict``, otherwise read off them, and ``smallest_resolvable``, which is written beside the
+    interval. ``other_margins`` are drawn as dotted lines, and ``note`` stands below the axes.
     """
     what, bounds = "plot_differences", ["difference", "difference_low", "difference_high"]
-    require_columns(comparisons, ("config", *bounds), what)
-    require_one_recipe(comparisons, what)
-    rows = comparisons[comparisons["config"] != reference].reset_index(drop=True)
+    style.require_columns(comparisons, ("config", *bounds), what)
+    style.require_one_recipe(comparisons, what)
+    rows = comparisons[comparisons["config"] != REFERENCE].reset_index(drop=True)
     if rows.empty:
         raise LeadminError(
-            f"{what}: the table holds {reference!r} only; valid: another configuration; add one"
+            f"{what}: the table holds {REFERENCE!r} only; valid: another configuration; add one"
         )
-    read = np.select([rows["difference_low"] > -margin, rows["difference_high"] < -margin],
+    read = np.select([rows["difference_low"] > -MARGIN, rows["difference_high"] < -MARGIN],
                      ["non-inferior", "inferior"], "undecided")  # fmt: skip
     verdicts = rows.get("verdict", pd.Series(read)).astype(str)
-    figure, (axis,) = row_figure(rows["config"], head=1.35, row=0.31)
-    axis.axvspan(-margin, 0, color=BLUE, alpha=0.11, linewidth=0, zorder=0)
-    axis.axvline(0, **ZERO)
-    axis.axvline(-margin, **CRITERION)
+    figure, (axis,) = style.row_figure(rows["config"], head=1.35, row=0.31)
+    axis.axvspan(-MARGIN, 0, color=style.BLUE, alpha=0.11, linewidth=0, zorder=0)
+    axis.axvline(0, **style.ZERO)
+    axis.axvline(-MARGIN, **style.CRITERION)
     for other in other_margins:
-        axis.axvline(-other, **CRITERION | {"linestyle": DOTTED})
-    looks = [VERDICT_LOOKS.get(verdict, VERDICT_LOOKS["undecided"]) for verdict in verdicts]
-    forest(axis, rows[bounds], looks, verdicts != "undecided")
-    beside(axis, 8, "difference (95% interval)", in_words(rows[bounds]))
+        axis.axvline(-other, **style.CRITERION | {"linestyle": style.DOTTED})
+    unknown = style.VERDICT_LOOKS["undecided"]
+    looks = [style.VERDICT_LOOKS.get(verdict, unknown) for verdict in verdicts]
+    style.forest(axis, rows[bounds], looks, verdicts != "undecided")
+    style.beside(axis, 8, "difference (95% interval)", style.in_words(rows[bounds]))
     if "smallest_resolvable" in rows.columns:
         least = rows["smallest_resolvable"].map("{:.3f}".format).to_dict()
-        beside(axis, 196, "resolvable", least, ha="right")
+        style.beside(axis, 196, "resolvable", least, ha="right")
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    axis.set_xlabel(f"macro AUROC minus that of {reference}")
+    axis.set_xlabel(f"macro AUROC minus that of {REFERENCE}")
     keys: dict[str, Any] = {
-        verdict: key(look, verdict != "undecided", line=True)
-        for verdict, look in VERDICT_LOOKS.items()
+        verdict: style.key(look, verdict != "undecided", line=True)
+        for verdict, look in style.VERDICT_LOOKS.items()
         if (verdicts == verdict).any()
     }
-    keys[f"margin {margin:g}"] = Patch(facecolor=BLUE, alpha=0.13)
+    keys[f"margin {MARGIN:g}"] = Patch(facecolor=style.BLUE, alpha=0.13)
     if len(other_margins):
         others = " and ".join(f"{other:g}" for other in other_margins)
-        keys[others] = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTTED)
-    legend(figure, keys, loc="outside upper center", ncols=5, columnspacing=1.4,
-           handletextpad=0.5)  # fmt: skip
-    return add_note(figure, note)
+        keys[others] = Line2D([], [], color=style.MUTED, linewidth=0.9, linestyle=style.DOTTED)
+    style.legend(figure, keys, loc="outside upper center", ncols=5, columnspacing=1.4,
+                 handletextpad=0.5)  # fmt: skip
+    return style.add_note(figure, note)
 
 
 def _forest(tables: Tables) -> Figure | None:

@@ -120,11 +120,8 @@ def rank_reading(ranks: pd.DataFrame) -> str:
     return joined_sentence(f"{text}; {certain} of {len(ranks)} ranks are certain at 95%")
 
 
-def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
-    """Draw every pair of a `pairwise_matrix`: the difference in macro AUROC, row minus column.
-
-    A pair whose corrected p lies below ``level`` is written in bold.
-    """
+def plot_pairwise(matrix: pd.DataFrame) -> Figure:
+    """Draw every pair of a `pairwise_matrix`: the difference in macro AUROC, row minus column."""
     require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
     configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
     turned = matrix.rename(columns={"first": "second", "second": "first"})
@@ -136,9 +133,9 @@ def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
     axis = figure.subplots()
     shown = values.notna().to_numpy()
     difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
-    for text, clear in zip(axis.texts, p.to_numpy()[shown] < level, strict=True):
+    for text, clear in zip(axis.texts, p.to_numpy()[shown] < FALSE_DISCOVERIES, strict=True):
         text.set_fontweight("bold" if clear else "normal")
-    axis.set_xlabel(f"bold: corrected p < {level:g}")
+    axis.set_xlabel(f"bold: corrected p < {FALSE_DISCOVERIES:g}")
     axis.set_xticks(axis.get_xticks(), values.columns, rotation=35, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     return figure

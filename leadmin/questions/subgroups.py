@@ -17,17 +17,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.scores import REFERENCE, Estimate, Evidence, combine, interval_columns
 from leadmin.questions import Question, each_recipe, of, with_holm
-from leadmin.show.style import (
-    FAINT,
-    MUTED,
-    ZERO,
-    beside,
-    forest,
-    in_words,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
+from leadmin.show import style
 from leadmin.show.words import joined_sentence, reading_table, signed
 
 COMPARED = "3-lead-I-II-V2"
@@ -260,18 +250,16 @@ def _report(rows: pd.DataFrame) -> Styler:
     return reading_table(rows, COLUMNS)
 
 
-def plot_subgroups(
-    table: pd.DataFrame, config: str = "3-lead-I-II-V2", reference: str = "12-lead"
-) -> Figure:
-    """Draw the difference of one configuration to the reference in each subgroup of records.
+def plot_subgroups(table: pd.DataFrame, config: str = COMPARED) -> Figure:
+    """Draw the difference of one configuration to twelve leads in each subgroup of records.
 
     Of a `subgroup_table` of one recipe. Where a class has too few records for a value, this is said
     in its place.
     """
     what, bounds = "plot_subgroups", ["difference", "difference_low", "difference_high"]
     columns = ("grouping", "subgroup", "config", "n_records", "fewest_positives", "enough", *bounds)
-    require_columns(table, columns, what)
-    require_one_recipe(table, what)
+    style.require_columns(table, columns, what)
+    style.require_one_recipe(table, what)
     rows = table[table["config"] == config].reset_index(drop=True)
     if rows.empty:
         raise LeadminError(
@@ -281,26 +269,26 @@ def plot_subgroups(
     grouping, repeated = rows["grouping"], rows["grouping"].duplicated()
     alone = repeated | grouping.isin(["all", "site"])
     names = rows["subgroup"].where(alone, grouping + ": " + rows["subgroup"])
-    figure, (axis,) = row_figure(names, row=0.235, head=1.2)
-    axis.axvline(0, **ZERO)
+    figure, (axis,) = style.row_figure(names, row=0.235, head=1.2)
+    axis.axvline(0, **style.ZERO)
     for place in rows.index[~repeated][1:]:
-        axis.axhline(place - 0.5, color=FAINT, linewidth=0.7)
+        axis.axhline(place - 0.5, color=style.FAINT, linewidth=0.7)
     values = rows[bounds].astype(float).where(rows["enough"].astype(bool), axis=0)
-    forest(axis, values)
-    beside(axis, 44, "records", rows["n_records"].map("{:,}".format).to_dict(), ha="right")
-    beside(axis, 96, "rarest", rows["fewest_positives"].map("{:,}".format).to_dict(), ha="right")
+    style.forest(axis, values)
+    for points, heading, name in ((44, "records", "n_records"), (96, "rarest", "fewest_positives")):
+        style.beside(axis, points, heading, rows[name].map("{:,}".format).to_dict(), ha="right")
     found = values.dropna(subset="difference")
-    beside(axis, 112, "difference (95% interval)", in_words(found))
+    style.beside(axis, 112, "difference (95% interval)", style.in_words(found))
     few = rows.index.difference(found.index)
-    beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=MUTED)
+    style.beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=style.MUTED)
     if found.empty:
         axis.set_xlim(-0.1, 0.1)
-    axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
+    axis.set_xlabel(f"macro AUROC, {config} minus {REFERENCE}")
     return figure
 
 
 def _figure(table: pd.DataFrame) -> Figure | None:
-    return plot_subgroups(table, COMPARED) if COMPARED in set(table["config"]) else None
+    return plot_subgroups(table) if COMPARED in set(table["config"]) else None
 
 
 SUBGROUPS = Question(

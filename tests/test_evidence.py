@@ -11,7 +11,8 @@ from evidence_fixtures import STRENGTH, synthetic_runs, whole_study, with_recipe
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import Estimate, conjunction_test, gather, with_seeds
+from leadmin.evidence.estimates import Estimate, FoldEstimate, conjunction_test, with_seeds
+from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
 from leadmin.leads import configurations
 from leadmin.questions.answer import main_table
@@ -337,7 +338,12 @@ def test_a_recipe_on_some_configurations_only(runs):
 
 def test_retention_close_to_93_percent_is_an_equivalence_question():
     question = next(q for q in CLAIMS if q.part == "3a")
-    np.testing.assert_allclose(question.inside([0.90, 0.91, 0.93, 0.96]), [-0.01, 0, 0.02, -0.01])
+    values = np.array([0.90, 0.91, 0.93, 0.96])
+    inside = question.inside(Estimate(0.93, values, values))(values)
+    np.testing.assert_allclose(inside, [-0.01, 0, 0.02, -0.01])
+    # fold by fold the spread must not count against it: the nearer bound is asked for
+    inside = question.inside(FoldEstimate(0.94, values, values))(values)
+    np.testing.assert_allclose(inside, [0.05, 0.04, 0.02, -0.01])
     assert question.threshold == "between 91.0% and 95.0%"
 
 

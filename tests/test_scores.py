@@ -7,8 +7,9 @@ from evidence_fixtures import one_run, whole_study
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.estimates import conjunction_test
 from leadmin.evidence.reliability import recalibrated_logits
-from leadmin.evidence.scores import conjunction_test, gather
+from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
 from leadmin.publish.page import absent_in_words
 from leadmin.study.run import fold_thresholds, point_metrics

@@ -31,76 +31,47 @@ References
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
-from scipy.stats import t
 
 from leadmin import metrics
+from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.labels import CLASSES
+from leadmin.evidence.estimates import (
+    UNKNOWN,
+    Array,
+    Estimate,
+    FoldEstimate,
+    JackknifeEstimate,
+    combine,
+    sd,
+)
+from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
-from leadmin.study.run import Run, fold_thresholds, require_same_records
+from leadmin.study.run import Predictions, Run, fold_thresholds, require_same_records
 
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
 
-LEVEL = 0.95
-"""Coverage that every interval aims at."""
 
-BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
-"""Metrics of one configuration whose interval is the BCa one.
+FEW = 100
+"""With fewer records of a label value than this, a claim must hold for few patients too."""
 
-Near 1 the distribution of an AUROC is skewed. In a simulation with 18 positive records the
-percentile interval of a class covered 92.2% and BCa 94.0%; for differences the percentile interval
-was the better one. Metrics with a threshold in them are steps, for which BCa is not valid.
-"""
 
-Array = NDArray[np.float64]
-
-Runs: TypeAlias = "Mapping[str, Run] | Iterable[Run]"
+Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
 Rows: TypeAlias = Iterator[dict[str, Any]]
 """Rows of a table, by column."""
 
 ENDS = ("", "_low", "_high")
 """What follows the name of a value, and of the ends of its interval."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic of the records at hand, with what its interval is computed from.
-
-    ``replicates`` are (n_resamples,), ``jackknife`` is (n_groups,).
-    """
-
-    value: float
-    replicates: Array
-    jackknife: Array
-
-    def interval(self) -> tuple[float, float]:
-        """Two-sided percentile interval, which agrees with `p`."""
-        return resampling.percentile_interval(self.replicates, LEVEL)
-
-    def bca(self) -> tuple[float, float]:
-        """Two-sided bias-corrected and accelerated interval."""
-        return resampling.bca_interval(self.value, self.replicates, self.jackknife, LEVEL)
-
-    def p(self) -> float:
-        """Two-sided bootstrap p value of "the statistic equals 0"."""
-        return resampling.bootstrap_p(self.replicates)
-
-    @property
-    def standard_error(self) -> float:
-        """Standard deviation of the replicates; NaN without any."""
-        return sd(self.replicates[~np.isnan(self.replicates)])
 
 
 @dataclass(frozen=True)
@@ -117,6 +88,7 @@ class Scored:
     per_seed: Mapping[str, Array]
     replicates: Mapping[str, Array]
     jackknife: Mapping[str, Array]
+    kind: Estimate = UNKNOWN
 
     @property
     def n_seeds(self) -> int:
@@ -138,8 +110,8 @@ class Scored:
                 f"metric: {self.config} has no {metric!r}; valid: {', '.join(self.per_seed)}; "
                 "choose one of them"
             )
-        return Estimate(
-            float(of_classes(self.per_seed[metric]).mean()),
+        return self.kind.of(
+            of_classes(self.per_seed[metric]).mean(),
             of_classes(self.replicates[metric]),
             of_classes(self.jackknife[metric]),
         )
@@ -170,8 +142,9 @@ class Evidence:
     """Every configuration of a study, scored under the same resamples of patients.
 
     ``scored`` is by (config, recipe), both in the order of the runs. ``labels`` are (n_records,
-    n_classes), the other arrays (n_records,), all of the test records; ``groups`` are subgroups of
-    them by what divides them, empty without data.
+    n_classes), the other arrays (n_records,), all of the test records. Empty without data:
+    ``groups``, subgroups of them by what divides them, and ``relabelled``, the AUROCs of the same
+    runs under the label policies that are not their own.
     """
 
     scored: Mapping[tuple[str, str], Scored]
@@ -183,8 +156,48 @@ class Evidence:
     fold: NDArray[Any]
     n_resamples: int
     seed: int
-    runs: Mapping[str, "Run"]
+    runs: Mapping[str, Run]
     groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    relabelled: Mapping[str, "Evidence"] = field(default_factory=dict)
+
+    @property
+    def label_policy(self) -> str:
+        """The policy that the runs are stored with."""
+        settings = self.runs[self.configs[0]].metrics.get("settings", {})
+        return str(settings.get("label_policy", "any"))
+
+    def _estimated(self, kind: Estimate, weights: resampling.Weights | None = None) -> "Evidence":
+        """Estimate by another method; with weights of the records, the AUROCs under these."""
+        scored = {
+            key: replace(
+                one if weights is None else _auroc(self.runs[key[0]], key[1], weights), kind=kind
+            )
+            for key, one in self.scored.items()
+        }
+        return replace(self, scored=scored)
+
+    @cached_property
+    def folds(self) -> "Evidence":
+        """The AUROCs within each fold, which tell of other training patients too."""
+        within = (self.fold[:, None] == np.unique(self.fold)).astype(np.uint8)
+        kind = FoldEstimate(**vars(UNKNOWN), freedom=within.shape[1] - 1)
+        return self._estimated(kind, within)
+
+    def views(self) -> Iterator[tuple[str, str, "Evidence"]]:
+        """Give this evidence under each label policy by each kind of interval, which it names.
+
+        Over ``patients``; ``few patients`` where a class has fewer than `FEW` records, and
+        ``folds`` where there are several.
+        """
+        for policy, one in {self.label_policy: self, **self.relabelled}.items():
+            yield policy, "patients", one
+            positives = one.labels.sum(axis=0, dtype=np.int64)
+            fewest = int(np.minimum(positives, len(one.labels) - positives).min())
+            if fewest < FEW:
+                kind = JackknifeEstimate(**vars(UNKNOWN), freedom=max(fewest - 1, 1))
+                yield policy, "few patients", one._estimated(kind)
+            if len(np.unique(self.fold)) > 1:
+                yield policy, "folds", one.folds
 
     @property
     def n_records(self) -> int:
@@ -244,7 +257,9 @@ class Evidence:
         }
 
 
-def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
+def gather(
+    runs: Runs, n_resamples: int = 2000, seed: int = 0, auroc_alone: bool = False
+) -> Evidence:
     """Score all runs of a study under the same bootstrap resamples of patients.
 
     The runs have the same test records in the same order. It is refused if there is no run, two
@@ -261,7 +276,9 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
     drawn = resampling.patient_weights(test.patient_id, n_resamples, np.random.default_rng(seed))
     weights = np.hstack([drawn, resampling.jackknife_weights(test.patient_id)])
     scored = {
-        (config, recipe): _score(run, recipe, weights, n_resamples)
+        (config, recipe): _auroc(run, recipe, weights, n_resamples)
+        if auroc_alone
+        else _score(run, recipe, weights, n_resamples)
         for config, run in by_config.items()
         for recipe in run.recipes
     }
@@ -277,6 +294,40 @@ def gather(runs: Runs, n_resamples: int = 2000, seed: int = 0) -> Evidence:
         seed,
         by_config,
     )
+
+
+def matched(dataset: EcgDataset, evidence: Evidence) -> NDArray[np.intp]:
+    """Find the test records of a study in its data; refused where they are not the same."""
+    order = np.argsort(dataset.record_id)
+    place = np.searchsorted(dataset.record_id, evidence.record_id, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)]
+    same = dataset.record_id[place] == evidence.record_id
+    same &= dataset.patient_id[place] == evidence.patient_id
+    if not same.all():
+        raise LeadminError(
+            f"{dataset.path}: {(~same).sum()} of {len(same)} test records of the runs are missing "
+            "or belong to other patients here; give the data that the runs were made from"
+        )
+    return np.asarray(place)
+
+
+def under_other_labels(evidence: Evidence, dataset: EcgDataset) -> dict[str, Evidence]:
+    """Score the AUROCs again under each other label policy, on the records that it labels."""
+    place, found = matched(dataset, evidence), {}
+    for policy in (name for name in LABEL_POLICIES if name != evidence.label_policy):
+        labels = dataset.labels[policy][place]
+        kept = np.asarray(labels.any(axis=1))
+        runs = [_relabelled(run, labels, kept) for run in evidence.runs.values()]
+        found[policy] = gather(runs, evidence.n_resamples, evidence.seed, auroc_alone=True)
+    return found
+
+
+def _relabelled(run: Run, labels: NDArray[np.uint8], kept: NDArray[np.bool_]) -> Run:
+    """Give a run some of its test records, with other labels."""
+    test = run.test
+    ids = (test.record_id[kept], test.patient_id[kept], test.fold[kept])
+    logits = {recipe: stack[:, kept] for recipe, stack in test.logits.items()}
+    return replace(run, test=Predictions(*ids, labels[kept], logits))
 
 
 def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
@@ -306,75 +357,11 @@ def compare(evidence: Evidence, first: str, second: str, recipe: str) -> Estimat
     return combine(np.subtract, a, b)
 
 
-def smallest_resolvable_difference(difference: Estimate) -> float:
-    """Smallest true difference that this comparison would have detected.
-
-    What a two-sided test at 5% finds four times in five; it stands beside each "no difference".
-    """
-    return float((ndtri(0.975) + ndtri(0.8)) * difference.standard_error)
-
-
-def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
-    """Test the claim that all of several effects are above zero.
-
-    Where the smallest effect is above zero, the claim is tested by the largest p value
-    (intersection-union, which needs no correction). Where it is not, the claim falls with any of
-    the effects below zero, and Bonferroni's correction pays for having looked at all of them.
-    Gives the name of the smallest effect and the two-sided p value of the side on which it lies.
-    """
-    if not effects:
-        raise LeadminError("effects: none; valid: one or more; give the effects of the claim")
-    weakest = min(effects, key=lambda name: effects[name].value)
-    if effects[weakest].value > 0:
-        return weakest, max(effect.p() for effect in effects.values())
-    below = min(effect.p() for effect in effects.values() if not effect.value > 0)
-    return weakest, min(1.0, len(effects) * below)
-
-
-def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
-    """Value and interval, but no interval for the binned calibration error.
-
-    Sampling noise can only enlarge a mean absolute gap, so its bootstrap does not cover where the
-    network is well calibrated. Slope and offset of `leadmin.evidence.reliability` do.
-    """
-    if name == "ece":
-        return {name: estimate.value}
-    low, high = estimate.bca() if name in BCA_METRICS else estimate.interval()
-    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
-
-
-def bounded(estimate: Estimate) -> dict[str, float]:
-    """``difference``, ``low`` and ``high`` of a comparison, by its percentile interval."""
-    low, high = estimate.interval()
-    return {"difference": estimate.value, "low": low, "high": high}
-
-
 def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
     """Seed variance of both sides of a difference to the 12 leads."""
     sides = [] if config == REFERENCE else [config, REFERENCE]
     scored = (evidence.scored.get((side, recipe)) for side in sides)
     return [side.seed_variance("auroc") for side in scored if side]
-
-
-def with_seeds(
-    name: str, estimate: Estimate, seeds: Sequence[tuple[float, int]]
-) -> dict[str, float]:
-    """Interval that carries the choice of seeds besides the sampling of patients.
-
-    The variance of a mean over few trainings adds to the bootstrap variance, with Satterthwaite's
-    degrees of freedom. In simulation the 95% interval covers 94% or more as long as the seeds
-    spread no wider than the sampling error; with two seeds that spread four times as wide it
-    covers 88%. NaN where a side has a single seed. ``seeds`` holds a `Scored.seed_variance` for
-    each configuration that the estimate rests on.
-    """
-    low = high = float("nan")
-    total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
-    if np.isfinite(total) and total > 0:
-        uncertain = sum(variance**2 / freedom for variance, freedom in seeds)
-        freedom = total**2 / uncertain if uncertain > 0 else np.inf
-        reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * float(np.sqrt(total))
-        low, high = estimate.value - reach, estimate.value + reach
-    return {f"{name}_low_with_seeds": low, f"{name}_high_with_seeds": high}
 
 
 def named(scored: Scored, name: str) -> Estimate:
@@ -385,21 +372,7 @@ def named(scored: Scored, name: str) -> Estimate:
     return scored.macro(name)
 
 
-def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
-    """Apply a function to estimates from the same resamples: the result is paired."""
-    return Estimate(
-        float(function(*(e.value for e in estimates))),
-        np.asarray(function(*(e.replicates for e in estimates))),
-        np.asarray(function(*(e.jackknife for e in estimates))),
-    )
-
-
-def sd(values: Array) -> float:
-    """Give the sample standard deviation; NaN of fewer than two values."""
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _by_config(runs: Runs) -> dict[str, "Run"]:
+def _by_config(runs: Runs) -> dict[str, Run]:
     listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
     if not listed:
         raise LeadminError("runs: no finished runs; valid: one or more; train one first")
@@ -413,7 +386,7 @@ def _by_config(runs: Runs) -> dict[str, "Run"]:
     return by_config
 
 
-def _require_logits(run: "Run") -> None:
+def _require_logits(run: Run) -> None:
     """Logits must fit the labels and be finite, or a training has failed."""
     for recipe in run.recipes:
         for part, split in (("validation", run.validation), ("test", run.test)):
@@ -431,7 +404,27 @@ def _require_logits(run: "Run") -> None:
                 )
 
 
-def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
+def _auroc(
+    run: Run, recipe: str, weights: resampling.Weights, n_resamples: int | None = None
+) -> Scored:
+    """Score the AUROC alone, per seed on all records and averaged over seeds under each weight."""
+    columns = np.hstack([np.ones((len(weights), 1), dtype=np.uint8), weights])
+    of_seeds = np.array(
+        [
+            [
+                resampling.weighted_auroc(y, x, columns)
+                for y, x in zip(run.test.labels.T, logits.T, strict=True)
+            ]
+            for logits in run.test.logits[recipe]
+        ]
+    )
+    per_seed, rest = of_seeds[:, :, 0], of_seeds.mean(axis=0).T[1:]
+    n_drawn = len(rest) if n_resamples is None else n_resamples
+    resampled = {"auroc": rest[:n_drawn]}, {"auroc": rest[n_drawn:]}
+    return Scored(run.config, recipe, tuple(run.leads), {"auroc": per_seed}, *resampled)
+
+
+def _score(run: Run, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
     """Point values per seed, and resampled values averaged over seeds."""
     labels, fold = np.asarray(run.test.labels, dtype=np.uint8), np.asarray(run.test.fold)
     per_seed: dict[str, list[Array]] = {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -189,6 +190,19 @@ def with_holm(table: pd.DataFrame, p: str = "p") -> pd.DataFrame:
         place = table.columns.tolist().index(p) + 1
         table.insert(place, f"{p}_holm", resampling.holm(table[p]))
     return table
+
+
+def with_firm(table: pd.DataFrame, by: str, not_asked: str = "") -> pd.DataFrame:
+    """Add ``firm``: the verdict that all asked rows of one ``by`` share, or `DEPENDS`."""
+    if table.empty:
+        return table
+    each = table["verdict"].replace(not_asked, np.nan).groupby(table[by])
+    firm = each.transform("first").where(each.transform("nunique") < 2, DEPENDS)
+    return table.assign(firm=firm.fillna(not_asked))
+
+
+DEPENDS = "depends on the reading"
+"""Where label policies or kinds of interval lead to different verdicts."""
 
 
 def bounds_named(table: pd.DataFrame) -> pd.DataFrame:

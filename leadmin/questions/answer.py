@@ -11,18 +11,17 @@ from matplotlib.patches import Patch
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
+from leadmin.evidence.estimates import interval_columns, with_seeds
 from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
     Rows,
     Scored,
-    interval_columns,
     relative_to_reference,
     seed_variances,
-    with_seeds,
 )
-from leadmin.questions import Question, Tables, each_recipe, with_holm
+from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
 from leadmin.show import style
 from leadmin.show.words import (
     joined_sentence,
@@ -71,39 +70,51 @@ def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     return with_holm(table, "difference_p")
 
 
-def answer_sentence(main: pd.DataFrame) -> str:
+def answer_sentence(main: pd.DataFrame, losses: pd.DataFrame | None = None) -> str:
     """Answer the title's question from the main table of one recipe, in words.
 
     The rule was fixed before any run was seen: the fewest leads whose whole paired 95% interval of
     the difference in macro AUROC lies above the negative margin; among equals the higher AUROC.
+    What of it is firm comes from `leadmin.questions.margins.firm_losses`.
     """
     reduced = main[main["config"] != REFERENCE]
     if reduced.empty or REFERENCE not in set(main["config"]):
         return "These runs hold no comparison with twelve leads, so they answer nothing."
+    firm = pd.Series(dtype=object)
+    if losses is not None and len(losses):
+        firm = losses.groupby("config")["firm"].first()
     ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
     proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
         best = proven.iloc[0].to_dict()
+        doubt = firm.get(best["config"]) == DEPENDS
         return (
             f"**{leads_in_words(best)}**: {best['leads']} read the five superclasses within "
             f"{MARGIN} of the twelve leads' macro AUROC (difference "
             f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
-            "shown to."
+            "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
         )
     worse = int((reduced["difference_high"] < -MARGIN).sum())
     best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
+    closest = (
+        f"The closest is {best['leads']}, at a difference of "
+        f"{value_with_interval(best, 'difference')}."
+    )
     if worse == len(reduced):
         sets = f"{worse} sets" if worse > 1 else "set"
+        loose = ranked.loc[ranked["config"].map(firm.get) == DEPENDS, "leads"]
+        besides = (
+            f"; with another draw of training patients and every label policy allowed for, "
+            f"{worse - len(loose)} of them are, and not {' nor '.join(loose)}"
+        )
         return (
             f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "
-            f"lose more than {MARGIN} of their macro AUROC. The closest is {best['leads']}, at a "
-            f"difference of {value_with_interval(best, 'difference')}."
+            f"lose more than {MARGIN} of their macro AUROC{besides * bool(len(loose))}. {closest}"
         )
     return (
         "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "
         f"stay within {MARGIN} of their macro AUROC; {worse} of {len(reduced)} are shown to be "
-        f"worse than that. The closest is {best['leads']}, at a difference of "
-        f"{value_with_interval(best, 'difference')}."
+        f"worse than that. {closest}"
     )
 
 
@@ -276,7 +287,7 @@ def _figure(tables: Tables) -> Figure:
 ANSWER = Question(
     name="answer",
     title="How few leads are enough?",
-    reading=lambda tables: answer_sentence(tables["main"]),
+    reading=lambda tables: answer_sentence(tables["main"], tables["firm_losses"]),
     place=10,
 )
 

@@ -1,7 +1,6 @@
 """Can the probabilities be believed, and acted on?"""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from scipy.special import expit
 
 from leadmin import metrics
 from leadmin.evidence import resampling
+from leadmin.evidence.estimates import LEVEL
 from leadmin.evidence.reliability import (
     benefit_of_records,
     brier_decomposition,
@@ -24,9 +24,10 @@ from leadmin.evidence.reliability import (
     resampled_calibration,
     smooth_calibration_error,
 )
-from leadmin.evidence.scores import LEVEL, Evidence, Rows, Scored
+from leadmin.evidence.scores import Evidence, Rows, Scored
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, each_recipe, of
+from leadmin.questions.classes import by_class
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, styled_table, value_with_interval
 
@@ -34,7 +35,10 @@ NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 """Threshold probabilities of `decision_curves`."""
 
 FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
-"""The configurations whose decisions are followed."""
+"""The configurations whose decision curves are drawn."""
+
+SHOWN_THRESHOLD = 0.2
+"""At which net benefit is shown in numbers: a missed record weighs as much as four false calls."""
 
 
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -107,29 +111,24 @@ def before_and_after(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return before, after.loc[before.index]
 
 
-def decision_curves(
-    evidence: Evidence, recipe: str = "default", configs: Sequence[str] = FOLLOWED
-) -> pd.DataFrame:
+def decision_curves(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Net benefit of each class over threshold probabilities, as decision curves show it.
 
-    Of those configurations that the study has, recalibrated on validation records: a decision
-    threshold is a statement about probabilities. ``recipe, config, class, threshold, net_benefit,
-    low, high`` (95% percentile interval), ``treat_all`` (net benefit of calling every record
-    positive; calling none has 0), ``gain`` over the better of the two with ``gain_low``,
-    ``gain_high``, ``recalibrated, n_positive, n_records, n_patients, n_seeds``.
+    Recalibrated on validation records: a decision threshold is a statement about probabilities.
+    ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile interval),
+    ``treat_all`` (net benefit of calling every record positive; calling none has 0), ``gain`` over
+    the better of the two with ``gain_low``, ``gain_high``, ``recalibrated, n_positive, n_records,
+    n_patients, n_seeds``.
     """
     t = np.asarray(NET_BENEFIT_THRESHOLDS)
     weights = evidence.weights.T.astype(np.float32)
     tables = []
-    for config in configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        scored = evidence.get(config, recipe)
+    for scored in evidence.under(recipe):
         p = expit(_logits(evidence, scored, True))
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c].astype(np.float64)
-            curve: dict[str, Any] = {"recipe": recipe, "config": config, "class": name}
-            curve |= {"threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
+            curve: dict[str, Any] = {"recipe": recipe, "config": scored.config}
+            curve |= {"class": name, "threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
             curve |= {"recalibrated": True, "n_positive": int(y.sum())}
             tables.append(pd.DataFrame(curve | evidence.counts(scored)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
@@ -304,6 +303,19 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     return figure
 
 
+def benefit_table(curves: pd.DataFrame) -> Styler:
+    """Show the net benefit of every set in 1,000 records at `SHOWN_THRESHOLD`."""
+    rows = curves[np.isclose(curves["threshold"], SHOWN_THRESHOLD)]
+    values = {"": "net_benefit", "_low": "low", "_high": "high"}
+    named = {f"benefit{end}": 1000 * rows[name] for end, name in values.items()}
+    return by_class(rows.assign(**named), "benefit", 0)
+
+
+def _curves(table: pd.DataFrame) -> Figure | None:
+    followed = table[table["config"].isin(FOLLOWED)]
+    return plot_decision_curves(followed) if len(followed) else None
+
+
 CALIBRATION = Question(
     name="calibration",
     title="Do the probabilities mean what they say?",
@@ -331,7 +343,11 @@ DECISIONS = Question(
     title="Is a prediction worth acting on?",
     tables={"decision_curves": each_recipe(decision_curves)},
     reading=lambda tables: decision_reading(tables["decision_curves"]),
-    figures={"decision_curves": of("decision_curves", plot_decision_curves)},
+    figures={"decision_curves": of("decision_curves", _curves)},
+    folded={
+        f"Show the net benefit of every set in 1,000 records at a threshold of "
+        f"{SHOWN_THRESHOLD:.0%}": of("decision_curves", benefit_table)
+    },
     only_csv=("decision_curves",),
     place=100,
 )

@@ -12,16 +12,8 @@ from scipy.stats import false_discovery_control
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.delong import delong
-from leadmin.evidence.scores import (
-    ENDS,
-    REFERENCE,
-    Evidence,
-    Rows,
-    Scored,
-    combine,
-    interval_columns,
-    sd,
-)
+from leadmin.evidence.estimates import combine, interval_columns, sd
+from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show.style import (
@@ -148,13 +140,13 @@ def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
     )
 
 
-def auroc_by_class(per_class: pd.DataFrame) -> Styler:
-    """Show a configuration in a row and a class in a column, under one recipe."""
-    rows = per_class.assign(
-        shown=[value_with_interval(row, "auroc") for row in per_class.to_dict("records")]
+def by_class(table: pd.DataFrame, name: str = "auroc", digits: int = 3) -> Styler:
+    """Show a value with its interval, the configurations one below the other, classes across."""
+    rows = table.assign(
+        shown=[value_with_interval(row, name, digits) for row in table.to_dict("records")]
     )
     wide = rows.pivot(index="config", columns="class", values="shown")
-    wide = wide.loc[list(dict.fromkeys(rows["config"])), list(CLASSES)]
+    wide = wide.loc[rows["config"].unique(), rows["class"].unique()]
     return styled_table(wide.reset_index(names="configuration"), "reading")
 
 
@@ -256,7 +248,7 @@ CLASS_BY_CLASS = Question(
     reading=lambda tables: class_reading(tables["per_class"]),
     figures={"classes": _figure},
     folded={"Show every metric of every class, with intervals": every_metric},
-    report=of("per_class", auroc_by_class),
+    report=of("per_class", by_class),
     note="AUROC of each class.",
     latex={"table_perclass.tex": lambda t, basis: per_class_latex(t.whole["per_class"], basis)},
     place=70,

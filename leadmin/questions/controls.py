@@ -6,30 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
-from scipy.stats import t
 
-from leadmin import metrics
-from leadmin.evidence.scores import (
-    LEVEL,
-    MARGIN,
-    REFERENCE,
-    Evidence,
-    Rows,
-    Scored,
-    bounded,
-    compare,
-    sd,
-    smallest_resolvable_difference,
-)
+from leadmin.evidence.estimates import bounded, sd, smallest_resolvable_difference
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
 from leadmin.questions import Question, Tables, bounds_named, each_recipe
 from leadmin.show.words import joined_sentence, number, reading_table, signed
 
 NEGATIVE_CONTROLS = (("6-lead-limb", "2-lead-I-II"), ("3-lead-I-II-III", "2-lead-I-II"))
 """Pairs that carry the same information, since every limb lead is a combination of I and II."""
-
-
-TRAIN_FOLDS = 8
-"""Of ten patient folds one tests, one validates and these train."""
 
 
 def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -85,54 +69,31 @@ def _control_sentence(row: Mapping[str, Any]) -> str:
 
 
 def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
-    """Compare each configuration with the 12 leads fold by fold, allowing for shared training data.
-
-    The networks of ten folds are no ten independent experiments: any two of them share most of
-    their training records. The corrected resampled t test [1]_ widens the variance of the mean
-    difference from ``1/k`` to ``1/k + n_test/n_train`` of the variance between folds. It is coarser
-    than the bootstrap over patients, but it also sees another draw of training patients.
+    """Compare each configuration with the 12 leads fold by fold, see `FoldEstimate`.
 
     One row per configuration but the 12 leads: ``recipe, config, n_leads, difference`` (mean over
     folds of the difference in macro AUROC within the fold), ``fold_sd, low, high, p, n_folds,
     n_folds_better`` (in how many folds it beat the 12 leads). Empty with one fold or without a
     12-lead run.
-
-    References
-    ----------
-    .. [1] Nadeau C, Bengio Y. Inference for the generalization error. Mach. Learn. 52, 239-281
-       (2003).
     """
-    folds = np.unique(evidence.fold)
-    if len(folds) < 2 or not evidence.compared(recipe):
+    n_folds = len(np.unique(evidence.fold))
+    if n_folds < 2:
         return pd.DataFrame()
-    per_fold = {
-        one.config: np.array([_fold_auroc(evidence, one.config, recipe, fold) for fold in folds])
-        for one in evidence.under(recipe)
-    }
 
     def rows(scored: Scored) -> Rows:
-        difference = per_fold[scored.config] - per_fold[REFERENCE]
-        k, mean = len(folds), float(difference.mean())
-        error = sd(difference) * float(np.sqrt(1 / k + 1 / TRAIN_FOLDS))
-        reach = float(t.ppf((1 + LEVEL) / 2, k - 1)) * error
+        difference = compare(evidence.folds, scored.config, REFERENCE, recipe)
+        found = bounded(difference)
         yield {
-            "difference": mean,
-            "fold_sd": sd(difference),
-            "low": mean - reach,
-            "high": mean + reach,
-            "p": float(2 * t.sf(abs(mean) / error, k - 1)) if error > 0 else float("nan"),
-            "n_folds": k,
-            "n_folds_better": int((difference > 0).sum()),
+            "difference": found["difference"],
+            "fold_sd": sd(difference.replicates),
+            "low": found["low"],
+            "high": found["high"],
+            "p": difference.p(),
+            "n_folds": n_folds,
+            "n_folds_better": int((difference.replicates > 0).sum()),
         }
 
     return evidence.table(evidence.compared(recipe), rows)
-
-
-def _fold_auroc(evidence: Evidence, config: str, recipe: str, fold: int) -> float:
-    rows = evidence.fold == fold
-    stack = evidence.runs[config].test.logits[recipe][:, rows]
-    each = [metrics.macro(metrics.auroc(evidence.labels[rows], logits)) for logits in stack]
-    return float(np.mean(each))
 
 
 def control_reading(controls: pd.DataFrame) -> str:
@@ -143,14 +104,14 @@ def control_reading(controls: pd.DataFrame) -> str:
 
 
 def fold_reading(folds: pd.DataFrame) -> str:
-    """Say what is left of the differences when shared training records are allowed for."""
+    """Say which differences lie beyond the margin when shared training records are allowed for."""
     if folds.empty:
         return "These runs test a single fold, so there is nothing to compare between folds."
-    worse, better = int((folds["high"] < 0).sum()), int((folds["low"] > 0).sum())
+    lost, within = folds["high"] < -MARGIN, folds["low"] > -MARGIN
     return joined_sentence(
         f"Over {folds['n_folds'].iloc[0]} folds, with the correction for shared training records, "
-        f"{worse} of {len(folds)} sets are below twelve leads, {better} above, and "
-        f"{len(folds) - worse - better} cannot be told apart from them"
+        f"{lost.sum()} of {len(folds)} sets are shown to lose more than {MARGIN:g} to twelve "
+        f"leads, {within.sum()} to lose less, and for {(~lost & ~within).sum()} it stays open"
     )
 
 

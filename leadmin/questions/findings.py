@@ -12,20 +12,27 @@ from pandas.io.formats.style import Styler
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    MARGIN,
-    REFERENCE,
+from leadmin.evidence.estimates import (
+    UNKNOWN,
     Estimate,
-    Evidence,
+    FoldEstimate,
     combine,
-    compare,
     conjunction_test,
-    named,
     smallest_resolvable_difference,
 )
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, compare, named
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, Tables, each_recipe, of
-from leadmin.show.words import latex_escape, latex_table, p_value, shown, styled_table
+from leadmin.questions import DEPENDS, Question, Tables, each_recipe, of, with_firm
+from leadmin.questions.margins import views_table
+from leadmin.show.words import (
+    MISSING,
+    joined_sentence,
+    latex_escape,
+    latex_table,
+    p_value,
+    shown,
+    styled_table,
+)
 
 
 def key_findings(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -61,6 +68,9 @@ FINDINGS = {
 VERDICTS = ("supported", "not supported", "undecidable on these data", "not asked")
 """The last one where the study lacks a run that the question needs."""
 
+
+_SHORT = dict(zip(VERDICTS, ("holds", "falls", "open", MISSING), strict=True))
+"""The verdicts in a table of many."""
 
 Comparisons = Callable[[Evidence, str], dict[str, Estimate]]
 
@@ -100,9 +110,13 @@ class Claim:
     bounds: tuple[float, float] = (0.0, np.inf)
     shown_as: str = "difference"
 
-    def inside(self, value: Any) -> Any:
-        """How far the effect lies inside the bounds: positive where the claim holds."""
-        return np.minimum(np.subtract(value, self.bounds[0]), np.subtract(self.bounds[1], value))
+    def inside(self, estimate: Estimate) -> Callable[[Any], Any]:
+        """How far an effect lies inside the bounds: positive where the claim holds."""
+        low, high = self.bounds
+        if isinstance(estimate, FoldEstimate):  # the mean of minima lies below the means
+            nearer = estimate.value - low < high - estimate.value
+            return lambda value: np.subtract(value, low) if nearer else np.subtract(high, value)
+        return lambda value: np.minimum(np.subtract(value, low), np.subtract(high, value))
 
     @property
     def threshold(self) -> str:
@@ -236,11 +250,10 @@ CLAIMS: tuple[Claim, ...] = (
 
 def _asked(evidence: Evidence, claim: Claim, recipe: str) -> dict[str, Any]:
     """Effect, interval and p value of one question; NaN where a run is missing."""
-    nothing = Estimate(float("nan"), np.empty(0), np.empty(0))
-    comparisons = {"any other": nothing}
+    comparisons = {"any other": UNKNOWN}
     with contextlib.suppress(LeadminError):
         comparisons = claim.comparisons(evidence, recipe)
-    inside = {rival: combine(claim.inside, estimate) for rival, estimate in comparisons.items()}
+    inside = {rival: combine(claim.inside(one), one) for rival, one in comparisons.items()}
     rival, p = conjunction_test(inside)
     effect, asked = comparisons[rival], "any other" not in comparisons
     low, high = effect.interval()
@@ -270,6 +283,30 @@ def _asked(evidence: Evidence, claim: Claim, recipe: str) -> dict[str, Any]:
         "inside": inside[rival].value,
         "asked": asked,
     }
+
+
+def firm_findings(evidence: Evidence) -> pd.DataFrame:
+    """Ask the findings under each recipe, label policy and kind of interval.
+
+    ``finding, part, recipe, effect, low, high, p, p_holm, verdict`` as in `key_findings`,
+    ``labels``, ``intervals`` (over ``patients``, or over ``folds``), and ``firm``: the verdict that
+    all of them share in which the part could be asked.
+    """
+    kept = ["finding", "part", "recipe", "effect", "low", "high", "p", "p_holm", "verdict"]
+    tables = [
+        key_findings(view, recipe)[kept].assign(labels=labels, intervals=intervals)
+        for recipe in evidence.recipes
+        for labels, intervals, view in evidence.views()
+    ]
+    return with_firm(pd.concat(tables, ignore_index=True), "part", VERDICTS[3])
+
+
+def firm_reading(firm: pd.DataFrame) -> str:
+    """Say which verdicts all recipes, label policies and kinds of interval share."""
+    parts = firm.drop_duplicates("part").groupby("firm", sort=False)["part"].agg(", ".join)
+    n_views = len(firm.drop_duplicates(["recipe", "labels", "intervals"]))
+    said = "; ".join(f"{verdict}: {names}" for verdict, names in parts.items())
+    return joined_sentence(f"over {n_views} readings, as far as a part could be asked, {said}")
 
 
 def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
@@ -384,4 +421,17 @@ FINDINGS_AGAIN = Question(
     folded={"Show the same questions under the other recipe": _under_other_recipes},
     latex={"table_findings.tex": lambda t, basis: findings_latex(t.whole["key_findings"], basis)},
     place=30,
+)
+
+FIRM = Question(
+    name="firm",
+    title="Which of these verdicts are firm?",
+    tables={"firm_findings": firm_findings},
+    reading=lambda tables: firm_reading(tables.whole["firm_findings"]),
+    shown={
+        "Verdicts": lambda tables: views_table(
+            tables.whole["firm_findings"].replace(_SHORT | {DEPENDS: "no"}), "part"
+        )
+    },
+    place=35,
 )

@@ -13,20 +13,12 @@ from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    LEVEL,
-    MARGIN,
-    REFERENCE,
-    Evidence,
-    Rows,
-    Scored,
-    bounded,
-    compare,
-    smallest_resolvable_difference,
-)
-from leadmin.questions import Question, Tables, bounds_named, each_recipe, of
+from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
+from leadmin.questions import Question, Tables, bounds_named, each_recipe, of, with_firm
 from leadmin.show import style
 from leadmin.show.words import (
+    MISSING,
     joined_sentence,
     number,
     p_value,
@@ -85,6 +77,26 @@ def _margin_verdict(low: float, high: float, margin: float) -> str:
     return "inferior" if high < -margin else "undecided"
 
 
+def firm_losses(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Ask at `MARGIN` under each label policy and by each kind of interval what each set loses.
+
+    ``recipe, config, n_leads, labels, intervals`` (over ``patients``; or over ``folds``, which
+    carry another draw of training patients), ``difference`` to the 12 leads, ``low, high, verdict,
+    n_records, n_patients, n_seeds, firm`` (the verdict that all rows of the set share).
+    """
+    views = [_at_view(view, recipe, *names) for *names, view in evidence.views()]
+    return with_firm(pd.concat(views, ignore_index=True), "config")
+
+
+def _at_view(view: Evidence, recipe: str, labels: str, intervals: str) -> pd.DataFrame:
+    def rows(scored: Scored) -> Rows:
+        found = bounded(compare(view, scored.config, REFERENCE, recipe))
+        verdict = _margin_verdict(found["low"], found["high"], MARGIN)
+        yield {"labels": labels, "intervals": intervals, **found, "verdict": verdict}
+
+    return view.table(view.compared(recipe), rows)
+
+
 def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     """Show the verdict on each configuration at each margin, with the interval it stands on."""
     primary = bounds_named(non_inferiority[non_inferiority["primary"]])
@@ -101,6 +113,15 @@ def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     table["after Holm"] = ["holds" if holds else "no" for holds in primary["holds_corrected"]]
     table["resolvable"] = [number(value) for value in primary["smallest_resolvable"]]
     return styled_table(pd.DataFrame(table), "reading")
+
+
+def views_table(table: pd.DataFrame, by: str) -> Styler:
+    """Show verdicts under each recipe, label policy and kind of interval, and what is firm."""
+    heading = table[["recipe", "labels", "intervals"]].agg(", ".join, axis=1)
+    wide = table.assign(heading=heading).pivot(index=by, columns="heading", values="verdict")
+    wide = wide.loc[table[by].unique(), heading.unique()].fillna(MISSING)
+    firm = table.drop_duplicates(by).set_index(by)["firm"]
+    return styled_table(wide.assign(firm=firm).reset_index(), "reading")
 
 
 def margin_reading(non_inferiority: pd.DataFrame) -> str:
@@ -180,10 +201,18 @@ def _forest(tables: Tables) -> Figure | None:
 MARGINS_HELD = Question(
     name="margins",
     title="Which sets are as good as twelve leads, at which margin?",
-    tables={"non_inferiority": each_recipe(non_inferiority_table)},
+    tables={
+        "non_inferiority": each_recipe(non_inferiority_table),
+        "firm_losses": each_recipe(firm_losses),
+    },
     reading=lambda tables: margin_reading(tables["non_inferiority"]),
     figures={"differences": _forest},
     shown={"Non-inferiority": of("non_inferiority", margin_table)},
+    folded={
+        "Show each verdict under both label policies and kinds of interval": of(
+            "firm_losses", views_table, "config"
+        )
+    },
     note=f"The primary margin is {MARGIN:g}, the others test how much hangs on it. A verdict reads "
     "the 95% interval, whose lower end is a one-sided 97.5% bound; the p values beside it are "
     "Holm-corrected, and *after Holm* says whether non-inferiority holds by them too. "

@@ -9,15 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from leadmin.evidence.scores import (
-    LEVEL,
-    Evidence,
-    Rows,
-    Scored,
-    compare,
-    interval_columns,
-    smallest_resolvable_difference,
-)
+from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolvable_difference
+from leadmin.evidence.scores import Evidence, Rows, Scored, compare
 from leadmin.questions import Question, each_recipe, of
 from leadmin.show.style import (
     blank_figure,

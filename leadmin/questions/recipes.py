@@ -11,17 +11,8 @@ from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    REFERENCE,
-    Estimate,
-    Evidence,
-    Rows,
-    Scored,
-    bounded,
-    combine,
-    interval_columns,
-    named,
-)
+from leadmin.evidence.estimates import Estimate, bounded, combine, interval_columns
+from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored, named
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, bounds_named, first_two_recipes, of, with_holm
 from leadmin.show.style import ZERO, forest, metric_name, require_columns, row_figure

@@ -15,7 +15,8 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import REFERENCE, Estimate, Evidence, combine, interval_columns
+from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.scores import REFERENCE, Evidence, matched
 from leadmin.questions import Question, each_recipe, of, with_holm
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, reading_table, signed
@@ -54,22 +55,12 @@ def record_groups(dataset: EcgDataset, evidence: Evidence) -> dict[str, NDArray[
     `leadmin.data.quality`); the empty string where unknown. It is refused if a test record is
     missing from the data or belongs to another patient there; other records are ignored.
     """
-    order = np.argsort(dataset.record_id)
-    place = np.searchsorted(dataset.record_id, evidence.record_id, sorter=order)
-    place = order[np.minimum(place, len(order) - 1)]
-    same = dataset.record_id[place] == evidence.record_id
-    same &= dataset.patient_id[place] == evidence.patient_id
-    if not same.all():
-        raise LeadminError(
-            f"{dataset.path}: {(~same).sum()} of {len(same)} test records of the runs are missing "
-            "or belong to other patients here; give the data that the runs were made from"
-        )
-    tested = dataset.select(place)
+    tested = dataset.select(matched(dataset, evidence))
     marked = assess(tested).records["any_rule"].to_numpy(dtype=bool)
     device = tested.metadata["device"].fillna("").astype(str).str.split().str.join(" ")
     site = tested.metadata["site"]
     return {
-        "all": np.full(len(same), "all records"),
+        "all": np.full(len(marked), "all records"),
         **demographic_groups(tested.age, tested.sex),
         "device": _with_rare_as(device.to_numpy(), "other devices"),
         "site": _with_rare_as(np.where(site < 0, "", "site " + site.astype(str)), "other sites"),

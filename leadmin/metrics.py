@@ -5,9 +5,8 @@ same shape; per-class results come back as ``(n_classes,)`` in the order of `CLA
 
 **What is undefined.** A class for which the records at hand hold only one label value has no AUROC,
 and one without a positive has no average precision; the value is NaN, never 0.5 or 0. The macro
-average is the mean over the classes that have a value (`macro`), and NaN when none has. Two
-configurations scored on the same records always average over the same classes; two sets of records,
-such as two resamples, need not. With a rare class this matters: see `leadmin.evidence.scores`.
+average is the mean over the classes that have a value (`macro`): two sets of records, such as two
+resamples, need not average over the same ones (see `leadmin.evidence.scores`).
 
 What is no label, no finite score or no probability is refused with a `LeadminError` (`checked`):
 NaN is a failed training, not a bad prediction.
@@ -53,14 +52,11 @@ def macro(per_class: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
 
 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
-    r"""Area under the ROC curve of each class, by the rank formula.
+    """Area under the ROC curve of each class, by the rank formula.
 
-    With mean ranks :math:`r_i` of the scores among :math:`m` positives and :math:`n` negatives,
-    :math:`\mathrm{AUROC} = (\sum_{i \in +} r_i - m(m+1)/2) / (mn)`: the probability that a
-    positive record outscores a negative one, ties counting half [1]_.
-
-    Of the scores, probabilities or logits, only the order matters. NaN for a class with one label
-    value.
+    With ranks r of the scores among m positives and n negatives, ties sharing their mean rank,
+    ``(sum of r over the positives - m (m + 1) / 2) / (m n)``: the probability that a positive
+    record outscores a negative one, ties counting half [1]_.
 
     References
     ----------
@@ -83,15 +79,9 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> NDArray[np.float6
 
 
 def operating_points(labels: ArrayLike, scores: ArrayLike) -> dict[str, NDArray[np.float64]]:
-    """Sensitivity at 90% and 95% specificity, and the reverse, of each class.
+    """`OPERATING_POINTS` of each class: the best value among all thresholds that reach the other.
 
-    The best value among all thresholds that reach the fixed side, read off the ROC curve without
-    interpolation.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_classes,)
-        The keys are those of `OPERATING_POINTS`; NaN for a class with one label value.
+    Read off the ROC curve without interpolation; NaN for a class with one label value.
     """
     y, s = checked(labels, scores)
     result = {name: np.full(y.shape[1], np.nan) for name in OPERATING_POINTS}
@@ -108,11 +98,10 @@ def operating_points(labels: ArrayLike, scores: ArrayLike) -> dict[str, NDArray[
 
 
 def thresholds(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Choose the threshold of each class that maximises F1, to be used on other records.
+    """Choose the threshold of each class that maximises F1. Give it validation records only.
 
-    Give it validation records only. A record is called positive when its probability is at least
-    the threshold. The threshold lies halfway between two neighbouring probabilities; among equal
-    F1 values the higher threshold wins. It is 0.5 for a class without a positive.
+    The threshold lies halfway between two neighbouring probabilities; among equal F1 values the
+    higher threshold wins. It is 0.5 for a class without a positive.
     """
     y, p = checked(labels, probabilities, unit=True)
     chosen = np.full(y.shape[1], 0.5)
@@ -145,11 +134,7 @@ def f1(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike) -> ND
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Brier score of each class: the mean squared distance of probability and label.
-
-    The study's Brier score is the mean of this over classes, which is the mean over all records
-    and classes since every record carries a label for every class.
-    """
+    """Brier score of each class: the mean squared distance of probability and label."""
     y, p = checked(labels, probabilities, unit=True)
     return _ratio(((p - y) ** 2).sum(axis=0), len(y))
 
@@ -159,9 +144,9 @@ def calibration_error(
 ) -> NDArray[np.float64]:
     """Compute the expected calibration error of each class over adaptive bins.
 
-    The bins hold equally many records each (their edges are quantiles of the class's own
-    probabilities; records with equal probability share a bin). The error is the mean over records
-    of the distance, in the record's bin, between mean probability and share of positives [1]_.
+    The bins hold equally many records each; records with equal probability share a bin. The error
+    is the mean over records of the distance, in the record's bin, between mean probability and
+    share of positives [1]_.
 
     References
     ----------
@@ -199,12 +184,10 @@ def lrs(
 ) -> Any:
     """Lead robustness score of a lead set, as the original study defines it.
 
-    ``0.7 * auroc / auroc_12 + 0.3 * (1 - (brier - brier_12) / 0.25)``: 1 for the 12 leads
-    themselves. Read it with care: it divides the AUROC and not its excess over chance, so that a
-    coin-flip classifier whose Brier score were no worse would still score 0.68 or so. Hence
-    `chance_corrected_retention` stands beside it in every table. AUROC and Brier score are macro
-    averages, those of the 12 leads on the same records; ``weight`` lies between 0 (calibration
-    term alone) and 1 (AUROC ratio alone), the original's is 0.7.
+    ``0.7 * auroc / auroc_12 + 0.3 * (1 - (brier - brier_12) / 0.25)`` of macro averages: 1 for the
+    12 leads themselves, and some 0.68 for a coin flip with an unchanged Brier score, since it
+    divides the AUROC and not its excess over chance. Hence `chance_corrected_retention` stands
+    beside it. ``weight`` is that of the AUROC ratio, 0 to 1.
     """
     a, b, a_12, b_12, w = _shares(
         auroc=auroc, brier=brier, auroc_12=auroc_12, brier_12=brier_12, weight=weight
@@ -232,16 +215,11 @@ def summary(
 ) -> dict[str, Any]:
     """Give every point metric of one set of predictions, ready for JSON.
 
-    The thresholds, (5,) or (n_records, 5), are chosen on validation records by `thresholds`, one
-    row per record where several networks scored them; without them ``f1`` is that at 0.5.
-
-    Returns
-    -------
-    dict
-        ``n_records`` and the macro values ``auroc``, ``average_precision``, ``f1``, ``f1_half``
-        (at 0.5), ``brier``, ``ece`` and those of `OPERATING_POINTS`; and ``per_class``, a dict of
-        class name to the same keys plus ``threshold`` (mean over networks) and ``n_positive``.
-        Undefined values are None.
+    The thresholds, (5,) or (n_records, 5), are chosen on validation records by `thresholds`;
+    without them ``f1`` is that at 0.5. Gives ``n_records`` and the macro values ``auroc,
+    average_precision, f1, f1_half`` (at 0.5), ``brier, ece`` and `OPERATING_POINTS`; and
+    ``per_class``, by class the same keys plus ``threshold`` (mean over networks) and
+    ``n_positive``. Undefined values are None.
     """
     y, p = checked(labels, probabilities, unit=True)
     if y.shape[1] != len(CLASSES):

@@ -31,7 +31,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from leadmin.evidence.scores import gather
+from leadmin.evidence.scores import gather, under_other_labels
 from leadmin.publish.page import Answers, described
 from leadmin.questions.subgroups import record_groups
 from leadmin.show.style import use_style
@@ -41,7 +41,7 @@ from leadmin.study.sources import located, open_dataset
 
 # %% tags=["parameters"]
 runs: str = "outputs/sample/runs"  # folder with the runs of one study
-data: str = ""  # prepared HDF5 file that the runs were made from; empty: no subgroups
+data: str = ""  # prepared HDF5 file that the runs were made from; empty: no subgroups, one policy
 tables_out: str = ""  # folder that the tables are written to; empty: beside the runs
 figures_out: str = ""  # folder that the figures are written to; empty: beside the runs
 title: str = "Embedded sample of PTB-XL"  # what the study is called
@@ -60,7 +60,12 @@ folder = located(runs)
 finished = load_runs(folder, [name for name in configs.split(";") if name])
 evidence = gather(finished, n_resamples)
 if data:
-    evidence = replace(evidence, groups=record_groups(open_dataset(data), evidence))
+    dataset = open_dataset(data)
+    evidence = replace(
+        evidence,
+        groups=record_groups(dataset, evidence),
+        relabelled=under_other_labels(evidence, dataset),
+    )
 figures = Path(figures_out or folder.parent / "figures")
 answers = Answers(evidence, figures, described(evidence, study, title))
 
@@ -84,7 +89,17 @@ answers.show("answer")
 # %% [markdown]
 # The rule was fixed beforehand: the fewest leads whose *whole* interval of the paired difference to
 # twelve leads lies above −0.01 macro AUROC. A set whose whole interval lies below it is shown to lose
-# more than that; an interval on both sides of the margin shows neither: these data cannot tell.
+# more than that; an interval on both sides of the margin shows neither: these data cannot tell. An
+# interval over patients is that of *these* networks. What else would move the answer, another draw of
+# training patients or the other way of reading the labels, is asked
+# below the key findings.
+#
+# What a clinician asks first: of 1,000 patients, how many with a diagnosis would pass unseen? Each
+# network calls a record at the threshold below which 90% of its own validation records without the
+# diagnosis lie.
+
+# %%
+answers.show("missed")
 
 # %%
 answers.show("configurations")
@@ -105,6 +120,14 @@ answers.show("configurations")
 
 # %%
 answers.show("findings")
+
+# %% [markdown]
+# A verdict is *firm* only where every recipe, both label policies and both kinds of interval agree:
+# over patients, which says how these networks would do on others, and over folds, which carries
+# another draw of training patients.
+
+# %%
+answers.show("firm")
 
 # %% [markdown]
 # ## As good as twelve leads?
@@ -176,7 +199,7 @@ answers.show("calibration")
 #
 # Is a prediction worth acting on? Net benefit counts the true positives, less the false ones at the
 # exchange rate that the threshold implies; a network earns its place where its curve lies above both
-# simple rules. Probabilities are recalibrated.
+# simple rules. Probabilities are recalibrated. The table has every set.
 
 # %%
 answers.show("decisions")
@@ -251,9 +274,8 @@ answers.show("subgroups")
 answers.show("controls")
 
 # %% [markdown]
-# **Do the intervals cover?** They were tried in a simulated world whose truth is known: [the research
-# log](/research_log.md) has the shares that covered, and why BCa
-# intervals serve single values and percentile intervals differences.
+# **Do the intervals cover?** They were tried where the truth is known: in a simulated world, and on
+# studies drawn from these very predictions. [Methods](/methods.md) has the shares that covered.
 #
 # **Seeds are not patients.** The spread over seeds is how much one training differs from the next on
 # the same test patients. It is reported apart and, where there are several seeds, once added to the

@@ -1,11 +1,13 @@
 """Synthetic runs with known properties, for the tests of the evidence layer."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from leadmin.evidence.scores import gather
 from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
 from leadmin.study.protocol import N_FOLDS
@@ -39,10 +41,9 @@ def synthetic_runs(
     seed_noise=0.1,
     own_noise=0.3,
 ):
-    """Runs whose logits are ``strength * label + shared noise + own noise``.
+    """Runs whose logits are ``strength * label + shared noise + own noise``, so correlated.
 
-    The noise that all configurations share makes them correlated, as real ones are. The validation
-    records lie in the folds that validate the networks of the test ``folds``.
+    The validation records lie in the folds that validate the networks of the test ``folds``.
     """
     rng = np.random.default_rng(seed)
 
@@ -64,31 +65,28 @@ def synthetic_runs(
         for record_id, patient, fold, labels, shared in splits:
             logits = {}
             for k, recipe in enumerate(recipes):
-                bonus = 0.0 if k == 0 else -0.2
-                own = rng.normal(size=shared.shape) * own_noise
-                logits[recipe] = np.stack(
-                    [
-                        (power + bonus) * factor * labels
-                        - 1.5
-                        + shared
-                        + own
-                        + rng.normal(size=shared.shape) * seed_noise
-                        for _ in range(n_seeds)
-                    ]
-                ).astype(np.float32)
+                signal = (power - 0.2 * (k > 0)) * factor * labels - 1.5 + shared
+                signal = signal + rng.normal(size=shared.shape) * own_noise
+                noise = rng.normal(size=(n_seeds, *shared.shape)) * seed_noise
+                logits[recipe] = (signal + noise).astype(np.float32)
             both.append(Predictions(record_id, patient, fold, labels, logits))
         runs[config] = Run(
-            config=config,
-            leads=configurations()[config].leads,
-            recipes=tuple(recipes),
-            seeds={recipe: tuple(range(n_seeds)) for recipe in recipes},
-            validation=both[0],
-            test=both[1],
+            config,
+            configurations()[config].leads,
+            tuple(recipes),
+            dict.fromkeys(recipes, tuple(range(n_seeds))),
+            *both,
             metrics={},
             history=pd.DataFrame(),
             folder=Path(config),
         )
     return runs
+
+
+@functools.cache
+def whole_study():
+    """The evidence of all configurations under two recipes, gathered once; not to be changed."""
+    return gather(synthetic_runs(500), n_resamples=400)
 
 
 def one_run(n_records, n_seeds=1, **options):

@@ -283,7 +283,7 @@ def assert_apart(figure: Figure) -> None:
 
 
 def test_no_two_labels_of_the_answer_figure_overlap(main_rows):
-    assert_apart(plot_answer(main_rows, title="t", note="n"))
+    assert_apart(plot_answer(main_rows, note="n"))
 
 
 def test_answer_figure_marks_what_the_paired_bound_shows(main_rows):

@@ -124,6 +124,12 @@ def test_answer_names_the_fewest_leads_that_were_proven():
     answer = answer_sentence(lost)
     assert answer.startswith("**More than these.** Each of the")
     assert "cannot decide" not in answer
+    firm = pd.DataFrame(
+        {"config": lost["config"].iloc[1:], "firm": ["inferior", "depends on the reading"]}
+    )
+    answer = answer_sentence(lost, firm)
+    assert answer.startswith("**More than these.** Each of the 2 sets")
+    assert "1 of them are, and not some leads." in answer
     mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
     assert answer_sentence(mixed).startswith("**These records cannot decide it.**")
 
@@ -221,11 +227,13 @@ def test_recipes_and_hypertrophy_are_counted(evidence):
 
 def test_folds_are_counted_by_what_their_interval_shows():
     folds = pd.DataFrame(
-        {"low": [-0.2, -0.1, 0.01], "high": [-0.1, 0.1, 0.02], "n_folds": [10, 10, 10]}
+        {"low": [-0.2, -0.04, 0.01], "high": [-0.1, -0.005, 0.02], "n_folds": [10, 10, 10]}
     )
-    reading = fold_reading(folds)
-    assert "1 of 3 sets are below" in reading
-    assert "1 above, and 1 cannot" in reading
+    # against the margin: an interval that ends at -0.005 decides nothing
+    assert fold_reading(folds).endswith(
+        "1 of 3 sets are shown to lose more than 0.01 to twelve leads, 1 to lose less, and for 1 "
+        "it stays open."
+    )
 
 
 def test_nothing_to_compare_is_said(main):

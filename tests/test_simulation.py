@@ -25,7 +25,7 @@ def test_the_truth_of_the_world_is_what_many_records_show():
         np.testing.assert_allclose(metrics.auroc(labels, logits[k]), auroc[k], atol=0.004)
         p = metrics.probabilities(logits[k])
         np.testing.assert_allclose(metrics.brier(labels, p), brier[k], atol=0.002)
-    truth = world.truth()
+    truth = simulation.truth(world)
     assert truth["macro AUROC"] == pytest.approx(np.mean(world.auroc))
     assert truth["difference, worse by the margin"] == pytest.approx(-0.01)
     assert truth["LRS"] < 1
@@ -60,15 +60,13 @@ def test_ignoring_patients_would_be_noticed():
     """Repeated records make the naive bootstrap over records overconfident; ours is not."""
     world = World(n_patients=150, repeated=1.0)
     rng = np.random.default_rng(3)
-    truth = world.truth()["macro AUROC"]
+    truth = simulation.truth(world)["macro AUROC"]
     widths, inside = {"patients": 0.0, "records": 0.0}, {"patients": 0, "records": 0}
     for _ in range(80):
         patient, labels, logits = world.draw(rng)
         for unit, ids in (("patients", patient), ("records", np.arange(len(patient)))):
-            _, replicates, _ = simulation._analyse(world, ids, labels, logits, 200, rng)[
-                "macro AUROC"
-            ]
-            low, high = np.quantile(replicates, [0.025, 0.975])
+            found = simulation._analyse(world, ids, labels, logits, 200, rng)["macro AUROC"]
+            low, high = np.quantile(found.replicates, [0.025, 0.975])
             widths[unit] += high - low
             inside[unit] += low <= truth <= high
     assert widths["patients"] > 1.15 * widths["records"]
@@ -81,7 +79,7 @@ def test_ignoring_patients_would_be_noticed():
 def test_95_percent_intervals_cover_93_to_97_percent(world):
     table = coverage(world, 1500, 1000, np.random.default_rng(1))
     covered = table[(table["what"] == "coverage") & table["in_tables"]]
-    assert len(covered) == len(world.truth())
+    assert len(covered) == len(simulation.truth(world))
     assert covered["rate"].between(0.93, 0.97).all(), covered
     alarms = table[table["what"] == "false positives"].set_index("statistic")
     # 5.5% allows for the number of simulated studies: the interval of the rate must reach it

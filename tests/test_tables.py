@@ -44,6 +44,9 @@ FILES = {
     "decision_curves.csv",
     "lrs_weights.csv",
     "subgroups.csv",
+    "missed.csv",
+    "firm_findings.csv",
+    "firm_losses.csv",
 }
 
 

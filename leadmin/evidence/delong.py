@@ -26,10 +26,9 @@ class DeLong:
     def contrast(self, coefficients: ArrayLike, level: float = 0.95) -> dict[str, float]:
         """Estimate and test a linear combination of the AUROCs, two-sided and normal.
 
-        The coefficients, one per score, are ``[1, -1]`` for a difference; several seeds of one
-        configuration share ``1 / n_seeds``. Scores that order the records alike differ by exactly
-        0 without any variance: then ``z`` is 0 and ``p`` 1. A difference without variance that is
-        not 0, such as that of a perfect and a constant score, has no normal test: both are NaN.
+        ``[1, -1]`` is a difference; several seeds of one configuration share ``1 / n_seeds``.
+        Scores that order the records alike differ by 0 without any variance: then ``z`` is 0 and
+        ``p`` 1. Another difference without variance has no normal test: both are NaN.
         """
         c = metrics.numbers("coefficients", coefficients)
         if c.shape != self.auroc.shape or not np.isfinite(c).all():

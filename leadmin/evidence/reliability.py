@@ -11,7 +11,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from leadmin.errors import LeadminError
-from leadmin.metrics import checked, numbers
+from leadmin.metrics import checked
 from leadmin.study.protocol import networks
 from leadmin.study.run import Run
 
@@ -64,11 +64,8 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
 
 
 def _slope_and_intercept(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[float, float]:
-    """Fit the logistic regression by Newton's method; NaN where there is no finite solution.
-
-    scikit-learn's gives the same numbers and takes twenty times as long, and cross-validation
-    needs one fit per fold, class, configuration and seed.
-    """
+    """Fit the logistic regression by Newton's method; NaN where there is no finite solution."""
+    # scikit-learn's gives the same numbers and takes twenty times as long
     if not len(x) or np.ptp(x) == 0 or _separates(x, y):
         return _UNDEFINED
     centre, spread = x.mean(), x.std()
@@ -96,24 +93,11 @@ def _slope_and_intercept(y: NDArray[np.float64], x: NDArray[np.float64]) -> tupl
 def resampled_calibration(
     labels: ArrayLike, logits: ArrayLike, line: CalibrationLine, weights: NDArray[Any]
 ) -> dict[str, NDArray[np.float64]]:
-    """Calibration slope and offset under many record weights, without refitting.
+    """Calibration ``slope`` and ``offset``, (n_resamples,), under many weights, without refitting.
 
-    The weighted score equations are expanded to second order at the estimate, and solved for all
-    resamples by one matrix product; refitting would take a regression per resample. What the
-    expansion leaves out is small beside the sampling error that the replicates measure.
-
-    Parameters
-    ----------
-    labels, logits : array_like, shape (n_records,)
-    line : CalibrationLine
-        Of the records at hand.
-    weights : ndarray, shape (n_records, n_resamples)
-        In double precision it is used as it is; integers are converted at each call.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_resamples,)
-        ``slope`` and ``offset``.
+    The weighted score equations are expanded to second order at the estimate, ``line``, and solved
+    for all resamples by one matrix product. What the expansion leaves out is small beside the
+    sampling error. Labels and logits are (n_records,), weights (n_records, n_resamples).
     """
     y, x = _checked(labels, logits)
     if weights.ndim != 2 or len(weights) != len(y):
@@ -156,15 +140,9 @@ def brier_decomposition(labels: ArrayLike, probabilities: ArrayLike) -> dict[str
     """Split the Brier score of one class into what calibration and what ranking contribute.
 
     ``brier = miscalibration - discrimination + uncertainty``, exactly and without bins: the
-    recalibrated forecast is the isotonic regression of the labels on the probabilities [1]_.
-    Labels and probabilities are (n_records,).
-
-    Returns
-    -------
-    dict of str to float
-        ``miscalibration`` (what recalibration would gain, at least 0), ``discrimination`` (what
-        the ranking gains over the prevalence, at least 0) and ``uncertainty`` (the Brier score of
-        the prevalence).
+    recalibrated forecast is the isotonic regression of the labels on the probabilities [1]_. So
+    miscalibration is what recalibration would gain, discrimination what the ranking gains over the
+    prevalence, and uncertainty the Brier score of the prevalence. Both arrays are (n_records,).
 
     References
     ----------
@@ -186,9 +164,8 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
     """Smooth calibration error of one class [1]_.
 
     The residuals, smoothed over the probability by a Gaussian kernel, in absolute value and
-    averaged. Unlike the binned error it does not jump with the bins. The kernel is as wide as the
-    error itself, found by bisection: the error falls as the kernel widens. Labels and
-    probabilities are (n_records,).
+    averaged. The kernel is as wide as the error itself, found by bisection: the error falls as the
+    kernel widens. Labels and probabilities are (n_records,).
 
     References
     ----------
@@ -207,10 +184,7 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
 
 
 def _smoothed_error(y: NDArray[np.float64], p: NDArray[np.float64], width: float) -> float:
-    """Mean absolute residual after smoothing by a Gaussian kernel, reflected at 0 and 1.
-
-    Residuals and records are spread over a grid, the latter for their density, and convolved there.
-    """
+    """Mean absolute residual, smoothed on a grid by a Gaussian kernel reflected at 0 and 1."""
     n_grid = max(2000, round(20 / width)) // 2 + 1
     kernel = np.exp(-((np.linspace(-0.5, 0.5, n_grid) / width) ** 2) / 2)
     place = p * (n_grid - 1)
@@ -260,10 +234,7 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
 
 
 def recalibrated_logits(run: Run, recipe: str, seed: int) -> NDArray[np.float64]:
-    """Give the test logits (n_records, n_classes) of one seed, recalibrated network by network.
-
-    Each network is recalibrated on its own validation records (`leadmin.study.protocol.networks`).
-    """
+    """Test logits (n_records, n_classes) of one seed, each network recalibrated on its own fold."""
     logits = np.array(run.test.logits[recipe][seed], dtype=np.float64)
     for own, tested in networks(run.validation.fold, run.test.fold):
         fitted = fit_recalibration(
@@ -271,30 +242,6 @@ def recalibrated_logits(run: Run, recipe: str, seed: int) -> NDArray[np.float64]
         )
         logits[tested] = fitted(logits[tested])
     return logits
-
-
-def net_benefit(
-    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike
-) -> NDArray[np.float64]:
-    """Net benefit of acting on every record whose probability reaches a threshold [1]_.
-
-    ``TP / n - FP / n * t / (1 - t)``: true positives per record, less the false ones at the
-    exchange rate that the threshold implies.
-
-    Labels and probabilities are (n_records,), thresholds in (0, 1) and the result (n_thresholds,).
-
-    References
-    ----------
-    .. [1] Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction
-       models. Med. Decis. Making 26, 565-574 (2006).
-    """
-    y, p = _checked_probabilities(labels, probabilities)
-    t = numbers("thresholds", thresholds)
-    if t.ndim != 1 or not ((t > 0) & (t < 1)).all():
-        raise LeadminError(
-            f"thresholds: {t.tolist()}; valid: a list of numbers between 0 and 1; choose others"
-        )
-    return np.asarray(benefit_of_records(y, p, t).mean(axis=0))
 
 
 def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
@@ -328,5 +275,14 @@ def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
 def benefit_of_records(
     y: NDArray[np.float64], p: NDArray[np.float64], t: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Net benefit of each record, so that a resample's is a weighted mean of them."""
+    """Net benefit [1]_ of each record, (n_records, n_thresholds), of acting from a threshold on.
+
+    1 for a true positive, less a false one at the exchange rate that the threshold implies,
+    ``t / (1 - t)``; a resample's net benefit is a weighted mean of them.
+
+    References
+    ----------
+    .. [1] Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction
+       models. Med. Decis. Making 26, 565-574 (2006).
+    """
     return np.asarray((p[:, None] >= t) * (y[:, None] - (1 - y[:, None]) * t / (1 - t)))

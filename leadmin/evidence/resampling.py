@@ -1,13 +1,10 @@
-"""The bootstrap over patients: all metrics of all resamples at once.
+"""The bootstrap over patients [1]_ [2]_: all metrics of all resamples at once.
 
 A resample of patients with replacement gives every record a weight: how often its patient was
 drawn. So the draw is made once, as an integer matrix ``(n_records, n_resamples)``, and serves every
 configuration: comparisons are paired by construction. A metric of all resamples is then a weighted
-metric with many weight columns. Brier, calibration error and F1 are matrix products; the rank
-metrics (AUROC, average precision, sensitivity at a specificity) come from the cumulative weights of
-positives and negatives in the order of the scores, sorted once for all resamples.
-
-The jackknife that the BCa interval needs is the same computation with other weights.
+metric with many weight columns: matrix products, or cumulative weights along the sorted scores. The
+jackknife that the BCa interval needs is the same computation with other weights.
 
 References
 ----------
@@ -16,7 +13,7 @@ References
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,10 +40,7 @@ matrix product, which for the 430 records of a fold is several times as fast as 
 
 
 def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Generator) -> Weights:
-    """Draw bootstrap resamples: how often each record's patient was drawn.
-
-    All records of a patient agree; uint8 of shape (n_records, n_resamples).
-    """
+    """Draw how often each record's patient comes up in each resample, (n_records, n_resamples)."""
     patient, n_patients = numbered_patients(patient_id)
     if n_resamples < 1:
         raise LeadminError(f"n_resamples: {n_resamples}; valid: 1 or more; 2000 is usual")
@@ -57,11 +51,10 @@ def patient_weights(patient_id: ArrayLike, n_resamples: int, rng: np.random.Gene
 
 
 def jackknife_weights(patient_id: ArrayLike, max_groups: int = 500) -> Weights:
-    """Leave out one patient, or one group of patients, at a time: 0 where left out, else 1.
+    """Leave out one group of patients at a time: 0 where left out, else 1, (n_records, n_groups).
 
-    With more patients than ``max_groups`` they are dealt into that many groups. The acceleration
-    of the BCa interval is a ratio of sums over patients which such grouping leaves unbiased.
-    Gives uint8 of shape (n_records, n_groups).
+    A group is one patient, or more where there are more than ``max_groups``: the acceleration of
+    the BCa interval is a ratio of sums over patients, which such grouping leaves unbiased.
     """
     patient, n_patients = numbered_patients(patient_id)
     if max_groups < 2:
@@ -87,16 +80,12 @@ def numbered_patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
     return patient, len(found)
 
 
-@dataclass(frozen=True)
-class _RankedBlock:
-    """Some weight columns of one class, its records in ascending order of their scores.
-
-    All arrays but the totals have one row per positive record. *Below* counts the weight of the
-    records with a lower score; *beaten* adds half of that of the negatives with an equal one.
-    """
+class _RankedBlock(NamedTuple):
+    """Some weight columns of one class, a row per positive record in the order of the scores."""
 
     columns: slice
     own: NDArray[np.float32]
+    # weight of the records with a lower score, *beaten* with half of that of the negatives level
     negatives_below: NDArray[np.float32]
     negatives_beaten: NDArray[np.float32]
     positives_below: NDArray[np.float32]
@@ -121,17 +110,12 @@ def _ranked_blocks(
         of_positives = block[positive].astype(np.float32)
         positives_to = _running_total(of_positives)
         negatives_to = _running_total(block[negative].astype(np.float32))
-        negatives_below = negatives_to[below]
+        beaten = negatives_below = negatives_to[below]
+        if level_negatives:
+            beaten = (negatives_below + negatives_to[up_to]) / 2
+        of_all = positives_to[-1], negatives_to[-1]
         yield _RankedBlock(
-            columns=columns,
-            own=of_positives,
-            negatives_below=negatives_below,
-            negatives_beaten=(negatives_below + negatives_to[up_to]) / 2
-            if level_negatives
-            else negatives_below,
-            positives_below=positives_to[first_level],
-            n_positive=positives_to[-1],
-            n_negative=negatives_to[-1],
+            columns, of_positives, negatives_below, beaten, positives_to[first_level], *of_all
         )
 
 
@@ -193,17 +177,10 @@ def _weighted_auroc(
 def rank_metrics(
     labels: ArrayLike, scores: ArrayLike, weights: Weights
 ) -> dict[str, NDArray[np.float64]]:
-    """Metrics that depend on the order of the scores, of one class under many record weights.
+    """`RANK_METRICS` of one class, each (n_resamples,), under many record weights.
 
-    Parameters
-    ----------
-    labels, scores : array_like, shape (n_records,)
-    weights : ndarray of non-negative integers, shape (n_records, n_resamples)
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_resamples,)
-        The keys are `RANK_METRICS`; NaN in a resample that lacks a label value.
+    Labels and scores are (n_records,), weights (n_records, n_resamples); NaN in a resample that
+    lacks a label value.
     """
     y, s = metrics.checked(labels, scores, ndim=1)
     weights = checked_weights(weights, len(y))
@@ -241,11 +218,9 @@ def within_fold_auroc(
 ) -> NDArray[np.float64]:
     """Mean over folds of the AUROC within each fold, (n_resamples,), under many record weights.
 
-    In cross-validation each fold was scored by a network of its own. Pooling the folds ranks a
-    positive of one network against a negative of another, and what differs between the networks'
-    scales counts as error; this mean compares only records that the same network scored [1]_.
-
-    Shapes are those of `rank_metrics`; the mean is over the folds that have both label values.
+    Pooling the folds ranks a positive of one network against a negative of another, and what
+    differs between the networks' scales counts as error; this compares only records that the same
+    network scored [1]_. The mean is over the folds that have both label values.
 
     References
     ----------
@@ -266,21 +241,11 @@ def within_fold_auroc(
 def resampled_metrics(
     labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, weights: Weights
 ) -> dict[str, NDArray[np.float64]]:
-    """Every metric of `METRICS` for every class under many record weights.
+    """Every metric of `METRICS`, each (n_resamples, n_classes), under many record weights.
 
-    With a single column of ones these are the metrics of `leadmin.metrics`. The bins of the
-    calibration error are those of the records at hand in every resample.
-
-    Parameters
-    ----------
-    labels, probabilities : array_like, shape (n_records, n_classes)
-    thresholds : array_like, shape (n_classes,) or (n_records, n_classes)
-        For ``f1``; one row per record where several networks scored them.
-    weights : ndarray of uint8, shape (n_records, n_resamples)
-
-    Returns
-    -------
-    dict of str to ndarray, shape (n_resamples, n_classes)
+    Labels and probabilities are (n_records, n_classes), thresholds for ``f1`` (n_classes,) or one
+    row per record. With a single column of ones these are the metrics of `leadmin.metrics`. The
+    bins of the calibration error are those of the records at hand in every resample.
     """
     y, p = metrics.checked(labels, probabilities, unit=True)
     cut = metrics.thresholds_of(thresholds, y.shape)
@@ -323,11 +288,7 @@ _NO_INTERVAL = float("nan"), float("nan")
 def percentile_interval(
     replicates: NDArray[np.float64], level: float = 0.95
 ) -> tuple[float, float]:
-    """Two-sided percentile interval of bootstrap replicates.
-
-    NaN replicates (a resample without the class) are left out; where fewer than half are defined,
-    both bounds are NaN. ``level`` is the coverage aimed at.
-    """
+    """Two-sided percentile interval of the replicates that are not NaN; NaN with less than half."""
     defined = _defined(replicates, level)
     if len(defined) < max(1, len(replicates) / 2):
         return _NO_INTERVAL
@@ -340,8 +301,7 @@ def normal_interval(
 ) -> tuple[float, float]:
     """Two-sided interval of the estimate plus and minus normal quantiles of the bootstrap error.
 
-    For statistics whose replicates are off centre by as much as the estimate itself, such as the
-    slope of a logistic regression, which small samples exaggerate.
+    For statistics whose replicates are as far off centre as the estimate, such as a slope.
     """
     defined = _defined(replicates, level)
     if len(defined) < max(2, len(replicates) / 2):
@@ -358,8 +318,7 @@ def bca_interval(
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval [1]_.
 
-    The replicates are under `patient_weights`, the jackknife's under `jackknife_weights`. Falls
-    back to the percentile interval where all replicates lie on one side of the estimate.
+    Falls back to the percentile interval where all replicates lie on one side of the estimate.
 
     References
     ----------
@@ -382,18 +341,16 @@ def bca_interval(
     return float(low), float(high)
 
 
-def bootstrap_p(replicates: NDArray[np.float64], null: float = 0.0) -> float:
-    """Two-sided p value of "the effect equals ``null``", by inverting the percentile interval.
+def bootstrap_p(replicates: NDArray[np.float64]) -> float:
+    """Two-sided p value of "the effect is 0", by inverting the percentile interval.
 
-    It is below 0.05 exactly when the 95% percentile interval excludes ``null`` (up to one
-    replicate), so that a table's interval and p value never disagree. Never zero: with 2,000
-    resamples the smallest value is 0.001. ``replicates`` are those of the effect.
+    So a table's interval and p value never disagree. Never zero: with 2,000 resamples the smallest
+    value is 0.001.
     """
     defined = _defined(replicates)
-    if not len(defined) or np.isnan(null):
+    if not len(defined):
         return float("nan")
-    level = np.sum(defined == null) / 2
-    fewer = min(np.sum(defined < null), np.sum(defined > null)) + level
+    fewer = min(np.sum(defined < 0), np.sum(defined > 0)) + np.sum(defined == 0) / 2
     return float(min(1.0, 2 * (fewer + 1) / (len(defined) + 1)))
 
 

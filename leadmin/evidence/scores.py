@@ -1,29 +1,25 @@
-"""What the runs of a study show: tidy tables with uncertainty, all comparisons paired.
+"""What the runs of a study show, all comparisons paired.
 
 `gather` resamples the patients once and scores every configuration under every recipe with the same
-resamples; everything else reads tables off the result, an `Evidence`.
+resamples; every table is read off the result, an `Evidence`.
 
 **Point estimates.** A configuration's value is the mean over its seeds of the metric of each seed's
 predictions; thresholds for F1 come from the validation records of the same network. The spread
 over seeds (``*_seed_sd``) is reported beside the interval, which carries the sampling of patients.
 
 **Cross-validation.** Each test fold was scored by a network of its own, and the predictions of all
-folds are pooled. The AUROC over the pooled records is the primary one: it is what one number per
-record gives, and it is conservative, because a difference in scale between two folds' networks
-counts as error. ``auroc_within_fold``, the mean of the AUROCs within each fold, has no such
-penalty and stands beside it. Patients are resampled across the pooled folds, with all their
-records: the intervals are those of these trained networks on new patients. What they leave out is
-that the folds' networks share most of their training records, so that another draw of *training*
+folds are pooled. The AUROC over the pooled records is the primary one, and conservative: a
+difference in scale between two folds' networks counts as error. ``auroc_within_fold``, the mean of
+the AUROCs within each fold, has no such penalty. Patients are resampled across the pooled folds:
+the intervals are those of these trained networks on new patients. Another draw of *training*
 patients would move all folds together; no unbiased estimate of that variance exists [1]_, and
 `leadmin.questions.controls.fold_table` gives the usual correction for it as a second opinion.
 
 **Rare classes.** A resample can lack the positive records of a class: with k positive patients
-about one in exp(k) does, which is never for the five superclasses of a thousand records, and one in
-twenty for three patients. The AUROC of the class is undefined there, and the macro average of that
-resample runs over the other classes. Comparisons stay paired, since both sides lack the same class,
-but the replicates mix averages over different classes. `Evidence.absent_resamples` counts how
-often; where that is more than a handful, do not trust the interval of the macro average. A class
-that is absent from more than half of the resamples has no interval itself.
+about one in exp(k) does. The AUROC of the class is undefined there, and the macro average of that
+resample runs over the other classes. Comparisons stay paired, but the replicates mix averages over
+different classes: where `Evidence.absent_resamples` counts more than a handful, do not trust the
+interval of the macro average. A class absent from more than half of the resamples has none itself.
 
 **The twelve-lead reference** is the run called `REFERENCE`. Where a study lacks it, everything that
 is relative to it is NaN.
@@ -35,88 +31,55 @@ References
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
-from scipy.stats import t
+import pandas as pd
+from numpy.typing import NDArray
 
 from leadmin import metrics
+from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.labels import CLASSES
+from leadmin.evidence.estimates import (
+    UNKNOWN,
+    Array,
+    Estimate,
+    FoldEstimate,
+    JackknifeEstimate,
+    combine,
+    sd,
+)
+from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
-from leadmin.study.run import Run, fold_thresholds, require_same_records
+from leadmin.study.run import Predictions, Run, fold_thresholds, require_same_records
 
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
 
-LEVEL = 0.95
-"""Coverage that every interval aims at."""
 
-BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
-"""Metrics of one configuration whose interval is the BCa one.
-
-Near 1 the distribution of an AUROC is skewed. In a simulation with 18
-positive records the percentile interval of a class covered 92.2% and BCa 94.0% (1,500 studies);
-for differences the percentile interval was the better one, 94.3-95.1% against 93.5-94.0%. Metrics
-with a threshold in them are steps, for which the jackknife of BCa is not valid.
-"""
-
-Array = NDArray[np.float64]
-
-Runs: TypeAlias = "Mapping[str, Run] | Iterable[Run]"
+FEW = 100
+"""With fewer records of a label value than this, a claim must hold for few patients too."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A statistic of the records at hand, with what its interval is computed from.
+Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
-    ``replicates`` are (n_resamples,), ``jackknife`` is (n_groups,).
-    """
+Rows: TypeAlias = Iterator[dict[str, Any]]
+"""Rows of a table, by column."""
 
-    value: float
-    replicates: Array
-    jackknife: Array
-
-    def interval(self, level: float = LEVEL, method: str = "percentile") -> tuple[float, float]:
-        """Two-sided interval by the method ``percentile`` or ``bca``.
-
-        Percentile intervals agree with `p` by construction and serve every comparison. See
-        `BCA_METRICS` for where the tables use the other.
-        """
-        if method == "percentile":
-            return resampling.percentile_interval(self.replicates, level)
-        if method == "bca":
-            return resampling.bca_interval(self.value, self.replicates, self.jackknife, level)
-        raise LeadminError(f"interval: the method is {method!r}; valid: percentile, bca; change it")
-
-    def p(self, null: float = 0.0) -> float:
-        """Two-sided bootstrap p value of "the statistic equals ``null``"."""
-        return resampling.bootstrap_p(self.replicates, null)
-
-    @property
-    def standard_error(self) -> float:
-        """Standard deviation of the replicates; NaN without any."""
-        return _sd(self.replicates[~np.isnan(self.replicates)])
+ENDS = ("", "_low", "_high")
+"""What follows the name of a value, and of the ends of its interval."""
 
 
 @dataclass(frozen=True)
 class Scored:
     """One configuration under one recipe; each metric by its name.
 
-    Attributes
-    ----------
-    per_seed : dict of str to ndarray, shape (n_seeds, n_classes)
-        On the records at hand.
-    replicates : dict of str to ndarray, shape (n_resamples, n_classes)
-        Mean over seeds, per bootstrap resample.
-    jackknife : dict of str to ndarray, shape (n_groups, n_classes)
-        Mean over seeds, per group of patients left out.
+    ``per_seed`` is (n_seeds, n_classes); ``replicates`` (n_resamples, n_classes) and ``jackknife``
+    (n_groups, n_classes) are means over seeds.
     """
 
     config: str
@@ -125,11 +88,17 @@ class Scored:
     per_seed: Mapping[str, Array]
     replicates: Mapping[str, Array]
     jackknife: Mapping[str, Array]
+    kind: Estimate = UNKNOWN
 
     @property
     def n_seeds(self) -> int:
         """Number of trainings behind each value."""
         return len(self.per_seed["auroc"])
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The columns that a row of any table begins with."""
+        return {"recipe": self.recipe, "config": self.config, "n_leads": len(self.leads)}
 
     def macro(self, metric: str) -> Estimate:
         """Macro average of ``metric``, in each resample over the classes that are defined there."""
@@ -141,8 +110,8 @@ class Scored:
                 f"metric: {self.config} has no {metric!r}; valid: {', '.join(self.per_seed)}; "
                 "choose one of them"
             )
-        return Estimate(
-            float(of_classes(self.per_seed[metric]).mean()),
+        return self.kind.of(
+            of_classes(self.per_seed[metric]).mean(),
             of_classes(self.replicates[metric]),
             of_classes(self.jackknife[metric]),
         )
@@ -158,7 +127,7 @@ class Scored:
 
     def seed_sd(self, metric: str) -> float:
         """Give the standard deviation over seeds of the macro average; NaN with one seed."""
-        return _sd(metrics.macro(self.per_seed[metric]))
+        return sd(metrics.macro(self.per_seed[metric]))
 
     def seed_variance(self, metric: str) -> tuple[float, int]:
         """Give the variance of the mean over seeds and its degrees of freedom."""
@@ -172,18 +141,10 @@ class Scored:
 class Evidence:
     """Every configuration of a study, scored under the same resamples of patients.
 
-    Attributes
-    ----------
-    scored : dict of (config, recipe) to Scored
-    configs, recipes : tuple of str
-        In the order of the runs.
-    labels : ndarray, shape (n_records, n_classes)
-    patient_id, record_id, fold : ndarray, shape (n_records,)
-        Of the test records.
-    n_resamples, seed : int
-        How the patients were resampled.
-    groups : dict of str to ndarray of str, shape (n_records,)
-        Subgroups of the test records by what divides them; empty without data.
+    ``scored`` is by (config, recipe), both in the order of the runs. ``labels`` are (n_records,
+    n_classes), the other arrays (n_records,), all of the test records. Empty without data:
+    ``groups``, subgroups of them by what divides them, and ``relabelled``, the AUROCs of the same
+    runs under the label policies that are not their own.
     """
 
     scored: Mapping[tuple[str, str], Scored]
@@ -195,8 +156,48 @@ class Evidence:
     fold: NDArray[Any]
     n_resamples: int
     seed: int
-    runs: Mapping[str, "Run"]
+    runs: Mapping[str, Run]
     groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    relabelled: Mapping[str, "Evidence"] = field(default_factory=dict)
+
+    @property
+    def label_policy(self) -> str:
+        """The policy that the runs are stored with."""
+        settings = self.runs[self.configs[0]].metrics.get("settings", {})
+        return str(settings.get("label_policy", "any"))
+
+    def _estimated(self, kind: Estimate, weights: resampling.Weights | None = None) -> "Evidence":
+        """Estimate by another method; with weights of the records, the AUROCs under these."""
+        scored = {
+            key: replace(
+                one if weights is None else _auroc(self.runs[key[0]], key[1], weights), kind=kind
+            )
+            for key, one in self.scored.items()
+        }
+        return replace(self, scored=scored)
+
+    @cached_property
+    def folds(self) -> "Evidence":
+        """The AUROCs within each fold, which tell of other training patients too."""
+        within = (self.fold[:, None] == np.unique(self.fold)).astype(np.uint8)
+        kind = FoldEstimate(**vars(UNKNOWN), freedom=within.shape[1] - 1)
+        return self._estimated(kind, within)
+
+    def views(self) -> Iterator[tuple[str, str, "Evidence"]]:
+        """Give this evidence under each label policy by each kind of interval, which it names.
+
+        Over ``patients``; ``few patients`` where a class has fewer than `FEW` records, and
+        ``folds`` where there are several.
+        """
+        for policy, one in {self.label_policy: self, **self.relabelled}.items():
+            yield policy, "patients", one
+            positives = one.labels.sum(axis=0, dtype=np.int64)
+            fewest = int(np.minimum(positives, len(one.labels) - positives).min())
+            if fewest < FEW:
+                kind = JackknifeEstimate(**vars(UNKNOWN), freedom=max(fewest - 1, 1))
+                yield policy, "few patients", one._estimated(kind)
+            if len(np.unique(self.fold)) > 1:
+                yield policy, "folds", one.folds
 
     @property
     def n_records(self) -> int:
@@ -208,22 +209,16 @@ class Evidence:
         """Number of test patients."""
         return len(np.unique(self.patient_id))
 
-    def weights(self) -> resampling.Weights:
-        """Draw the bootstrap weights again, (n_records, n_resamples), the same as in `gather`."""
-        return self._weights
-
     @cached_property
-    def _weights(self) -> resampling.Weights:
+    def weights(self) -> resampling.Weights:
+        """The bootstrap weights of `gather`, (n_records, n_resamples), drawn again."""
         generator = np.random.default_rng(self.seed)
         drawn = resampling.patient_weights(self.patient_id, self.n_resamples, generator)
         drawn.setflags(write=False)
         return drawn
 
     def absent_resamples(self) -> dict[str, int]:
-        """Count the resamples without a positive, or a negative, record of each class.
-
-        The macro average runs without the class there.
-        """
+        """Count the resamples without a positive, or a negative, record of each class."""
         absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
         return dict(zip(CLASSES, absent.tolist(), strict=True))
 
@@ -237,55 +232,102 @@ class Evidence:
                 f"{', '.join(self.configs)} under {', '.join(self.recipes)}; train it first"
             ) from None
 
+    def under(self, recipe: str) -> list[Scored]:
+        """List the configurations that were trained under a recipe."""
+        return [one for (_, of), one in self.scored.items() if of == recipe]
+
+    def reduced(self, recipe: str) -> list[Scored]:
+        """List those with fewer than 12 leads."""
+        return [one for one in self.under(recipe) if len(one.leads) < 12]
+
+    def compared(self, recipe: str) -> list[Scored]:
+        """List those with fewer than 12 leads; none without a 12-lead run to compare with."""
+        return self.reduced(recipe) if (REFERENCE, recipe) in self.scored else []
+
+    def table(self, sets: Iterable[Scored], rows: Callable[[Scored], "Rows"]) -> pd.DataFrame:
+        """Make a table of the rows of each set, between its name and its counts."""
+        return pd.DataFrame([s.head | row | self.counts(s) for s in sets for row in rows(s)])
+
+    def counts(self, scored: Scored) -> dict[str, int]:
+        """Say on how many records, patients and seeds a row stands."""
+        return {
+            "n_records": self.n_records,
+            "n_patients": self.n_patients,
+            "n_seeds": scored.n_seeds,
+        }
+
 
 def gather(
-    runs: Runs,
-    n_resamples: int = 2000,
-    seed: int = 0,
-    groups: Mapping[str, ArrayLike] | None = None,
+    runs: Runs, n_resamples: int = 2000, seed: int = 0, auroc_alone: bool = False
 ) -> Evidence:
     """Score all runs of a study under the same bootstrap resamples of patients.
 
-    The runs have the same test records in the same order; ``groups`` are (n_records,) each. It is
-    refused if there is no run, two runs were tested on different records or labels, a training has
-    failed, or an argument is out of range.
+    The runs have the same test records in the same order. It is refused if there is no run, two
+    runs were tested on different records or labels, a training has failed, or an argument is out
+    of range.
     """
     by_config = _by_config(runs)
     require_same_records(by_config.values())
     for run in by_config.values():
         _require_logits(run)
     test = next(iter(by_config.values())).test
-    patient_id = np.asarray(test.patient_id)
-    divided = {name: np.asarray(group) for name, group in (groups or {}).items()}
-    for name, group in divided.items():
-        if group.shape != patient_id.shape:
-            raise LeadminError(
-                f"groups: {name} has the shape {group.shape}; valid: {patient_id.shape}; give "
-                "each test record its group"
-            )
     if seed < 0:
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
-    drawn = resampling.patient_weights(patient_id, n_resamples, np.random.default_rng(seed))
-    weights = np.hstack([drawn, resampling.jackknife_weights(patient_id)])
-    recipes = tuple(dict.fromkeys(r for run in by_config.values() for r in run.recipes))
+    drawn = resampling.patient_weights(test.patient_id, n_resamples, np.random.default_rng(seed))
+    weights = np.hstack([drawn, resampling.jackknife_weights(test.patient_id)])
     scored = {
-        (config, recipe): _score(run, recipe, weights, n_resamples)
+        (config, recipe): _auroc(run, recipe, weights, n_resamples)
+        if auroc_alone
+        else _score(run, recipe, weights, n_resamples)
         for config, run in by_config.items()
         for recipe in run.recipes
     }
     return Evidence(
-        scored=scored,
-        configs=tuple(by_config),
-        recipes=recipes,
-        labels=np.asarray(test.labels, dtype=np.uint8),
-        patient_id=patient_id,
-        record_id=np.asarray(test.record_id),
-        fold=np.asarray(test.fold),
-        n_resamples=n_resamples,
-        seed=seed,
-        runs=by_config,
-        groups=divided,
+        scored,
+        tuple(by_config),
+        tuple(dict.fromkeys(recipe for _, recipe in scored)),
+        np.asarray(test.labels, dtype=np.uint8),
+        np.asarray(test.patient_id),
+        np.asarray(test.record_id),
+        np.asarray(test.fold),
+        n_resamples,
+        seed,
+        by_config,
     )
+
+
+def matched(dataset: EcgDataset, evidence: Evidence) -> NDArray[np.intp]:
+    """Find the test records of a study in its data; refused where they are not the same."""
+    order = np.argsort(dataset.record_id)
+    place = np.searchsorted(dataset.record_id, evidence.record_id, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)]
+    same = dataset.record_id[place] == evidence.record_id
+    same &= dataset.patient_id[place] == evidence.patient_id
+    if not same.all():
+        raise LeadminError(
+            f"{dataset.path}: {(~same).sum()} of {len(same)} test records of the runs are missing "
+            "or belong to other patients here; give the data that the runs were made from"
+        )
+    return np.asarray(place)
+
+
+def under_other_labels(evidence: Evidence, dataset: EcgDataset) -> dict[str, Evidence]:
+    """Score the AUROCs again under each other label policy, on the records that it labels."""
+    place, found = matched(dataset, evidence), {}
+    for policy in (name for name in LABEL_POLICIES if name != evidence.label_policy):
+        labels = dataset.labels[policy][place]
+        kept = np.asarray(labels.any(axis=1))
+        runs = [_relabelled(run, labels, kept) for run in evidence.runs.values()]
+        found[policy] = gather(runs, evidence.n_resamples, evidence.seed, auroc_alone=True)
+    return found
+
+
+def _relabelled(run: Run, labels: NDArray[np.uint8], kept: NDArray[np.bool_]) -> Run:
+    """Give a run some of its test records, with other labels."""
+    test = run.test
+    ids = (test.record_id[kept], test.patient_id[kept], test.fold[kept])
+    logits = {recipe: stack[:, kept] for recipe, stack in test.logits.items()}
+    return replace(run, test=Predictions(*ids, labels[kept], logits))
 
 
 def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
@@ -309,64 +351,10 @@ def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[
     }
 
 
-def compare(
-    evidence: Evidence, first: str, second: str, recipe: str, metric: str = "auroc"
-) -> Estimate:
-    """Paired difference of two configurations under one recipe, first minus second."""
-    a, b = (named(evidence.get(config, recipe), metric) for config in (first, second))
+def compare(evidence: Evidence, first: str, second: str, recipe: str) -> Estimate:
+    """Paired difference in macro AUROC of two configurations, first minus second."""
+    a, b = (evidence.get(config, recipe).macro("auroc") for config in (first, second))
     return combine(np.subtract, a, b)
-
-
-def smallest_resolvable_difference(
-    difference: Estimate, power: float = 0.8, alpha: float = 0.05
-) -> float:
-    """Smallest true difference that this comparison would have detected.
-
-    ``(z[1 - alpha/2] + z[power]) * standard error``: what a two-sided test at ``alpha`` finds with
-    probability ``power``. It stands beside each "no difference", since that verdict means little
-    where the smallest resolvable difference is large.
-    """
-    if not (0 < alpha < 1 and 0 < power < 1):
-        raise LeadminError(
-            f"alpha and power: {alpha:g} and {power:g}; valid: between 0 and 1; change them"
-        )
-    return float((ndtri(1 - alpha / 2) + ndtri(power)) * difference.standard_error)
-
-
-def reduced_sets(evidence: Evidence, recipe: str) -> list[Scored]:
-    """List the configurations with fewer than 12 leads that were trained under a recipe."""
-    under = (evidence.get(config, recipe) for config in configs_under(evidence, recipe))
-    return [scored for scored in under if len(scored.leads) < 12]
-
-
-def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
-    """Test the claim that all of several effects are above zero.
-
-    Where the smallest effect is above zero, the claim is tested by the largest p value
-    (intersection-union, which needs no correction). Where it is not, the claim falls with any of
-    the effects below zero, and Bonferroni's correction pays for having looked at all of them.
-    Gives the name of the smallest effect and the two-sided p value of the side on which it lies.
-    """
-    if not effects:
-        raise LeadminError("effects: none; valid: one or more; give the effects of the claim")
-    weakest = min(effects, key=lambda name: effects[name].value)
-    if effects[weakest].value > 0:
-        return weakest, max(effect.p() for effect in effects.values())
-    below = min(effect.p() for effect in effects.values() if effect.value <= 0)
-    return weakest, min(1.0, len(effects) * below)
-
-
-def interval_columns(name: str, estimate: Estimate) -> dict[str, float]:
-    """Value and interval, but no interval for the binned calibration error.
-
-    Sampling noise can only enlarge a mean absolute gap. Its bootstrap distribution lies above the
-    estimate, which lies above the truth, and where the network is well calibrated no bootstrap
-    interval covers. Slope and offset of `leadmin.evidence.reliability` have intervals that do.
-    """
-    if name == "ece":
-        return {name: estimate.value}
-    low, high = estimate.interval(method="bca" if name in BCA_METRICS else "percentile")
-    return {name: estimate.value, f"{name}_low": low, f"{name}_high": high}
 
 
 def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[float, int]]:
@@ -374,28 +362,6 @@ def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[f
     sides = [] if config == REFERENCE else [config, REFERENCE]
     scored = (evidence.scored.get((side, recipe)) for side in sides)
     return [side.seed_variance("auroc") for side in scored if side]
-
-
-def with_seeds(
-    name: str, estimate: Estimate, seeds: Sequence[tuple[float, int]]
-) -> dict[str, float]:
-    """Interval that carries the choice of seeds besides the sampling of patients.
-
-    A value is a mean over few trainings. The variance of such a mean adds to the bootstrap
-    variance, with Satterthwaite's degrees of freedom because it is itself estimated from few
-    trainings. In simulation the 95% interval covers 94% or more as long as the seeds spread no
-    wider than the sampling error; with two seeds that spread four times as wide it covers 88%, so
-    with two seeds take it as a warning rather than a bound. NaN where a side has a single seed.
-    ``seeds`` holds a `Scored.seed_variance` for each configuration that the estimate rests on.
-    """
-    low = high = float("nan")
-    total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
-    if np.isfinite(total) and total > 0:
-        uncertain = sum(variance**2 / freedom for variance, freedom in seeds)
-        freedom = total**2 / uncertain if uncertain > 0 else np.inf
-        reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * float(np.sqrt(total))
-        low, high = estimate.value - reach, estimate.value + reach
-    return {f"{name}_low_with_seeds": low, f"{name}_high_with_seeds": high}
 
 
 def named(scored: Scored, name: str) -> Estimate:
@@ -406,20 +372,7 @@ def named(scored: Scored, name: str) -> Estimate:
     return scored.macro(name)
 
 
-def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
-    """Apply a function to estimates from the same resamples: the result is paired."""
-    return Estimate(
-        float(function(*(e.value for e in estimates))),
-        np.asarray(function(*(e.replicates for e in estimates))),
-        np.asarray(function(*(e.jackknife for e in estimates))),
-    )
-
-
-def _sd(values: Array) -> float:
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _by_config(runs: Runs) -> dict[str, "Run"]:
+def _by_config(runs: Runs) -> dict[str, Run]:
     listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
     if not listed:
         raise LeadminError("runs: no finished runs; valid: one or more; train one first")
@@ -433,7 +386,7 @@ def _by_config(runs: Runs) -> dict[str, "Run"]:
     return by_config
 
 
-def _require_logits(run: "Run") -> None:
+def _require_logits(run: Run) -> None:
     """Logits must fit the labels and be finite, or a training has failed."""
     for recipe in run.recipes:
         for part, split in (("validation", run.validation), ("test", run.test)):
@@ -451,7 +404,27 @@ def _require_logits(run: "Run") -> None:
                 )
 
 
-def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
+def _auroc(
+    run: Run, recipe: str, weights: resampling.Weights, n_resamples: int | None = None
+) -> Scored:
+    """Score the AUROC alone, per seed on all records and averaged over seeds under each weight."""
+    columns = np.hstack([np.ones((len(weights), 1), dtype=np.uint8), weights])
+    of_seeds = np.array(
+        [
+            [
+                resampling.weighted_auroc(y, x, columns)
+                for y, x in zip(run.test.labels.T, logits.T, strict=True)
+            ]
+            for logits in run.test.logits[recipe]
+        ]
+    )
+    per_seed, rest = of_seeds[:, :, 0], of_seeds.mean(axis=0).T[1:]
+    n_drawn = len(rest) if n_resamples is None else n_resamples
+    resampled = {"auroc": rest[:n_drawn]}, {"auroc": rest[n_drawn:]}
+    return Scored(run.config, recipe, tuple(run.leads), {"auroc": per_seed}, *resampled)
+
+
+def _score(run: Run, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
     """Point values per seed, and resampled values averaged over seeds."""
     labels, fold = np.asarray(run.test.labels, dtype=np.uint8), np.asarray(run.test.fold)
     per_seed: dict[str, list[Array]] = {}
@@ -479,24 +452,3 @@ def _score(run: "Run", recipe: str, weights: resampling.Weights, n_resamples: in
         replicates={name: values[:n_resamples] for name, values in totals.items()},
         jackknife={name: values[n_resamples:] for name, values in totals.items()},
     )
-
-
-def configs_under(evidence: Evidence, recipe: str) -> list[str]:
-    """List the configurations that were trained under a recipe."""
-    return [config for config in evidence.configs if (config, recipe) in evidence.scored]
-
-
-def smaller_sets(evidence: Evidence, recipe: str) -> list[Scored]:
-    """All but the 12 leads; none where there is no 12-lead run to compare with."""
-    if (REFERENCE, recipe) not in evidence.scored:
-        return []
-    return [evidence.get(c, recipe) for c in configs_under(evidence, recipe) if c != REFERENCE]
-
-
-def count_columns(evidence: Evidence, scored: Scored) -> dict[str, int]:
-    """Say on how many records, patients and seeds a row stands."""
-    return {
-        "n_records": evidence.n_records,
-        "n_patients": evidence.n_patients,
-        "n_seeds": scored.n_seeds,
-    }

@@ -20,7 +20,8 @@ from jinja2 import Environment, StrictUndefined, TemplateError, TemplateSyntaxEr
 
 from leadmin.data import ptbxl
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import LEVEL, MARGIN, REFERENCE
+from leadmin.evidence.estimates import LEVEL
+from leadmin.evidence.scores import MARGIN, REFERENCE
 from leadmin.files import write_text
 from leadmin.labels import CLASSES, LABEL_POLICIES
 from leadmin.net.recipes import recipe_table
@@ -104,6 +105,9 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
     overall = {row["finding"]: row["finding_verdict"] for row in parts}
     verdicts = {v: [n for n in sorted(overall) if overall[n] == v] for v in VERDICTS}
     folds = study.rows("folds", recipe)
+    # results that were published before there was such a table lack it
+    known = "firm_losses" in study.results["tables"]
+    losses = pd.DataFrame(study.rows("firm_losses", recipe)) if known else None
     halves = [(row["difference_high"] - row["difference_low"]) / 2 for row in reduced]
     resolvable = [row["smallest_resolvable"] for row in primary]
     deviations = [row["auroc_seed_sd"] for row in main]
@@ -114,7 +118,7 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
         "largest_seed_sd": _extreme(max, deviations),
         "main": {row["config"]: row for row in main},
         "classes": classes,
-        "answer": _latex_of_markdown(answer_sentence(pd.DataFrame(main))),
+        "answer": _latex_of_markdown(answer_sentence(pd.DataFrame(main), losses)),
         "reduced": reduced,
         "within": within,
         "worse": worse,
@@ -149,6 +153,7 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
         "calibration": calibration,
         "folds": folds,
         "folds_within": [r for r in folds if r["low"] is not None and r["low"] > -MARGIN],
+        "folds_lost": [r for r in folds if r["high"] is not None and r["high"] < -MARGIN],
         "groupings": sorted(
             {row["grouping"] for row in study.rows("subgroups", recipe) if row["enough"]}
         ),

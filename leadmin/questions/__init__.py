@@ -11,8 +11,9 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -24,21 +25,15 @@ if TYPE_CHECKING:
 
     from leadmin.evidence.scores import Evidence
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Tables(Mapping[str, pd.DataFrame]):
     """The tables of *all* questions, by the name of their file, read under one recipe.
 
-    Attributes
-    ----------
-    whole : dict of str to DataFrame
-        With every recipe; `tables[name]` has the rows of `recipe` only.
-    recipes : tuple of str
-        In the order of the study; the first is the primary one.
-    recipe : str
-        The one that is asked about.
-    tested : str
-        On how many test records and patients everything stands.
+    ``whole`` holds every recipe, ``tables[name]`` the rows of ``recipe`` only; the first of
+    ``recipes`` is the primary one. ``tested`` says on how many records and patients all stands.
     """
 
     whole: Mapping[str, pd.DataFrame]
@@ -72,28 +67,22 @@ class Question:
 
     Attributes
     ----------
-    name : str
-        One word; what a notebook calls it by.
-    title : str
-        The question itself, a heading.
+    name, title : str
+        One word, what a notebook calls it by; and the question itself, a heading.
     reading : callable
-        From `Tables` to Markdown: what a reader should take from them. Says so where the study
-        cannot answer.
+        From `Tables` to Markdown: what to take from them, or why the study cannot answer.
     tables : dict of str to callable
-        Name on disk to a function of the evidence that gives the whole table, the recipes one below
-        the other (see `each_recipe`); without rows where the study cannot answer.
+        Name on disk to a function of the evidence that gives the whole table (see `each_recipe`);
+        without rows where the study cannot answer.
     figures : dict of str to callable
         Name on disk to a function of `Tables`; nothing where there is nothing to draw.
     shown, folded : dict of str to callable
         Heading to a function of `Tables` that gives a table for a page, or nothing: in the open,
         or folded away behind its heading.
-    report : callable, optional
-        The table of ``RESULTS.md``; without it the first of ``shown``.
-    note : str
-        How the table of the report is read.
+    report, note : callable, str
+        The table of ``RESULTS.md``, by default the first of ``shown``, and how it is read.
     latex : dict of str to callable
-        File name to a function of `Tables` and of the sentence on what they stand that gives a
-        LaTeX table.
+        File name to a function of `Tables` and of the sentence on what they stand.
     elsewhere : dict of str to callable
         What other pages of the book show, by the name under which they find it.
     only_csv : tuple of str
@@ -124,10 +113,7 @@ class Question:
 def questions(about: str = "study") -> tuple[Question, ...]:
     """Find the questions that are asked of a study, or of an ablation, in their order.
 
-    Raises
-    ------
-    LeadminError
-        If two questions have one name, or write one table.
+    Two questions of one name, or that write one table, are refused.
     """
     found: dict[str, Question] = {}
     homes: dict[str, str] = {}
@@ -164,6 +150,15 @@ def read_tables(evidence: "Evidence", tables: Mapping[str, pd.DataFrame]) -> Tab
     return Tables(tables, evidence.recipes, evidence.recipes[0], tested)
 
 
+def of(name: str, make: Callable[..., T], *arguments: Any) -> Callable[[Tables], T | None]:
+    """Make something of one table; nothing where that has no rows."""
+
+    def made(tables: Tables) -> T | None:
+        return make(tables[name], *arguments) if len(tables[name]) else None
+
+    return made
+
+
 def each_recipe(
     table: Callable[["Evidence", str], pd.DataFrame],
 ) -> Callable[["Evidence"], pd.DataFrame]:
@@ -195,6 +190,19 @@ def with_holm(table: pd.DataFrame, p: str = "p") -> pd.DataFrame:
         place = table.columns.tolist().index(p) + 1
         table.insert(place, f"{p}_holm", resampling.holm(table[p]))
     return table
+
+
+def with_firm(table: pd.DataFrame, by: str, not_asked: str = "") -> pd.DataFrame:
+    """Add ``firm``: the verdict that all asked rows of one ``by`` share, or `DEPENDS`."""
+    if table.empty:
+        return table
+    each = table["verdict"].replace(not_asked, np.nan).groupby(table[by])
+    firm = each.transform("first").where(each.transform("nunique") < 2, DEPENDS)
+    return table.assign(firm=firm.fillna(not_asked))
+
+
+DEPENDS = "depends on the reading"
+"""Where label policies or kinds of interval lead to different verdicts."""
 
 
 def bounds_named(table: pd.DataFrame) -> pd.DataFrame:

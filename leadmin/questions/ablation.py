@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import Evidence, gather
-from leadmin.questions import Question, Tables, with_holm
+from leadmin.evidence.scores import ENDS, Evidence, gather
+from leadmin.questions import Question, of, with_holm
 from leadmin.questions.answer import main_table
 from leadmin.questions.calibration import calibration_table
 from leadmin.questions.classes import per_class_table
@@ -38,13 +37,7 @@ MEASURES = {
 
 
 def load_variants(folder: Path) -> dict[str, Run]:
-    """Read the finished variants below ``folder``, in the order of `VARIANTS`.
-
-    Raises
-    ------
-    LeadminError
-        If there is none.
-    """
+    """Read the finished variants below ``folder``, in the order of `VARIANTS`; refuse none."""
     found = {name: folder / name for name in VARIANTS if (folder / name / "metrics.json").is_file()}
     if not found:
         raise LeadminError(f"{folder}: no finished variant; run the study of the ablation first")
@@ -61,28 +54,11 @@ def ablation_table(
 ) -> pd.DataFrame:
     """Score variants and baselines of one configuration on the same test records.
 
-    Parameters
-    ----------
-    evidence : Evidence
-        From `gather_variants`.
-    reference : str
-        What the others are compared with.
-    variants : sequence of str
-        Those to compare; empty: all that the evidence has.
-
-    Returns
-    -------
-    DataFrame
-        One row per variant: ``variant, description, kind`` (``recipe`` or ``baseline``); for each
-        of `MEASURES` the value with ``_low`` and ``_high``, and ``<measure>_difference`` to the
-        reference, paired, with ``_low``, ``_high``; ``p_holm`` of the difference in macro AUROC
-        over all rows but the reference; ``slope`` and ``smooth_ece``, means over classes;
-        ``n_records, n_patients, n_seeds``.
-
-    Raises
-    ------
-    LeadminError
-        If the reference is not among the variants.
+    Of the evidence of `gather_variants`, or of some of its ``variants``. One row each: ``variant,
+    description, kind`` (``recipe`` or ``baseline``); each of `MEASURES` with ``_low``, ``_high``;
+    ``<measure>_difference`` to the reference, paired, likewise; ``p_holm`` of the difference in
+    macro AUROC over all rows but the reference; ``slope`` and ``smooth_ece``, means over classes;
+    ``n_records, n_patients, n_seeds``. It is refused without the reference.
     """
     names = variants or evidence.recipes
     if reference not in names:
@@ -102,13 +78,13 @@ def ablation_table(
         for measure in MEASURES:
             source = hypertrophy if measure.endswith("_HYP") else main
             column = measure.removesuffix("_HYP")
-            row |= {f"{measure}{end}": source[f"{column}{end}"] for end in _ENDS}
+            row |= {f"{measure}{end}": source[f"{column}{end}"] for end in ENDS}
         compared: dict[str, dict[Any, Any]] = {}
         if name != reference:
             compared = _by(recipe_comparison(evidence, name, reference), "metric")
         for measure in MEASURES:
             found = compared.get(measure, {})
-            for end in _ENDS:
+            for end in ENDS:
                 row[f"{measure}_difference{end}"] = found.get(f"difference{end}", float("nan"))
         row["p"] = compared.get("auroc", {}).get("p", float("nan"))
         calibrated = calibration_table(evidence, name)
@@ -117,9 +93,6 @@ def ablation_table(
         row |= {count: int(main[count]) for count in ("n_records", "n_patients", "n_seeds")}
         rows.append(row)
     return with_holm(pd.DataFrame(rows))
-
-
-_ENDS = ("", "_low", "_high")
 
 
 def _by(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
@@ -140,10 +113,7 @@ def ablation_reading(
 ) -> str:
     """Say which variants are clearly worse or better than the reference, from intervals alone.
 
-    Returns
-    -------
-    str
-        Markdown, a paragraph for each of the measures.
+    A paragraph for each of the measures.
     """
     if table.empty:
         return "These runs hold no baseline to compare with."
@@ -173,42 +143,34 @@ def ablation_reading(
 def long_differences(table: pd.DataFrame) -> pd.DataFrame:
     """Reshape an ablation table for `leadmin.questions.recipes.plot_recipe_comparison`.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``config`` (the variant in words), ``metric, difference, difference_low,
-        difference_high``; one row per variant and measure.
+    One row per variant, in words as ``config``, and measure: ``metric, difference`` with bounds.
     """
     pieces = []
     for measure in MEASURES:
-        bounds = {f"difference{end}": table[f"{measure}_difference{end}"] for end in _ENDS}
+        bounds = {f"difference{end}": table[f"{measure}_difference{end}"] for end in ENDS}
         pieces.append(pd.DataFrame({"config": table["description"], "metric": measure, **bounds}))
     return pd.concat(pieces, ignore_index=True)
 
 
-def _differences(tables: Tables) -> Figure | None:
-    others = tables["ablation"].query("variant != @BASE")
+def _differences(table: pd.DataFrame) -> Figure | None:
+    others = table.query("variant != @BASE")
     return plot_recipe_comparison(long_differences(others), list(MEASURES)) if len(others) else None
 
 
-def _compared(table: pd.DataFrame, columns: Mapping[str, str]) -> Styler | None:
-    return reading_table(table, {"description": "what", **columns}) if len(table) else None
-
+WHAT = {"description": "what"}
+AUROCS = WHAT | {"auroc": "macro AUROC", "auroc_difference": "difference"}
+BRIERS = {"brier": "Brier score"}
+SLOPES = {"brier_difference": "difference", "slope": "slope", "smooth_ece": "smooth ECE"}
 
 PARTS = Question(
     name="parts",
     title="What is each part of the recipe worth?",
     tables={"ablation": ablation_table},
     reading=lambda tables: ablation_reading(tables["ablation"], BASE),
-    figures={"ablation": _differences},
+    figures={"ablation": of("ablation", _differences)},
     shown={
-        "One change at a time": lambda tables: _compared(
-            tables["ablation"],
-            {
-                "auroc": "macro AUROC",
-                "auroc_difference": "difference",
-                "auroc_HYP": "AUROC of HYP",
-            },
+        "One change at a time": of(
+            "ablation", reading_table, AUROCS | {"auroc_HYP": "AUROC of HYP"}
         )
     },
     place=10,
@@ -219,17 +181,7 @@ BELIEVED = Question(
     name="believed",
     title="Can the probabilities of each variant be believed?",
     reading=lambda tables: ablation_reading(tables["ablation"], BASE, ("brier",)),
-    shown={
-        "Calibration": lambda tables: _compared(
-            tables["ablation"],
-            {
-                "brier": "Brier score",
-                "brier_difference": "difference",
-                "slope": "slope",
-                "smooth_ece": "smooth ECE",
-            },
-        )
-    },
+    shown={"Calibration": of("ablation", reading_table, WHAT | BRIERS | SLOPES)},
     place=20,
     about="ablation",
 )
@@ -239,16 +191,7 @@ SIMPLER = Question(
     title="Is a network needed?",
     tables={"baselines": baseline_table},
     reading=lambda tables: ablation_reading(tables["baselines"], RIVAL),
-    shown={
-        "Against simpler methods": lambda tables: _compared(
-            tables["baselines"],
-            {
-                "auroc": "macro AUROC",
-                "auroc_difference": "difference",
-                "brier": "Brier score",
-            },
-        )
-    },
+    shown={"Against simpler methods": of("baselines", reading_table, AUROCS | BRIERS)},
     place=30,
     about="ablation",
 )

@@ -11,31 +11,18 @@ from matplotlib.patches import Patch
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
+from leadmin.evidence.estimates import interval_columns, with_seeds
 from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
-    configs_under,
-    count_columns,
-    interval_columns,
+    Rows,
+    Scored,
     relative_to_reference,
     seed_variances,
-    with_seeds,
 )
-from leadmin.questions import Question, Tables, each_recipe, with_holm
-from leadmin.show.style import (
-    MUTED,
-    Look,
-    add_note,
-    blank_figure,
-    darker,
-    forest,
-    key,
-    legend,
-    recipe_looks,
-    require_columns,
-    stacked_leads,
-)
+from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
+from leadmin.show import style
 from leadmin.show.words import (
     joined_sentence,
     latex_escape,
@@ -50,89 +37,84 @@ from leadmin.show.words import (
 
 
 def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
-    """One row per configuration: the study's main table.
+    """One row per configuration: the study's main table; refused where the recipe has none.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, leads, n_leads``; for each of ``auroc, average_precision, f1,
-        f1_half, brier, ece``, the operating points (such as ``sensitivity_at_90_specificity``),
-        ``auroc_within_fold`` (only where several folds are pooled), ``lrs, retention,
-        retention_above_chance``: the value and ``_low``, ``_high`` of its 95% interval (none for
-        ``ece``, see `leadmin.questions.calibration.calibration_table`);
-        ``auroc_seed_sd``; ``difference`` (macro AUROC minus that of the 12 leads, paired) with
-        ``_low``, ``_high``, ``difference_p`` and ``difference_p_holm`` (Holm over the
-        configurations other than the 12 leads), and ``non_inferior`` (the interval of the
-        difference lies above ``-MARGIN``); for ``auroc`` and ``difference`` also
-        ``_low_with_seeds``, ``_high_with_seeds``; ``n_records, n_patients, n_seeds``.
-
-    Raises
-    ------
-    LeadminError
-        If no configuration was trained under the recipe.
+    ``recipe, config, leads, n_leads``; then, each with ``_low`` and ``_high`` of its 95% interval
+    (none for ``ece``), every metric in macro average, ``lrs, retention, retention_above_chance``
+    and ``difference`` (macro AUROC minus that of the 12 leads, paired), which has ``difference_p``,
+    ``difference_p_holm`` (over the other configurations) and ``non_inferior`` (the interval lies
+    above ``-MARGIN``). ``auroc`` and ``difference`` have ``_low_with_seeds`` and
+    ``_high_with_seeds`` too; ``auroc_seed_sd``; ``n_records, n_patients, n_seeds``.
     """
-    rows = []
-    for config in configs_under(evidence, recipe):
-        scored = evidence.get(config, recipe)
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "config": config,
-            "leads": ", ".join(scored.leads),
-            "n_leads": len(scored.leads),
-        }
-        for metric in scored.per_seed:
-            row |= interval_columns(metric, scored.macro(metric))
-        row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
-        row["auroc_seed_sd"] = scored.seed_sd("auroc")
-        for name, estimate in relative_to_reference(evidence, config, recipe).items():
-            row |= interval_columns(name, estimate)
-            if name == "difference":
-                row["difference_p"] = estimate.p() if config != REFERENCE else float("nan")
-                row |= with_seeds(name, estimate, seed_variances(evidence, config, recipe))
-                row["non_inferior"] = bool(row["difference_low"] > -MARGIN)
-        rows.append(row | count_columns(evidence, scored))
-    if not rows:
+    sets = evidence.under(recipe)
+    if not sets:
         raise LeadminError(
             f"main table: recipe is {recipe!r}; valid for these runs: "
             f"{', '.join(evidence.recipes)}; choose one of them"
         )
-    return with_holm(pd.DataFrame(rows), "difference_p")
+
+    def rows(scored: Scored) -> Rows:
+        row: dict[str, Any] = {"leads": ", ".join(scored.leads)}
+        for metric in scored.per_seed:
+            row |= interval_columns(metric, scored.macro(metric))
+        row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
+        row["auroc_seed_sd"] = scored.seed_sd("auroc")
+        for name, estimate in relative_to_reference(evidence, scored.config, recipe).items():
+            row |= interval_columns(name, estimate)
+        row["difference_p"] = estimate.p() if scored.config != REFERENCE else float("nan")
+        row |= with_seeds(name, estimate, seed_variances(evidence, scored.config, recipe))
+        yield row | {"non_inferior": bool(row["difference_low"] > -MARGIN)}
+
+    table = evidence.table(sets, rows)
+    table.insert(2, "leads", table.pop("leads"))
+    return with_holm(table, "difference_p")
 
 
-def answer_sentence(main: pd.DataFrame) -> str:
+def answer_sentence(main: pd.DataFrame, losses: pd.DataFrame | None = None) -> str:
     """Answer the title's question from the main table of one recipe, in words.
 
-    The rule was fixed before any run was seen: the answer is the configuration with the fewest
-    leads whose whole paired 95% interval of the difference in macro AUROC lies above the
-    negative margin; among equals the one with the higher AUROC.
+    The rule was fixed before any run was seen: the fewest leads whose whole paired 95% interval of
+    the difference in macro AUROC lies above the negative margin; among equals the higher AUROC.
+    What of it is firm comes from `leadmin.questions.margins.firm_losses`.
     """
     reduced = main[main["config"] != REFERENCE]
     if reduced.empty or REFERENCE not in set(main["config"]):
         return "These runs hold no comparison with twelve leads, so they answer nothing."
+    firm = pd.Series(dtype=object)
+    if losses is not None and len(losses):
+        firm = losses.groupby("config")["firm"].first()
     ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
     proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
         best = proven.iloc[0].to_dict()
+        doubt = firm.get(best["config"]) == DEPENDS
         return (
             f"**{leads_in_words(best)}**: {best['leads']} read the five superclasses within "
             f"{MARGIN} of the twelve leads' macro AUROC (difference "
             f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
-            "shown to."
+            "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
         )
     worse = int((reduced["difference_high"] < -MARGIN).sum())
     best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
+    closest = (
+        f"The closest is {best['leads']}, at a difference of "
+        f"{value_with_interval(best, 'difference')}."
+    )
     if worse == len(reduced):
         sets = f"{worse} sets" if worse > 1 else "set"
+        loose = ranked.loc[ranked["config"].map(firm.get) == DEPENDS, "leads"]
+        besides = (
+            f"; with another draw of training patients and every label policy allowed for, "
+            f"{worse - len(loose)} of them are, and not {' nor '.join(loose)}"
+        )
         return (
             f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "
-            f"lose more than {MARGIN} of their macro AUROC. The closest is {best['leads']}, at a "
-            f"difference of {value_with_interval(best, 'difference')}."
+            f"lose more than {MARGIN} of their macro AUROC{besides * bool(len(loose))}. {closest}"
         )
     return (
         "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "
         f"stay within {MARGIN} of their macro AUROC; {worse} of {len(reduced)} are shown to be "
-        f"worse than that. The closest is {best['leads']}, at a difference of "
-        f"{value_with_interval(best, 'difference')}."
+        f"worse than that. {closest}"
     )
 
 
@@ -217,48 +199,29 @@ def _every_column(tables: Tables) -> Styler:
     )
 
 
-def plot_answer(
-    table: pd.DataFrame,
-    reference: str = "12-lead",
-    margin: float = 0.01,
-    title: str | None = None,
-    note: str | None = None,
-) -> Figure:
+def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
     """Draw macro AUROC against the number of leads: the study's answer in one figure.
 
-    Each configuration has a column of its own, so no label and no interval meets another. The
-    first recipe (``default`` where there is one) sets the reference line and the band of the
-    non-inferiority margin beneath it; the best configuration at each number of leads is joined
-    by a line. Whether an interval reaches the band is *not* the test: that one is paired, and
-    where the table holds its lower bound a filled marker says that it lies above the margin.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row a configuration and recipe, as `main_table` gives: ``config``, ``n_leads``, ``auroc``,
-        ``auroc_low``, ``auroc_high``; optionally ``recipe``, and ``difference_low``, the lower 95%
-        bound of the paired difference to the reference under the same recipe.
-    reference : str
-        The configuration that the line stands for; without its row there is no line.
-    margin : float
-        Of non-inferiority, in AUROC.
-    title, note : str, optional
-        Stand above and below: the note says how many records, patients and seeds there are.
+    Of a `main_table` of one or several recipes; ``note`` stands below. Each configuration has a
+    column of its own. The first recipe (``default`` where there is one) sets the REFERENCE line and
+    the band of the margin beneath it; the best configuration at each number of leads is joined by a
+    line. Whether an interval reaches the band is *not* the test: that one is paired, and where the
+    table holds ``difference_low`` a filled marker says that it lies above the margin.
     """
     bounds = ["auroc", "auroc_low", "auroc_high"]
-    require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
+    style.require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
     frame = table if "recipe" in table.columns else table.assign(recipe="default")
-    looks = recipe_looks(frame["recipe"])
+    looks = style.recipe_looks(frame["recipe"])
     answer = next(iter(looks))
     by_recipe = {recipe: frame[frame["recipe"] == recipe].set_index("config") for recipe in looks}
     first = by_recipe[answer]["auroc"]
     place, counts = _columns(frame, first)
-    figure = blank_figure(4.5)
+    figure = style.blank_figure(4.5)
     axis = figure.subplots()
     low, high = frame["auroc_low"].min(), frame["auroc_high"].max()
     pad = 0.06 * (high - low)
     axis.set(xlim=(-0.75, place.max() + 0.75), ylim=(low - pad, high + 1.9 * pad))
-    deepest = max(stacked_leads(config).count("\n") + 1 for config in place.index)
+    deepest = max(style.stacked_leads(config).count("\n") + 1 for config in place.index)
     for number, (count, members) in enumerate(place.groupby(counts)):
         if number % 2 == 0:
             ends = members.min() - 0.775, members.max() + 0.775
@@ -272,42 +235,40 @@ def plot_answer(
              for number, recipe in enumerate(looks)}  # fmt: skip
     for recipe, look in looks.items():
         rows, places = by_recipe[recipe], place + dodge[recipe]
-        if reference in rows.index:
-            level = float(rows["auroc"][reference])
+        if REFERENCE in rows.index:
+            level = float(rows["auroc"][REFERENCE])
             axis.axhline(level, color=look.colour, linewidth=1.0, linestyle=look.line, alpha=0.9,
                          zorder=1)  # fmt: skip
             if recipe == answer:
-                axis.axhspan(level - margin, level, color=look.colour, alpha=0.13, linewidth=0,
+                axis.axhspan(level - MARGIN, level, color=look.colour, alpha=0.13, linewidth=0,
                              zorder=1)  # fmt: skip
         leaders = rows.groupby("n_leads")["auroc"].idxmax()
         axis.plot(places[leaders], rows.loc[leaders, "auroc"], color=look.colour, linewidth=1.3,
                   alpha=0.45, linestyle=look.line, zorder=2)  # fmt: skip
-        shown = rows.get("difference_low", pd.Series(np.inf, rows.index)) > -margin
-        forest(axis, rows[bounds], look, shown | (rows.index == reference), places[rows.index],
-               upright=True)  # fmt: skip
+        shown = rows.get("difference_low", pd.Series(np.inf, rows.index)) > -MARGIN
+        filled = shown | (rows.index == REFERENCE)
+        style.forest(axis, rows[bounds], look, filled, places[rows.index], upright=True)
     tops = frame.groupby("config")["auroc_high"].max()
     for config, value in zip(map(str, first.index), first, strict=True):
         axis.annotate(f"{value:.3f}", (place[config] + dodge[answer], tops[config]), (0, 3),
                       textcoords="offset points", ha="center", va="bottom", fontsize=8,
-                      color=darker(looks[answer].colour), fontweight="bold", zorder=5,
+                      color=style.darker(looks[answer].colour), fontweight="bold", zorder=5,
                       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7,
                             "pad": 0.6})  # fmt: skip
-    axis.set_xticks(place, [stacked_leads(config) for config in place.index])
+    axis.set_xticks(place, [style.stacked_leads(config) for config in place.index])
     axis.tick_params(axis="x", length=0, labelsize=8.5, pad=3, rotation=0)
     axis.set_ylabel("macro AUROC (axis cut)")
-    keys: dict[str, Any] = {f"{recipe} recipe": key(look) for recipe, look in looks.items()}
+    keys: dict[str, Any] = {f"{recipe} recipe": style.key(look) for recipe, look in looks.items()}
     if "difference_low" in frame.columns:
-        keys["open: not shown non-inferior"] = key(Look(MUTED), filled=False)
-    if reference in first.index:
-        keys[f"{reference}, margin {margin:g} beneath"] = (
+        keys["open: not shown non-inferior"] = style.key(style.Look(style.MUTED), filled=False)
+    if REFERENCE in first.index:
+        keys[f"{REFERENCE}, margin {MARGIN:g} beneath"] = (
             Patch(facecolor=looks[answer].colour, alpha=0.13),
             Line2D([], [], color=looks[answer].colour, linewidth=1.0),
         )
-    legend(axis, keys, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(keys),
-           columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3)  # fmt: skip
-    if title:
-        axis.set_title(title, fontsize=11.5, pad=24)
-    return add_note(figure, note)
+    style.legend(axis, keys, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(keys),
+                 columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3)  # fmt: skip
+    return style.add_note(figure, note)
 
 
 def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -319,10 +280,14 @@ def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Serie
     return pd.Series(np.arange(len(order)) + 0.55 * gaps, index=order), counts
 
 
+def _figure(tables: Tables) -> Figure:
+    return plot_answer(tables.whole["main"], note=f"{tables.tested}; 95% intervals")
+
+
 ANSWER = Question(
     name="answer",
     title="How few leads are enough?",
-    reading=lambda tables: answer_sentence(tables["main"]),
+    reading=lambda tables: answer_sentence(tables["main"], tables["firm_losses"]),
     place=10,
 )
 
@@ -331,18 +296,12 @@ CONFIGURATIONS = Question(
     title="What does each set of leads reach?",
     tables={"main": each_recipe(main_table)},
     reading=lambda tables: configurations_reading(tables["main"]),
-    figures={
-        "answer": lambda tables: plot_answer(
-            tables.whole["main"], note=f"{tables.tested}; 95% intervals"
-        )
-    },
+    figures={"answer": _figure},
     shown={"Configurations": _main_columns(*COLUMNS)},
     report=_every_column,
     latex={"table_main.tex": lambda tables, basis: main_latex(tables.whole["main"], basis)},
     elsewhere={
-        "answer_figure": lambda tables: plot_answer(
-            tables.whole["main"], note=f"{tables.tested}; 95% intervals"
-        ),
+        "answer_figure": _figure,
         "main_table": _main_columns("config", "auroc", "difference", "retention_above_chance"),
     },
     place=20,

@@ -1,6 +1,6 @@
 """Can the probabilities be believed, and acted on?"""
 
-from collections.abc import Sequence
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from pandas.io.formats.style import Styler
 from scipy.special import expit
 
 from leadmin import metrics
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.estimates import LEVEL
 from leadmin.evidence.reliability import (
     benefit_of_records,
     brier_decomposition,
@@ -24,94 +24,56 @@ from leadmin.evidence.reliability import (
     resampled_calibration,
     smooth_calibration_error,
 )
-from leadmin.evidence.scores import LEVEL, Evidence, configs_under, count_columns
+from leadmin.evidence.scores import Evidence, Rows, Scored
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, each_recipe
-from leadmin.show.style import (
-    BLUE,
-    FAINT,
-    INK,
-    MUTED,
-    PER_CENT,
-    SERIES,
-    ZERO,
-    blank_figure,
-    legend,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
-from leadmin.show.words import (
-    joined_sentence,
-    styled_table,
-    value_with_interval,
-)
-from leadmin.study.run import Run
+from leadmin.questions import Question, each_recipe, of
+from leadmin.questions.classes import by_class
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, styled_table, value_with_interval
 
 NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 """Threshold probabilities of `decision_curves`."""
+
+FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
+"""The configurations whose decision curves are drawn."""
+
+SHOWN_THRESHOLD = 0.2
+"""At which net benefit is shown in numbers: a missed record weighs as much as four false calls."""
 
 
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Calibration of each configuration and class, before and after recalibration.
 
-    Recalibration is fitted on the validation records of the same network. Values are means over
-    seeds.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated``
-        (bool), ``brier, miscalibration, discrimination, uncertainty, slope, offset, ece,
-        smooth_ece``; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by the
-        bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
-        n_seeds``.
+    Recalibration is fitted on the validation records of the same network; values are means over
+    seeds. ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated`` (bool),
+    those of `MEASURES`; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by
+    the bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
+    n_seeds``.
     """
-    weights = evidence.weights().astype(np.float64)
-    rows = []
-    for config in configs_under(evidence, recipe):
-        scored = evidence.get(config, recipe)
+    weights = evidence.weights.astype(np.float64)
+
+    def rows(scored: Scored) -> Rows:
         for recalibrated in (False, True):
-            known: dict[str, Any] = {
-                "recipe": recipe,
-                "config": config,
-                "n_leads": len(scored.leads),
-            }
-            logits = [
-                _maybe_recalibrated(evidence.runs[config], recipe, k, recalibrated)
-                for k in range(scored.n_seeds)
-            ]
-            of_config: list[dict[str, Any]] = []
+            logits = _logits(evidence, scored, recalibrated)
+            classes: list[dict[str, Any]] = []
             for c, name in enumerate(CLASSES):
                 y = evidence.labels[:, c]
-                row = known | {"class": name, "recalibrated": recalibrated}
-                row |= _class_calibration(y, [one[:, c] for one in logits], weights)
-                of_config.append(row | {"n_positive": int(y.sum())})
-            mean = pd.DataFrame(of_config)[list(_POINT_COLUMNS)].mean()
-            macro = of_config[0] | dict.fromkeys(_INTERVAL_COLUMNS, float("nan")) | dict(mean)
+                row: dict[str, Any] = {"class": name, "recalibrated": recalibrated}
+                row |= _class_calibration(y, logits[:, :, c], weights)
+                classes.append(row | {"n_positive": int(y.sum())})
+            mean = pd.DataFrame(classes)[list(MEASURES)].mean()
+            macro = classes[0] | dict.fromkeys(_INTERVALS, float("nan")) | dict(mean)
             macro |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
-            counts = count_columns(evidence, scored)
-            rows += [row | counts for row in (*of_config, macro)]
-    return pd.DataFrame(rows)
+            yield from (*classes, macro)
+
+    return evidence.table(evidence.under(recipe), rows)
 
 
-_POINT_COLUMNS = (
-    "brier",
-    "miscalibration",
-    "discrimination",
-    "uncertainty",
-    "slope",
-    "offset",
-    "ece",
-    "smooth_ece",
-)
-
-
-_INTERVAL_COLUMNS = ("slope_low", "slope_high", "offset_low", "offset_high")
+_INTERVALS = ("slope_low", "slope_high", "offset_low", "offset_high")
 
 
 def _class_calibration(
-    y: NDArray[np.uint8], logits: Sequence[NDArray[np.float64]], weights: NDArray[np.float64]
+    y: NDArray[np.uint8], logits: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> dict[str, float]:
     """Mean over seeds of every calibration measure of one class."""
     points, replicates = [], []
@@ -149,60 +111,32 @@ def before_and_after(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return before, after.loc[before.index]
 
 
-def decision_curves(
-    evidence: Evidence,
-    recipe: str = "default",
-    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
-    thresholds: Sequence[float] = NET_BENEFIT_THRESHOLDS,
-    recalibrated: bool = True,
-) -> pd.DataFrame:
+def decision_curves(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Net benefit of each class over threshold probabilities, as decision curves show it.
 
-    Parameters
-    ----------
-    configs : sequence of str
-        Those that the study has are shown.
-    thresholds : sequence of float
-        Each in (0, 1).
-    recalibrated : bool
-        Recalibrate on validation records first: a decision threshold is a statement about
-        probabilities, so without it the curve mixes poor ranking with poor calibration.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile
-        interval), ``treat_all`` (net benefit of calling every record positive; calling none has 0),
-        ``gain`` over the better of the two with ``gain_low``, ``gain_high``, ``recalibrated,
-        n_positive, n_records, n_patients, n_seeds``.
+    Recalibrated on validation records: a decision threshold is a statement about probabilities.
+    ``recipe, config, class, threshold, net_benefit, low, high`` (95% percentile interval),
+    ``treat_all`` (net benefit of calling every record positive; calling none has 0), ``gain`` over
+    the better of the two with ``gain_low``, ``gain_high``, ``recalibrated, n_positive, n_records,
+    n_patients, n_seeds``.
     """
-    t = np.asarray(thresholds, dtype=np.float64)
-    if not ((t > 0) & (t < 1)).all():
-        raise LeadminError(
-            f"decision curves: thresholds are {list(thresholds)}; valid: numbers between 0 and 1; "
-            "leave the others out"
-        )
-    weights = evidence.weights().T.astype(np.float32)
+    t = np.asarray(NET_BENEFIT_THRESHOLDS)
+    weights = evidence.weights.T.astype(np.float32)
     tables = []
-    for config in configs:
-        if (config, recipe) not in evidence.scored:
-            continue
-        scored, run = evidence.get(config, recipe), evidence.runs[config]
-        logits = [_maybe_recalibrated(run, recipe, k, recalibrated) for k in range(scored.n_seeds)]
+    for scored in evidence.under(recipe):
+        p = expit(_logits(evidence, scored, True))
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c].astype(np.float64)
-            curve: dict[str, Any] = {"recipe": recipe, "config": config, "class": name}
-            curve |= {"threshold": t} | _net_benefit(
-                y, [expit(one[:, c]) for one in logits], t, weights
-            )
-            curve |= {"recalibrated": recalibrated, "n_positive": int(y.sum())}
-            tables.append(pd.DataFrame(curve | count_columns(evidence, scored)))
+            curve: dict[str, Any] = {"recipe": recipe, "config": scored.config}
+            curve |= {"class": name, "threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
+            curve |= {"recalibrated": True, "n_positive": int(y.sum())}
+            tables.append(pd.DataFrame(curve | evidence.counts(scored)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _net_benefit(
     y: NDArray[np.float64],
-    probabilities: Sequence[NDArray[np.float64]],
+    probabilities: NDArray[np.float64],
     t: NDArray[np.float64],
     weights: NDArray[np.float32],
 ) -> dict[str, Any]:
@@ -227,11 +161,12 @@ def _net_benefit(
     }
 
 
-def _maybe_recalibrated(run: "Run", recipe: str, index: int, after: bool) -> NDArray[np.float64]:
-    """Test logits of one seed, recalibrated on its networks' validation records or not."""
-    if after:
-        return recalibrated_logits(run, recipe, index)
-    return np.asarray(run.test.logits[recipe][index], dtype=np.float64)
+def _logits(evidence: Evidence, scored: Scored, recalibrated: bool) -> NDArray[np.float64]:
+    """Test logits of every seed, recalibrated on its networks' validation records or not."""
+    run, recipe = evidence.runs[scored.config], scored.recipe
+    if recalibrated:
+        return np.stack([recalibrated_logits(run, recipe, k) for k in range(scored.n_seeds)])
+    return np.asarray(run.test.logits[recipe], dtype=np.float64)
 
 
 MEASURES = {
@@ -302,30 +237,23 @@ def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> st
 
 
 def plot_recalibration(calibration: pd.DataFrame) -> Figure:
-    """Draw calibration before (open) and after (filled) recalibration, a row a configuration.
-
-    Parameters
-    ----------
-    calibration : DataFrame
-        One recipe, as `calibration_table` gives: ``config``, ``class``, ``recalibrated``,
-        ``slope``, ``smooth_ece``, ``brier``; the rows of the class ``macro`` are drawn.
-    """
+    """Draw a `calibration_table` of one recipe before (open) and after (filled) recalibration."""
     what = "plot_recalibration"
     titles = {"slope": "calibration slope", "smooth_ece": "smooth ECE", "brier": "Brier score"}
-    require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
-    require_one_recipe(calibration, what)
+    style.require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
+    style.require_one_recipe(calibration, what)
     rows = calibration[calibration["class"] == "macro"]
-    require_columns(rows, (), f"{what}: rows of the class 'macro'")
+    style.require_columns(rows, (), f"{what}: rows of the class 'macro'")
     before, after = before_and_after(rows)
-    figure, panels = row_figure(before.index, len(titles), head=1.3)
+    figure, panels = style.row_figure(before.index, len(titles), head=1.3)
     places = np.arange(len(before))
-    dot: dict[str, Any] = {"color": BLUE, "markersize": 6, "markeredgewidth": 1.4}
+    dot: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "markeredgewidth": 1.4}
     for axis, (name, title) in zip(panels, titles.items(), strict=True):
-        axis.hlines(places, before[name], after[name], color=FAINT, linewidth=2.2)
+        axis.hlines(places, before[name], after[name], color=style.FAINT, linewidth=2.2)
         axis.plot(before[name], places, "o", markerfacecolor="white", label="as trained", **dot)
         axis.plot(after[name], places, "o", label="recalibrated", **dot)
         if name == "slope":
-            axis.axvline(1, **ZERO)
+            axis.axvline(1, **style.ZERO)
         if name == "smooth_ece":
             axis.set_xlim(0, 1.07 * max(before[name].max(), after[name].max()))
         axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -335,53 +263,57 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
 
 
 def plot_decision_curves(curves: pd.DataFrame) -> Figure:
-    """Draw the net benefit of acting on the network's word, a panel a class.
-
-    The interval of the first configuration is a band.
-
-    Parameters
-    ----------
-    curves : DataFrame
-        One recipe, as `decision_curves` gives: ``config``, ``class``, ``threshold``,
-        ``net_benefit``, ``low``, ``high``, ``treat_all``, ``n_positive``, ``n_records``.
-    """
+    """Draw `decision_curves` of one recipe, a panel a class, with the first one's interval."""
     what = "plot_decision_curves"
     columns = ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
                "n_positive", "n_records")  # fmt: skip
-    require_columns(curves, columns, what)
-    require_one_recipe(curves, what)
+    style.require_columns(curves, columns, what)
+    style.require_one_recipe(curves, what)
     configs = list(dict.fromkeys(curves["config"]))
-    looks = {config: SERIES[place % len(SERIES)] for place, config in enumerate(configs)}
-    figure = blank_figure(4.9)
+    looks = dict(zip(configs, itertools.cycle(style.SERIES), strict=False))
+    figure = style.blank_figure(4.9)
     panels = figure.subplots(2, 3, sharex=True).ravel()
     for axis, name in zip(panels, CLASSES, strict=False):
         mine = curves[curves["class"] == name]
         prevalence = float((mine["n_positive"] / mine["n_records"]).iloc[0])
         first = mine[mine["config"] == configs[0]].set_index("threshold")
-        axis.plot(first["treat_all"], color=MUTED, linewidth=1.0)
-        axis.axhline(0, **ZERO)
-        axis.fill_between(first.index, first["low"], first["high"], color=BLUE, alpha=0.13,
+        axis.plot(first["treat_all"], color=style.MUTED, linewidth=1.0)
+        axis.axhline(0, **style.ZERO)
+        axis.fill_between(first.index, first["low"], first["high"], color=style.BLUE, alpha=0.13,
                           linewidth=0)  # fmt: skip
         for config, look in looks.items():
             rows = mine[mine["config"] == config].set_index("threshold")
             axis.plot(rows["net_benefit"], color=look.colour, linestyle=look.line)
         axis.set_ylim(-0.12 * prevalence, 1.15 * prevalence)
         axis.yaxis.set_major_locator(MaxNLocator(4))
-        axis.xaxis.set_major_formatter(PER_CENT)
+        axis.xaxis.set_major_formatter(style.PER_CENT)
         axis.set_title(f"{name}, {prevalence:.0%} of records")
     panels[2].tick_params(labelbottom=True)
     panels[-1].set_axis_off()
     keys: dict[str, Any] = {config: Line2D([], [], color=look.colour, linestyle=look.line)
                             for config, look in looks.items()}  # fmt: skip
     keys |= {
-        f"95% interval of {configs[0]}": Patch(facecolor=BLUE, alpha=0.13),
-        "call every record": Line2D([], [], color=MUTED, linewidth=1.0),
-        "call no record": Line2D([], [], color=INK, linewidth=0.9),
+        f"95% interval of {configs[0]}": Patch(facecolor=style.BLUE, alpha=0.13),
+        "call every record": Line2D([], [], color=style.MUTED, linewidth=1.0),
+        "call no record": Line2D([], [], color=style.INK, linewidth=0.9),
     }
-    legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
+    style.legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
     figure.supxlabel("threshold probability", fontsize=9)
     figure.supylabel("net benefit per record", fontsize=9)
     return figure
+
+
+def benefit_table(curves: pd.DataFrame) -> Styler:
+    """Show the net benefit of every set in 1,000 records at `SHOWN_THRESHOLD`."""
+    rows = curves[np.isclose(curves["threshold"], SHOWN_THRESHOLD)]
+    values = {"": "net_benefit", "_low": "low", "_high": "high"}
+    named = {f"benefit{end}": 1000 * rows[name] for end, name in values.items()}
+    return by_class(rows.assign(**named), "benefit", 0)
+
+
+def _curves(table: pd.DataFrame) -> Figure | None:
+    followed = table[table["config"].isin(FOLLOWED)]
+    return plot_decision_curves(followed) if len(followed) else None
 
 
 CALIBRATION = Question(
@@ -389,7 +321,7 @@ CALIBRATION = Question(
     title="Do the probabilities mean what they say?",
     tables={"calibration": each_recipe(calibration_table)},
     reading=lambda tables: recalibration_reading(tables["calibration"]),
-    figures={"recalibration": lambda tables: plot_recalibration(tables["calibration"])},
+    figures={"recalibration": of("calibration", plot_recalibration)},
     shown={
         "Calibration": lambda tables: recalibration_table(
             tables["calibration"].query("`class` == 'macro'")
@@ -411,12 +343,10 @@ DECISIONS = Question(
     title="Is a prediction worth acting on?",
     tables={"decision_curves": each_recipe(decision_curves)},
     reading=lambda tables: decision_reading(tables["decision_curves"]),
-    figures={
-        "decision_curves": lambda tables: (
-            plot_decision_curves(tables["decision_curves"])
-            if len(tables["decision_curves"])
-            else None
-        )
+    figures={"decision_curves": of("decision_curves", _curves)},
+    folded={
+        f"Show the net benefit of every set in 1,000 records at a threshold of "
+        f"{SHOWN_THRESHOLD:.0%}": of("decision_curves", benefit_table)
     },
     only_csv=("decision_curves",),
     place=100,

@@ -12,16 +12,10 @@ from scipy.stats import false_discovery_control
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.delong import delong
-from leadmin.evidence.scores import (
-    REFERENCE,
-    Evidence,
-    combine,
-    configs_under,
-    count_columns,
-    interval_columns,
-)
+from leadmin.evidence.estimates import combine, interval_columns, sd
+from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, Tables, each_recipe
+from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show.style import (
     INK,
     blank_figure,
@@ -46,61 +40,41 @@ from leadmin.show.words import (
 def per_class_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """One row per configuration and class.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, config, n_leads, class, n_positive``; for each metric of `main_table`
-        that a class has, the value with ``_low`` and ``_high``; ``auroc_seed_sd``; ``difference``
-        to the 12 leads in AUROC with ``_low``, ``_high``, ``difference_p``; ``n_records,
-        n_patients, n_seeds``.
+    ``recipe, config, n_leads, class, n_positive``; each metric of `main_table` that a class has
+    with ``_low`` and ``_high``; ``auroc_seed_sd``; ``difference`` to the 12 leads in AUROC with
+    ``_low``, ``_high``, ``difference_p``; ``n_records, n_patients, n_seeds``.
     """
-    rows = []
-    for config in configs_under(evidence, recipe):
-        scored = evidence.get(config, recipe)
+    reference = evidence.scored.get((REFERENCE, recipe))
+
+    def rows(scored: Scored) -> Rows:
         for c, name in enumerate(CLASSES):
-            row: dict[str, Any] = {
-                "recipe": recipe,
-                "config": config,
-                "n_leads": len(scored.leads),
-                "class": name,
-                "n_positive": int(evidence.labels[:, c].sum()),
-            }
+            row: dict[str, Any] = {"class": name, "n_positive": int(evidence.labels[:, c].sum())}
             for metric in scored.per_seed:
                 row |= interval_columns(metric, scored.of_class(metric, name))
-            seeds = scored.per_seed["auroc"][:, c]
-            row["auroc_seed_sd"] = float(seeds.std(ddof=1)) if len(seeds) > 1 else float("nan")
-            if (REFERENCE, recipe) in evidence.scored:
-                reference = evidence.get(REFERENCE, recipe).of_class("auroc", name)
-                difference = combine(np.subtract, scored.of_class("auroc", name), reference)
+            row["auroc_seed_sd"] = sd(scored.per_seed["auroc"][:, c])
+            if reference:
+                own, full = (one.of_class("auroc", name) for one in (scored, reference))
+                difference = combine(np.subtract, own, full)
                 row |= interval_columns("difference", difference)
-                row["difference_p"] = difference.p() if config != REFERENCE else float("nan")
-            rows.append(row | count_columns(evidence, scored))
-    return pd.DataFrame(rows)
+                row["difference_p"] = difference.p() if scored is not reference else float("nan")
+            yield row
 
-
-_ESTIMATES = ("auroc", "difference")
-_DELONG_COLUMNS = (*(f"{name}{end}" for name in _ESTIMATES for end in ("", "_low", "_high")), "p")
+    return evidence.table(evidence.under(recipe), rows)
 
 
 def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """AUROC per class and its difference to the 12 leads without resampling, a second opinion.
 
-    DeLong's method, with the records of a patient taken together (see `leadmin.evidence.delong`). A
-    configuration's AUROC is the mean over its seeds, as everywhere.
-
-    Returns
-    -------
-    DataFrame
-        One row per configuration and class: ``recipe, config, n_leads, class, n_positive, auroc,
-        auroc_low, auroc_high, difference, difference_low, difference_high, p, p_bh``
-        (Benjamini-Hochberg over all rows); NaN where the class has one label value or the study no
-        12-lead run; ``n_records, n_patients, n_seeds``.
+    DeLong's method, with the records of a patient taken together (see `leadmin.evidence.delong`);
+    a configuration's AUROC is the mean over its seeds. ``recipe, config, n_leads, class,
+    n_positive, auroc`` and ``difference`` with ``_low`` and ``_high``, ``p, p_bh``
+    (Benjamini-Hochberg over all rows); NaN where the class has one label value or the study no
+    12-lead run; ``n_records, n_patients, n_seeds``.
     """
-    rows = []
-    for config in configs_under(evidence, recipe):
-        scored = evidence.get(config, recipe)
-        with_reference = config != REFERENCE and (REFERENCE, recipe) in evidence.scored
-        sides = [config, REFERENCE] if with_reference else [config]
+
+    def rows(scored: Scored) -> Rows:
+        compared = scored.config != REFERENCE and (REFERENCE, recipe) in evidence.scored
+        sides = [scored.config, REFERENCE] if compared else [scored.config]
         stacks = [np.asarray(evidence.runs[side].test.logits[recipe]) for side in sides]
         own, against = (
             np.concatenate([np.full(len(s), (1 - k * i) / len(s)) for i, s in enumerate(stacks)])
@@ -108,29 +82,25 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
         )
         for c, name in enumerate(CLASSES):
             y = evidence.labels[:, c]
-            row: dict[str, Any] = {
-                "recipe": recipe,
-                "config": config,
-                "n_leads": len(scored.leads),
-                "class": name,
-                "n_positive": int(y.sum()),
-            }
-            row |= dict.fromkeys(_DELONG_COLUMNS, float("nan"))
+            row: dict[str, Any] = {"class": name, "n_positive": int(y.sum())}
+            row |= dict.fromkeys(_DELONG, float("nan"))
             if 0 < y.sum() < len(y):
                 scores = np.concatenate([stack[:, :, c] for stack in stacks])
                 found = delong(y, scores, evidence.patient_id)
-                row |= _contrast("auroc", found.contrast(own))
-                if with_reference:
-                    difference = found.contrast(against)
-                    row |= _contrast("difference", difference) | {"p": difference["p"]}
-            rows.append(row | count_columns(evidence, scored))
-    table = pd.DataFrame(rows)
+                for what, contrast in {"auroc": own, "difference": against}.items():
+                    if what == "auroc" or compared:
+                        value = found.contrast(contrast)
+                        ends = (value["estimate"], value["low"], value["high"])
+                        row |= zip((what, f"{what}_low", f"{what}_high"), ends, strict=True)
+                row["p"] = value["p"] if compared else float("nan")
+            yield row
+
+    table = evidence.table(evidence.under(recipe), rows)
     table.insert(table.columns.tolist().index("p") + 1, "p_bh", benjamini_hochberg(table["p"]))
     return table
 
 
-def _contrast(name: str, found: dict[str, float]) -> dict[str, float]:
-    return {name: found["estimate"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
+_DELONG = (*(f"{name}{end}" for name in ("auroc", "difference") for end in ENDS), "p")
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -170,13 +140,13 @@ def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
     )
 
 
-def auroc_by_class(per_class: pd.DataFrame) -> Styler:
-    """Show a configuration in a row and a class in a column, under one recipe."""
-    rows = per_class.assign(
-        shown=[value_with_interval(row, "auroc") for row in per_class.to_dict("records")]
+def by_class(table: pd.DataFrame, name: str = "auroc", digits: int = 3) -> Styler:
+    """Show a value with its interval, the configurations one below the other, classes across."""
+    rows = table.assign(
+        shown=[value_with_interval(row, name, digits) for row in table.to_dict("records")]
     )
     wide = rows.pivot(index="config", columns="class", values="shown")
-    wide = wide.loc[list(dict.fromkeys(rows["config"])), list(CLASSES)]
+    wide = wide.loc[rows["config"].unique(), rows["class"].unique()]
     return styled_table(wide.reset_index(names="configuration"), "reading")
 
 
@@ -219,27 +189,18 @@ def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
     return latex_table("l *{5}{c}", " & ".join(heading), rows, caption, "tab:perclass")
 
 
-def plot_class_heatmap(
-    per_class: pd.DataFrame, reference: str = "12-lead", macro: pd.DataFrame | None = None
-) -> Figure:
-    """Draw the AUROC of each class under each configuration, and what is lost to all leads.
+def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = None) -> Figure:
+    """Draw the AUROC of each class under each configuration, and what is lost to twelve leads.
 
-    Parameters
-    ----------
-    per_class : DataFrame
-        One recipe, a row a configuration and class: ``config``, ``class``, ``auroc``.
-    reference : str
-        The configuration that losses are taken from.
-    macro : DataFrame, optional
-        ``config``, ``auroc``: adds a column for the mean over classes.
+    Of a `per_class_table` of one recipe; a `main_table` as ``macro`` adds the mean over classes.
     """
     what = "plot_class_heatmap"
     require_columns(per_class, ("config", "class", "auroc"), what)
     require_one_recipe(per_class, what)
     configs = list(dict.fromkeys(per_class["config"]))
-    if reference not in configs:
+    if REFERENCE not in configs:
         raise LeadminError(
-            f"{what}: no row of the reference {reference!r} is in the table; valid: "
+            f"{what}: no row of the reference {REFERENCE!r} is in the table; valid: "
             f"{', '.join(configs)}; add it or choose one of these"
         )
     values = per_class.pivot(index="config", columns="class", values="auroc")
@@ -254,8 +215,8 @@ def plot_class_heatmap(
         {"location": "top", "shrink": 0.7, "aspect": 30, "ticks": MaxNLocator(4)} for _ in "lr"
     ]
     heatmap(left, values, annot=True, fmt=".3f", cbar_kws={"label": "AUROC", **bars[0]})
-    losses = values - values.loc[reference]
-    difference_heatmap(right, losses, f"AUROC minus that of {reference}", zero=reference,
+    losses = values - values.loc[REFERENCE]
+    difference_heatmap(right, losses, f"AUROC minus that of {REFERENCE}", zero=REFERENCE,
                        cbar_kws=bars[1])  # fmt: skip
     if macro is not None:
         for axis in (left, right):
@@ -273,26 +234,23 @@ DELONG_COLUMNS = {
     "p_bh": "p (BH)",
 }
 
+
+def _figure(tables: Tables) -> Figure | None:
+    if REFERENCE not in set(tables["main"]["config"]):
+        return None
+    return plot_class_heatmap(tables["per_class"], macro=tables["main"])
+
+
 CLASS_BY_CLASS = Question(
     name="classes",
     title="Which diagnoses pay for missing leads?",
     tables={"per_class": each_recipe(per_class_table)},
     reading=lambda tables: class_reading(tables["per_class"]),
-    figures={
-        "classes": lambda tables: (
-            plot_class_heatmap(tables["per_class"], macro=tables["main"])
-            if REFERENCE in set(tables["main"]["config"])
-            else None
-        )
-    },
+    figures={"classes": _figure},
     folded={"Show every metric of every class, with intervals": every_metric},
-    report=lambda tables: auroc_by_class(tables["per_class"]),
+    report=of("per_class", by_class),
     note="AUROC of each class.",
-    latex={
-        "table_perclass.tex": lambda tables, basis: per_class_latex(
-            tables.whole["per_class"], basis
-        )
-    },
+    latex={"table_perclass.tex": lambda t, basis: per_class_latex(t.whole["per_class"], basis)},
     place=70,
 )
 
@@ -301,10 +259,6 @@ DELONG = Question(
     title="Do intervals without resampling agree?",
     tables={"delong": each_recipe(delong_table)},
     reading=lambda tables: delong_reading(tables["delong"], tables["per_class"]),
-    folded={
-        "Show DeLong's intervals of every class": lambda tables: reading_table(
-            tables["delong"], DELONG_COLUMNS
-        )
-    },
+    folded={"Show DeLong's intervals of every class": of("delong", reading_table, DELONG_COLUMNS)},
     place=80,
 )

@@ -6,29 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
-from scipy.stats import t
 
-from leadmin import metrics
-from leadmin.evidence.scores import (
-    LEVEL,
-    MARGIN,
-    REFERENCE,
-    Evidence,
-    compare,
-    configs_under,
-    count_columns,
-    smaller_sets,
-    smallest_resolvable_difference,
-)
+from leadmin.evidence.estimates import bounded, sd, smallest_resolvable_difference
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
 from leadmin.questions import Question, Tables, bounds_named, each_recipe
 from leadmin.show.words import joined_sentence, number, reading_table, signed
 
 NEGATIVE_CONTROLS = (("6-lead-limb", "2-lead-I-II"), ("3-lead-I-II-III", "2-lead-I-II"))
 """Pairs that carry the same information, since every limb lead is a combination of I and II."""
-
-
-TRAIN_FOLDS = 8
-"""Of ten patient folds one tests, one validates and these train."""
 
 
 def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -37,43 +22,29 @@ def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     Two one-sided tests at `MARGIN`: equivalent where the 95% interval of the difference lies
     within it on both sides, not equivalent where it lies outside, undecided otherwise.
 
-    Returns
-    -------
-    DataFrame
-        One row per pair of `NEGATIVE_CONTROLS` that the study has: ``recipe, first, second,
-        difference`` (first minus second), ``low, high, margin, p`` (of "they differ by the margin
-        or more", the larger of the two one-sided ones), ``verdict, smallest_resolvable, statement,
-        n_records, n_patients, n_seeds``.
+    One row per pair of `NEGATIVE_CONTROLS` that the study has: ``recipe, first, second,
+    difference`` (first minus second), ``low, high, margin, p`` (of "they differ by the margin or
+    more", the larger of the two one-sided ones), ``verdict, smallest_resolvable, statement,
+    n_records, n_patients, n_seeds``.
     """
     rows = []
-    for first, second in NEGATIVE_CONTROLS:
-        if any((config, recipe) not in evidence.scored for config in (first, second)):
+    for pair in NEGATIVE_CONTROLS:
+        if any((config, recipe) not in evidence.scored for config in pair):
             continue
-        difference = compare(evidence, first, second, recipe)
-        low, high = difference.interval()
-        resolvable = smallest_resolvable_difference(difference)
-        replicates = difference.replicates
+        difference = compare(evidence, *pair, recipe)
+        found, replicates = bounded(difference), difference.replicates
         outside = max(np.sum(replicates <= -MARGIN), np.sum(replicates >= MARGIN))
-        if low > -MARGIN and high < MARGIN:
+        if found["low"] > -MARGIN and found["high"] < MARGIN:
             verdict = "equivalent"
-        elif high < -MARGIN or low > MARGIN:
-            verdict = "not equivalent"
         else:
-            verdict = "undecided"
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "first": first,
-            "second": second,
-            "difference": difference.value,
-            "low": low,
-            "high": high,
-            "margin": MARGIN,
-            "p": float((outside + 1) / (len(replicates) + 1)),
-            "verdict": verdict,
-            "smallest_resolvable": resolvable,
-        }
+            apart = found["high"] < -MARGIN or found["low"] > MARGIN
+            verdict = "not equivalent" if apart else "undecided"
+        row: dict[str, Any] = {"recipe": recipe, "first": pair[0], "second": pair[1], **found}
+        row |= {"margin": MARGIN, "p": float((outside + 1) / (len(replicates) + 1))}
+        row |= {"verdict": verdict}
+        row["smallest_resolvable"] = smallest_resolvable_difference(difference)
         row["statement"] = _control_sentence(row)
-        rows.append(row | count_columns(evidence, evidence.get(first, recipe)))
+        rows.append(row | evidence.counts(evidence.get(pair[0], recipe)))
     return pd.DataFrame(rows)
 
 
@@ -98,66 +69,31 @@ def _control_sentence(row: Mapping[str, Any]) -> str:
 
 
 def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
-    """Compare each configuration with the 12 leads fold by fold, allowing for shared training data.
+    """Compare each configuration with the 12 leads fold by fold, see `FoldEstimate`.
 
-    The networks of ten folds are no ten independent experiments: any two of them share most of
-    their training records. The corrected resampled t test [1]_ widens the variance of the mean
-    difference from ``1/k`` to ``1/k + n_test/n_train`` of the variance between folds. It is a
-    coarser instrument than the bootstrap over patients, but it also sees another draw of training
-    patients.
-
-    Returns
-    -------
-    DataFrame
-        One row per configuration but the 12 leads: ``recipe, config, n_leads, difference`` (mean
-        over folds of the difference in macro AUROC within the fold), ``fold_sd, low, high, p,
-        n_folds, n_folds_better`` (in how many folds it beat the 12 leads). Empty with one fold or
-        without a 12-lead run.
-
-    References
-    ----------
-    .. [1] Nadeau C, Bengio Y. Inference for the generalization error. Mach. Learn. 52, 239-281
-       (2003).
+    One row per configuration but the 12 leads: ``recipe, config, n_leads, difference`` (mean over
+    folds of the difference in macro AUROC within the fold), ``fold_sd, low, high, p, n_folds,
+    n_folds_better`` (in how many folds it beat the 12 leads). Empty with one fold or without a
+    12-lead run.
     """
-    folds = np.unique(evidence.fold)
-    if len(folds) < 2 or (REFERENCE, recipe) not in evidence.scored:
+    n_folds = len(np.unique(evidence.fold))
+    if n_folds < 2:
         return pd.DataFrame()
-    per_fold = {
-        config: np.array([_fold_auroc(evidence, config, recipe, fold) for fold in folds])
-        for config in configs_under(evidence, recipe)
-    }
-    rows = []
-    for scored in smaller_sets(evidence, recipe):
-        difference = per_fold[scored.config] - per_fold[REFERENCE]
-        k, sd, mean = len(folds), float(difference.std(ddof=1)), float(difference.mean())
-        error = sd * float(np.sqrt(1 / k + 1 / TRAIN_FOLDS))
-        reach = float(t.ppf((1 + LEVEL) / 2, k - 1)) * error
-        row = {
-            "recipe": recipe,
-            "config": scored.config,
-            "n_leads": len(scored.leads),
-            "difference": mean,
-            "fold_sd": sd,
-            "low": mean - reach,
-            "high": mean + reach,
-            "p": float(2 * t.sf(abs(mean) / error, k - 1)) if error > 0 else float("nan"),
-            "n_folds": k,
-            "n_folds_better": int((difference > 0).sum()),
+
+    def rows(scored: Scored) -> Rows:
+        difference = compare(evidence.folds, scored.config, REFERENCE, recipe)
+        found = bounded(difference)
+        yield {
+            "difference": found["difference"],
+            "fold_sd": sd(difference.replicates),
+            "low": found["low"],
+            "high": found["high"],
+            "p": difference.p(),
+            "n_folds": n_folds,
+            "n_folds_better": int((difference.replicates > 0).sum()),
         }
-        rows.append(row | count_columns(evidence, scored))
-    return pd.DataFrame(rows)
 
-
-def _fold_auroc(evidence: Evidence, config: str, recipe: str, fold: int) -> float:
-    rows = evidence.fold == fold
-    return float(
-        np.mean(
-            [
-                metrics.macro(metrics.auroc(evidence.labels[rows], logits[rows]))
-                for logits in evidence.runs[config].test.logits[recipe]
-            ]
-        )
-    )
+    return evidence.table(evidence.compared(recipe), rows)
 
 
 def control_reading(controls: pd.DataFrame) -> str:
@@ -168,14 +104,14 @@ def control_reading(controls: pd.DataFrame) -> str:
 
 
 def fold_reading(folds: pd.DataFrame) -> str:
-    """Say what is left of the differences when shared training records are allowed for."""
+    """Say which differences lie beyond the margin when shared training records are allowed for."""
     if folds.empty:
         return "These runs test a single fold, so there is nothing to compare between folds."
-    worse, better = int((folds["high"] < 0).sum()), int((folds["low"] > 0).sum())
+    lost, within = folds["high"] < -MARGIN, folds["low"] > -MARGIN
     return joined_sentence(
         f"Over {folds['n_folds'].iloc[0]} folds, with the correction for shared training records, "
-        f"{worse} of {len(folds)} sets are below twelve leads, {better} above, and "
-        f"{len(folds) - worse - better} cannot be told apart from them"
+        f"{lost.sum()} of {len(folds)} sets are shown to lose more than {MARGIN:g} to twelve "
+        f"leads, {within.sum()} to lose less, and for {(~lost & ~within).sum()} it stays open"
     )
 
 

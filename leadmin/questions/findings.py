@@ -1,6 +1,7 @@
 """Do the original study's four key findings stand?"""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,21 +12,21 @@ from pandas.io.formats.style import Styler
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    MARGIN,
-    REFERENCE,
+from leadmin.evidence.estimates import (
+    UNKNOWN,
     Estimate,
-    Evidence,
+    FoldEstimate,
     combine,
-    compare,
     conjunction_test,
-    named,
-    reduced_sets,
     smallest_resolvable_difference,
 )
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, compare, named
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, Tables, each_recipe
+from leadmin.questions import DEPENDS, Question, Tables, each_recipe, of, with_firm
+from leadmin.questions.margins import views_table
 from leadmin.show.words import (
+    MISSING,
+    joined_sentence,
     latex_escape,
     latex_table,
     p_value,
@@ -43,36 +44,16 @@ def key_findings(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     *supported* where p < 0.05 on the claimed side, *not supported* where p < 0.05 on the other
     side, and *undecidable on these data* otherwise; *not asked* where the study lacks a run that
     the question needs. A finding of several parts is supported when all of them are, and not
-    supported when one is not.
-
-    Returns
-    -------
-    DataFrame
-        One row per part, with the columns `FINDING_COLUMNS`: among them ``finding`` (1-4),
-        ``effect`` with ``low`` and ``high``, ``threshold`` (in words), ``p``, ``p_holm``,
-        ``verdict``, ``finding_verdict``, ``statement`` and ``original`` (what the original study
-        reported).
+    supported when one is not. One row per part.
     """
-    parts = [_asked(evidence, question, recipe) for question in CLAIMS]
-    table = pd.DataFrame(parts)
+    table = pd.DataFrame([_asked(evidence, claim, recipe) for claim in CLAIMS])
     table["p_holm"] = resampling.holm(table["p"])
-    table["verdict"] = [
-        _verdict(inside, p) for inside, p in zip(table["inside"], table["p_holm"], strict=True)
-    ]
-    table.loc[~table.pop("asked"), "verdict"] = VERDICTS[3]
-    overall = {
-        finding: _overall(list(rows["verdict"])) for finding, rows in table.groupby("finding")
-    }
-    table["finding_verdict"] = table["finding"].map(overall)
-    table["statement"] = [
-        _sentence(question, row)
-        for question, (_, row) in zip(CLAIMS, table.iterrows(), strict=True)
-    ]
-    scored = [s for (_, r), s in evidence.scored.items() if r == recipe]
-    table["n_records"] = evidence.n_records
-    table["n_patients"] = evidence.n_patients
-    table["n_seeds"] = min((s.n_seeds for s in scored), default=0)
-    return table[list(FINDING_COLUMNS)]
+    inside, asked = table.pop("inside"), table.pop("asked")
+    verdicts = [_verdict(*pair) for pair in zip(inside, table["p_holm"], strict=True)]
+    table["verdict"] = np.where(asked, verdicts, VERDICTS[3])
+    table["finding_verdict"] = table.groupby("finding")["verdict"].transform(_overall)
+    table["statement"] = table.apply(_sentence, axis=1)
+    return table
 
 
 FINDINGS = {
@@ -84,34 +65,12 @@ FINDINGS = {
 """The original study's key findings; each has one or more parts among `CLAIMS`."""
 
 
-FINDING_COLUMNS = (
-    "finding",
-    "finding_name",
-    "part",
-    "recipe",
-    "question",
-    "effect_name",
-    "effect",
-    "low",
-    "high",
-    "threshold",
-    "p",
-    "p_holm",
-    "verdict",
-    "finding_verdict",
-    "statement",
-    "original",
-    "shown_as",
-    "smallest_resolvable",
-    "n_records",
-    "n_patients",
-    "n_seeds",
-)
-
-
 VERDICTS = ("supported", "not supported", "undecidable on these data", "not asked")
 """The last one where the study lacks a run that the question needs."""
 
+
+_SHORT = dict(zip(VERDICTS, ("holds", "falls", "open", MISSING), strict=True))
+"""The verdicts in a table of many."""
 
 Comparisons = Callable[[Evidence, str], dict[str, Estimate]]
 
@@ -125,10 +84,8 @@ class Claim:
 
     Attributes
     ----------
-    finding : int
-        1 to 4.
-    part : str
-        ``"1a"`` and so on.
+    finding, part : int, str
+        1 to 4, and ``"1a"`` and so on.
     question : str
         What is asked, open to either answer.
     effect_name : str
@@ -136,12 +93,12 @@ class Claim:
         number of configurations with fewer than 12 leads.
     comparisons : callable
         From an `Evidence` and a recipe to an `Estimate` per rival.
+    original : str
+        What the original study reported, from its published sweep of one seed.
     bounds : (float, float)
         The claim is that every comparison lies strictly between these (one may be infinite).
     shown_as : str
         ``"difference"`` (three decimals with a sign) or ``"share"`` (per cent).
-    original : str
-        What the original study reported, from its published sweep of one seed.
     """
 
     finding: int
@@ -149,13 +106,17 @@ class Claim:
     question: str
     effect_name: str
     comparisons: Comparisons
-    bounds: tuple[float, float]
-    shown_as: str
     original: str
+    bounds: tuple[float, float] = (0.0, np.inf)
+    shown_as: str = "difference"
 
-    def inside(self, value: Any) -> Any:
-        """How far the effect lies inside the bounds: positive where the claim holds."""
-        return np.minimum(np.subtract(value, self.bounds[0]), np.subtract(self.bounds[1], value))
+    def inside(self, estimate: Estimate) -> Callable[[Any], Any]:
+        """How far an effect lies inside the bounds: positive where the claim holds."""
+        low, high = self.bounds
+        if isinstance(estimate, FoldEstimate):  # the mean of minima lies below the means
+            nearer = estimate.value - low < high - estimate.value
+            return lambda value: np.subtract(value, low) if nearer else np.subtract(high, value)
+        return lambda value: np.minimum(np.subtract(value, low), np.subtract(high, value))
 
     @property
     def threshold(self) -> str:
@@ -166,71 +127,53 @@ class Claim:
         return f"below {high}" if np.isinf(self.bounds[0]) else f"between {low} and {high}"
 
 
-def _pair(first: str, second: str) -> Comparisons:
-    """Macro AUROC of one configuration minus that of another."""
-    return lambda evidence, recipe: {second: compare(evidence, first, second, recipe)}
-
-
-def _retention_of(config: str) -> Comparisons:
+def _above(first: str, *rivals: str) -> Comparisons:
+    """Macro AUROC of one configuration minus that of each of its rivals."""
     return lambda evidence, recipe: {
-        REFERENCE: combine(
-            metrics.retention,
-            named(evidence.get(config, recipe), "auroc"),
-            named(evidence.get(REFERENCE, recipe), "auroc"),
-        )
+        rival.removeprefix("1-lead-"): compare(evidence, first, rival, recipe) for rival in rivals
     }
 
 
-def _single_leads(lead: str, others: Sequence[str], sign: int) -> Comparisons:
-    """Macro AUROC of a single lead minus (``sign`` 1) or below (-1) that of each other one."""
-
-    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
-        return {
-            other: combine(
-                lambda a: sign * a, compare(evidence, f"1-lead-{lead}", f"1-lead-{other}", recipe)
-            )
-            for other in others
-        }
-
-    return comparisons
+def _below(last: str, *rivals: str) -> Comparisons:
+    """Macro AUROC of each of its rivals minus that of one configuration."""
+    return lambda evidence, recipe: {
+        rival.removeprefix("1-lead-"): compare(evidence, rival, last, recipe) for rival in rivals
+    }
 
 
-def _reduced_mean(evidence: Evidence, recipe: str, metric: str) -> Estimate:
-    """Mean of a metric over the configurations with fewer than 12 leads."""
-    reduced = reduced_sets(evidence, recipe)
+def _share_of_lead_ii(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
+    sides = (named(evidence.get(name, recipe), "auroc") for name in ("1-lead-II", REFERENCE))
+    return {REFERENCE: combine(metrics.retention, *sides)}
+
+
+def _reduced_mean(evidence: Evidence, recipe: str, name: str) -> Estimate:
+    """Mean AUROC of a class over the configurations with fewer than 12 leads."""
+    reduced = evidence.reduced(recipe)
     if not reduced:
         raise LeadminError(
             f"recipe {recipe}: no configuration with fewer than 12 leads was trained; train one"
         )
-    return combine(lambda *v: np.mean(v, axis=0), *(named(s, metric) for s in reduced))
+    return combine(lambda *v: np.mean(v, axis=0), *(one.of_class("auroc", name) for one in reduced))
 
 
-def _hardest(name: str) -> Comparisons:
-    """AUROC of each other class minus that of ``name``, with fewer leads."""
-
-    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
-        own = _reduced_mean(evidence, recipe, f"auroc_{name}")
-        return {
-            other: combine(np.subtract, _reduced_mean(evidence, recipe, f"auroc_{other}"), own)
-            for other in CLASSES
-            if other != name
-        }
-
-    return comparisons
+def _hardest(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
+    """AUROC of each other class minus that of HYP, with fewer leads."""
+    mean = {name: _reduced_mean(evidence, recipe, name) for name in CLASSES}
+    own = mean.pop("HYP")
+    return {name: combine(np.subtract, other, own) for name, other in mean.items()}
 
 
-def _loses_most(name: str) -> Comparisons:
-    """AUROC that ``name`` loses with fewer leads minus what each other class loses."""
-
-    def comparisons(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
-        def loss(c: str) -> Estimate:
-            full = named(evidence.get(REFERENCE, recipe), f"auroc_{c}")
-            return combine(np.subtract, full, _reduced_mean(evidence, recipe, f"auroc_{c}"))
-
-        own = loss(name)
-        return {other: combine(np.subtract, own, loss(other)) for other in CLASSES if other != name}
-
-    return comparisons
+def _loses_most(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
+    """AUROC that HYP loses with fewer leads minus what each other class loses."""
+    full = evidence.get(REFERENCE, recipe)
+    loss = {
+        name: combine(
+            np.subtract, full.of_class("auroc", name), _reduced_mean(evidence, recipe, name)
+        )
+        for name in CLASSES
+    }
+    own = loss.pop("HYP")
+    return {name: combine(np.subtract, own, other) for name, other in loss.items()}
 
 
 CLAIMS: tuple[Claim, ...] = (
@@ -239,19 +182,16 @@ CLAIMS: tuple[Claim, ...] = (
         "1a",
         "Do leads I, II and V2 keep the 12-lead AUROC, to within 0.01?",
         "macro AUROC, I-II-V2 minus 12 leads",
-        _pair("3-lead-I-II-V2", REFERENCE),
-        (-MARGIN, np.inf),
-        "difference",
+        _above("3-lead-I-II-V2", REFERENCE),
         "99.1% of the 12-lead macro AUROC kept (0.905 of 0.913)",
+        (-MARGIN, np.inf),
     ),
     Claim(
         2,
         "2a",
         "Is one chest lead beside I and II worth more than all six limb leads?",
         "macro AUROC, I-II-V2 minus six limb leads",
-        _pair("3-lead-I-II-V2", "6-lead-limb"),
-        (0.0, np.inf),
-        "difference",
+        _above("3-lead-I-II-V2", "6-lead-limb"),
         "0.905 with I-II-V2, 0.889 with six limb leads",
     ),
     Claim(
@@ -259,9 +199,7 @@ CLAIMS: tuple[Claim, ...] = (
         "2b",
         "As the third lead beside I and II, is V2 worth more than III?",
         "macro AUROC, I-II-V2 minus I-II-III",
-        _pair("3-lead-I-II-V2", "3-lead-I-II-III"),
-        (0.0, np.inf),
-        "difference",
+        _above("3-lead-I-II-V2", "3-lead-I-II-III"),
         "0.905 with I-II-V2, 0.888 with I-II-III",
     ),
     Claim(
@@ -269,19 +207,17 @@ CLAIMS: tuple[Claim, ...] = (
         "3a",
         "Does lead II alone keep about 93% of the 12-lead AUROC?",
         "macro AUROC of lead II as a share of 12 leads",
-        _retention_of("1-lead-II"),
+        _share_of_lead_ii,
+        "93.7% with lead II, 93.2% with V5, 92.3% with I",
         (0.91, 0.95),
         "share",
-        "93.7% with lead II, 93.2% with V5, 92.3% with I",
     ),
     Claim(
         3,
         "3b",
         "Is lead II the best single lead of I, II, V2 and V5?",
         "macro AUROC, II minus {rival}, the best other single lead",
-        _single_leads("II", ("V5", "I", "V2"), 1),
-        (0.0, np.inf),
-        "difference",
+        _above("1-lead-II", "1-lead-V5", "1-lead-I", "1-lead-V2"),
         "0.856 with II; 0.851 with V5 as the next",
     ),
     Claim(
@@ -289,9 +225,7 @@ CLAIMS: tuple[Claim, ...] = (
         "3c",
         "Is V2 the worst single lead of I, II, V2 and V5?",
         "macro AUROC, {rival} (the worst other single lead) minus V2",
-        _single_leads("V2", ("II", "V5", "I"), -1),
-        (0.0, np.inf),
-        "difference",
+        _below("1-lead-V2", "1-lead-II", "1-lead-V5", "1-lead-I"),
         "0.793 with V2; 0.842 with I as the next",
     ),
     Claim(
@@ -299,9 +233,7 @@ CLAIMS: tuple[Claim, ...] = (
         "4a",
         "Is hypertrophy the hardest class when leads are few?",
         "AUROC, mean of {reduced} smaller sets, {rival} (the next hardest class) minus HYP",
-        _hardest("HYP"),
-        (0.0, np.inf),
-        "difference",
+        _hardest,
         "HYP lowest of the five classes in nine of the ten reduced configurations",
     ),
     Claim(
@@ -309,48 +241,72 @@ CLAIMS: tuple[Claim, ...] = (
         "4b",
         "Does hypertrophy lose more than any other class when leads are taken away?",
         "AUROC lost, mean of {reduced} smaller sets, HYP minus {rival}, the next to lose most",
-        _loses_most("HYP"),
-        (0.0, np.inf),
-        "difference",
+        _loses_most,
         "not in its own table: HYP lost 0.033 on average, MI 0.060",
     ),
 )
 """The four key findings of the original study, restated before any run of this study was seen."""
 
 
-def _asked(evidence: Evidence, question: Claim, recipe: str) -> dict[str, Any]:
+def _asked(evidence: Evidence, claim: Claim, recipe: str) -> dict[str, Any]:
     """Effect, interval and p value of one question; NaN where a run is missing."""
-    row: dict[str, Any] = {
-        "finding": question.finding,
-        "finding_name": FINDINGS[question.finding],
-        "part": question.part,
-        "recipe": recipe,
-        "question": question.question,
-        "threshold": question.threshold,
-        "shown_as": question.shown_as,
-        "original": question.original,
-        "asked": True,
-    }
-    n_reduced = len(reduced_sets(evidence, recipe))
-    try:
-        comparisons = question.comparisons(evidence, recipe)
-    except LeadminError:
-        missing = ("effect", "low", "high", "p", "smallest_resolvable", "inside")
-        name = question.effect_name.format(rival="any other", reduced=n_reduced)
-        return row | {"effect_name": name, "asked": False} | dict.fromkeys(missing, float("nan"))
-    inside = {rival: combine(question.inside, estimate) for rival, estimate in comparisons.items()}
+    comparisons = {"any other": UNKNOWN}
+    with contextlib.suppress(LeadminError):
+        comparisons = claim.comparisons(evidence, recipe)
+    inside = {rival: combine(claim.inside(one), one) for rival, one in comparisons.items()}
     rival, p = conjunction_test(inside)
-    effect = comparisons[rival]
+    effect, asked = comparisons[rival], "any other" not in comparisons
     low, high = effect.interval()
-    return row | {
-        "effect_name": question.effect_name.format(rival=rival, reduced=n_reduced),
+    name = claim.effect_name.format(rival=rival, reduced=len(evidence.reduced(recipe)))
+    return {
+        "finding": claim.finding,
+        "finding_name": FINDINGS[claim.finding],
+        "part": claim.part,
+        "recipe": recipe,
+        "question": claim.question,
+        "effect_name": name,
         "effect": effect.value,
         "low": low,
         "high": high,
-        "p": p,
+        "threshold": claim.threshold,
+        "p": p if asked else float("nan"),
+        "p_holm": float("nan"),
+        "verdict": "",
+        "finding_verdict": "",
+        "statement": "",
+        "original": claim.original,
+        "shown_as": claim.shown_as,
         "smallest_resolvable": smallest_resolvable_difference(effect),
+        "n_records": evidence.n_records,
+        "n_patients": evidence.n_patients,
+        "n_seeds": min((one.n_seeds for one in evidence.under(recipe)), default=0),
         "inside": inside[rival].value,
+        "asked": asked,
     }
+
+
+def firm_findings(evidence: Evidence) -> pd.DataFrame:
+    """Ask the findings under each recipe, label policy and kind of interval.
+
+    ``finding, part, recipe, effect, low, high, p, p_holm, verdict`` as in `key_findings`,
+    ``labels``, ``intervals`` (over ``patients``, or over ``folds``), and ``firm``: the verdict that
+    all of them share in which the part could be asked.
+    """
+    kept = ["finding", "part", "recipe", "effect", "low", "high", "p", "p_holm", "verdict"]
+    tables = [
+        key_findings(view, recipe)[kept].assign(labels=labels, intervals=intervals)
+        for recipe in evidence.recipes
+        for labels, intervals, view in evidence.views()
+    ]
+    return with_firm(pd.concat(tables, ignore_index=True), "part", VERDICTS[3])
+
+
+def firm_reading(firm: pd.DataFrame) -> str:
+    """Say which verdicts all recipes, label policies and kinds of interval share."""
+    parts = firm.drop_duplicates("part").groupby("firm", sort=False)["part"].agg(", ".join)
+    n_views = len(firm.drop_duplicates(["recipe", "labels", "intervals"]))
+    said = "; ".join(f"{verdict}: {names}" for verdict, names in parts.items())
+    return joined_sentence(f"over {n_views} readings, as far as a part could be asked, {said}")
 
 
 def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
@@ -360,24 +316,22 @@ def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
     return VERDICTS[0] if inside > 0 else VERDICTS[1]
 
 
-def _overall(verdicts: Sequence[str]) -> str:
+def _overall(verdicts: Iterable[str]) -> str:
     """Verdict on a finding from those on its parts."""
-    if VERDICTS[1] in verdicts:
+    found = set(verdicts)
+    if VERDICTS[1] in found:
         return VERDICTS[1]
-    return verdicts[0] if len(set(verdicts)) == 1 else VERDICTS[2]
+    return found.pop() if len(found) == 1 else VERDICTS[2]
 
 
-def _sentence(question: Claim, row: pd.Series) -> str:
+def _sentence(row: pd.Series) -> str:
     """One sentence that answers a question with its numbers."""
     if np.isnan(row["effect"]):
         return f"This study lacks a run that the question needs: {row['verdict']}."
-    effect, low, high = (shown(row[key], question.shown_as) for key in ("effect", "low", "high"))
-    p = p_value(row["p_holm"], "p")
     name = row["effect_name"][0].upper() + row["effect_name"][1:]
-    return (
-        f"{name}: {effect} (95% interval {low} to {high}; the claim needs a value "
-        f"{question.threshold}, Holm-corrected {p}): {row['verdict']}."
-    )
+    effect = effect_in_words(row.to_dict(), "{} (95% interval {} to {}; the claim needs a value ")
+    p = p_value(row["p_holm"], "p")
+    return f"{name}: {effect}{row['threshold']}, Holm-corrected {p}): {row['verdict']}."
 
 
 def findings_table(findings: pd.DataFrame) -> Styler:
@@ -463,12 +417,21 @@ FINDINGS_AGAIN = Question(
     title="Do the original study's four key findings stand?",
     tables={"key_findings": each_recipe(key_findings)},
     reading=lambda tables: findings_reading(tables.whole["key_findings"]),
-    shown={"Key findings": lambda tables: findings_table(tables["key_findings"])},
+    shown={"Key findings": of("key_findings", findings_table)},
     folded={"Show the same questions under the other recipe": _under_other_recipes},
-    latex={
-        "table_findings.tex": lambda tables, basis: findings_latex(
-            tables.whole["key_findings"], basis
+    latex={"table_findings.tex": lambda t, basis: findings_latex(t.whole["key_findings"], basis)},
+    place=30,
+)
+
+FIRM = Question(
+    name="firm",
+    title="Which of these verdicts are firm?",
+    tables={"firm_findings": firm_findings},
+    reading=lambda tables: firm_reading(tables.whole["firm_findings"]),
+    shown={
+        "Verdicts": lambda tables: views_table(
+            tables.whole["firm_findings"].replace(_SHORT | {DEPENDS: "no"}), "part"
         )
     },
-    place=30,
+    place=35,
 )

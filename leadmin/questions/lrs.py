@@ -1,6 +1,5 @@
 """What does the original's Lead Robustness Score say, and what does it hide?"""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,64 +12,25 @@ from numpy.typing import NDArray
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import (
-    REFERENCE,
-    Evidence,
-    relative_to_reference,
-    smaller_sets,
-)
+from leadmin.evidence.scores import REFERENCE, Evidence, relative_to_reference
 from leadmin.metrics import chance_corrected_retention, lrs
-from leadmin.questions import Question, each_recipe
-from leadmin.show.style import (
-    BARS,
-    CRITERION,
-    FAINT,
-    GAIN_MAP,
-    INK,
-    MUTED,
-    ORANGE,
-    PLAIN,
-    SERIES,
-    VERMILLION,
-    ZERO,
-    Look,
-    add_note,
-    blank_figure,
-    darker,
-    forest,
-    key,
-    legend,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-    text_colour,
-)
+from leadmin.questions import Question, Tables, each_recipe, of
+from leadmin.show import style
 from leadmin.show.words import joined_sentence, value_with_interval
 
+_WEIGHTS = ("weight_ratio", "weight_calibration", "weight_above_chance")
 
-def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) -> pd.DataFrame:
+
+def lrs_weights(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Score the lead sets under other LRS weights, to see whether the ranking hangs on them.
 
     Three terms share the weight, on a regular grid over the simplex: the AUROC ratio and the
-    calibration term, which are the original's, and retention above chance, which it lacks.
-
-    Parameters
-    ----------
-    steps : int
-        Steps from 0 to 1 on each edge.
-
-    Returns
-    -------
-    DataFrame
-        One row per weighting and configuration with fewer than 12 leads: ``recipe, config, n_leads,
-        weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1), ``score, rank``
-        (1 is best), ``original`` (bool: the original's weights, 0.7 and 0.3, which are added to
-        the grid where it misses them). Empty without a 12-lead run.
+    calibration term, which are the original's, and retention above chance, which it lacks. One row
+    per weighting and configuration with fewer than 12 leads: ``recipe, config, n_leads,
+    weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1), ``score, rank`` (1 is
+    best), ``original`` (bool: the original's weights, 0.7 and 0.3). Empty without a 12-lead run.
     """
-    reduced = [s for s in smaller_sets(evidence, recipe) if len(s.leads) < 12]
-    if not reduced:
-        return pd.DataFrame()
-    terms = []
+    reduced, terms = evidence.compared(recipe), []
     for scored in reduced:
         relative = relative_to_reference(evidence, scored.config, recipe)
         full = evidence.get(REFERENCE, recipe).macro("brier").value
@@ -78,26 +38,15 @@ def lrs_weights(evidence: Evidence, recipe: str = "default", steps: int = 10) ->
         terms.append(
             [relative["retention"].value, calibration, relative["retention_above_chance"].value]
         )
-    grid = [
-        (i / steps, j / steps, (steps - i - j) / steps)
-        for i, j in itertools.product(range(steps + 1), repeat=2)
-        if i + j <= steps
-    ]
-    original = (0.7, 0.3, 0.0)
-    if not any(np.allclose(point, original) for point in grid):
-        grid.append(original)
+    grid = [(i / 10, j / 10, (10 - i - j) / 10) for i in range(11) for j in range(11 - i)]
     rows = []
-    for weights in grid:
+    for weights in grid if reduced else ():
         scores = np.array(terms) @ np.array(weights)
         for scored, score in zip(reduced, scores, strict=True):
-            row = {"recipe": recipe, "config": scored.config, "n_leads": len(scored.leads)}
-            row |= zip(_WEIGHTS, weights, strict=True)
+            row = scored.head | dict(zip(_WEIGHTS, weights, strict=True))
             row |= {"score": float(score), "rank": int(1 + (scores > score).sum())}
-            rows.append(row | {"original": bool(np.allclose(weights, original))})
+            rows.append(row | {"original": weights[:2] == (0.7, 0.3)})
     return pd.DataFrame(rows)
-
-
-_WEIGHTS = ("weight_ratio", "weight_calibration", "weight_above_chance")
 
 
 def lrs_ranks(
@@ -105,25 +54,9 @@ def lrs_ranks(
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Rank the lead sets along the weights of the two terms of the Lead Robustness Score.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Of `lrs_weights`, one recipe. The score is linear in its weights, so two
-        corners say all.
-    steps : int
-        From weight 0 to weight 1.
-
-    Returns
-    -------
-    weight : ndarray, shape (steps + 1,)
-        Of the AUROC ratio.
-    rank : ndarray of int, shape (steps + 1, n_configs)
-        1 is best; columns in the order of the table.
-
-    Raises
-    ------
-    LeadminError
-        If a corner is missing.
+    The score is linear in its weights, so the two corners of `lrs_weights`, one recipe, say all.
+    Gives the weight of the AUROC ratio, (steps + 1,) from 0 to 1, and the ranks, (steps + 1,
+    n_configs) in the order of the table, of which 1 is best. A table without a corner is refused.
     """
     configs = list(dict.fromkeys(table["config"]))
     corners = []
@@ -178,86 +111,72 @@ def lrs_weights_reading(weights: pd.DataFrame) -> str:
     )
 
 
-def plot_lrs(table: pd.DataFrame, reference: str = "12-lead") -> Figure:
+def plot_lrs(table: pd.DataFrame) -> Figure:
     """Draw the Lead Robustness Score: where its points are lost, and what it hides.
 
-    LRS = 0.7 AUROC/AUROC_12 + 0.3 (1 - (Brier - Brier_12)/0.25). Left, the two ways to lose a
-    point. Right, LRS beside the chance-corrected retention (AUROC - 0.5)/(AUROC_12 - 0.5), with
-    the LRS that a coin flip of unchanged Brier score would get.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One recipe, with a row of the reference: ``config``, ``auroc``, ``brier``; optionally
-        ``lrs_low``, ``lrs_high``, ``retention_above_chance_low`` and ``_high``, which are then
-        drawn as intervals.
-    reference : str
-        The configuration that the score is relative to.
+    Left, the two ways to lose a point. Right, LRS beside the chance-corrected retention, with the
+    LRS that a coin flip of unchanged Brier score would get. ``table`` is a `main_table` of one
+    recipe with a row of the 12 leads; intervals are drawn where it has them.
     """
     what = "plot_lrs"
-    require_columns(table, ("config", "auroc", "brier"), what)
-    require_one_recipe(table, what)
+    style.require_columns(table, ("config", "auroc", "brier"), what)
+    style.require_one_recipe(table, what)
     values = table.set_index("config")[["auroc", "brier"]].astype(float)
-    if reference not in values.index:
+    if REFERENCE not in values.index:
         raise LeadminError(
-            f"{what}: no row of the reference {reference!r} is in the table; valid: "
+            f"{what}: no row of the reference {REFERENCE!r} is in the table; valid: "
             f"{', '.join(values.index)}; add it or choose one of these"
         )
-    auroc_12, brier_12 = values.loc[reference].to_numpy()
+    auroc_12, brier_12 = values.loc[REFERENCE].to_numpy()
     lost_auroc = 1 - lrs(values["auroc"].to_numpy(), brier_12, auroc_12, brier_12)
     lost_brier = 1 - lrs(auroc_12, values["brier"].to_numpy(), auroc_12, brier_12)
     coin = float(lrs(0.5, brier_12, auroc_12, brier_12))
     places = np.arange(len(values))
-    figure, (left, right) = row_figure(values.index, 2, head=1.35, row=0.30)
+    figure, (left, right) = style.row_figure(values.index, 2, head=1.35, row=0.30)
     # Gains stack to the left of zero and losses to the right, so that neither hides the other.
     starts = np.where(np.sign(lost_auroc) == np.sign(lost_brier), lost_auroc, 0.0)
-    left.barh(places, lost_auroc, 0.62, label="AUROC term", **BARS[0])
+    left.barh(places, lost_auroc, 0.62, label="AUROC term", **style.BARS[0])
     left.barh(places, lost_brier, 0.62, left=starts, label="Brier term",
-              **BARS[1] | {"color": ORANGE})  # fmt: skip
-    left.axvline(0, **ZERO)
+              **style.BARS[1] | {"color": style.ORANGE})  # fmt: skip
+    left.axvline(0, **style.ZERO)
     left.set_xlabel("LRS points lost to all leads")
     left.xaxis.set_major_locator(MaxNLocator(5))
-    kept = Look(VERMILLION, "D")
+    kept = style.Look(style.VERMILLION, "D")
     for name, score, look, offset in (
-        ("lrs", lrs(values["auroc"], values["brier"], auroc_12, brier_12), PLAIN, -0.13),
+        ("lrs", lrs(values["auroc"], values["brier"], auroc_12, brier_12), style.PLAIN, -0.13),
         ("retention_above_chance", chance_corrected_retention(values["auroc"], auroc_12), kept,
          0.13),
     ):  # fmt: skip
         ends = table.reindex(columns=[f"{name}_low", f"{name}_high"])
-        forest(right, np.column_stack([score, ends]), look, places=places + offset)
-    right.axvline(coin, **CRITERION)
+        style.forest(right, np.column_stack([score, ends]), look, places=places + offset)
+    right.axvline(coin, **style.CRITERION)
     right.annotate(f"a coin flip's LRS: {coin:.2f}", (coin, 0.72), (-4, 0), fontsize=8, rotation=90,
-                   xycoords=right.get_xaxis_transform(), textcoords="offset points", color=MUTED,
-                   ha="right", va="center")  # fmt: skip
+                   xycoords=right.get_xaxis_transform(), textcoords="offset points",
+                   color=style.MUTED, ha="right", va="center")  # fmt: skip
     right.set_xlim(left=min(coin - 0.05, right.get_xlim()[0]))
     right.set_xlabel("share of all leads' score kept")
     above = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": 2, "borderaxespad": 0.2,
              "columnspacing": 1.2}  # fmt: skip
     left.legend(**above)
-    legend(right, {"LRS": key(PLAIN), "chance-corrected retention": key(kept)}, **above)
+    keys = {"LRS": style.key(style.PLAIN), "chance-corrected retention": style.key(kept)}
+    style.legend(right, keys, **above)
     return figure
 
 
 def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     """Draw how the order of the lead sets hangs on the weights of the Lead Robustness Score.
 
-    The score has two terms, the AUROC ratio with weight w and the Brier term with 1 - w, so its
-    weights fill the segment from 0 to 1: left, each set's rank along it, those that change rank in
-    colour. Right, the triangle that opens when the retention above chance is admitted as a third
-    term: how many pairs of sets stand in another order than under the original weights.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One recipe, with the corners of the triangle, as `lrs_weights` gives: ``config``,
-        ``weight_ratio``, ``weight_calibration``, ``weight_above_chance``, ``score``, ``original``.
+    Of `lrs_weights`, one recipe. Left, each set's rank along the segment of the two terms, those
+    that change rank in colour. Right, the triangle that opens when the retention above chance is
+    admitted as a third term: how many pairs of sets stand in another order than under the original
+    weights.
     """
     what = "plot_lrs_weights"
-    weights = ["weight_ratio", "weight_calibration", "weight_above_chance"]
-    require_columns(table, ("config", *weights, "score", "original"), what)
-    require_one_recipe(table, what)
+    weights = list(_WEIGHTS)
+    style.require_columns(table, ("config", *weights, "score", "original"), what)
+    style.require_one_recipe(table, what)
     configs = list(dict.fromkeys(table["config"]))
-    figure = blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
+    figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     original = table[table["original"]].set_index("config").loc[configs]
     _draw_ranks(left, table, configs, float(original["weight_ratio"].iloc[0]))
@@ -269,13 +188,13 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     turned = (np.sign(scores[:, first] - scores[:, second]) != order).sum(axis=1)
     at = points.index.to_frame().to_numpy(dtype=float)
     x, y = at[:, 0] + 0.5 * at[:, 2], np.sqrt(3) / 2 * at[:, 2]
-    shown = right.scatter(x, y, c=turned, cmap=GAIN_MAP, vmin=0, vmax=max(turned.max(), 1),
+    shown = right.scatter(x, y, c=turned, cmap=style.GAIN_MAP, vmin=0, vmax=max(turned.max(), 1),
                           marker="h", s=200, linewidths=0)  # fmt: skip
     for px, py, count, shade in zip(x, y, turned, shown.to_rgba(turned), strict=True):
         right.text(px, py, str(count), ha="center", va="center", fontsize=7,
-                   color=text_colour(shade))  # fmt: skip
+                   color=style.text_colour(shade))  # fmt: skip
     right.plot(original["weight_ratio"].iloc[0], 0, "h", markersize=15, markerfacecolor="none",
-               markeredgecolor=INK, markeredgewidth=1.4)  # fmt: skip
+               markeredgecolor=style.INK, markeredgewidth=1.4)  # fmt: skip
     for px, py, name, side in ((-0.04, -0.11, "Brier term", "left"),
                                (1.04, -0.11, "AUROC ratio", "right"),
                                (0.5, 0.96, "retention above chance", "center")):  # fmt: skip
@@ -289,17 +208,17 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
 def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], original: float) -> None:
     """Draw each set's rank against the weight of the AUROC ratio."""
     share, ranks = lrs_ranks(table)
-    looks = iter(SERIES)
+    looks = iter(style.SERIES)
     aside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
     for config, rank in zip(configs, ranks.T, strict=True):
         moves = np.ptp(rank) > 0
-        look = next(looks, Look(INK)) if moves else Look(FAINT)
+        look = next(looks, style.Look(style.INK)) if moves else style.Look(style.FAINT)
         axis.plot(share, rank, color=look.colour, linestyle=look.line, zorder=2 + moves,
                   linewidth=2.2 if moves else 1.6, solid_joinstyle="round")  # fmt: skip
-        axis.annotate(config, (0, rank[0]), (-5, 0), ha="right",
-                      color=darker(look.colour) if moves else MUTED, **aside)  # fmt: skip
-        axis.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), color=MUTED, **aside)
-    axis.plot([original] * 2, [0.6, len(configs) + 0.5], **CRITERION)
+        colour = style.darker(look.colour) if moves else style.MUTED
+        axis.annotate(config, (0, rank[0]), (-5, 0), ha="right", color=colour, **aside)
+        axis.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), color=style.MUTED, **aside)
+    axis.plot([original] * 2, [0.6, len(configs) + 0.5], **style.CRITERION)
     axis.text(original, 0.5, "original", fontsize=8, ha="center", va="bottom")
     axis.set(xlim=(0, 1), ylim=(len(configs) + 0.5, 0.3), yticks=[],
              xlabel="weight of the AUROC ratio (the Brier term has the rest)")  # fmt: skip
@@ -307,17 +226,17 @@ def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], origina
     axis.spines[:].set_visible(False)
 
 
+def _figure(tables: Tables) -> Figure | None:
+    if REFERENCE not in set(tables["main"]["config"]):
+        return None
+    return style.add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
+
+
 LRS = Question(
     name="lrs",
     title="What does the Lead Robustness Score hide?",
     reading=lambda tables: lrs_reading(tables["main"]),
-    figures={
-        "lrs": lambda tables: (
-            add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
-            if REFERENCE in set(tables["main"]["config"])
-            else None
-        )
-    },
+    figures={"lrs": _figure},
     place=140,
 )
 
@@ -326,11 +245,7 @@ WEIGHTS = Question(
     title="Does the order hang on the weights of that score?",
     tables={"lrs_weights": each_recipe(lrs_weights)},
     reading=lambda tables: lrs_weights_reading(tables["lrs_weights"]),
-    figures={
-        "lrs_weights": lambda tables: (
-            plot_lrs_weights(tables["lrs_weights"]) if len(tables["lrs_weights"]) else None
-        )
-    },
+    figures={"lrs_weights": of("lrs_weights", plot_lrs_weights)},
     only_csv=("lrs_weights",),
     place=150,
 )

@@ -13,35 +13,12 @@ from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    LEVEL,
-    MARGIN,
-    REFERENCE,
-    Evidence,
-    compare,
-    count_columns,
-    smaller_sets,
-    smallest_resolvable_difference,
-)
-from leadmin.questions import Question, Tables, bounds_named, each_recipe
-from leadmin.show.style import (
-    BLUE,
-    CRITERION,
-    DOTTED,
-    MUTED,
-    VERDICT_LOOKS,
-    ZERO,
-    add_note,
-    beside,
-    forest,
-    in_words,
-    key,
-    legend,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
+from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
+from leadmin.questions import Question, Tables, bounds_named, each_recipe, of, with_firm
+from leadmin.show import style
 from leadmin.show.words import (
+    MISSING,
     joined_sentence,
     number,
     p_value,
@@ -61,44 +38,34 @@ def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.Dat
     difference, which is a one-sided 97.5% bound, lies above minus the margin. It is inferior where
     the whole interval lies below minus the margin, and undecided otherwise.
 
-    Returns
-    -------
-    DataFrame
-        One row per margin and configuration: ``recipe, config, n_leads, margin, primary`` (bool),
-        ``difference, low, high, p`` (one-sided, of "inferior by the margin or more"; compare with
-        0.025), ``p_holm`` (over the configurations, within the margin), ``verdict`` (by the
-        interval: ``non-inferior``, ``inferior`` or ``undecided``), ``holds_corrected`` (bool:
-        non-inferior after Holm's correction too), ``smallest_resolvable, n_records, n_patients,
-        n_seeds``. Empty without a 12-lead run.
+    One row per margin and configuration: ``recipe, config, n_leads, margin, primary`` (bool),
+    ``difference, low, high, p`` (one-sided, of "inferior by the margin or more"; compare with
+    0.025), ``p_holm`` (over the configurations, within the margin), ``verdict`` by the interval,
+    ``holds_corrected`` (non-inferior after Holm's correction too), ``smallest_resolvable,
+    n_records, n_patients, n_seeds``. Empty without a 12-lead run.
     """
     of_margins = [_at_margin(evidence, recipe, margin) for margin in MARGINS]
     return pd.concat(of_margins, ignore_index=True)
 
 
 def _at_margin(evidence: Evidence, recipe: str, margin: float) -> pd.DataFrame:
-    rows = []
-    for scored in smaller_sets(evidence, recipe):
+    def rows(scored: Scored) -> Rows:
         difference = compare(evidence, scored.config, REFERENCE, recipe)
-        low, high = difference.interval()
+        found = bounded(difference)
         reached = np.sum(difference.replicates <= -margin)
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "config": scored.config,
-            "n_leads": len(scored.leads),
+        yield {
             "margin": margin,
             "primary": margin == MARGIN,
-            "difference": difference.value,
-            "low": low,
-            "high": high,
+            **found,
             "p": float((reached + 1) / (len(difference.replicates) + 1)),
             "p_holm": float("nan"),
-            "verdict": _margin_verdict(low, high, margin),
+            "verdict": _margin_verdict(found["low"], found["high"], margin),
             "holds_corrected": False,
             "smallest_resolvable": smallest_resolvable_difference(difference),
         }
-        rows.append(row | count_columns(evidence, scored))
-    table = pd.DataFrame(rows)
-    if rows:
+
+    table = evidence.table(evidence.compared(recipe), rows)
+    if len(table):
         table["p_holm"] = resampling.holm(table["p"])
         table["holds_corrected"] = table["p_holm"] < (1 - LEVEL) / 2
     return table
@@ -110,10 +77,28 @@ def _margin_verdict(low: float, high: float, margin: float) -> str:
     return "inferior" if high < -margin else "undecided"
 
 
-def margin_table(non_inferiority: pd.DataFrame) -> Styler | None:
+def firm_losses(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Ask at `MARGIN` under each label policy and by each kind of interval what each set loses.
+
+    ``recipe, config, n_leads, labels, intervals`` (over ``patients``; or over ``folds``, which
+    carry another draw of training patients), ``difference`` to the 12 leads, ``low, high, verdict,
+    n_records, n_patients, n_seeds, firm`` (the verdict that all rows of the set share).
+    """
+    views = [_at_view(view, recipe, *names) for *names, view in evidence.views()]
+    return with_firm(pd.concat(views, ignore_index=True), "config")
+
+
+def _at_view(view: Evidence, recipe: str, labels: str, intervals: str) -> pd.DataFrame:
+    def rows(scored: Scored) -> Rows:
+        found = bounded(compare(view, scored.config, REFERENCE, recipe))
+        verdict = _margin_verdict(found["low"], found["high"], MARGIN)
+        yield {"labels": labels, "intervals": intervals, **found, "verdict": verdict}
+
+    return view.table(view.compared(recipe), rows)
+
+
+def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     """Show the verdict on each configuration at each margin, with the interval it stands on."""
-    if non_inferiority.empty:
-        return None
     primary = bounds_named(non_inferiority[non_inferiority["primary"]])
     table = {
         "configuration": primary["config"].to_list(),
@@ -128,6 +113,15 @@ def margin_table(non_inferiority: pd.DataFrame) -> Styler | None:
     table["after Holm"] = ["holds" if holds else "no" for holds in primary["holds_corrected"]]
     table["resolvable"] = [number(value) for value in primary["smallest_resolvable"]]
     return styled_table(pd.DataFrame(table), "reading")
+
+
+def views_table(table: pd.DataFrame, by: str) -> Styler:
+    """Show verdicts under each recipe, label policy and kind of interval, and what is firm."""
+    heading = table[["recipe", "labels", "intervals"]].agg(", ".join, axis=1)
+    wide = table.assign(heading=heading).pivot(index=by, columns="heading", values="verdict")
+    wide = wide.loc[table[by].unique(), heading.unique()].fillna(MISSING)
+    firm = table.drop_duplicates(by).set_index(by)["firm"]
+    return styled_table(wide.assign(firm=firm).reset_index(), "reading")
 
 
 def margin_reading(non_inferiority: pd.DataFrame) -> str:
@@ -148,90 +142,77 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
 
 
 def plot_differences(
-    comparisons: pd.DataFrame,
-    margin: float = 0.01,
-    reference: str = "12-lead",
-    note: str | None = None,
-    other_margins: Sequence[float] = (),
+    comparisons: pd.DataFrame, note: str | None = None, other_margins: Sequence[float] = ()
 ) -> Figure:
-    """Draw each paired difference to the reference with its interval: a forest plot.
+    """Draw each paired difference to the twelve leads with its interval: a forest plot.
 
-    A configuration is *non-inferior* where the whole interval lies above the negative margin,
-    *inferior* where it lies below it, otherwise *undecided*. A column ``verdict`` with these
-    words overrides that reading, for verdicts that stand on one-sided or corrected bounds.
-
-    Parameters
-    ----------
-    comparisons : DataFrame
-        One recipe: ``config``, ``difference``, ``difference_low``, ``difference_high``
-        (configuration minus reference, so that a loss is negative); optionally ``verdict``, and
-        ``smallest_resolvable``, which is then written beside the interval.
-    margin : float
-        Of non-inferiority.
-    reference : str
-        Its own row, if there is one, is left out.
-    note : str, optional
-        Stands below the axes.
-    other_margins : sequence of float, optional
-        Drawn as dotted lines, without a verdict.
+    ``comparisons`` is of one recipe: ``config``, ``difference`` with its bounds; optionally
+    ``verdict``, otherwise read off them, and ``smallest_resolvable``, which is written beside the
+    interval. ``other_margins`` are drawn as dotted lines, and ``note`` stands below the axes.
     """
     what, bounds = "plot_differences", ["difference", "difference_low", "difference_high"]
-    require_columns(comparisons, ("config", *bounds), what)
-    require_one_recipe(comparisons, what)
-    rows = comparisons[comparisons["config"] != reference].reset_index(drop=True)
+    style.require_columns(comparisons, ("config", *bounds), what)
+    style.require_one_recipe(comparisons, what)
+    rows = comparisons[comparisons["config"] != REFERENCE].reset_index(drop=True)
     if rows.empty:
         raise LeadminError(
-            f"{what}: the table holds {reference!r} only; valid: another configuration; add one"
+            f"{what}: the table holds {REFERENCE!r} only; valid: another configuration; add one"
         )
-    read = np.select([rows["difference_low"] > -margin, rows["difference_high"] < -margin],
+    read = np.select([rows["difference_low"] > -MARGIN, rows["difference_high"] < -MARGIN],
                      ["non-inferior", "inferior"], "undecided")  # fmt: skip
     verdicts = rows.get("verdict", pd.Series(read)).astype(str)
-    figure, (axis,) = row_figure(rows["config"], head=1.35, row=0.31)
-    axis.axvspan(-margin, 0, color=BLUE, alpha=0.11, linewidth=0, zorder=0)
-    axis.axvline(0, **ZERO)
-    axis.axvline(-margin, **CRITERION)
+    figure, (axis,) = style.row_figure(rows["config"], head=1.35, row=0.31)
+    axis.axvspan(-MARGIN, 0, color=style.BLUE, alpha=0.11, linewidth=0, zorder=0)
+    axis.axvline(0, **style.ZERO)
+    axis.axvline(-MARGIN, **style.CRITERION)
     for other in other_margins:
-        axis.axvline(-other, **CRITERION | {"linestyle": DOTTED})
-    looks = [VERDICT_LOOKS.get(verdict, VERDICT_LOOKS["undecided"]) for verdict in verdicts]
-    forest(axis, rows[bounds], looks, verdicts != "undecided")
-    beside(axis, 8, "difference (95% interval)", in_words(rows[bounds]))
+        axis.axvline(-other, **style.CRITERION | {"linestyle": style.DOTTED})
+    unknown = style.VERDICT_LOOKS["undecided"]
+    looks = [style.VERDICT_LOOKS.get(verdict, unknown) for verdict in verdicts]
+    style.forest(axis, rows[bounds], looks, verdicts != "undecided")
+    style.beside(axis, 8, "difference (95% interval)", style.in_words(rows[bounds]))
     if "smallest_resolvable" in rows.columns:
         least = rows["smallest_resolvable"].map("{:.3f}".format).to_dict()
-        beside(axis, 196, "resolvable", least, ha="right")
+        style.beside(axis, 196, "resolvable", least, ha="right")
     axis.xaxis.set_major_locator(MaxNLocator(5))
-    axis.set_xlabel(f"macro AUROC minus that of {reference}")
+    axis.set_xlabel(f"macro AUROC minus that of {REFERENCE}")
     keys: dict[str, Any] = {
-        verdict: key(look, verdict != "undecided", line=True)
-        for verdict, look in VERDICT_LOOKS.items()
+        verdict: style.key(look, verdict != "undecided", line=True)
+        for verdict, look in style.VERDICT_LOOKS.items()
         if (verdicts == verdict).any()
     }
-    keys[f"margin {margin:g}"] = Patch(facecolor=BLUE, alpha=0.13)
+    keys[f"margin {MARGIN:g}"] = Patch(facecolor=style.BLUE, alpha=0.13)
     if len(other_margins):
         others = " and ".join(f"{other:g}" for other in other_margins)
-        keys[others] = Line2D([], [], color=MUTED, linewidth=0.9, linestyle=DOTTED)
-    legend(figure, keys, loc="outside upper center", ncols=5, columnspacing=1.4,
-           handletextpad=0.5)  # fmt: skip
-    return add_note(figure, note)
+        keys[others] = Line2D([], [], color=style.MUTED, linewidth=0.9, linestyle=style.DOTTED)
+    style.legend(figure, keys, loc="outside upper center", ncols=5, columnspacing=1.4,
+                 handletextpad=0.5)  # fmt: skip
+    return style.add_note(figure, note)
 
 
 def _forest(tables: Tables) -> Figure | None:
-    table = tables["non_inferiority"]
+    table, note = tables["non_inferiority"], f"{tables.tested}; 95% intervals"
     if table.empty:
         return None
-    return plot_differences(
-        bounds_named(table[table["primary"]]),
-        note=f"{tables.tested}; 95% intervals",
-        other_margins=MARGINS[1:],
-    )
+    primary = bounds_named(table[table["primary"]])
+    return plot_differences(primary, note=note, other_margins=MARGINS[1:])
 
 
 MARGINS_HELD = Question(
     name="margins",
     title="Which sets are as good as twelve leads, at which margin?",
-    tables={"non_inferiority": each_recipe(non_inferiority_table)},
+    tables={
+        "non_inferiority": each_recipe(non_inferiority_table),
+        "firm_losses": each_recipe(firm_losses),
+    },
     reading=lambda tables: margin_reading(tables["non_inferiority"]),
     figures={"differences": _forest},
-    shown={"Non-inferiority": lambda tables: margin_table(tables["non_inferiority"])},
+    shown={"Non-inferiority": of("non_inferiority", margin_table)},
+    folded={
+        "Show each verdict under both label policies and kinds of interval": of(
+            "firm_losses", views_table, "config"
+        )
+    },
     note=f"The primary margin is {MARGIN:g}, the others test how much hangs on it. A verdict reads "
     "the 95% interval, whose lower end is a one-sided 97.5% bound; the p values beside it are "
     "Holm-corrected, and *after Holm* says whether non-inferiority holds by them too. "

@@ -1,5 +1,6 @@
 """Which lead sets differ from each other, and in which order do they come?"""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -8,16 +9,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from leadmin.evidence.scores import (
-    LEVEL,
-    Evidence,
-    compare,
-    configs_under,
-    count_columns,
-    interval_columns,
-    smallest_resolvable_difference,
-)
-from leadmin.questions import Question, each_recipe
+from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolvable_difference
+from leadmin.evidence.scores import Evidence, Rows, Scored, compare
+from leadmin.questions import Question, each_recipe, of
 from leadmin.show.style import (
     blank_figure,
     difference_heatmap,
@@ -33,24 +27,18 @@ FALSE_DISCOVERIES = 0.05
 
 
 def pairwise_matrix(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
-    """Every pair of configurations, paired, in macro AUROC.
+    """Every unordered pair of configurations, paired, in macro AUROC.
 
-    Returns
-    -------
-    DataFrame
-        One row per unordered pair: ``recipe, first, second, difference`` (first minus second) with
-        ``_low``, ``_high``, ``p``, ``p_bh`` (Benjamini-Hochberg over all pairs),
-        ``smallest_resolvable`` (see `smallest_resolvable_difference`).
+    ``recipe, first, second, difference`` (first minus second) with ``_low``, ``_high``, ``p``,
+    ``p_bh`` (Benjamini-Hochberg over all pairs) and ``smallest_resolvable``.
     """
-    present = configs_under(evidence, recipe)
     rows = []
-    for i, first in enumerate(present):
-        for second in present[i + 1 :]:
-            difference = compare(evidence, first, second, recipe)
-            row: dict[str, Any] = {"recipe": recipe, "first": first, "second": second}
-            row |= interval_columns("difference", difference)
-            resolvable = smallest_resolvable_difference(difference)
-            rows.append(row | {"p": difference.p(), "smallest_resolvable": resolvable})
+    for first, second in itertools.combinations([one.config for one in evidence.under(recipe)], 2):
+        difference = compare(evidence, first, second, recipe)
+        row: dict[str, Any] = {"recipe": recipe, "first": first, "second": second}
+        row |= interval_columns("difference", difference)
+        resolvable = smallest_resolvable_difference(difference)
+        rows.append(row | {"p": difference.p(), "smallest_resolvable": resolvable})
     table = pd.DataFrame(rows)
     if len(table):
         table.insert(7, "p_bh", false_discovery_control(table["p"], method="bh"))
@@ -60,42 +48,36 @@ def pairwise_matrix(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
 def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Rank the configurations by macro AUROC in each resample.
 
-    Returns
-    -------
-    DataFrame
-        One row per configuration: ``recipe, config, n_leads, auroc, rank`` (1 is best), ``rank_low,
-        rank_high`` (95% interval over resamples), ``share_best`` (of resamples in which it is the
-        best of all), ``share_best_of_size`` (the best of those with as many leads),
-        ``share_best_reduced`` (the best of those with fewer than 12; NaN for the 12 leads),
-        ``n_records, n_patients, n_seeds``.
+    ``recipe, config, n_leads, auroc, rank`` (1 is best), ``rank_low, rank_high`` (95% interval over
+    resamples), ``share_best`` (of resamples in which it is the best of all),
+    ``share_best_of_size`` (the best of those with as many leads), ``share_best_reduced`` (the best
+    of those with fewer than 12; NaN for the 12 leads), ``n_records, n_patients, n_seeds``.
     """
-    present = [evidence.get(c, recipe) for c in configs_under(evidence, recipe)]
-    values = np.array([scored.macro("auroc").value for scored in present])
-    replicates = np.array([scored.macro("auroc").replicates for scored in present])
-    sizes = np.array([len(scored.leads) for scored in present])
+    sets = evidence.under(recipe)
+    configs = [scored.config for scored in sets]
+    values = np.array([scored.macro("auroc").value for scored in sets])
+    replicates = np.array([scored.macro("auroc").replicates for scored in sets])
+    sizes = np.array([len(scored.leads) for scored in sets])
     ranks = 1 + (replicates[None] > replicates[:, None]).sum(axis=1)
     low, high = np.quantile(ranks, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1, method="nearest")
-    reduced = sizes < 12
 
-    def share_best(i: int, among: NDArray[np.bool_]) -> float:
-        return float(np.mean(replicates[i] >= replicates[among].max(axis=0)))
+    def rows(scored: Scored) -> Rows:
+        i, size = configs.index(scored.config), len(scored.leads)
 
-    rows = []
-    for i, scored in enumerate(present):
-        row: dict[str, Any] = {
-            "recipe": recipe,
-            "config": scored.config,
-            "n_leads": int(sizes[i]),
+        def share_best(among: NDArray[np.bool_]) -> float:
+            return float(np.mean(replicates[i] >= replicates[among].max(axis=0)))
+
+        yield {
             "auroc": float(values[i]),
             "rank": int(1 + (values > values[i]).sum()),
             "rank_low": int(low[i]),
             "rank_high": int(high[i]),
-            "share_best": share_best(i, np.ones(len(present), dtype=bool)),
-            "share_best_of_size": share_best(i, sizes == sizes[i]),
-            "share_best_reduced": share_best(i, reduced) if reduced[i] else float("nan"),
+            "share_best": share_best(sizes > 0),
+            "share_best_of_size": share_best(sizes == size),
+            "share_best_reduced": share_best(sizes < 12) if size < 12 else float("nan"),
         }
-        rows.append(row | count_columns(evidence, scored))
-    return pd.DataFrame(rows)
+
+    return evidence.table(sets, rows)
 
 
 def pairs_reading(pairwise: pd.DataFrame) -> str:
@@ -131,17 +113,8 @@ def rank_reading(ranks: pd.DataFrame) -> str:
     return joined_sentence(f"{text}; {certain} of {len(ranks)} ranks are certain at 95%")
 
 
-def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
-    """Draw every pair of configurations: the difference in macro AUROC, row minus column.
-
-    Parameters
-    ----------
-    matrix : DataFrame
-        A row an unordered pair: ``first``, ``second``, ``difference`` (first minus second),
-        ``p_bh``.
-    level : float
-        A pair whose corrected p lies below it is written in bold.
-    """
+def plot_pairwise(matrix: pd.DataFrame) -> Figure:
+    """Draw every pair of a `pairwise_matrix`: the difference in macro AUROC, row minus column."""
     require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
     configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
     turned = matrix.rename(columns={"first": "second", "second": "first"})
@@ -153,23 +126,16 @@ def plot_pairwise(matrix: pd.DataFrame, level: float = 0.05) -> Figure:
     axis = figure.subplots()
     shown = values.notna().to_numpy()
     difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
-    for text, clear in zip(axis.texts, p.to_numpy()[shown] < level, strict=True):
+    for text, clear in zip(axis.texts, p.to_numpy()[shown] < FALSE_DISCOVERIES, strict=True):
         text.set_fontweight("bold" if clear else "normal")
-    axis.set_xlabel(f"bold: corrected p < {level:g}")
+    axis.set_xlabel(f"bold: corrected p < {FALSE_DISCOVERIES:g}")
     axis.set_xticks(axis.get_xticks(), values.columns, rotation=35, ha="right",
                     rotation_mode="anchor")  # fmt: skip
     return figure
 
 
 def plot_ranks(ranks: pd.DataFrame) -> Figure:
-    """Draw the rank of each configuration over the resamples of patients, and how often it is best.
-
-    Parameters
-    ----------
-    ranks : DataFrame
-        One recipe: ``config``, ``rank``, ``rank_low``, ``rank_high``, ``share_best``,
-        ``share_best_reduced``, ``share_best_of_size``.
-    """
+    """Draw a `rank_table` of one recipe: ranks over the resamples, and how often each is best."""
     what, bounds = "plot_ranks", ["rank", "rank_low", "rank_high"]
     shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
               "share_best_of_size": "of its size"}  # fmt: skip
@@ -208,16 +174,8 @@ PAIRS = Question(
     title="Which sets of leads differ from each other?",
     tables={"pairwise": each_recipe(pairwise_matrix)},
     reading=lambda tables: pairs_reading(tables["pairwise"]),
-    figures={
-        "pairs": lambda tables: (
-            plot_pairwise(tables["pairwise"]) if len(tables["pairwise"]) else None
-        )
-    },
-    folded={
-        "Show the table of all pairs": lambda tables: (
-            reading_table(tables["pairwise"], PAIR_COLUMNS) if len(tables["pairwise"]) else None
-        )
-    },
+    figures={"pairs": of("pairwise", plot_pairwise)},
+    folded={"Show the table of all pairs": of("pairwise", reading_table, PAIR_COLUMNS)},
     place=50,
 )
 
@@ -226,6 +184,6 @@ RANKS = Question(
     title="How safe is their order?",
     tables={"ranks": each_recipe(rank_table)},
     reading=lambda tables: rank_reading(tables["ranks"]),
-    figures={"ranks": lambda tables: plot_ranks(tables["ranks"])},
+    figures={"ranks": of("ranks", plot_ranks)},
     place=60,
 )

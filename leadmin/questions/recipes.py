@@ -11,33 +11,12 @@ from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    REFERENCE,
-    Estimate,
-    Evidence,
-    combine,
-    configs_under,
-    count_columns,
-    interval_columns,
-    named,
-    reduced_sets,
-)
+from leadmin.evidence.estimates import Estimate, bounded, combine, interval_columns
+from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored, named
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, Tables, bounds_named, first_two_recipes, with_holm
-from leadmin.show.style import (
-    ZERO,
-    forest,
-    metric_name,
-    require_columns,
-    row_figure,
-)
-from leadmin.show.words import (
-    joined_sentence,
-    number,
-    p_value,
-    reading_table,
-    value_with_interval,
-)
+from leadmin.questions import Question, bounds_named, first_two_recipes, of, with_holm
+from leadmin.show.style import ZERO, forest, metric_name, require_columns, row_figure
+from leadmin.show.words import joined_sentence, number, p_value, reading_table, value_with_interval
 
 
 def recipe_comparison(
@@ -45,39 +24,40 @@ def recipe_comparison(
 ) -> pd.DataFrame:
     """Two recipes on the same records, configuration by configuration.
 
-    Returns
-    -------
-    DataFrame
-        One row per configuration and metric: ``config, n_leads, metric, first, second`` (values),
-        ``difference`` (first minus second, paired) with ``_low``, ``_high``, ``p``, and ``p_holm``
-        over the configurations within the metric; ``first_recipe, second_recipe, n_records,
-        n_patients, n_seeds``. Metrics are ``auroc, auroc_<class>, brier, f1`` and, without interval
-        and p value, ``ece``. Empty where no configuration was trained under both.
+    One row per configuration and metric (``auroc, auroc_<class>, brier, f1`` and, without interval
+    and p value, ``ece``): ``config, n_leads, metric, first, second`` (values), ``difference``
+    (first minus second, paired) with ``_low``, ``_high``, ``p``, and ``p_holm`` over the
+    configurations within the metric; ``first_recipe, second_recipe, n_records, n_patients,
+    n_seeds``. Empty where no configuration was trained under both.
     """
     names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
-    rows = []
-    for config in configs_under(evidence, first):
-        if (config, second) not in evidence.scored:
-            continue
-        scored = evidence.get(config, first)
+
+    def rows(scored: Scored) -> Rows:
+        other = evidence.get(scored.config, second)
         for name in names:
-            a, b = (named(evidence.get(config, recipe), name) for recipe in (first, second))
+            a, b = named(scored, name), named(other, name)
             difference = combine(np.subtract, a, b)
-            row: dict[str, Any] = {"config": config, "n_leads": len(scored.leads), "metric": name}
-            row |= {"first": a.value, "second": b.value}
+            row: dict[str, Any] = {"metric": name, "first": a.value, "second": b.value}
             row |= interval_columns("difference", difference) | {"p": difference.p()}
-            row |= _NO_INTERVAL if name == "ece" else {}
-            row |= {"first_recipe": first, "second_recipe": second}
-            rows.append(row | count_columns(evidence, scored))
-    table = pd.DataFrame(rows)
+            if name == "ece":  # see `interval_columns`
+                row |= dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
+            yield row | {"first_recipe": first, "second_recipe": second}
+
+    table = _without_recipe(evidence.table(_under_both(evidence, first, second), rows))
     if len(table):
         adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
         table.insert(table.columns.tolist().index("p") + 1, "p_holm", adjusted)
     return table
 
 
-_NO_INTERVAL = dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
-"""For the calibration error, see `interval_columns`."""
+def _under_both(evidence: Evidence, first: str, second: str) -> list[Scored]:
+    """Those of the first recipe whose configuration was trained under the second too."""
+    return [one for one in evidence.under(first) if (one.config, second) in evidence.scored]
+
+
+def _without_recipe(table: pd.DataFrame) -> pd.DataFrame:
+    """Drop the recipe, which the rows name on both sides."""
+    return table.drop(columns="recipe", errors="ignore")
 
 
 def across_recipes(
@@ -86,44 +66,22 @@ def across_recipes(
     """Set each lead set under one recipe against the 12 leads under another.
 
     Does a better recipe make up for missing leads? Paired: the same test records on both sides.
-
-    Parameters
-    ----------
-    evidence : Evidence
-    first : str
-        Recipe of the lead sets.
-    second : str
-        Recipe of the 12 leads that they are compared with.
-
-    Returns
-    -------
-    DataFrame
-        One row per configuration: ``config, n_leads, auroc`` (under ``first``), ``reference`` (the
-        12 leads under ``second``), ``difference`` with ``_low``, ``_high``, ``p`` and ``p_holm``
-        over the rows, ``first_recipe, second_recipe, n_records, n_patients, n_seeds``. Empty where
-        the 12 leads were not trained under ``second``.
+    One row per configuration: ``config, n_leads, auroc`` (under ``first``), ``reference`` (the 12
+    leads under ``second``), ``difference`` with ``_low``, ``_high``, ``p`` and ``p_holm`` over the
+    rows, ``first_recipe, second_recipe, n_records, n_patients, n_seeds``. Empty where the 12 leads
+    were not trained under ``second``.
     """
     if (REFERENCE, second) not in evidence.scored:
         return pd.DataFrame()
     reference = evidence.get(REFERENCE, second).macro("auroc")
-    rows = []
-    for config in configs_under(evidence, first):
-        scored = evidence.get(config, first)
+
+    def rows(scored: Scored) -> Rows:
         difference = combine(np.subtract, scored.macro("auroc"), reference)
-        rows.append(
-            {
-                "config": config,
-                "n_leads": len(scored.leads),
-                "auroc": scored.macro("auroc").value,
-                "reference": reference.value,
-                **interval_columns("difference", difference),
-                "p": difference.p(),
-                "first_recipe": first,
-                "second_recipe": second,
-                **count_columns(evidence, scored),
-            }
-        )
-    return with_holm(pd.DataFrame(rows))
+        row: dict[str, Any] = {"auroc": scored.macro("auroc").value, "reference": reference.value}
+        row |= interval_columns("difference", difference) | {"p": difference.p()}
+        yield row | {"first_recipe": first, "second_recipe": second}
+
+    return with_holm(_without_recipe(evidence.table(evidence.under(first), rows)))
 
 
 def hypertrophy_table(
@@ -134,76 +92,51 @@ def hypertrophy_table(
     Voltage is the criterion for hypertrophy, and z-scoring each lead of each record, as the
     ``original`` recipe does, removes it. All effects are differences between two recipes on the
     same records. They bound what the scaling does and do not isolate it where the recipes differ
-    in more than the scaling; the ablation of the training chapter does that.
+    in more than the scaling; the ablation does that.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``effect_name, first, second`` (values under each recipe), ``difference`` (first
-        minus second, paired) with ``low, high, p, p_holm``; ``first_recipe, second_recipe,
-        n_reduced, n_records, n_patients``. The effects: AUROC of HYP with 12 leads, with I-II-V2,
-        and as mean of the ``n_reduced`` configurations with fewer than 12 leads that both recipes
-        trained; the gap between HYP and the next hardest class with fewer leads; the AUROC that HYP
-        loses with fewer leads. Effects whose runs are missing are left out.
+    ``effect_name, first, second`` (values under each recipe), ``difference`` (first minus second,
+    paired) with ``low, high, p, p_holm``; ``first_recipe, second_recipe, n_reduced, n_records,
+    n_patients``. The effects: AUROC of HYP with 12 leads, with I-II-V2, and as mean of the
+    ``n_reduced`` configurations with fewer than 12 leads that both recipes trained; the gap between
+    HYP and the next hardest class with fewer leads; the AUROC that HYP loses with fewer leads.
+    Effects whose runs are missing are left out.
     """
-    trained_by_both = [
-        scored.config
-        for scored in reduced_sets(evidence, first)
-        if (scored.config, second) in evidence.scored
-    ]
+    both = [one.config for one in _under_both(evidence, first, second) if len(one.leads) < 12]
 
-    def reduced(recipe: str, name: str) -> Estimate:
-        if not trained_by_both:
-            raise LeadminError(
-                f"recipes {first}, {second}: no configuration with fewer than 12 leads was trained "
-                "under both; train one"
-            )
-        return combine(
-            lambda *v: np.mean(v, axis=0),
-            *(evidence.get(config, recipe).of_class("auroc", name) for config in trained_by_both),
-        )
+    def of_config(config: str, recipe: str, name: str = "HYP") -> Estimate:
+        return evidence.get(config, recipe).of_class("auroc", name)
 
-    def of_config(config: str) -> Callable[[str], Estimate]:
-        return lambda recipe: evidence.get(config, recipe).of_class("auroc", "HYP")
+    def reduced(recipe: str, name: str = "HYP") -> Estimate:
+        each = (of_config(config, recipe, name) for config in both)
+        return combine(lambda *v: np.mean(v, axis=0), *each)
 
     def gap(recipe: str) -> Estimate:
         others = [reduced(recipe, name) for name in CLASSES if name != "HYP"]
-        return combine(lambda a, *b: np.min(b, axis=0) - a, reduced(recipe, "HYP"), *others)
-
-    def loss(recipe: str) -> Estimate:
-        return combine(np.subtract, of_config(REFERENCE)(recipe), reduced(recipe, "HYP"))
+        return combine(lambda a, *b: np.min(b, axis=0) - a, reduced(recipe), *others)
 
     effects: dict[str, Callable[[str], Estimate]] = {
-        "AUROC of HYP, 12 leads": of_config(REFERENCE),
-        "AUROC of HYP, I-II-V2": of_config("3-lead-I-II-V2"),
-        "AUROC of HYP, mean of fewer leads": lambda recipe: reduced(recipe, "HYP"),
-        "Gap from HYP to the next hardest class, fewer leads": gap,
-        "AUROC that HYP loses with fewer leads": loss,
+        "AUROC of HYP, 12 leads": lambda recipe: of_config(REFERENCE, recipe),
+        "AUROC of HYP, I-II-V2": lambda recipe: of_config("3-lead-I-II-V2", recipe),
     }
+    if both:
+        effects |= {
+            "AUROC of HYP, mean of fewer leads": reduced,
+            "Gap from HYP to the next hardest class, fewer leads": gap,
+            "AUROC that HYP loses with fewer leads": lambda recipe: combine(
+                np.subtract, of_config(REFERENCE, recipe), reduced(recipe)
+            ),
+        }
     rows = []
     for name, effect in effects.items():
         try:
             a, b = effect(first), effect(second)
-        except LeadminError:
+        except LeadminError:  # a run is missing
             continue
         difference = combine(np.subtract, a, b)
-        low, high = difference.interval()
-        rows.append(
-            {
-                "effect_name": name,
-                "first": a.value,
-                "second": b.value,
-                "difference": difference.value,
-                "low": low,
-                "high": high,
-                "p": difference.p(),
-                "first_recipe": first,
-                "second_recipe": second,
-                "n_reduced": len(trained_by_both),
-                "n_records": evidence.n_records,
-                "n_patients": evidence.n_patients,
-            }
-        )
+        row = {"effect_name": name, "first": a.value, "second": b.value, **bounded(difference)}
+        row |= {"p": difference.p(), "first_recipe": first, "second_recipe": second}
+        row |= {"n_reduced": len(both), "n_records": evidence.n_records}
+        rows.append(row | {"n_patients": evidence.n_patients})
     return with_holm(pd.DataFrame(rows))
 
 
@@ -263,21 +196,16 @@ def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
     return joined_sentence(text)
 
 
-def _side_by_side(table: pd.DataFrame, columns: Mapping[str, str]) -> Styler | None:
+def _side_by_side(table: pd.DataFrame, columns: Mapping[str, str]) -> Styler:
     """Show a comparison; ``{first}`` and ``{second}`` in a heading stand for the recipes."""
-    if table.empty:
-        return None
     first, second = table[["first_recipe", "second_recipe"]].iloc[0]
     headings = {name: text.format(first=first, second=second) for name, text in columns.items()}
     return reading_table(bounds_named(table), headings | {"p_holm": "p (Holm)"})
 
 
-def _macro_auroc(tables: Tables) -> Styler | None:
-    table = tables["recipe_comparison"]
-    return _side_by_side(
-        table[table["metric"] == "auroc"] if len(table) else table,
-        {"config": "configuration", **_BOTH},
-    )
+def _macro_auroc(comparison: pd.DataFrame) -> Styler:
+    rows = comparison[comparison["metric"] == "auroc"]
+    return _side_by_side(rows, {"config": "configuration", **_BOTH})
 
 
 _BOTH = {"first": "{first}", "second": "{second}", "difference": "difference"}
@@ -286,16 +214,12 @@ _BOTH = {"first": "{first}", "second": "{second}", "difference": "difference"}
 def plot_recipe_comparison(
     comparison: pd.DataFrame, metrics: Sequence[str] = ("auroc", "auroc_HYP", "brier")
 ) -> Figure:
-    """Draw what one recipe gains over another under each configuration, metric by metric.
+    """Draw what one recipe gains over another under each configuration, a panel a metric.
 
-    Parameters
-    ----------
-    comparison : DataFrame
-        ``config``, ``metric``, ``difference``, ``difference_low``, ``difference_high``; optionally
-        ``first_recipe`` and ``second_recipe``, which then stand in the axis label.
-    metrics : sequence of str
-        One panel each. For ``brier`` and ``ece`` less is better, so their axis runs the other way:
-        the better side is always on the right. Filled where the interval is clear of zero.
+    For ``brier`` and ``ece`` less is better, so their axis runs the other way: the better side is
+    always on the right. Filled where the interval is clear of zero. ``comparison`` holds
+    ``config``, ``metric`` and ``difference`` with its bounds; where it names both recipes, so does
+    the axis.
     """
     what, bounds = "plot_recipe_comparison", ["difference", "difference_low", "difference_high"]
     require_columns(comparison, ("config", "metric", *bounds), what)
@@ -329,17 +253,17 @@ RECIPES = Question(
     title="Does the recipe matter more than the leads?",
     tables={"recipe_comparison": first_two_recipes(recipe_comparison)},
     reading=lambda tables: recipe_reading(tables["recipe_comparison"]),
-    figures={
-        "recipes": lambda tables: (
-            plot_recipe_comparison(tables["recipe_comparison"])
-            if len(tables["recipe_comparison"])
-            else None
-        )
-    },
-    report=_macro_auroc,
+    figures={"recipes": of("recipe_comparison", plot_recipe_comparison)},
+    report=of("recipe_comparison", _macro_auroc),
     note="Macro AUROC under both recipes.",
     place=110,
 )
+
+ACROSS = {
+    "config": "configuration",
+    "auroc": "macro AUROC, {first}",
+    "difference": "minus 12 leads, {second}",
+}
 
 ACROSS_RECIPES = Question(
     name="across",
@@ -347,13 +271,8 @@ ACROSS_RECIPES = Question(
     tables={"across_recipes": first_two_recipes(across_recipes)},
     reading=lambda tables: across_reading(tables["across_recipes"]),
     shown={
-        "Each set against twelve leads under the other recipe": lambda tables: _side_by_side(
-            tables["across_recipes"],
-            {
-                "config": "configuration",
-                "auroc": "macro AUROC, {first}",
-                "difference": "minus 12 leads, {second}",
-            },
+        "Each set against twelve leads under the other recipe": of(
+            "across_recipes", _side_by_side, ACROSS
         )
     },
     place=120,
@@ -365,9 +284,8 @@ HYPERTROPHY = Question(
     tables={"hypertrophy": first_two_recipes(hypertrophy_table)},
     reading=lambda tables: hypertrophy_reading(tables["hypertrophy"]),
     shown={
-        "Hypertrophy under both recipes": lambda tables: _side_by_side(
-            tables["hypertrophy"],
-            {"effect_name": "", **_BOTH},
+        "Hypertrophy under both recipes": of(
+            "hypertrophy", _side_by_side, {"effect_name": "", **_BOTH}
         )
     },
     place=130,

@@ -15,26 +15,10 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.scores import (
-    REFERENCE,
-    Estimate,
-    Evidence,
-    combine,
-    interval_columns,
-)
-from leadmin.labels import CLASSES
-from leadmin.questions import Question, Tables, each_recipe, with_holm
-from leadmin.show.style import (
-    FAINT,
-    MUTED,
-    ZERO,
-    beside,
-    forest,
-    in_words,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
+from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.scores import REFERENCE, Evidence, matched
+from leadmin.questions import Question, each_recipe, of, with_holm
+from leadmin.show import style
 from leadmin.show.words import joined_sentence, reading_table, signed
 
 COMPARED = "3-lead-I-II-V2"
@@ -50,19 +34,9 @@ AGE_BANDS = ((0, 40), (40, 60), (60, 75), (75, 400))
 
 
 def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.str_]]:
-    """Sort records into the subgroups that age and sex give.
+    """Sort records into ``sex`` and ``age``; the empty string where unknown.
 
-    Parameters
-    ----------
-    age : array_like of float, shape (n_records,)
-        Years; NaN where unknown.
-    sex : array_like of int, shape (n_records,)
-        0 male, 1 female, -1 unknown, as in `leadmin.data.dataset.EcgDataset`.
-
-    Returns
-    -------
-    dict of str to ndarray of str, shape (n_records,)
-        ``sex`` and ``age``; the empty string where unknown.
+    Age in years, NaN where unknown, and sex as in `leadmin.data.dataset.EcgDataset`.
     """
     years, code = np.asarray(age, dtype=np.float64), np.asarray(sex)
     bands = np.full(len(years), "", dtype="<U16")
@@ -75,41 +49,18 @@ def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.s
 def record_groups(dataset: EcgDataset, evidence: Evidence) -> dict[str, NDArray[np.str_]]:
     """Sort the test records of a study into the subgroups that its data describe.
 
-    Parameters
-    ----------
-    dataset : EcgDataset
-        Holds every test record; others are ignored.
-    evidence : Evidence
-
-    Returns
-    -------
-    dict of str to ndarray of str, shape (n_records,)
-        For `subgroup_table`, in the order of ``evidence.record_id``: ``all`` (every record),
-        ``sex``, ``age``, ``device`` and ``site`` as PTB-XL names them (those with fewer than
-        `MIN_POSITIVES` test records taken together), and ``signal`` (``no mark`` or
-        ``marked`` by a rule of `leadmin.data.quality`); the empty string where unknown.
-
-    Raises
-    ------
-    LeadminError
-        If a test record is missing from the data or belongs to another patient there.
+    For `subgroup_table`, in the order of ``evidence.record_id``: ``all`` (every record), ``sex``,
+    ``age``, ``device`` and ``site`` as PTB-XL names them (those with fewer than `MIN_POSITIVES`
+    test records taken together), and ``signal`` (``no mark`` or ``marked`` by a rule of
+    `leadmin.data.quality`); the empty string where unknown. It is refused if a test record is
+    missing from the data or belongs to another patient there; other records are ignored.
     """
-    order = np.argsort(dataset.record_id)
-    place = np.searchsorted(dataset.record_id, evidence.record_id, sorter=order)
-    place = order[np.minimum(place, len(order) - 1)]
-    same = dataset.record_id[place] == evidence.record_id
-    same &= dataset.patient_id[place] == evidence.patient_id
-    if not same.all():
-        raise LeadminError(
-            f"{dataset.path}: {(~same).sum()} of {len(same)} test records of the runs are missing "
-            "or belong to other patients here; give the data that the runs were made from"
-        )
-    tested = dataset.select(place)
+    tested = dataset.select(matched(dataset, evidence))
     marked = assess(tested).records["any_rule"].to_numpy(dtype=bool)
     device = tested.metadata["device"].fillna("").astype(str).str.split().str.join(" ")
     site = tested.metadata["site"]
     return {
-        "all": np.full(len(same), "all records"),
+        "all": np.full(len(marked), "all records"),
         **demographic_groups(tested.age, tested.sex),
         "device": _with_rare_as(device.to_numpy(), "other devices"),
         "site": _with_rare_as(np.where(site < 0, "", "site " + site.astype(str)), "other sites"),
@@ -131,23 +82,17 @@ def subgroup_table(
 ) -> pd.DataFrame:
     """Macro AUROC within subgroups, and whether the loss of leads differs between them.
 
-    The subgroups are those of ``evidence.groups``: name of the grouping (``"sex"``, ``"age"``, ...)
-    to each test record's subgroup, in the order of ``evidence.record_id``, as `record_groups`
-    gives; an empty string is left out. A subgroup with fewer than `MIN_POSITIVES` positive or
-    negative records of any class is listed with its counts and no value. The test of interaction
-    asks whether the difference to the 12 leads in the subgroup is another than in all other records
-    of known subgroup; of two subgroups only the first has that test, since the second's would be
-    the same.
+    The subgroups are those of ``evidence.groups``, as `record_groups` gives them; an empty string
+    is left out. A subgroup with fewer than `MIN_POSITIVES` positive or negative records of any
+    class is listed with its counts and no value. The test of interaction asks whether the
+    difference to the 12 leads in the subgroup is another than in all other records of known
+    subgroup; of two subgroups only the first has it, since the second's would be the same.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``recipe, grouping, subgroup, config, n_leads, n_records, n_patients,
-        fewest_positives, enough`` (bool), ``auroc, auroc_low, auroc_high, difference,
-        difference_low, difference_high, interaction, interaction_low, interaction_high,
-        interaction_p, interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
+    ``recipe, grouping, subgroup, config, n_leads, n_records, n_patients, fewest_positives, enough``
+    (bool), ``auroc, difference, interaction``, each with ``_low`` and ``_high``, ``interaction_p,
+    interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
     """
-    weights = evidence.weights() if evidence.groups else np.empty((0, 0), dtype=np.uint8)
+    weights = evidence.weights if evidence.groups else np.empty((0, 0), dtype=np.uint8)
     present = [config for config in configs if (config, recipe) in evidence.scored]
     rows = []
     for grouping, values in evidence.groups.items():
@@ -240,19 +185,13 @@ def _subset_auroc(
     left_out = resampling.jackknife_weights(evidence.patient_id)[mask]
     chosen = np.hstack([ones, weights[mask], left_out])
     labels = evidence.labels[mask]
-    values = np.mean(
-        [
-            metrics.macro(
-                [
-                    resampling.weighted_auroc(labels[:, c], logits[mask, c], chosen)
-                    for c in range(len(CLASSES))
-                ],
-                axis=0,
-            )
-            for logits in evidence.runs[config].test.logits[recipe]
-        ],
-        axis=0,
-    )
+
+    def macro(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        pairs = zip(labels.T, logits.T, strict=True)
+        return metrics.macro([resampling.weighted_auroc(y, x, chosen) for y, x in pairs], axis=0)
+
+    of_seeds = evidence.runs[config].test.logits[recipe][:, mask]
+    values = np.mean([macro(logits) for logits in of_seeds], axis=0)
     replicates, jackknife = np.split(values[1:], [weights.shape[1]])
     return Estimate(float(values[0]), replicates, jackknife)
 
@@ -292,16 +231,8 @@ COLUMNS = {
 }
 
 
-def _every_set(tables: Tables) -> Styler | None:
-    table = tables["subgroups"]
-    return reading_table(table, COLUMNS) if len(table) else None
-
-
-def _report(tables: Tables) -> Styler | None:
+def _report(rows: pd.DataFrame) -> Styler:
     """One line says that a subgroup is too small, whatever the leads."""
-    rows = tables["subgroups"]
-    if rows.empty:
-        return None
     rows = rows[rows["enough"] | ~rows.duplicated(["grouping", "subgroup"])]
     rows = rows.assign(
         subgroup=rows["grouping"] + ": " + rows["subgroup"],
@@ -310,25 +241,16 @@ def _report(tables: Tables) -> Styler | None:
     return reading_table(rows, COLUMNS)
 
 
-def plot_subgroups(
-    table: pd.DataFrame, config: str = "3-lead-I-II-V2", reference: str = "12-lead"
-) -> Figure:
-    """Draw the difference of one configuration to the reference in each subgroup of records.
+def plot_subgroups(table: pd.DataFrame, config: str = COMPARED) -> Figure:
+    """Draw the difference of one configuration to twelve leads in each subgroup of records.
 
-    Where a class has too few records for a value, this is said in its place.
-
-    Parameters
-    ----------
-    table : DataFrame
-        One recipe: ``grouping``, ``subgroup``, ``config``, ``n_records``, ``fewest_positives``,
-        ``enough``, ``difference``, ``difference_low``, ``difference_high``.
-    config, reference : str
-        What is compared.
+    Of a `subgroup_table` of one recipe. Where a class has too few records for a value, this is said
+    in its place.
     """
     what, bounds = "plot_subgroups", ["difference", "difference_low", "difference_high"]
     columns = ("grouping", "subgroup", "config", "n_records", "fewest_positives", "enough", *bounds)
-    require_columns(table, columns, what)
-    require_one_recipe(table, what)
+    style.require_columns(table, columns, what)
+    style.require_one_recipe(table, what)
     rows = table[table["config"] == config].reset_index(drop=True)
     if rows.empty:
         raise LeadminError(
@@ -338,22 +260,26 @@ def plot_subgroups(
     grouping, repeated = rows["grouping"], rows["grouping"].duplicated()
     alone = repeated | grouping.isin(["all", "site"])
     names = rows["subgroup"].where(alone, grouping + ": " + rows["subgroup"])
-    figure, (axis,) = row_figure(names, row=0.235, head=1.2)
-    axis.axvline(0, **ZERO)
+    figure, (axis,) = style.row_figure(names, row=0.235, head=1.2)
+    axis.axvline(0, **style.ZERO)
     for place in rows.index[~repeated][1:]:
-        axis.axhline(place - 0.5, color=FAINT, linewidth=0.7)
+        axis.axhline(place - 0.5, color=style.FAINT, linewidth=0.7)
     values = rows[bounds].astype(float).where(rows["enough"].astype(bool), axis=0)
-    forest(axis, values)
-    beside(axis, 44, "records", rows["n_records"].map("{:,}".format).to_dict(), ha="right")
-    beside(axis, 96, "rarest", rows["fewest_positives"].map("{:,}".format).to_dict(), ha="right")
+    style.forest(axis, values)
+    for points, heading, name in ((44, "records", "n_records"), (96, "rarest", "fewest_positives")):
+        style.beside(axis, points, heading, rows[name].map("{:,}".format).to_dict(), ha="right")
     found = values.dropna(subset="difference")
-    beside(axis, 112, "difference (95% interval)", in_words(found))
+    style.beside(axis, 112, "difference (95% interval)", style.in_words(found))
     few = rows.index.difference(found.index)
-    beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=MUTED)
+    style.beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=style.MUTED)
     if found.empty:
         axis.set_xlim(-0.1, 0.1)
-    axis.set_xlabel(f"macro AUROC, {config} minus {reference}")
+    axis.set_xlabel(f"macro AUROC, {config} minus {REFERENCE}")
     return figure
+
+
+def _figure(table: pd.DataFrame) -> Figure | None:
+    return plot_subgroups(table) if COMPARED in set(table["config"]) else None
 
 
 SUBGROUPS = Question(
@@ -361,15 +287,9 @@ SUBGROUPS = Question(
     title="For whom does it hold?",
     tables={"subgroups": each_recipe(subgroup_table)},
     reading=lambda tables: subgroup_reading(tables["subgroups"]),
-    figures={
-        "subgroups": lambda tables: (
-            plot_subgroups(tables["subgroups"], COMPARED)
-            if len(tables["subgroups"]) and COMPARED in set(tables["subgroups"]["config"])
-            else None
-        )
-    },
-    folded={"Show the subgroups of other lead sets": _every_set},
-    report=_report,
+    figures={"subgroups": of("subgroups", _figure)},
+    folded={"Show the subgroups of other lead sets": of("subgroups", reading_table, COLUMNS)},
+    report=of("subgroups", _report),
     note=f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or negative records "
     "(*rarest*) is listed with its counts and without a value.",
     place=160,

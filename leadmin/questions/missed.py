@@ -1,0 +1,119 @@
+"""How many patients does each set miss?"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored
+from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.questions import Question, each_recipe, of
+from leadmin.questions.classes import by_class
+from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
+from leadmin.study.protocol import networks
+
+SPECIFICITY = 0.9
+"""Of the validation records without a class, this share must stay uncalled."""
+
+DIAGNOSES = CLASSES[1:]
+"""What can be missed; the first class is the normal ECG."""
+
+
+def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
+    """Count per 1,000 records those with a class that are not called at 90% specificity.
+
+    Each network has the threshold that 90% of its own validation records without the class stay
+    below. ``recipe, config, n_leads, class, n_positive``, ``present`` and ``missed`` per 1,000 test
+    records, the latter with ``_low`` and ``_high``, its ``difference`` to the 12 leads likewise,
+    ``specificity`` on the test records (which the threshold does not fix), ``n_records, n_patients,
+    n_seeds``. Values are means over seeds.
+    """
+    weights = evidence.weights.T.astype(np.float64)
+    total = weights.sum(axis=1)
+
+    def counted(config: str) -> tuple[list[Estimate], NDArray[np.float64]]:
+        called, labels = _called(evidence, config, recipe), evidence.labels
+        missed = 1000 * (labels * (1 - called))
+        each = [
+            Estimate(float(of_class.mean()), weights @ of_class / total, np.empty(0))
+            for of_class in missed.T
+        ]
+        return each, 1 - (called * (1 - labels)).sum(axis=0) / (1 - labels).sum(axis=0)
+
+    full = counted(REFERENCE)[0] if (REFERENCE, recipe) in evidence.scored else None
+
+    def rows(scored: Scored) -> Rows:
+        each, specificity = counted(scored.config)
+        for c, name in enumerate(CLASSES):
+            n_positive = int(evidence.labels[:, c].sum())
+            row = {"class": name, "n_positive": n_positive}
+            row |= {"present": 1000 * n_positive / evidence.n_records}
+            row |= interval_columns("missed", each[c])
+            base = full[c] if full else combine(lambda v: np.multiply(v, np.nan), each[c])
+            row |= interval_columns("difference", combine(np.subtract, each[c], base))
+            yield row | {"specificity": float(specificity[c])}
+
+    return evidence.table(evidence.under(recipe), rows)
+
+
+def _called(evidence: Evidence, config: str, recipe: str) -> NDArray[np.float64]:
+    """Share of the seeds that call each record and class, (n_records, n_classes)."""
+    run = evidence.runs[config]
+    validation, test = run.validation.logits[recipe], run.test.logits[recipe]
+    called = np.empty(evidence.labels.shape)
+    for own, tested in networks(run.validation.fold, run.test.fold):
+        negative = run.validation.labels[own] == 0
+        for c in range(len(CLASSES)):
+            # without a negative record nothing is called
+            others = validation[:, own, c][:, negative[:, c]]
+            cut = np.full(len(test), np.inf)
+            if others.size:
+                cut = np.quantile(others, SPECIFICITY, axis=1, method="inverted_cdf")
+            called[tested, c] = (test[:, tested, c] > cut[:, None]).mean(axis=0)
+    return called
+
+
+def missed_reading(missed: pd.DataFrame) -> str:
+    """Say for each diagnosis how many twelve leads miss, and the smaller set that misses fewest."""
+    parts = []
+    for name in DIAGNOSES:
+        rows = missed[missed["class"] == name]
+        full, reduced = rows[rows["config"] == REFERENCE], rows[rows["config"] != REFERENCE]
+        said = []
+        if len(full):
+            said.append(f"twelve leads miss {value_with_interval(dict(full.iloc[0]), 'missed', 0)}")
+        if len(reduced):
+            best = dict(reduced.sort_values("missed", kind="stable").iloc[0])
+            said.append(f"`{best['config']}` misses {value_with_interval(best, 'missed', 0)}")
+        present = number(float(rows["present"].iloc[0]), 0)
+        parts.append(f"{CLASS_NAMES[name]} ({present}): {', '.join(said)}")
+    return joined_sentence("of 1,000 records those that have " + "; ".join(parts))
+
+
+def missed_by_class(missed: pd.DataFrame) -> Styler:
+    """Show what each set misses of each diagnosis."""
+    rows = missed[missed["class"].isin(DIAGNOSES)]
+    present = rows["present"].round().astype(int).astype(str)
+    return by_class(rows.assign(**{"class": rows["class"] + ", of " + present}), "missed", 0)
+
+
+COLUMNS = {
+    "config": "configuration",
+    "class": "class",
+    "missed": "missed in 1,000",
+    "difference": "more than twelve leads",
+    "specificity": "specificity",
+}
+
+MISSED = Question(
+    name="missed",
+    title="How many patients does each set miss?",
+    tables={"missed": each_recipe(missed_table)},
+    reading=lambda tables: missed_reading(tables["missed"]),
+    shown={"Missed": of("missed", missed_by_class)},
+    folded={"Show the difference to twelve leads": of("missed", reading_table, COLUMNS, 1)},
+    note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "
+    "records.",
+    place=15,
+)

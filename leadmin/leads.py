@@ -65,12 +65,8 @@ class Configuration:
 class SignalSpace:
     """All lead sets that carry the same information, seen as one linear space.
 
-    Attributes
-    ----------
-    leads, representative : tuple of str
-        Every lead that lies in the space, and the smallest set that spans it (`representative`).
-    n_subsets : int
-        How many of the 4,095 non-empty lead sets span exactly this space.
+    It has every lead that lies in it, the smallest set that spans it, and how many of the 4,095
+    non-empty lead sets span exactly this space.
     """
 
     leads: tuple[str, ...]
@@ -178,27 +174,24 @@ def read_registry(text: str, name: str) -> dict[str, Configuration]:
     return registry
 
 
+_ENTRY = {
+    "name": "text without commas or slashes that is not the name of a lead",
+    "leads": "a list of lead names",
+    "why": "one sentence of text",
+}
+
+
 def _read_entry(entry: Any, where: str) -> Configuration:
-    if not isinstance(entry, dict) or set(entry) != {"name", "leads", "why"}:
-        raise LeadminError(f"{where}: other keys than valid; valid: name, leads, why; mend it")
-    name, leads, why = entry["name"], entry["leads"], entry["why"]
-    for field, fits, valid in (
-        (
-            "name",
-            isinstance(name, str)
-            and bool(name.strip())
-            and not {",", "/"} & set(name)
-            and name.casefold() not in _BY_FOLDED_NAME,
-            "text without commas or slashes that is not the name of a lead",
-        ),
-        (
-            "leads",
-            isinstance(leads, list) and all(isinstance(lead, str) for lead in leads),
-            "a list of lead names",
-        ),
-        ("why", isinstance(why, str) and bool(why.strip()), "one sentence of text"),
-    ):
-        if not fits:
+    if not isinstance(entry, dict) or set(entry) != set(_ENTRY):
+        raise LeadminError(f"{where}: other keys than valid; valid: {', '.join(_ENTRY)}; mend it")
+    name, leads, why = (entry[field] for field in _ENTRY)
+    fits = {field: isinstance(entry[field], str) and entry[field].strip() for field in _ENTRY}
+    fits["name"] = fits["name"] and not (
+        {",", "/"} & set(name) or name.casefold() in _BY_FOLDED_NAME
+    )
+    fits["leads"] = isinstance(leads, list) and all(isinstance(lead, str) for lead in leads)
+    for field, valid in _ENTRY.items():
+        if not fits[field]:
             raise LeadminError(f"{where}: {field} is {entry[field]!r}; valid: {valid}; change it")
     try:
         return Configuration(name=name, leads=canonical_leads(leads), why=why.strip())
@@ -253,23 +246,10 @@ def derive(
 ) -> NDArray[Any]:
     """Compute leads from recorded ones by the limb-lead identities.
 
-    Parameters
-    ----------
-    signals : ndarray
-        Voltages in any unit, integers or floats, with the leads ``available`` on ``axis``, for
-        instance ``(n_records, n_leads, n_samples)``.
-
-    Returns
-    -------
-    ndarray
-        ``signals`` with the leads ``wanted`` on ``axis``, same type and unit. Integers are rounded
-        to the nearest unit (ties to even).
-
-    Raises
-    ------
-    LeadminError
-        If a lead cannot be derived, if ``available`` does not fit ``signals``, or if a derived
-        value does not fit the integer type.
+    ``signals`` are voltages in any unit, integers or floats, with the leads ``available`` on
+    ``axis``, for instance ``(n_records, n_leads, n_samples)``. Gives the leads ``wanted`` there,
+    in the same type and unit; integers are rounded to the nearest unit (ties to even). A lead that
+    cannot be derived, and a value that does not fit the integer type, is refused.
     """
     signals = np.asarray(signals)
     recorded = [canonical_lead(lead) for lead in available]
@@ -328,19 +308,12 @@ def identity_residuals(signals: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def span(leads: Iterable[str]) -> tuple[str, ...]:
-    """Give every lead that can be computed from ``leads``, in the order of `LEADS`.
-
-    Two lead sets carry the same information exactly when their spans are equal.
-    """
+    """Give every lead that can be computed from ``leads``; equal spans carry equal information."""
     return _spanned(leads, LIMB_LEADS)
 
 
 def representative(leads: Iterable[str]) -> tuple[str, ...]:
-    """Give the canonical smallest lead set with the same span as ``leads``.
-
-    I and II where the frontal plane is complete, otherwise the single limb lead; then the chest
-    leads.
-    """
+    """Give the canonical smallest lead set with the same span: I and II for complete limb leads."""
     return _spanned(leads, ("I", "II"))
 
 
@@ -352,10 +325,7 @@ def _spanned(leads: Iterable[str], frontal: tuple[str, ...]) -> tuple[str, ...]:
 
 @cache
 def signal_spaces() -> tuple[SignalSpace, ...]:
-    """Enumerate the 511 distinct signal spaces of the 4,095 non-empty lead sets.
-
-    They are ordered by rank, then by the order of `LEADS`.
-    """
+    """Enumerate the 511 signal spaces of the 4,095 non-empty lead sets, by rank, then `LEADS`."""
     counts = Counter(
         span(subset)
         for size in range(1, len(LEADS) + 1)

@@ -2,18 +2,23 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields
 
+import matplotlib as mpl
 import nbformat
 import numpy as np
 import papermill
 import pytest
 from archives import make_files, write_zip
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from leadmin.data.prepare import prepare
+from leadmin.errors import LeadminError
 from leadmin.study.run import load_run
 from leadmin.study.settings import RunSettings
 
@@ -76,22 +81,41 @@ def test_the_page_says_what_the_run_measured(bare_run):
     assert f"{metrics['test']['default'][0]['auroc']:.3f}" in text
 
 
+def test_what_is_not_valid_ends_the_run(root, tmp_path):
+    result = executed(root, tmp_path, "03_training.ipynb", "-p", "epoch", "3")
+    assert result.returncode != 0
+    assert re.search(
+        "LeadminError: unknown parameter epoch; valid: config, data, out, recipe", result.stderr
+    )
+    assert not (tmp_path / "outputs").exists(), "a refused run must not leave a folder"
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("name", "parameters", "message"),
     [
-        (["-p", "epoch", "3"], "valid: config, data, out, recipe"),
-        (["-p", "config", "3-lead-I-II-V9"], "3-lead-I-II-V2"),
-        (["-p", "config", "I,V9"], "V1, V2, V3"),
-        (["-p", "epochs", "-1"], "epochs is -1; valid: whole numbers from 0"),
-        (["-p", "data", "absent.h5"], "absent.h5"),
+        ("01_data_exploration", {"colour": "red"}, "unknown parameter colour; valid: data"),
+        ("02_resnet", {"colour": "red"}, "unknown parameter colour; valid: data"),
+        ("04_analysis", {"colour": "red"}, "unknown parameter colour; valid: runs"),
+        ("05_ablation", {"colour": "red"}, "unknown parameter colour; valid: runs"),
+        ("03_training", {"config": "3-lead-I-II-V9"}, "3-lead-I-II-V2"),
+        ("03_training", {"config": "I,V9"}, "V1, V2, V3"),
+        ("03_training", {"epochs": -1}, "epochs is -1; valid: whole numbers from 0"),
+        ("03_training", {"data": "absent.h5"}, "absent.h5"),
     ],
 )
-def test_what_is_not_valid_ends_the_run(root, tmp_path, options, message):
-    result = executed(root, tmp_path, "03_training.ipynb", *options)
-    assert result.returncode != 0
-    assert message in result.stderr
-    assert "LeadminError" in result.stderr
-    assert not (tmp_path / "outputs" / "adhoc").exists(), "a refused run must not leave a folder"
+def test_every_notebook_refuses_what_is_not_valid(
+    root, tmp_path, monkeypatch, name, parameters, message
+):
+    """Its first cells, as papermill would hand them to a kernel."""
+    monkeypatch.chdir(tmp_path)
+    template = papermill.iorw.load_notebook_node(str(root / "notebooks" / f"{name}.ipynb"))
+    cells = papermill.parameterize.parameterize_notebook(template, parameters).cells
+    shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    first = [cell.source for cell in cells if cell.cell_type == "code"][:5]
+    with mpl.rc_context():
+        errors = [shell.run_cell(one, store_history=True).error_in_exec for one in first]
+    assert message in str(next(error for error in errors if isinstance(error, LeadminError)))
+    assert list(tmp_path.iterdir()) == [], "a refused run must not leave a folder"
 
 
 def test_a_file_at_500_hz_goes_through(root, tmp_path):
@@ -125,19 +149,27 @@ def analysis(root, tmp_path, runs, *options):
     return "\n".join(str(d.get(kind, "")) for d in data for kind in ("text/html", "text/markdown"))
 
 
-def test_the_analysis_takes_pooled_folds_and_a_recipe_on_some_runs(root, tmp_path):
+def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
+    root, tmp_path, sample_file, sample
+):
     names = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
-    runs = synthetic_runs(400, 1, strength={c: STRENGTH[c] for c in names}, folds=range(1, 11))
-    write_runs(with_recipe_on(runs, names[:2]), tmp_path / "runs", "crossval")
-    text = analysis(root, tmp_path, tmp_path / "runs")
+    runs = synthetic_runs(600, 1, strength={c: STRENGTH[c] for c in names}, folds=range(1, 11))
+    tested = np.flatnonzero(sample.labels["any"].any(axis=1))[:600]
+    for name, run in with_recipe_on(runs, names[:2]).items():
+        same = {"record_id": sample.record_id[tested], "patient_id": sample.patient_id[tested]}
+        runs[name] = dataclasses.replace(run, test=dataclasses.replace(run.test, **same))
+    write_runs(runs, tmp_path / "runs", "crossval")
+    text = analysis(root, tmp_path, tmp_path / "runs", "-p", "data", str(sample_file))
     assert "Over 10 folds" in text
     assert "recipe original on 2 of 4 configurations" in text
     assert "not asked" in text
-    assert "Subgroups are not shown here: no data file was given." in text
+    assert "subgroups hold enough records of every class" in text
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.pdf")}
     assert drawn == {path.stem for path in (tmp_path / "figures").glob("*.png")}
     assert {"answer", "differences", "pairs", "ranks", "classes", "lrs_weights"} <= drawn
+    assert "subgroups" in drawn
     assert (tmp_path / "tables" / "folds.csv").is_file()
+    assert "under 40" in (tmp_path / "tables" / "subgroups.csv").read_text(encoding="utf-8")
 
 
 def test_the_analysis_of_a_single_run_says_what_it_lacks(root, tmp_path):
@@ -147,33 +179,13 @@ def test_the_analysis_of_a_single_run_says_what_it_lacks(root, tmp_path):
     assert "no comparison with twelve leads" in text
     assert "nothing to compare between folds" in text
     assert "hold one recipe" in text
-
-
-def test_the_analysis_shows_subgroups_where_the_data_are_given(root, tmp_path, sample_file, sample):
-    tested = np.flatnonzero(sample.labels["any"].any(axis=1))[:600]
-    strength = {name: STRENGTH[name] for name in ("12-lead", "3-lead-I-II-V2")}
-    runs = synthetic_runs(600, 1, ("default",), strength)
-    for name, run in runs.items():
-        same = {"record_id": sample.record_id[tested], "patient_id": sample.patient_id[tested]}
-        runs[name] = dataclasses.replace(run, test=dataclasses.replace(run.test, **same))
-    write_runs(runs, tmp_path / "runs", "holdout")
-    text = analysis(root, tmp_path, tmp_path / "runs", "-p", "data", str(sample_file))
-    assert "subgroups hold enough records of every class" in text
-    assert (tmp_path / "figures" / "subgroups.pdf").is_file()
-    assert "under 40" in (tmp_path / "tables" / "subgroups.csv").read_text(encoding="utf-8")
+    assert "Subgroups are not shown here: no data file was given." in text
 
 
 def test_pages_that_appear_twice_hold_no_labels(root):
     for name in ("03_training", "04_analysis"):
         text = (root / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
         assert ":name:" not in text
-
-
-@pytest.mark.parametrize("name", ["01_data_exploration", "02_resnet", "04_analysis"])
-def test_every_notebook_refuses_a_parameter_that_it_lacks(root, tmp_path, name):
-    result = executed(root, tmp_path, f"{name}.ipynb", "-p", "colour", "red")
-    assert result.returncode != 0
-    assert "unknown parameter colour; valid:" in result.stderr
 
 
 def test_cells_are_short_and_surrounded_by_prose(root):

@@ -263,7 +263,7 @@ def test_publishing_replaces_what_it_made_itself_or_nothing(tree, built, monkeyp
         (["run"], "give either --all or --config"),
         (["run", "--config", "13-lead"], "12-lead"),
         (["run", "--all", "--study", "absent.yml"], "absent.yml"),
-        (["run", "--all", "--profile", "moon"], "valid: local, slurm"),
+        (["run", "--all", "--profile", "moon"], "valid: kubernetes, local, slurm"),
         (["run", "--all", "--epochs", "-3"], "whole numbers from 0"),
         (["baseline", "magic", "--out", "x"], "valid: logistic-regression"),
         (["book", "--study", "workflow/studies/full.yml"], "not finished"),

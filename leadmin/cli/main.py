@@ -1,10 +1,10 @@
 """The command line: a thin face over the workflow, the data layer and the book."""
 
 import importlib.util
-import os
-import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,9 @@ import typer
 
 from leadmin.cli.data import app as data_app
 from leadmin.cli.data import reports_errors
+from leadmin.cli.engine import profile_options, profiles, run_engine
 from leadmin.errors import LeadminError
+from leadmin.leads import configurations
 
 if TYPE_CHECKING:
     from leadmin.study.settings import Study
@@ -20,14 +22,29 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="How few ECG leads do you really need? Prepare data, run the study, build the book.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 app.add_typer(data_app, name="data")
 
 SAMPLE_STUDY = Path("workflow/studies/sample.yml")
-StudyOption = Annotated[Path, typer.Option("--study", help="Study file (YAML).")]
+
+
+def _profiles() -> list[str]:
+    return profiles(source_tree())
+
+
+def _studies() -> list[str]:
+    return sorted(map(str, Path().glob("workflow/studies/*.yml")))
+
+
+def _configurations() -> list[str]:
+    return list(configurations())
+
+
+StudyOption = Annotated[
+    Path, typer.Option("--study", help="Study file (YAML).", autocompletion=_studies)
+]
 
 
 def source_tree() -> Path:
@@ -46,33 +63,26 @@ def source_tree() -> Path:
     return root
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"leadmin {version('leadmin')}")
+        raise typer.Exit
+
+
 @app.callback()
 @reports_errors
-def supported() -> None:
+def supported(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say which this is."),
+    ] = False,
+) -> None:
     """Refuse systems without what the workflow's lock and its shell commands need."""
     if importlib.util.find_spec("fcntl") is None:
         raise LeadminError(
             f"{sys.platform}: this system is not supported; valid: Linux, macOS, and Windows by "
             "WSL; start leadmin there"
         )
-
-
-def _snakemake(
-    root: Path, study: Path, targets: list[str], profile: str, options: list[str]
-) -> int:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    # Caches lie below outputs, so that neither containers nor cluster jobs need a home.
-    caches = root / "outputs" / ".cache"
-    environment = os.environ | {"PATH": path, "XDG_CACHE_HOME": str(caches)}
-    home = os.environ.get("HOME", "")
-    if not (home and os.access(home, os.W_OK)):
-        environment |= {"HOME": str(caches), "XDG_CONFIG_HOME": str(caches)}
-    caches.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile"]
-    # The lock above replaces Snakemake's, which a killed process would leave behind.
-    command += ["--nolock", "--rerun-incomplete", "--profile", f"workflow/profiles/{profile}"]
-    command += [*options, "--config", f"study={study.as_posix()}", "--", *targets]
-    return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
 def _relative(path: Path, root: Path) -> Path:
@@ -92,7 +102,8 @@ def run(
         list[str] | None,
         typer.Option(
             help="One configuration, or leads separated by commas; of an ablation one variant. May "
-            "be repeated."
+            "be repeated.",
+            autocompletion=_configurations,
         ),
     ] = None,
     quick: Annotated[
@@ -104,10 +115,20 @@ def run(
     study: StudyOption = SAMPLE_STUDY,
     cores: Annotated[int, typer.Option(help="Processor cores; 0 for all.")] = 0,
     profile: Annotated[
-        str, typer.Option(help="Where it runs: a folder of workflow/profiles.")
+        str,
+        typer.Option(
+            help="Where it runs: a folder of workflow/profiles.", autocompletion=_profiles
+        ),
     ] = "local",
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Accelerators that each training job asks for; default: the profile's."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what would run, and why.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again what is finished.")] = False,
+    verbose: Annotated[bool, typer.Option(help="The engine's log instead of one line.")] = False,
 ) -> None:
     """Run the study through papermill, as far as it is not up to date.
 
@@ -120,9 +141,7 @@ def run(
     if all_configurations == bool(config):
         raise LeadminError("give either --all or --config NAME; `leadmin run --help` explains them")
     root = source_tree()
-    if not (root / "workflow" / "profiles" / profile).is_dir():
-        valid = sorted(path.name for path in (root / "workflow" / "profiles").iterdir())
-        raise LeadminError(f"profile {profile!r} does not exist; valid: {', '.join(valid)}")
+    options = profile_options(root, profile, gpus)
     file = _relative(study, root)
     wanted = load_study(root / file)
     if not (root / wanted.source_path).exists():
@@ -140,9 +159,11 @@ def run(
         file = derive_study(wanted, root)
     out = f"outputs/{wanted.name}"
     targets = [f"{out}/{wanted.page(name)}" for name in names]
-    with held(root / "outputs", "workflow"):
-        options = ["--cores", str(cores)] if cores else []
-        options += ["--dry-run"] if dry_run else []
+    options += ["--cores", str(cores)] if cores else []
+    options += ["--dry-run"] if dry_run else []
+    log = None if verbose or dry_run else root / out / "logs" / "workflow.log"
+    # A dry run writes nothing, so that it may look on while another workflow runs.
+    with nullcontext() if dry_run else held(root / "outputs", "workflow"):
         repeated = _damaged(wanted, root / out, names)
         if force:
             forced = names or [*wanted.networks, *wanted.baselines]
@@ -151,11 +172,10 @@ def run(
                 (root / out / "runs" / name / METRICS).unlink(missing_ok=True)
         options += ["--forcerun", *sorted(repeated)] if repeated else []
         sealed = [target + SEAL for target in targets]
-        code = _snakemake(root, file, sealed or ["all"], profile, options)
+        code = run_engine(root, file, sealed or ["all"], options, log)
     if code:
-        logs = root / out / "logs"
-        told = f"notebooks with their tracebacks are in {logs}" if logs.is_dir() else "see above"
-        raise LeadminError(f"the workflow failed; {told}")
+        logs = f"{root / out / 'logs'}" + (f", and the engine's log, {log.name}" if log else "")
+        raise LeadminError(f"the workflow failed; notebooks with their tracebacks are in {logs}")
     if dry_run:
         return
     whole = "notebooks/05_ablation.ipynb" if wanted.variants else "book/html/index.html"
@@ -279,8 +299,6 @@ def paper(
 @reports_errors
 def configs() -> None:
     """List the lead configurations."""
-    from leadmin.leads import configurations
-
     for configuration in configurations().values():
         typer.echo(f"{configuration.name:16} {', '.join(configuration.leads)}")
 

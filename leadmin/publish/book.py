@@ -10,13 +10,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
@@ -32,22 +34,8 @@ CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
 def build_book(study: Study, root: Path) -> Path:
     """Gather the sources of a study's book and build it, warnings being errors.
 
-    Parameters
-    ----------
-    study : Study
-        A study whose runs, chapters and analysis are finished.
-    root : Path
-        The source tree.
-
-    Returns
-    -------
-    Path
-        The book's ``index.html``.
-
-    Raises
-    ------
-    LeadminError
-        If something is unfinished or the build fails.
+    ``root`` is the source tree. Gives the book's ``index.html``; what is unfinished, and a build
+    that fails, is refused.
     """
     folder = root / "outputs" / study.name / "book"
     source = folder / "source"
@@ -98,9 +86,8 @@ def gather(study: Study, root: Path, target: Path) -> None:
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, pages), sort_keys=False))
     write_text(target / "runs_table.md", runs_table(pages.values()))
-    write_text(
-        target / "recipes_table.md", recipe_table("original", "default").to_markdown() + "\n"
-    )
+    recipes = recipe_table("original", "default").to_markdown()
+    write_text(target / "recipes_table.md", f"{recipes}\n")
     write_text(target / "provenance.md", provenance_page(study, pages, machine))
 
 
@@ -151,98 +138,41 @@ def runs_table(runs: Iterable[Run]) -> str:
             name, leads = run.recipes[0], "all, a random part of them hidden"
             why = "The network of any lead set, which the others start from."
         rows.append((f"[{name}](runs/{name})", leads, why or "chosen for this study"))
-    return "\n".join(_table(("configuration", "leads", "why it is in the study"), rows))
+    columns = ["configuration", "leads", "why it is in the study"]
+    return pd.DataFrame(rows, columns=columns).to_markdown(index=False) + "\n"
 
 
-def provenance_page(study: Study, runs: dict[str, Run], executions: list[tuple[str, Any]]) -> str:
+def provenance_page(
+    study: Study, runs: Mapping[str, Run], executions: Sequence[tuple[str, Any]]
+) -> str:
     """Write the page that says on which data, with what and in how long the book was made.
 
     Parameters
     ----------
     study : Study
-        The study.
-    runs : dict of str to Run
+    runs : mapping of str to Run
         Its finished runs by the names of their pages.
-    executions : list of (str, dict)
+    executions : sequence of (str, dict)
         Page and papermill's own record of its execution.
-
-    Returns
-    -------
-    str
-        MyST Markdown.
     """
-    first = next(iter(runs.values())).metrics
-    data, environment = first["provenance"]["data"], first["provenance"]
-    trained = {f"runs/{name}": run.metrics["seconds"] for name, run in runs.items()}
-    machines = sorted({_machine(run.metrics["provenance"]) for run in runs.values()})
-    commits = sorted({str(run.metrics["provenance"]["git_commit"]) for run in runs.values()})
-    lines = [
-        "# Provenance",
-        "",
-        f"Everything in this book that is not prose was computed by the study `{study.name}` "
-        f"({study.title}). This page was written by the build, from what each run recorded about "
-        "itself.",
-        "",
-        "## Data",
-        "",
-        *_table(
-            ("item", "value"),
-            [
-                ("source", data["source"]),
-                ("version", data["source_version"]),
-                ("SHA-256 of the input files", f"`{data['inputs_sha256']}`"),
-                ("SHA-256 of the prepared content", f"`{data['content_sha256']}`"),
-                ("sampling rate", f"{data['sampling_rate']} Hz"),
-                ("records, patients", f"{data['n_records']:,}, {data['n_patients']:,}"),
-                ("protocol, label policy", f"{study.protocol}, {study.label_policy}"),
-                ("licence", "CC BY 4.0 {cite}`wagner2020ptbxl,wagner2022physionet`"),
-            ],
-        ),
-        "## Machine and versions",
-        "",
-        *_table(
-            ("item", "value"),
-            [
-                *(("machine", machine) for machine in machines),
-                *(("source code, commit", f"`{commit}`") for commit in commits),
-                ("Python", environment["python"]),
-                *environment["versions"].items(),
-                ("jupyter-book", version("jupyter-book")),
-            ],
-        ),
-        "A `+` behind a commit says that files had been changed since.",
-        "",
-        "## Time",
-        "",
-        "Wall-clock time of each notebook, start-up of its kernel included, and how much a run's "
-        "training took. A page that is executed again trains nothing if its run is there already: "
-        "then the training is the earlier one. Two runs go side by side where there are two cores, "
-        "one core each.",
-        "",
-        *_table(
-            ("page", "executed", "seconds", "training, seconds"),
-            [
-                (
-                    f"[](/{page}.ipynb)",
-                    str(record.get("start_time", ""))[:10],
-                    f"{record.get('duration') or 0:.1f}",
-                    f"{trained[page]:.1f}" if page in trained else "",
-                )
-                for page, record in executions
-            ],
-        ),
-    ]
-    return "\n".join(lines)
+    recorded = [run.metrics["provenance"] for run in runs.values()]
+    templates = Environment(
+        loader=PackageLoader("leadmin.publish", ""), undefined=StrictUndefined, trim_blocks=True
+    )
+    return templates.get_template("provenance.md.jinja").render(
+        study=study,
+        first=recorded[0],
+        machines=sorted(set(map(_machine, recorded))),
+        commits=sorted({str(one["git_commit"]) for one in recorded}),
+        trained={f"runs/{name}": run.metrics["seconds"] for name, run in runs.items()},
+        executions=executions,
+        jupyter_book=version("jupyter-book"),
+    )
 
 
-def _machine(provenance: dict[str, Any]) -> str:
+def _machine(provenance: Mapping[str, Any]) -> str:
     accelerator = provenance["accelerator"] or "no accelerator"
     return (
         f"{provenance['system']}, {provenance['processor']}, {provenance['n_cores']} cores "
         f"({provenance['n_threads']} per run), {accelerator}"
     )
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> list[str]:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return ["| " + " | ".join(map(str, line)) + " |" for line in lines] + [""]

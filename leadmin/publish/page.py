@@ -1,7 +1,6 @@
 """The answers of a study on the page of a notebook, question by question."""
 
 from pathlib import Path
-from typing import Any
 
 from IPython.display import Markdown, display
 from myst_nb import glue
@@ -10,7 +9,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import Evidence
 from leadmin.publish.results import write_publication_outputs, write_tables
-from leadmin.questions import Question, questions, read_tables, study_tables
+from leadmin.questions import questions, read_tables, study_tables
 from leadmin.show.style import add_note, save_for_print
 from leadmin.show.words import facts, folded, rendered
 
@@ -50,12 +49,7 @@ class Answers:
     description : StudyDescription, optional
         What a reader must know to place the numbers of a study.
     about : {"study", "ablation"}
-        Which questions are asked.
-
-    Attributes
-    ----------
-    tables : Tables
-        Of all questions, read under the primary recipe.
+        Which questions are asked. Their `tables` are read under the primary recipe.
     """
 
     def __init__(
@@ -73,13 +67,7 @@ class Answers:
         self._shown: set[str] = set()
 
     def basis(self) -> None:
-        """Say on what the page stands, and give its figures names for the prose.
-
-        Raises
-        ------
-        LeadminError
-            If the evidence was not described.
-        """
+        """Say on what the page stands, and give its figures names for the prose."""
         if self._description is None:
             raise LeadminError("answers: nothing describes the study; give a description")
         words, first = basis(self.evidence, self._description), self.evidence.configs[0]
@@ -99,11 +87,6 @@ class Answers:
 
         Figures are saved for print on the way. The reading gets the question's name, by which the
         prose of any page finds it.
-
-        Raises
-        ------
-        LeadminError
-            If there is no question of that name.
         """
         if name not in self._questions:
             raise LeadminError(
@@ -113,14 +96,19 @@ class Answers:
         self._shown.add(name)
         question = self._questions[name]
         glue(name, rendered(question.reading(self.tables)))
-        self._show_figures(question)
+        for file, draw in question.figures.items():
+            if (figure := draw(self.tables)) is not None:
+                if self.tables.tested not in figure.get_supxlabel():
+                    add_note(figure, self.tables.tested)
+                save_for_print(figure, self._figures_folder, file)
+                display(figure)
         for make in question.shown.values():
             if (table := make(self.tables)) is not None:
                 display(table)
         for heading, make in question.folded.items():
             if (table := make(self.tables)) is not None:
                 display(folded(heading, table))
-        facts(**{key: make(self.tables) for key, make in question.elsewhere.items()})
+        facts(**{key: give(self.tables) for key, give in question.elsewhere.items()})
 
     def show_rest(self) -> None:
         """Show the questions that the page has not shown so far, each below its title."""
@@ -138,13 +126,3 @@ class Answers:
         return write_publication_outputs(
             self.evidence, folder, self._description, self.tables.whole
         )
-
-    def _show_figures(self, question: Question) -> None:
-        for file, make in question.figures.items():
-            figure: Any = make(self.tables)
-            if figure is None:
-                continue
-            if self.tables.tested not in figure.get_supxlabel():
-                add_note(figure, self.tables.tested)
-            save_for_print(figure, self._figures_folder, file)
-            display(figure)

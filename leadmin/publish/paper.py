@@ -51,9 +51,6 @@ def paper_values(study: PublishedStudy) -> dict[str, Any]:
     sizes = [run["n_parameters"] for run in study.runs.values()]
     total = run["provenance"]["data"]["n_records"]
     commits = sorted({str(one["provenance"].get("git_commit"))[:10] for one in study.runs.values()})
-    compare: dict[str, dict[str, Any]] = {}
-    for row in study.rows("recipe_comparison"):
-        compare.setdefault(row["config"], {})[row["metric"]] = row
     stored = [run["recipes"][name] for name in study.recipes]
     day = run_date(study)
     values = {
@@ -77,9 +74,9 @@ def paper_values(study: PublishedStudy) -> dict[str, Any]:
         "figures": [path.stem for path in study.figures],
         "primary": recipe_values(study, study.recipes[0]),
         "other": recipe_values(study, study.recipes[1]) if study.recipes[1:] else {},
-        "compare": compare,
+        "compare": _by("config", study.rows("recipe_comparison"), "metric"),
         "hypertrophy": [row for row in study.rows("hypertrophy") if None not in row.values()],
-        "recipe_rows": [list(row) for row in recipe_table(*stored).itertuples()],
+        "recipe_rows": list(recipe_table(*stored).itertuples(name=None)),
         "crossval": about["protocol"] == "crossval",
     }
     return values | {"twelve": values["primary"]["main"][REFERENCE]}
@@ -91,13 +88,7 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
     reduced = [row for row in main if row["config"] != REFERENCE and row["difference"] is not None]
     within = [row for row in reduced if row["non_inferior"]]
     worse = [row for row in reduced if row["difference_high"] < -MARGIN]
-    classes: dict[str, dict[str, Any]] = {}
-    for row in study.rows("per_class", recipe):
-        classes.setdefault(row["config"], {})[row["class"]] = row
-    calibration: dict[str, Any] = {"before": {}, "after": {}}
-    for row in study.rows("calibration", recipe):
-        if row["class"] == "macro":
-            calibration["after" if row["recalibrated"] else "before"][row["config"]] = row
+    calibrated = [row for row in study.rows("calibration", recipe) if row["class"] == "macro"]
     margins = study.rows("non_inferiority", recipe)
     primary = [row for row in margins if row["primary"]]
     passed = Counter(row["margin"] for row in margins if row["verdict"] == "non-inferior")
@@ -110,14 +101,13 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
     losses = pd.DataFrame(study.rows("firm_losses", recipe)) if known else None
     halves = [(row["difference_high"] - row["difference_low"]) / 2 for row in reduced]
     resolvable = [row["smallest_resolvable"] for row in primary]
-    deviations = [row["auroc_seed_sd"] for row in main]
     return {
         "name": recipe,
         "settings": study.runs[REFERENCE]["recipes"][recipe],
         "several_seeds": max(row["n_seeds"] for row in main) > 1,
-        "largest_seed_sd": _extreme(max, deviations),
-        "main": {row["config"]: row for row in main},
-        "classes": classes,
+        "largest_seed_sd": _extreme(max, [row["auroc_seed_sd"] for row in main]),
+        "main": _by("config", main),
+        "classes": _by("config", study.rows("per_class", recipe), "class"),
         "answer": _latex_of_markdown(answer_sentence(pd.DataFrame(main), losses)),
         "reduced": reduced,
         "within": within,
@@ -126,9 +116,7 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
         "undecided": [row for row in reduced if row not in within and row not in worse],
         "best": max(reduced, key=lambda row: row["auroc"], default=None),
         "smallest_within": min(within, key=lambda row: (row["n_leads"], -row["auroc"]), default={}),
-        "singles": sorted(
-            (row for row in reduced if row["n_leads"] == 1), key=lambda row: row["auroc"]
-        ),
+        "singles": sorted((r for r in reduced if r["n_leads"] == 1), key=lambda r: r["auroc"]),
         "half_width": {"least": _extreme(min, halves), "most": _extreme(max, halves)},
         "resolvable": {"least": _extreme(min, resolvable), "most": _extreme(max, resolvable)},
         "within_corrected": [row for row in primary if row["holds_corrected"]],
@@ -136,32 +124,43 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
             f"{_in_words(passed[margin])} at a margin of {margin:g}"
             for margin in sorted({row["margin"] for row in margins} - {MARGIN})
         ],
-        "findings": {row["part"]: row for row in parts},
+        "findings": _by("part", parts),
         "n_findings": len(overall),
         "verdicts": verdicts,
-        "told": _listed(
-            [
-                f"{_in_words(found)} {'was' if len(found) == 1 else 'were'} {verdict}"
-                f" ({_listed(found)})"
-                for verdict, found in verdicts.items()
-                if found
-            ]
-        ),
+        "told": _listed([_told(*one) for one in verdicts.items() if one[1]]),
         "controls": [
             row for row in study.rows("negative_controls", recipe) if row["difference"] is not None
         ],
-        "calibration": calibration,
+        "calibration": {
+            "before": _by("config", [row for row in calibrated if not row["recalibrated"]]),
+            "after": _by("config", [row for row in calibrated if row["recalibrated"]]),
+        },
         "folds": folds,
         "folds_within": [r for r in folds if r["low"] is not None and r["low"] > -MARGIN],
         "folds_lost": [r for r in folds if r["high"] is not None and r["high"] < -MARGIN],
         "groupings": sorted(
-            {row["grouping"] for row in study.rows("subgroups", recipe) if row["enough"]}
+            {r["grouping"] for r in study.rows("subgroups", recipe) if r["enough"]}
         ),
     }
 
 
+def _by(name: str, rows: Sequence[dict[str, Any]], second: str = "") -> dict[str, Any]:
+    """Find each row by a column, or by two."""
+    if not second:
+        return {row[name]: row for row in rows}
+    found = dict.fromkeys(row[name] for row in rows)
+    return {one: _by(second, [row for row in rows if row[name] == one]) for one in found}
+
+
+def _told(verdict: str, found: Sequence[str]) -> str:
+    return f"{_in_words(found)} {'was' if len(found) == 1 else 'were'} {verdict} ({_listed(found)})"
+
+
 def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
-    """Typeset the paper and its supplement from the results of a study.
+    """Typeset the paper and its supplement; the same results give the same bytes.
+
+    Missing TeX, unfit results, a text that asks for what they lack, and a reference that leads
+    nowhere are refused.
 
     Parameters
     ----------
@@ -170,19 +169,7 @@ def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
     root : Path
         The source tree: ``paper/*.tex``, ``book/references.bib`` and ``CITATION.cff``.
     target : Path
-        Folder for the PDFs; made if it is missing. What is typeset lies in ``tex`` below it,
-        which is kept when the build fails.
-
-    Returns
-    -------
-    list of Path
-        ``main.pdf`` and ``supplement.pdf``. The same results give the same bytes.
-
-    Raises
-    ------
-    LeadminError
-        If TeX or one of its packages is missing, if the results are unfit, if the text asks for
-        something that they lack, or if a reference leads nowhere.
+        Folder for the PDFs. What is typeset is kept in ``tex`` below it, also when that fails.
     """
     check_tex()
     study = read_published(results)
@@ -199,9 +186,7 @@ def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
         shutil.copyfile(figure, work / f"figure-{figure.name}")
     for document in DOCUMENTS:
         typeset(work, document, run_date(study))
-    return [
-        (work / f"{document}.pdf").replace(target / f"{document}.pdf") for document in DOCUMENTS
-    ]
+    return [(work / f"{name}.pdf").replace(target / f"{name}.pdf") for name in DOCUMENTS]
 
 
 # --- filling the templates ----------------------------------------------------------------------
@@ -224,12 +209,8 @@ def filled(source: str, values: Mapping[str, Any], where: str = "text") -> str:
 
     Whole numbers are written with commas, others with three decimals; text is escaped. Filters
     for another form: ``signed``, ``shown``, ``in_words``, ``listed``, and
-    ``row|interval("auroc")`` for the bounds beside a value.
-
-    Raises
-    ------
-    LeadminError
-        With the line, if it asks for a value that the study lacks or that is null there.
+    ``row|interval("auroc")`` for the bounds beside a value. A value that the study lacks, or that
+    is null there, is refused with its line.
     """
     try:
         return _TEMPLATES.from_string(source).render(values)
@@ -243,19 +224,7 @@ def filled(source: str, values: Mapping[str, Any], where: str = "text") -> str:
 
 
 def filled_documents(study: PublishedStudy, root: Path) -> dict[str, str]:
-    """Fill in everything in ``paper/``.
-
-    Parameters
-    ----------
-    study : PublishedStudy
-    root : Path
-        The source tree.
-
-    Returns
-    -------
-    dict of str to str
-        File name to LaTeX.
-    """
+    """Fill in everything in ``paper/`` of the source tree: file name to LaTeX."""
     values = paper_values(study) | _citation(root / "CITATION.cff")
     made: dict[str, str] = {}
     for name in ("preamble.tex", *(f"{document}.tex" for document in DOCUMENTS)):
@@ -359,6 +328,6 @@ def _citation(path: Path) -> dict[str, str]:
         return {"authors": _listed(authors), "license": str(citation["license"])}
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise LeadminError(
-            f"{path}: gives no authors and licence for the paper ({error!r}); it is a Citation "
+            f"{path}: gives no authors and licence for the paper ({error!r}); valid: a Citation "
             "File Format file with `authors` and `license`; correct it"
         ) from None

@@ -41,13 +41,7 @@ class PublishedStudy:
 
 
 def default_results(root: Path) -> Path:
-    """Choose among the results that come with the source tree: the larger study if it is there.
-
-    Raises
-    ------
-    LeadminError
-        If there are none.
-    """
+    """Choose among the results that come with the source tree: the larger study if it is there."""
     published = root / "book" / "published"
     for name in ("subset", "sample"):
         if (published / name / "tables" / "results_final.json").is_file():
@@ -59,17 +53,9 @@ def default_results(root: Path) -> Path:
 
 
 def read_published(folder: Path) -> PublishedStudy:
-    """Read a study's results and check that they belong together.
+    """Read ``book/published/<study>`` or ``outputs/<study>``, and check that it is one study.
 
-    Parameters
-    ----------
-    folder : Path
-        ``book/published/<study>`` or ``outputs/<study>``.
-
-    Raises
-    ------
-    LeadminError
-        If a file is missing, does not fit the schema, or stems from other results.
+    A file that is missing, does not fit the schema, or stems from other results is refused.
     """
     at = folder / "tables"
     results, summary = (_read_json(at / f"{name}.json") for name in ("results_final", "summary"))

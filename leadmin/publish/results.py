@@ -24,26 +24,10 @@ from leadmin.questions import Question, Tables, questions, read_tables, study_ta
 from leadmin.show.words import markdown_table
 
 SCHEMA_VERSION = 1
-
-
 SUMMARY_COLUMNS = (
-    "leads",
-    "n_leads",
-    "auroc",
-    "auroc_low",
-    "auroc_high",
-    "auroc_seed_sd",
-    "f1",
-    "brier",
-    "ece",
-    "lrs",
-    "retention",
-    "retention_above_chance",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "non_inferior",
-    "n_seeds",
+    *("leads", "n_leads", "auroc", "auroc_low", "auroc_high", "auroc_seed_sd", "f1", "brier"),
+    *("ece", "lrs", "retention", "retention_above_chance", "difference", "difference_low"),
+    *("difference_high", "non_inferior", "n_seeds"),
 )
 """What ``summary.json`` says of each configuration."""
 
@@ -56,6 +40,10 @@ def write_publication_outputs(
 ) -> list[Path]:
     """Write the tables of a study as a paper, a page and a program want them.
 
+    These are the LaTeX tables of the questions, ``RESULTS.md``, one CSV per table that has rows,
+    ``summary.json`` and ``results_final.json`` (every table but those that are only drawn). What
+    does not fit ``results_schema.json`` is refused.
+
     Parameters
     ----------
     evidence : Evidence
@@ -64,36 +52,27 @@ def write_publication_outputs(
     study : StudyDescription
     tables : mapping of str to DataFrame, optional
         Of `leadmin.questions.study_tables`, where they are at hand already.
-
-    Returns
-    -------
-    list of Path
-        The LaTeX tables of the questions, ``RESULTS.md``, one CSV per table that has rows,
-        ``summary.json`` and ``results_final.json`` (every table but those that are only drawn).
-
-    Raises
-    ------
-    LeadminError
-        If what would be written does not fit ``results_schema.json``.
     """
     made = dict(study_tables(evidence) if tables is None else tables)
-    results = results_document(evidence, study, made)
-    summary = summary_document(evidence, study, made)
-    check_document(results, "results", "results document")
-    check_document(summary, "summary", "summary document")
+    documents = {
+        "summary": _summary(evidence, study, made),
+        "results": _results(evidence, study, made),
+    }
+    for kind, document in documents.items():
+        check_document(document, kind, f"{kind} document")
     read, stands_on = read_tables(evidence, made), basis(evidence, study)
     texts = {
         name: table(read, stands_on)
         for question in questions()
         for name, table in question.latex.items()
     }
-    texts["RESULTS.md"] = results_markdown(evidence, study, made)
+    texts["RESULTS.md"] = _report(evidence, study, read)
     for name, text in texts.items():
         write_text(folder / name, text)
     written = [folder / name for name in texts] + write_tables(made, folder, "%.10g")
-    for name, document in (("summary.json", summary), ("results_final.json", results)):
-        write_json(folder / name, document)
-        written.append(folder / name)
+    for name, document in zip(("summary", "results_final"), documents.values(), strict=True):
+        write_json(folder / f"{name}.json", document)
+        written.append(folder / f"{name}.json")
     return written
 
 
@@ -110,7 +89,7 @@ def write_tables(
     return written
 
 
-def results_document(
+def _results(
     evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
     """Give everything as one document, the content of ``results_final.json``."""
@@ -122,7 +101,7 @@ def results_document(
     }
 
 
-def summary_document(
+def _summary(
     evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
     """Give what most readers look for, the content of ``summary.json``."""
@@ -144,14 +123,8 @@ def summary_document(
     }
 
 
-def results_markdown(
-    evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
-) -> str:
-    """Write the report that one reads in a terminal or on a code host.
-
-    Question by question: its reading and its table, under each recipe where they differ.
-    """
-    read = read_tables(evidence, tables)
+def _report(evidence: Evidence, study: StudyDescription, read: Tables) -> str:
+    """Write what one reads in a terminal: question by question its reading and its table."""
     parts = [f"# {study.title}", basis(evidence, study)]
     for question in questions():
         parts += _section(question, read)
@@ -193,21 +166,9 @@ def schema() -> dict[str, Any]:
 
 
 def check_document(document: Any, kind: str, where: str) -> None:
-    """Hold a document against ``results_schema.json``.
+    """Hold a document against a part of ``results_schema.json``: "results" or "summary".
 
-    Parameters
-    ----------
-    document : object
-        As JSON has it.
-    kind : {"results", "summary"}
-        Which of the two documents it should be.
-    where : str
-        What the message calls it, such as its path.
-
-    Raises
-    ------
-    LeadminError
-        Naming the place in the document and what is wrong there.
+    ``where`` is what the message calls it, such as its path; it names the place in the document.
     """
     validator = jsonschema.Draft202012Validator({**schema(), "$ref": f"#/$defs/{kind}"})
     problem = jsonschema.exceptions.best_match(validator.iter_errors(document))
@@ -238,8 +199,5 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _json_value(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

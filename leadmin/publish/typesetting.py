@@ -26,13 +26,7 @@ MAX_PASSES = 5
 
 
 def check_tex() -> None:
-    """Make sure that TeX is there with all that the paper loads.
-
-    Raises
-    ------
-    LeadminError
-        Naming what is missing and the packages to install.
-    """
+    """Make sure that TeX is there with all that the paper loads, or say what to install."""
     missing = [name for name in ("pdflatex", "bibtex", "kpsewhich") if not shutil.which(name)]
     if not missing:
         found = subprocess.run(["kpsewhich", *TEX_FILES], capture_output=True, text=True).stdout
@@ -45,20 +39,8 @@ def check_tex() -> None:
         )
 
 
-def overfull(log: str) -> list[tuple[float, str]]:
-    """List what sticks out of its column, from the log of a document.
-
-    Returns
-    -------
-    list of (float, str)
-        By how many points, and TeX's message.
-    """
-    found = re.findall(r"(Overfull \\[hv]box \(([\d.]+)pt too (?:wide|high)\).*)", log)
-    return [(float(points), message) for message, points in found]
-
-
 def typeset(work: Path, document: str, day: date) -> None:
-    """Run pdflatex and bibtex until references are settled.
+    """Run pdflatex and bibtex until references are settled; what leads nowhere is refused.
 
     Parameters
     ----------
@@ -68,11 +50,6 @@ def typeset(work: Path, document: str, day: date) -> None:
         Name without suffix.
     day : date
         What the PDF says of its making, so that the same text gives the same bytes.
-
-    Raises
-    ------
-    LeadminError
-        If LaTeX or BibTeX stops, or a reference or citation leads nowhere.
     """
     where = work / f"{document}.tex"
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -51,22 +51,14 @@ def plot_ecg(
         These are drawn in black, the others in grey.
     title : str, optional
         Stands above the paper.
-
-    Raises
-    ------
-    LeadminError
-        If the shape, the length or the unit cannot be right, or a lead's name is unknown.
     """
     millivolts = np.asarray(signal, dtype=float)
-    if millivolts.ndim != 2 or millivolts.shape[0] != len(LEADS):
+    least = round(ECG_SECONDS * sampling_rate)
+    if millivolts.ndim != 2 or len(millivolts) != len(LEADS) or millivolts.shape[1] < least:
         raise LeadminError(
             f"plot_ecg: the signal has the shape {millivolts.shape}; valid: ({len(LEADS)}, "
-            f"n_samples); order the leads as {' '.join(LEADS)}"
-        )
-    if millivolts.shape[1] < ECG_SECONDS * sampling_rate:
-        raise LeadminError(
-            f"plot_ecg: {millivolts.shape[1]} samples at {sampling_rate} Hz are too few; valid: "
-            f"{ECG_SECONDS:.0f} s, as the paper shows; hand in a longer record"
+            f"{least} samples or more), the ten seconds that the paper shows; order the leads as "
+            f"{' '.join(LEADS)}"
         )
     if np.nanmax(np.abs(millivolts)) > LARGEST_MILLIVOLTS:
         raise LeadminError(

@@ -1,7 +1,8 @@
 """Figures of the records themselves.
 
-Labels are 0/1 arrays ``(n_records, 5)`` in the order of `leadmin.labels.CLASSES`; other shapes are
-refused with a `LeadminError`.
+``labels`` are 0/1 under one label policy, ``(n_records, 5)`` in the order of
+`leadmin.labels.CLASSES`; other shapes are refused with a `LeadminError`. Where a figure compares
+policies, it takes a mapping of policy to labels.
 """
 
 from collections.abc import Mapping
@@ -35,13 +36,7 @@ from leadmin.show.style import (
 
 
 def plot_prevalence(labels: Mapping[str, ArrayLike]) -> Figure:
-    """Draw how many records carry each superclass, under each label policy.
-
-    Parameters
-    ----------
-    labels : mapping of str to array_like, shape (n_records, 5)
-        Label policy to labels.
-    """
+    """Draw how many records carry each superclass, under each label policy."""
     checked = {policy: checked_labels(array, "plot_prevalence") for policy, array in labels.items()}
     n_records = len(next(iter(checked.values())))
     counts = pd.DataFrame({policy: array.sum(axis=0) for policy, array in checked.items()})
@@ -65,11 +60,6 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
 
     A cell counts the records with both classes, shaded by the share of the row's class; on the
     diagonal, those with this class alone.
-
-    Parameters
-    ----------
-    labels : mapping of str to array_like, shape (n_records, 5)
-        Label policy to labels.
     """
     figure = blank_figure(3.5)
     axes = np.atleast_1d(figure.subplots(1, len(labels), sharey=True))
@@ -133,12 +123,8 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
 
     Parameters
     ----------
-    fold : array_like, shape (n_records,)
-        1 to 10.
-    patient_id : array_like, shape (n_records,)
-        Records of one patient share it.
+    fold, patient_id : array_like, shape (n_records,)
     labels : array_like, shape (n_records, 5)
-        Under one policy.
     """
     binary = pd.DataFrame(checked_labels(labels, "plot_folds"), columns=CLASSES)
     by_fold = pd.DataFrame({"patient": patient_id, "fold": fold}).groupby("fold")["patient"]
@@ -177,12 +163,6 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
     flags : DataFrame of bool, shape (n_records, n_rules)
         Column: the rule as it should be written; True: the record is marked.
     labels : array_like, shape (n_records, 5)
-        Under one policy.
-
-    Raises
-    ------
-    LeadminError
-        If there is no rule, or the numbers of records differ.
     """
     binary = checked_labels(labels, "plot_quality")
     if flags.shape[1] == 0 or len(flags) != len(binary):
@@ -273,7 +253,6 @@ def plot_amplitudes(amplitude: ArrayLike, labels: ArrayLike) -> Figure:
     amplitude : array_like, shape (n_records, 12), mV
         One number a record and lead, such as the QRS peak-to-peak voltage.
     labels : array_like, shape (n_records, 5)
-        Under one policy.
     """
     values = np.asarray(amplitude, dtype=float)
     binary = checked_labels(labels, "plot_amplitudes")
@@ -294,7 +273,6 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
     index : array_like, shape (n_records,), mV
         Depth of S in V1 plus height of R in V5.
     labels : array_like, shape (n_records, 5)
-        Under one policy.
     threshold : float, default 3.5 mV
         The criterion (Sokolow and Lyon 1949, doi 10.1016/0002-8703(49)90562-1).
     """

@@ -32,27 +32,12 @@ from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, resolve
 from leadmin.show.words import signed
 
-OKABE_ITO: dict[str, str] = {
-    "black": "#000000",
-    "orange": "#E69F00",
-    "sky": "#56B4E9",
-    "green": "#009E73",
-    "yellow": "#F0E442",
-    "blue": "#0072B2",
-    "vermillion": "#D55E00",
-    "purple": "#CC79A7",
-}
-BLUE, ORANGE, SKY = OKABE_ITO["blue"], OKABE_ITO["orange"], OKABE_ITO["sky"]
-VERMILLION, GREEN, PURPLE = OKABE_ITO["vermillion"], OKABE_ITO["green"], OKABE_ITO["purple"]
+# Okabe and Ito's colours, which colour-blind readers tell apart
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 INK, MUTED, FAINT = "#1b1b1b", "#5f6368", "#c9cdd2"
 
-CLASS_COLOURS: dict[str, str] = {
-    "NORM": GREEN,
-    "MI": VERMILLION,
-    "STTC": SKY,
-    "CD": PURPLE,
-    "HYP": BLUE,
-}
+CLASS_COLOURS = {"NORM": GREEN, "MI": VERMILLION, "STTC": SKY, "CD": PURPLE, "HYP": BLUE}
 
 
 class Look(NamedTuple):
@@ -65,17 +50,14 @@ class Look(NamedTuple):
 
 DASHED, DOTTED, DASH_DOTTED = (0, (4, 1.5)), (0, (1, 1.6)), (0, (6, 1, 1, 1))
 PLAIN = Look(BLUE)
-RECIPE_LOOKS: dict[str, Look] = {
-    "default": Look(BLUE, "o", "-"),
-    "original": Look(ORANGE, "D", DASHED),
-}
+RECIPE_LOOKS = {"default": Look(BLUE, "o", "-"), "original": Look(ORANGE, "D", DASHED)}
 OTHER_RECIPES = (
     Look(GREEN, "s", ":"),
     Look(PURPLE, "^", "-."),
     Look(VERMILLION, "v", "--"),
     Look(SKY, "P", "-"),
 )
-VERDICT_LOOKS: dict[str, Look] = {
+VERDICT_LOOKS = {
     "non-inferior": Look(BLUE, "o"),
     "undecided": Look(MUTED, "s"),
     "inferior": Look(VERMILLION, "D"),
@@ -159,10 +141,7 @@ def use_style() -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG (twice its own resolution), PDF or SVG, all or nothing.
-
-    Two calls with the same figure write the same bytes: no date is recorded.
-    """
+    """Write a figure as PNG (twice its resolution), PDF or SVG: all or nothing, and undated."""
     undated: dict[str, dict[str, Any]] = {
         ".png": {"Software": None},
         ".pdf": {"CreationDate": None},
@@ -243,8 +222,7 @@ def recipe_looks(recipes: Iterable[object]) -> dict[str, Look]:
     found.sort(key=lambda recipe: (recipe != "default", recipe == "original"))
     spare = iter(OTHER_RECIPES)
     return {
-        recipe: RECIPE_LOOKS.get(recipe) or next(spare, Look(OKABE_ITO["black"], "x", "-"))
-        for recipe in found
+        recipe: RECIPE_LOOKS.get(recipe) or next(spare, Look(BLACK, "x", "-")) for recipe in found
     }
 
 
@@ -380,20 +358,16 @@ def forest(
     places: Iterable[float] | None = None,
     upright: bool = False,
 ) -> None:
-    """Draw values on their intervals, one below the other.
+    """Draw values on their intervals, one below the other; ``upright``, side by side.
 
     Parameters
     ----------
     rows : array_like, shape (n, 3)
         Value, low, high. A row without a value is left out.
-    looks : Look or sequence of Look
-        Of all rows, or of each.
-    filled : iterable of bool, optional
-        Which markers are filled; all by default.
-    places : iterable of float, optional
+    looks, filled
+        Of all rows or of each; by default all markers are filled.
+    places
         Where the rows stand; 0, 1, ... by default.
-    upright : bool
-        Values run upwards and rows to the right.
     """
     bounds = np.asarray(rows, dtype=float).reshape(-1, 3)
     n = len(bounds)

@@ -52,16 +52,6 @@ def electrodes_needed(leads: Sequence[str]) -> tuple[str, ...]:
     A bipolar lead takes two limb electrodes; an augmented lead and, through Wilson's central
     terminal, each chest lead takes all three (Kligfield et al. 2007, doi
     10.1161/CIRCULATIONAHA.106.180200).
-
-    Parameters
-    ----------
-    leads : sequence of str
-        Names in any case.
-
-    Returns
-    -------
-    tuple of str
-        Some of RA, LA, LL, V1 to V6, and RL.
     """
     needed: set[str] = {"RL"}
     for lead in map(canonical_lead, leads):
@@ -77,11 +67,7 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
     Filled dots are the electrodes that the configuration needs, open ones are spared. Limb
     electrodes stand at the root of the limb that they are clipped to, the chest electrodes at
     their usual places from the fourth right intercostal space (V1) to the midaxillary line (V6).
-
-    Parameters
-    ----------
-    configs : sequence of str
-        Registry names or comma lists of leads; up to four torsos a row.
+    ``configs`` are registry names or comma lists of leads, up to four torsos a row.
     """
     columns = min(4, len(configs))
     rows = -(-len(configs) // columns)

@@ -93,8 +93,9 @@ def plot_roc(
     """Draw the ROC curve of each class with a 95% band from a bootstrap over patients.
 
     The curve of a recipe is the mean over its seeds of the true-positive rate at each
-    false-positive rate. The band is pointwise, from resampled patients; seeds are resampled with
-    nothing, so it shows the error of the test set alone. AUROC is the mean over seeds.
+    false-positive rate; its AUROC is the mean over seeds. The band is pointwise, from resampled
+    patients, and shows the error of the test set alone. Its 300 resamples are enough for drawing,
+    not for an interval that is quoted.
 
     Parameters
     ----------
@@ -105,14 +106,7 @@ def plot_roc(
     patient_id : array_like, shape (n_records,)
         Records of one patient are drawn together.
     rng : numpy.random.Generator
-        Draws the resamples.
-    n_resamples : int, default 300
-        Enough for a band that is drawn, not for an interval that is quoted.
-
-    Raises
-    ------
-    LeadminError
-        If shapes disagree.
+    n_resamples : int
     """
     binary = checked_labels(labels, "plot_roc")
     stacks = _stacked_scores(scores, binary, "plot_roc")
@@ -183,12 +177,9 @@ def _roc(
     weights: NDArray[np.float64],
     rates: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Compute the sensitivity at each false-positive rate, (n_resamples, n_rates).
-
-    ``weights`` is (n_resamples, n_records). NaN where a resample holds one class only. Tied scores
-    make one sloping step, as in AUROC.
-    """
+    """Compute the sensitivity at each rate for weights (n_resamples, n_records); NaN: one class."""
     order = np.argsort(-score, kind="stable")
+    # tied scores make one sloping step, as in AUROC
     last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), score.size - 1)
     sorted_weights = weights[:, order]
     hits = np.cumsum(sorted_weights * truth[order], axis=1)[:, last_of_tie]
@@ -218,13 +209,8 @@ def plot_calibration(
         0/1 labels.
     probabilities : mapping of str to array_like, shape (n_seeds, n_records, 5) or (n_records, 5)
         Recipe to predicted probabilities.
-    n_bins : int, default 8
+    n_bins : int
         Bins of equal count.
-
-    Raises
-    ------
-    LeadminError
-        If shapes disagree or a value is no probability.
     """
     what = "plot_calibration"
     binary = checked_labels(labels, what).astype(float)

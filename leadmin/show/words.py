@@ -49,19 +49,8 @@ def p_value(p: float, name: str = "") -> str:
 def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
     """Write a value with its 95% interval, as in ``0.912 [0.880, 0.941]``.
 
-    Parameters
-    ----------
-    row : mapping
-        Holds ``name`` and, where there is an interval, ``<name>_low`` and ``<name>_high``.
-    name : str
-        The column.
-    digits : int
-        Decimals.
-
-    Returns
-    -------
-    str
-        A dash where the value is not defined; differences carry their sign.
+    ``row`` holds ``name`` and, where there is an interval, ``<name>_low`` and ``<name>_high``.
+    Gives a dash where the value is not defined; differences carry their sign.
     """
     sign = "+" if name.startswith(("difference", "interaction")) else ""
     value, low, high = row[name], row.get(f"{name}_low"), row.get(f"{name}_high")
@@ -81,22 +70,11 @@ def reading_table(
     Parameters
     ----------
     table : DataFrame
-        One row per line. Numbers with ``_low`` and ``_high`` columns beside them are written with
-        their interval.
+        Numbers with ``_low`` and ``_high`` columns beside them are written with their interval.
     columns : mapping of str to str
         Column of ``table`` to its heading, in order.
     digits : int, or mapping of column to int
         Decimals of numbers that are not whole.
-
-    Returns
-    -------
-    Styler
-        Without an index column.
-
-    Raises
-    ------
-    LeadminError
-        If ``table`` lacks a column.
     """
     missing = [name for name in columns if name not in table]
     if missing:
@@ -173,13 +151,7 @@ def joined_sentence(text: str) -> str:
 
 
 def print_epoch(row: Mapping[str, Any]) -> None:
-    """Print one aligned row of a training history, with a heading before each fit.
-
-    Parameters
-    ----------
-    row : mapping
-        What `leadmin.study.train.train_run` hands to ``on_epoch``.
-    """
+    """Print a row that `leadmin.study.train.train_run` reports, with a heading before each fit."""
     if row["epoch"] == 1:
         print(f"{row['recipe']}, seed {row['seed']}, test fold {row['fold']}")
         print("epoch  train loss  validation loss  validation AUROC  seconds")
@@ -189,15 +161,8 @@ def print_epoch(row: Mapping[str, Any]) -> None:
     )
 
 
-LATEX_SPECIAL = {
+LATEX_SPECIAL = {character: rf"\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",

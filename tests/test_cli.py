@@ -1,0 +1,208 @@
+"""The command line and the engine behind it, which a script plays that logs what it is told to."""
+
+import fcntl
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import leadmin.cli.main
+from leadmin.cli import engine
+from leadmin.errors import LeadminError
+
+MAIN = sys.modules["leadmin.cli.main"]
+STUDY = ["--study", "workflow/studies/sample.yml"]
+BEGUN = """Job stats:
+job      count
+-----  -------
+book         1
+train        3
+total        4
+
+localrule prepare:
+    jobid: 3
+Finished jobid: 3 (Rule: prepare)
+1 of 5 steps (20%) done
+rule train:
+    input: a, b
+    jobid: 2
+    wildcards: run=any-lead
+rule explanation:
+    jobid: 7
+"""
+DIED = "Error in rule train:\n    message: killed\n    jobid: 2\n"
+
+
+@pytest.fixture
+def clone(root, tmp_path, monkeypatch):
+    """A source tree whose engine prints ``log.txt``, then the words that it was called with."""
+    shutil.copytree(root / "workflow" / "profiles", tmp_path / "workflow" / "profiles")
+    shutil.copytree(root / "workflow" / "studies", tmp_path / "workflow" / "studies")
+    (tmp_path / "data").symlink_to(root / "data")
+    (tmp_path / "log.txt").write_text(BEGUN)
+    (tmp_path / "snakemake.py").write_text(
+        "import sys, pathlib; print(pathlib.Path('log.txt').read_text(), *sys.argv, flush=True)\n"
+        "while pathlib.Path('wait').exists(): pass\n"
+    )
+    monkeypatch.setattr(MAIN, "source_tree", lambda: tmp_path)
+    return tmp_path
+
+
+def leadmin(*words, **environment):
+    return CliRunner().invoke(MAIN.app, words, prog_name="leadmin", env=environment)
+
+
+def seen(*texts):
+    """How far a workflow is after lines of its log, one second a text."""
+    now = iter(range(100))
+    out = io.StringIO()
+    progress = engine.Progress(out, lambda: next(now) * 60.0)
+    for text in texts:
+        for line in text.splitlines():
+            progress.feed(line)
+    return progress.words(), out.getvalue()
+
+
+def test_one_line_says_how_far_the_runs_are():
+    words, _ = seen(BEGUN)
+    assert words == "runs: 0 of 3 done, 1 running, 0 failed; explanation"
+    words, shown = seen(BEGUN, "Finished jobid: 2 (Rule: train)", "Finished jobid: 7 (Rule: x)")
+    assert words.startswith("runs: 1 of 3 done, 0 running, 0 failed; about ")
+    assert words.endswith(" min left")
+    assert len(shown.splitlines()) == 2  # where it is no terminal, one line a run that ended
+
+
+def test_a_run_that_died_has_failed_until_it_is_tried_again():
+    assert seen(BEGUN, DIED)[0] == "runs: 0 of 3 done, 0 running, 1 failed; explanation"
+    again = "Trying to restart job 2.\nrule train:\n    jobid: 2\n"
+    assert seen(BEGUN, DIED, again)[0] == seen(BEGUN)[0]
+
+
+def test_the_log_is_kept_and_shown_on_demand(clone):
+    result = leadmin("run", "--all", *STUDY)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("runs: 0 of 3 done")
+    assert "rule train" not in result.output
+    log = clone / "outputs" / "sample" / "logs" / "workflow.log"
+    assert log.read_text().startswith(BEGUN)
+    assert "--set-resources" not in log.read_text()
+    (clone / "snakemake.py").write_text("print('rule train:'); raise SystemExit(1)")
+    result = leadmin("run", "--all", *STUDY)
+    assert result.exit_code == 2
+    assert "the engine's log, workflow.log" in result.stderr
+
+
+def test_a_dry_run_looks_on_while_another_workflow_runs(clone):
+    (clone / "outputs").mkdir()
+    with (clone / "outputs" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert leadmin("run", "--all", "--dry-run", *STUDY).exit_code == 0
+        assert "another workflow is running" in leadmin("run", "--all", *STUDY).stderr
+
+
+def test_ctrl_c_says_what_is_kept(clone):
+    (clone / "wait").touch()
+    code = (
+        "import pathlib; from leadmin.cli import engine; import typer, sys\n"
+        "try: engine.run_engine(pathlib.Path(), pathlib.Path('s'), [], [], pathlib.Path('log'))\n"
+        "except typer.Exit as end: sys.exit(end.exit_code)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=clone,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr.readline().startswith("runs: 0 of 3")
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    assert re.search(r"kept: .*complete epochs; the same command goes on", process.stderr.read())
+    assert process.wait() == 130
+
+
+def test_an_option_says_how_many_accelerators_a_training_job_asks_for(clone):
+    leadmin("run", "--all", "--profile", "kubernetes", "--gpus", "2", *STUDY)
+    words = (clone / "outputs" / "sample" / "logs" / "workflow.log").read_text()
+    assert "--set-resources train:gpu_manufacturer=nvidia train:gpu=2 --" in words
+    profile = clone / "workflow" / "profiles" / "slurm" / "config.yaml"
+    profile.write_text("set-resources: ['train:gpu=1', 'book:mem_mb=9']\n")
+    options = engine.profile_options(clone, "slurm", 0)
+    assert options[-3:] == ["--set-resources", "book:mem_mb=9", "train:gpu=0"]
+
+
+@pytest.mark.parametrize("account", ["none", "None", "null", "''"])
+def test_an_account_that_is_none_is_refused(clone, account):
+    profile = clone / "workflow" / "profiles" / "slurm" / "config.yaml"
+    text = profile.read_text(encoding="utf-8")
+    profile.write_text(text.replace("  mem_mb", f"  slurm_account: {account}\n  mem_mb"))
+    result = leadmin("run", "--all", "--profile", "slurm", *STUDY)
+    assert result.exit_code == 2
+    assert re.search(r"config\.yaml: slurm_account is '.*'; valid: an account", result.stderr)
+
+
+def test_every_cluster_profile_asks_for_a_gpu_and_tries_again(root):
+    for name in ("slurm", "kubernetes"):
+        text = (root / "workflow" / "profiles" / name / "config.yaml").read_text(encoding="utf-8")
+        profile = yaml.safe_load(text)
+        assert profile["set-resources"]["train"]["gpu"] == 1
+        assert "gpu" not in profile["default-resources"]
+        assert profile["retries"] >= 1
+    with pytest.raises(LeadminError, match="valid: kubernetes, local, slurm"):
+        engine.profile_options(root, "moon", None)
+
+
+def test_every_training_job_and_no_other_asks_for_a_gpu(root, tmp_path):
+    """Whatever this machine has; of the SLURM commands only ``squeue`` is asked for."""
+    shutil.copytree(root / "workflow", tmp_path / "workflow")
+    small = {"name": "tiny", "title": "T", "source": "data/sample/ptb-xl-sample.zip"}
+    small["configurations"] = ["12-lead", "2-lead-I-II"]
+    (tmp_path / "workflow" / "studies" / "sample.yml").write_text(yaml.safe_dump(small))
+    snakefile = tmp_path / "workflow" / "Snakefile"
+    text = snakefile.read_text(encoding="utf-8")
+    assert text.count("torch.cuda.is_available()") == 1
+    snakefile.write_text(text.replace("torch.cuda.is_available()", "3"))
+    for name in ("notebooks", "book", "data", "leadmin", "_config.yml", "_toc.yml"):
+        (tmp_path / name).symlink_to(root / name)
+    (tmp_path / "squeue").write_text("#!/bin/sh\n")
+    (tmp_path / "squeue").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run"]
+    done = subprocess.run(
+        [*command, "--profile", "workflow/profiles/slurm"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    jobs = re.findall(r"rule (\w+):.*?resources: ([^\n]*)", done.stdout + done.stderr, re.S)
+    assert [("gpu=1" in asked) for _, asked in jobs] == [rule == "train" for rule, _ in jobs]
+    assert [rule for rule, _ in jobs].count("train") == 3  # the any-lead network too
+    for _, asked in jobs:
+        assert re.search(r"mem_mb=\d+.*runtime=\d+|runtime=\d+.*mem_mb=\d+", asked)
+
+
+def test_the_version_is_said():
+    assert re.fullmatch(r"leadmin \d+\.\d+\.\d+\n", leadmin("--version").output)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("leadmin pub", "publish"),
+        ("leadmin run --profile s", "slurm"),
+        ("leadmin run --config 3-lead-I-II-V", "3-lead-I-II-V2"),
+    ],
+)
+def test_the_shell_completes(words, offered):
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    assert leadmin(_LEADMIN_COMPLETE="complete_bash", **asked).output.split() == [offered]

@@ -124,6 +124,9 @@ def length(function):
 
 
 def n_parameters(function):
+    """Those that a caller passes: the options of a command are what its user types."""
+    if any("app.command" in ast.unparse(one) for one in function.decorator_list):
+        return 0
     arguments = function.args
     names = [a.arg for a in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]
     return len([name for name in names if name not in ("self", "cls")])

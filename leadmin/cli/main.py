@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -135,28 +135,14 @@ def run(
     ``--quick`` and ``--epochs`` make a study of their own, whose results stand beside those of
     the study they come from and never replace them. What is damaged is said and made again.
     """
-    from leadmin.study.settings import derive_study, load_study
     from leadmin.study.validity import METRICS, SEAL, held
 
     if all_configurations == bool(config):
         raise LeadminError("give either --all or --config NAME; `leadmin run --help` explains them")
     root = source_tree()
     options = profile_options(root, profile, gpus)
-    file = _relative(study, root)
-    wanted = load_study(root / file)
-    if not (root / wanted.source_path).exists():
-        raise LeadminError(
-            f"{file}: source: {wanted.source_path} does not exist; get the records first, or name "
-            "another archive or folder"
-        )
+    wanted, file = _wanted(study, root, quick, epochs)
     names = [wanted.run_name(name) for name in config or []]
-    if quick or epochs:
-        changed = 3 if quick and not epochs else epochs
-        suffix = "quick" if quick else f"{epochs}-epochs"
-        wanted = replace(wanted, name=f"{wanted.name}-{suffix}", epochs=changed, overrides={})
-        if quick:
-            wanted = replace(wanted, seeds=1, compare_seeds=1)
-        file = derive_study(wanted, root)
     out = f"outputs/{wanted.name}"
     targets = [f"{out}/{wanted.page(name)}" for name in names]
     options += ["--cores", str(cores)] if cores else []
@@ -181,6 +167,27 @@ def run(
     whole = "notebooks/05_ablation.ipynb" if wanted.variants else "book/html/index.html"
     results = [root / target for target in targets or [f"{out}/{whole}"]]
     typer.echo("\n".join(map(str, results)))
+
+
+def _wanted(study: Path, root: Path, quick: bool, epochs: int) -> tuple["Study", Path]:
+    """Read a study, or derive the shorter one that is wanted, and name its file."""
+    from leadmin.study.settings import derive_study, load_study
+
+    file = _relative(study, root)
+    wanted = load_study(root / file)
+    if not (root / wanted.source_path).exists():
+        raise LeadminError(
+            f"{file}: source: {wanted.source_path} does not exist; get the records first, or name "
+            "another archive or folder"
+        )
+    if not quick and not epochs:
+        return wanted, file
+    suffix = "quick" if quick else f"{epochs}-epochs"
+    changed: dict[str, Any] = {"epochs": epochs or 3} | (
+        {"seeds": 1, "compare_seeds": 1} if quick else {}
+    )
+    wanted = replace(wanted, name=f"{wanted.name}-{suffix}", overrides={}, **changed)
+    return wanted, derive_study(wanted, root)
 
 
 def _damaged(study: "Study", out: Path, names: list[str]) -> set[str]:

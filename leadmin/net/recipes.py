@@ -146,7 +146,7 @@ OPTIONS = {
     "mixup": "Mixup",
     "noise": "Added noise, in standard deviations",
     "averaging": "Averaged weights, decay",
-    "teaching": "Taught by the view of all leads, weight",
+    "teaching": "Taught by the full view, weight",
     "architecture.dropout": "Dropout",
     "architecture.spatial_dropout": "Spatial dropout",
     "architecture.stochastic_depth": "Stochastic depth",

@@ -1,9 +1,12 @@
 """The battery of malformed inputs: a drawn tenth in `make test`, all in `make test-all`."""
 
+import sys
+
 import pytest
 from battery import FAULTS, run, tally
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory by what /proc says")
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("seed", "least"), [(11, 60), pytest.param(None, 600, marks=pytest.mark.slow)]

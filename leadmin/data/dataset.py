@@ -40,44 +40,23 @@ TABLE_TYPES: Mapping[str, type[np.generic]] = {
 class EcgDataset:
     """Prepared ECGs in memory.
 
-    Attributes
-    ----------
-    signals : ndarray of int16
-        ``(n_records, 12, n_samples)``, microvolts, leads in the order of `LEADS`.
-    record_id, patient_id : ndarray of int32
-        ``(n_records,)``.
-    fold : ndarray of int8
-        1 to 10; 9 is the validation fold and 10 the test fold of the holdout protocol.
-    age : ndarray of float32
-        Years, NaN where unknown; 300 means over 89.
-    sex : ndarray of int8
-        0 male, 1 female, -1 unknown.
-    labels : dict of str to ndarray of uint8
-        Label policy to ``(n_records, 5)`` in the order of `CLASSES`.
-    sampling_rate : int
-        Hz.
-    attributes : dict
-        Where the data come from: ``source``, ``source_version``, ``source_doi``, ``license``,
-        ``inputs_sha256``, ``inputs_verified`` (True if the source had a list of checksums and
-        every file agreed), ``content_sha256``, ``schema_version``, ``created_by``, ``n_failed``
-        and more.
-    metadata : pandas.DataFrame
-        One row per record; columns as in `leadmin.data.ptbxl.METADATA_COLUMNS`.
-    path : Path
-        The file it was read from.
+    ``attributes`` say where the data come from: ``source``, ``source_version``, ``source_doi``,
+    ``license``, ``inputs_sha256``, ``inputs_verified`` (True if the source had a list of checksums
+    and every file agreed), ``content_sha256``, ``schema_version``, ``created_by``, ``n_failed``
+    and more.
     """
 
-    signals: NDArray[np.int16]
-    record_id: NDArray[np.int32]
+    signals: NDArray[np.int16]  # (n_records, 12, n_samples), microvolts, in the order of `LEADS`
+    record_id: NDArray[np.int32]  # (n_records,), like the next four
     patient_id: NDArray[np.int32]
-    fold: NDArray[np.int8]
-    age: NDArray[np.float32]
-    sex: NDArray[np.int8]
-    labels: dict[str, NDArray[np.uint8]]
-    sampling_rate: int
+    fold: NDArray[np.int8]  # 1 to 10; the holdout protocol validates on 9 and tests on 10
+    age: NDArray[np.float32]  # years, NaN where unknown; 300 means over 89
+    sex: NDArray[np.int8]  # 0 male, 1 female, -1 unknown
+    labels: dict[str, NDArray[np.uint8]]  # label policy to (n_records, 5), in the order of CLASSES
+    sampling_rate: int  # Hz
     attributes: dict[str, Any]
-    metadata: pd.DataFrame
-    path: Path
+    metadata: pd.DataFrame  # one row per record; see leadmin.data.ptbxl.METADATA_COLUMNS
+    path: Path  # of the file it was read from
 
     def __len__(self) -> int:
         return len(self.record_id)

@@ -166,20 +166,8 @@ def download(
 ) -> Path:
     """Download one file, resuming where an earlier call or a cut connection left off.
 
-    Parameters
-    ----------
-    url : str
-        http or https.
-    target : Path
-        Complete when it carries this name; until then the bytes are in ``<target>.part``.
-    patience : Patience, optional
-        When to give up.
-    max_bytes, spare_bytes : int
-        A larger file is refused; what the disk must hold besides the file.
-    quiet : bool
-        Without a progress bar, which only a terminal shows.
-    session : requests.Session, optional
-        Keeps a connection open over several calls.
+    Until ``target`` is complete, its bytes are in ``<target>.part``. A file of more than
+    ``max_bytes`` is refused; the disk must hold ``spare_bytes`` besides it.
 
     Raises
     ------

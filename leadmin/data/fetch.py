@@ -90,10 +90,8 @@ def fetch(
         Hz.
     keep_archive : bool
         Keep the downloaded zip file in ``target``; by default it is removed in the end.
-    patience : Patience, optional
-        When to give up on a server.
-    quiet : bool
-        Without progress bars, which only a terminal shows.
+    patience, quiet
+        When to give up on a server; show no progress bars.
 
     Raises
     ------

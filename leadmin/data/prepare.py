@@ -80,7 +80,7 @@ def prepare(
 
     Beside ``target`` two files are written: ``<stem>.failures.csv`` with the records that could
     not be read, and ``<stem>.json`` with what the file was made from, by which a second call sees
-    that nothing has to be done.
+    that nothing has to be done, unless ``force`` is set.
 
     Parameters
     ----------
@@ -94,10 +94,8 @@ def prepare(
         Processes; by default one for each CPU this process may use.
     max_failures : int
         How many records may fail. One more is an error, and ``target`` is left alone.
-    force : bool
-        Prepare even if ``target`` is up to date.
-    quiet : bool
-        Without a progress bar, which only a terminal shows.
+    force, quiet : bool
+        Prepare even if ``target`` is up to date; show no progress bar.
 
     Raises
     ------

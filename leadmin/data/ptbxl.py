@@ -98,16 +98,7 @@ _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 class RecordTable:
     """The rows of ``ptbxl_database.csv`` that matter here, checked, in the order of record ids.
 
-    Attributes
-    ----------
-    record_id, patient_id, fold, age, sex : ndarray, shape (n_records,)
-        As in `leadmin.data.dataset.EcgDataset`; all records of a patient are in one fold.
-    statements : tuple of dict
-        For each record the SCP-ECG codes with their likelihood in per cent.
-    files : dict of int to tuple of str
-        Sampling rate in Hz to the record path of each record, without extension.
-    metadata : pandas.DataFrame
-        With the columns of `METADATA_COLUMNS`.
+    Fields of one name are as in `leadmin.data.dataset.EcgDataset`.
     """
 
     record_id: NDArray[np.int32]
@@ -115,8 +106,8 @@ class RecordTable:
     fold: NDArray[np.int8]
     age: NDArray[np.float32]
     sex: NDArray[np.int8]
-    statements: tuple[dict[str, float], ...]
-    files: dict[int, tuple[str, ...]]
+    statements: tuple[dict[str, float], ...]  # SCP-ECG codes with their likelihood in per cent
+    files: dict[int, tuple[str, ...]]  # Hz to the path of each record, without extension
     metadata: pd.DataFrame
 
     def __len__(self) -> int:

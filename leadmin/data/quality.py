@@ -63,27 +63,13 @@ RULES: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class QualityReport:
-    """What the rules found.
+    """What the rules found."""
 
-    Attributes
-    ----------
-    records : pandas.DataFrame
-        One row per record: ``record_id``, ``patient_id``, ``fold``, a Boolean column per rule of
-        `RULES`, ``any_rule``, and the measures behind them.
-    by_fold, by_class : pandas.DataFrame
-        Number of records, rules by fold or by superclass (label policy ``any``); the first row
-        holds all records.
-    duplicates : tuple of tuple of int
-        Groups of record ids with the same signals.
-    crossing_patients : tuple of int
-        Patients with records in more than one fold. Must be empty.
-    """
-
-    records: pd.DataFrame
-    by_fold: pd.DataFrame
-    by_class: pd.DataFrame
-    duplicates: tuple[tuple[int, ...], ...]
-    crossing_patients: tuple[int, ...]
+    records: pd.DataFrame  # a row per record: ids, a Boolean column per rule, any_rule, measures
+    by_fold: pd.DataFrame  # number of records, rules by fold; the first row holds all records
+    by_class: pd.DataFrame  # the same by superclass, label policy `any`
+    duplicates: tuple[tuple[int, ...], ...]  # groups of record ids with the same signals
+    crossing_patients: tuple[int, ...]  # patients in more than one fold; should be empty
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``quality_records.csv``, ``quality_by_fold.csv`` and ``quality_by_class.csv``."""

@@ -108,18 +108,9 @@ def read_record(
     sampling_rate: int,
     checksums: Mapping[str, str] | None = None,
 ) -> tuple[NDArray[np.int16], Digests]:
-    """Read one record.
+    """Read one record, e.g. ``records100/00000/00001_lr``, which must have ``sampling_rate`` Hz.
 
-    Parameters
-    ----------
-    archive : Archive
-        The opened source.
-    record : str
-        Path of the record in the archive without extension, e.g. ``records100/00000/00001_lr``.
-    sampling_rate : int
-        Hz that it must have.
-    checksums : mapping of str to str, optional
-        File name to SHA-256. Every file read has to be listed and to agree.
+    Every file read must be listed in ``checksums`` and agree, unless there are none.
 
     Returns
     -------

@@ -11,9 +11,7 @@ from battery import FAULTS, run, tally
 @pytest.mark.parametrize(
     ("seed", "least"), [(11, 60), pytest.param(None, 600, marks=pytest.mark.slow)]
 )
-def test_malformed_input_is_refused_clearly_or_does_not_matter(
-    seed: int | None, least: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_malformed_input_is_refused_clearly_or_does_not_matter(seed, least, capsys):
     results = run(seed)
     with capsys.disabled():
         print(f"\n{tally(results)}")

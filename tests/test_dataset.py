@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -30,12 +29,12 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def files() -> dict[str, bytes]:
+def files():
     return make_files(20, rates=(100, 500))
 
 
 @pytest.fixture
-def archive(files: dict[str, bytes], tmp_path: Path) -> Path:
+def archive(files, tmp_path):
     return write_zip(tmp_path / "ptb.zip", files)
 
 
@@ -53,7 +52,7 @@ def without(files: dict[str, bytes], *names: str) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def prepared(archive: Path, tmp_path: Path) -> Path:
+def prepared(archive, tmp_path):
     quietly(archive, tmp_path / "x.h5")
     return tmp_path / "x.h5"
 
@@ -62,9 +61,7 @@ def prepared(archive: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
-def test_prepared_file_holds_the_archive(
-    archive: Path, files: dict[str, bytes], tmp_path: Path, rate: int, suffix: str
-) -> None:
+def test_prepared_file_holds_the_archive(archive, files, tmp_path, rate, suffix):
     report = quietly(archive, tmp_path / "x.h5", sampling_rate=rate)
     data = load_dataset(tmp_path / "x.h5")
     assert data.signals.shape == (20, 12, 10 * rate)
@@ -90,8 +87,8 @@ def test_prepared_file_holds_the_archive(
 
 
 def test_same_bytes_from_zip_and_folder_in_one_process_or_several(
-    archive: Path, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    archive, files, tmp_path, monkeypatch
+):
     folder = write_folder(tmp_path / "a" / ptbxl.TOP_FOLDER, files)
     monkeypatch.setattr(preparing, "_BLOCK_BYTES", 100_000)  # several blocks
     quietly(archive, tmp_path / "zip.h5", n_jobs=1)
@@ -103,7 +100,7 @@ def test_same_bytes_from_zip_and_folder_in_one_process_or_several(
     assert (tmp_path / "parallel.h5").read_bytes() == first
 
 
-def test_order_of_rows_does_not_matter(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_order_of_rows_does_not_matter(files, tmp_path):
     head, *rows = files[ptbxl.DATABASE_FILE].decode().splitlines()
     shuffled = "\n".join([head, *reversed(rows)]).encode()
     one = quietly(write_zip(tmp_path / "a.zip", files), tmp_path / "a.h5")
@@ -116,7 +113,7 @@ def test_order_of_rows_does_not_matter(files: dict[str, bytes], tmp_path: Path) 
 # --- again, and again -----------------------------------------------------------------------
 
 
-def test_second_call_does_nothing(archive: Path, tmp_path: Path) -> None:
+def test_second_call_does_nothing(archive, tmp_path):
     target = tmp_path / "x.h5"
     first = quietly(archive, target)
     stamp = target.stat().st_mtime_ns
@@ -152,16 +149,14 @@ def _flipped_bit(archive: Path, target: Path) -> None:
         pytest.param(_flipped_bit, 100, id="damage"),
     ],
 )
-def test_second_call_works_if_something_changed(
-    archive: Path, prepared: Path, change: Callable[[Path, Path], object], rate: int
-) -> None:
+def test_second_call_works_if_something_changed(archive, prepared, change, rate):
     change(archive, prepared)
     assert not quietly(archive, prepared, sampling_rate=rate).up_to_date
     assert load_dataset(prepared).sampling_rate == rate
     assert quietly(archive, prepared, sampling_rate=rate).up_to_date
 
 
-def test_touched_folder_is_prepared_again(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_touched_folder_is_prepared_again(files, tmp_path):
     folder = write_folder(tmp_path / "p", files)
     target = tmp_path / "x.h5"
     quietly(folder, target)
@@ -174,7 +169,7 @@ def test_touched_folder_is_prepared_again(files: dict[str, bytes], tmp_path: Pat
 # --- records that fail ----------------------------------------------------------------------
 
 
-def test_bad_records_are_listed_and_counted(files: dict[str, bytes], tmp_path: Path) -> None:
+def test_bad_records_are_listed_and_counted(files, tmp_path):
     changed = without(files, "records100/00000/00003_lr.hea", "records100/00000/00011_lr.dat")
     name = "records100/00000/00007_lr.dat"
     changed[name] = changed[name][:-10]
@@ -202,9 +197,7 @@ def test_bad_records_are_listed_and_counted(files: dict[str, bytes], tmp_path: P
     assert target.read_bytes() == before
 
 
-def test_all_records_failing_is_an_error_whatever_is_allowed(
-    files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_all_records_failing_is_an_error_whatever_is_allowed(files, tmp_path):
     bare = {name: c for name, c in files.items() if not name.endswith("_lr.dat")}
     with pytest.raises(LeadminError, match="20 of 20"):
         quietly(write_zip(tmp_path / "p.zip", bare), tmp_path / "x.h5", max_failures=100)
@@ -214,7 +207,7 @@ def test_all_records_failing_is_an_error_whatever_is_allowed(
 # --- files that load_dataset must refuse ----------------------------------------------------
 
 
-def test_missing_and_foreign_files(tmp_path: Path) -> None:
+def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(LeadminError, match=r"no\.h5: it does not exist"):
         load_dataset(tmp_path / "no.h5")
     with pytest.raises(LeadminError, match="does not exist or is no file"):
@@ -282,7 +275,7 @@ def _unstored(n_records: int):
         (_unstored(10**9), "not stored completely"),
     ],
 )
-def test_changed_files_are_refused(prepared: Path, change, message: str) -> None:
+def test_changed_files_are_refused(prepared, change, message):
     with h5py.File(prepared, "r+") as file:
         change(file)
     with pytest.raises(LeadminError, match=message) as caught:
@@ -294,7 +287,7 @@ def test_changed_files_are_refused(prepared: Path, change, message: str) -> None
 # --- selecting ------------------------------------------------------------------------------
 
 
-def test_select_and_label_policies(prepared: Path) -> None:
+def test_select_and_label_policies(prepared):
     data = load_dataset(prepared)
     some = data.select(data.fold == 3)
     assert (some.fold == 3).all()
@@ -315,7 +308,7 @@ def test_select_and_label_policies(prepared: Path) -> None:
         data.has_superclass("all")
 
 
-def test_cooccurrence(prepared: Path) -> None:
+def test_cooccurrence(prepared):
     data = load_dataset(prepared)
     table = data.cooccurrence("any")
     assert (np.diag(table) == data.class_counts("any")).all()
@@ -335,7 +328,7 @@ _PREPARE = (
 )
 
 
-def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path: Path) -> None:
+def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path):
     source = write_zip(tmp_path / "in.zip", make_files(300))
     target = tmp_path / "out" / "x.h5"
     killed = 0
@@ -355,7 +348,7 @@ def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path: 
     assert len(load_dataset(quietly(source, target).target)) == 300
 
 
-def test_full_disk_is_a_clear_error_and_leaves_nothing(archive: Path, tmp_path: Path) -> None:
+def test_full_disk_is_a_clear_error_and_leaves_nothing(archive, tmp_path):
     """A limit on file size fails like a full disk: in the middle of a write, in HDF5's hands."""
     target = tmp_path / "out" / "x.h5"
     limits = ["1", "5000", "200000", "480000"]
@@ -374,12 +367,12 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing(archive: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("target", ["/proc/x.h5", "/dev/null/x.h5"])
-def test_unwritable_target(archive: Path, target: str) -> None:
+def test_unwritable_target(archive, target):
     with pytest.raises(LeadminError, match="cannot be written"):
         quietly(archive, Path(target))
 
 
-def test_read_only_folder(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_folder(archive, tmp_path, monkeypatch):
     """Simulated, since tests may run as root, whom no mode keeps out."""
 
     def refuse(*args: object, **kwargs: object) -> str:
@@ -393,14 +386,14 @@ def test_read_only_folder(archive: Path, tmp_path: Path, monkeypatch: pytest.Mon
 # --- options and the command line -----------------------------------------------------------
 
 
-def test_bad_options(archive: Path, tmp_path: Path) -> None:
+def test_bad_options(archive, tmp_path):
     with pytest.raises(LeadminError, match="100 and 500 Hz, not at 250"):
         quietly(archive, tmp_path / "x.h5", sampling_rate=250)
     with pytest.raises(LeadminError, match="max_failures is -1"):
         quietly(archive, tmp_path / "x.h5", max_failures=-1)
 
 
-def test_command(archive: Path, tmp_path: Path) -> None:
+def test_command(archive, tmp_path):
     runner = CliRunner()
     arguments = ["prepare", "--from", str(archive), "--to", str(tmp_path / "x.h5")]
     result = runner.invoke(app, arguments)
@@ -412,7 +405,7 @@ def test_command(archive: Path, tmp_path: Path) -> None:
     assert receipt["n_records"] == 20
 
 
-def test_the_real_subset() -> None:
+def test_the_real_subset():
     path = os.environ.get("LEADMIN_PTBXL")
     if not path:
         pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")

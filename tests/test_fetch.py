@@ -8,13 +8,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from archives import make_files, sign, write_folder, write_zip, zip_bytes
-from http_server import Behaviour, Handler, Served, serve
+from http_server import Handler, Served, serve
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
@@ -31,7 +31,7 @@ NAME = "a.zip"
 
 
 @pytest.fixture
-def server() -> Iterator[Served]:
+def server():
     with serve(Served({NAME: CONTENT})) as served:
         yield served
 
@@ -118,13 +118,7 @@ _RESUMED = [None] + [f"bytes={163_840 * k}-" for k in range(1, 7)]
         ),
     ],
 )
-def test_faults_that_are_survived(
-    server: Served,
-    tmp_path: Path,
-    behave: Behaviour | None,
-    ranges: bool,
-    asked: list[str | None] | int | None,
-) -> None:
+def test_faults_that_are_survived(server, tmp_path, behave, ranges, asked):
     server.behave, server.ranges = behave, ranges
     assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
     assert [p.name for p in tmp_path.iterdir()] == ["f.zip"]
@@ -155,9 +149,7 @@ def test_faults_that_are_survived(
         ),
     ],
 )
-def test_faults_that_end_a_download(
-    server: Served, tmp_path: Path, behave: Behaviour, message: str, most_requests: int
-) -> None:
+def test_faults_that_end_a_download(server, tmp_path, behave, message, most_requests):
     server.behave = behave
     options = {
         pour: {"max_bytes": 2_000_000},
@@ -172,7 +164,7 @@ def test_faults_that_end_a_download(
     assert behave is not pour or list(tmp_path.iterdir()) == []
 
 
-def test_file_replaced_on_the_server_is_not_mixed(server: Served, tmp_path: Path) -> None:
+def test_file_replaced_on_the_server_is_not_mixed(server, tmp_path):
     other = np.random.default_rng(4).bytes(len(CONTENT))
 
     def replace(number: int, handler: Handler) -> None:
@@ -186,13 +178,13 @@ def test_file_replaced_on_the_server_is_not_mixed(server: Served, tmp_path: Path
     assert get(server, tmp_path / "f.zip").read_bytes() == other
 
 
-def test_redirects_are_followed(server: Served, tmp_path: Path) -> None:
+def test_redirects_are_followed(server, tmp_path):
     server.behave = lambda n, h: h.path == f"/{NAME}" and h.empty(302, Location="/b.zip")
     server.files["b.zip"] = CONTENT
     assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
 
 
-def test_no_server_at_all(tmp_path: Path) -> None:
+def test_no_server_at_all(tmp_path):
     with serve(Served({})) as served:
         url = served.url
     with pytest.raises(LeadminError, match="gave up after 4 tries"):
@@ -202,7 +194,7 @@ def test_no_server_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "http://", "nonsense"])
-def test_only_http(url: str) -> None:
+def test_only_http(url):
     with pytest.raises(LeadminError, match="not an http"):
         check_url(url)
 
@@ -210,7 +202,7 @@ def test_only_http(url: str) -> None:
 @pytest.mark.parametrize(
     "note", ['{"url": "http://other", "validator": "", "total": 9}', "{damaged"]
 )
-def test_part_of_another_address_is_not_used(server: Served, tmp_path: Path, note: str) -> None:
+def test_part_of_another_address_is_not_used(server, tmp_path, note):
     (tmp_path / "f.zip.part").write_bytes(b"something else")
     (tmp_path / "f.zip.part.json").write_text(note)
     assert get(server, tmp_path / "f.zip").read_bytes() == CONTENT
@@ -220,12 +212,12 @@ def test_part_of_another_address_is_not_used(server: Served, tmp_path: Path, not
 
 
 @pytest.fixture(scope="module")
-def files() -> dict[str, bytes]:
+def files():
     return make_files(8, rates=(100, 500))
 
 
 @pytest.fixture
-def mirror(files: dict[str, bytes]) -> Iterator[Served]:
+def mirror(files):
     """The archive as a zip file, and its files one by one below ``tree/``."""
     tree = {f"tree/{name}": content for name, content in files.items()}
     with serve(Served({NAME: zip_bytes(files), **tree})) as served:
@@ -245,9 +237,7 @@ def tree_of(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["zip url", "tree url", "zip file", "folder"])
-def test_all_sources_give_the_same_files(
-    mirror: Served, files: dict[str, bytes], tmp_path: Path, kind: str
-) -> None:
+def test_all_sources_give_the_same_files(mirror, files, tmp_path, kind):
     source = {
         "zip url": f"{mirror.url}/{NAME}",
         "tree url": f"{mirror.url}/tree/",
@@ -268,9 +258,7 @@ def test_all_sources_give_the_same_files(
     assert mirror.requests == []
 
 
-def test_second_rate_joins_the_first(
-    mirror: Served, files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_second_rate_joins_the_first(mirror, files, tmp_path):
     source = f"{mirror.url}/{NAME}"
     fetch_from(source, tmp_path)
     report = fetch_from(source, tmp_path, sampling_rate=500)
@@ -279,9 +267,7 @@ def test_second_rate_joins_the_first(
     assert fetch_from(source, tmp_path, sampling_rate=500).up_to_date
 
 
-def test_removed_or_changed_files_are_fetched_again(
-    mirror: Served, files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_removed_or_changed_files_are_fetched_again(mirror, files, tmp_path):
     source = f"{mirror.url}/{NAME}"
     folder = fetch_from(source, tmp_path).folder
     (folder / "records100/00000/00003_lr.dat").unlink()
@@ -291,7 +277,7 @@ def test_removed_or_changed_files_are_fetched_again(
     assert fetch.verify(folder, quiet=True).problems == ()
 
 
-def test_cut_download_is_resumed_by_the_next_fetch(mirror: Served, tmp_path: Path) -> None:
+def test_cut_download_is_resumed_by_the_next_fetch(mirror, tmp_path):
     whole = mirror.files[NAME]
     mirror.behave = lambda n, h: h.answer(whole, send=98_304 if n == 0 else 0)
     message = "98304 bytes are kept; the same command goes on from there"
@@ -327,9 +313,7 @@ def _half(archive: bytes, files: dict[str, bytes]) -> bytes:
         (_half, "not a readable zip archive"),
     ],
 )
-def test_damage_in_the_archive_is_found_and_cured(
-    mirror: Served, files: dict[str, bytes], tmp_path: Path, damaged: Callable, message: str
-) -> None:
+def test_damage_in_the_archive_is_found_and_cured(mirror, files, tmp_path, damaged, message):
     good = mirror.files[NAME]
     mirror.files[NAME] = damaged(good, files)
     with pytest.raises(LeadminError, match=message):
@@ -340,7 +324,7 @@ def test_damage_in_the_archive_is_found_and_cured(
     fetch_from(f"{mirror.url}/{NAME}", tmp_path)
 
 
-def test_tree_with_flipped_byte_missing_file_and_errors(mirror: Served, tmp_path: Path) -> None:
+def test_tree_with_flipped_byte_missing_file_and_errors(mirror, tmp_path):
     source = f"{mirror.url}/tree/"
     name = "tree/records100/00000/00005_lr.dat"
     good = mirror.files[name]
@@ -390,12 +374,7 @@ def _bomb(member: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
         (_bomb(ptbxl.DATABASE_FILE), r"at most .* are allowed|larger than"),
     ],
 )
-def test_refused_archives(
-    files: dict[str, bytes],
-    tmp_path: Path,
-    change: Callable[[dict[str, bytes]], dict[str, bytes]],
-    message: str,
-) -> None:
+def test_refused_archives(files, tmp_path, change, message):
     source = write_zip(tmp_path / "in.zip", change(files))
     start = time.monotonic()
     with pytest.raises(LeadminError, match=message):
@@ -404,9 +383,7 @@ def test_refused_archives(
     assert not (tmp_path / "out" / ptbxl.TOP_FOLDER).exists()
 
 
-def test_hostile_members_beside_good_ones_are_never_unpacked(
-    files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_hostile_members_beside_good_ones_are_never_unpacked(files, tmp_path):
     """Names that climb out, an absolute name, a link, and a bomb, beside good files."""
     source = write_zip(tmp_path / "in.zip", files)
     with zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED) as target:
@@ -425,9 +402,7 @@ def test_hostile_members_beside_good_ones_are_never_unpacked(
     assert not Path("/tmp/leadmin-escaped.txt").exists()
 
 
-def test_a_link_in_the_target_is_not_written_through(
-    files: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_link_in_the_target_is_not_written_through(files, tmp_path):
     outside = tmp_path / "outside.dat"
     outside.write_bytes(b"precious")
     staging = tmp_path / "out" / f".{ptbxl.TOP_FOLDER}.partial" / "records100" / "00000"
@@ -437,9 +412,7 @@ def test_a_link_in_the_target_is_not_written_through(
     assert outside.read_bytes() == b"precious"
 
 
-def test_disk_space_is_checked_first(
-    mirror: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_space_is_checked_first(mirror, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(LeadminError, match=r"0.00 GB free; .* GB are needed"):
@@ -449,7 +422,7 @@ def test_disk_space_is_checked_first(
 
 
 @pytest.mark.parametrize("rate", [0, 250, -100])
-def test_unknown_rate(rate: int, tmp_path: Path) -> None:
+def test_unknown_rate(rate, tmp_path):
     with pytest.raises(LeadminError, match="100 and 500 Hz"):
         fetch_from("x.zip", tmp_path, sampling_rate=rate)
     with pytest.raises(LeadminError, match="100 and 500 Hz"):
@@ -467,12 +440,7 @@ def test_unknown_rate(rate: int, tmp_path: Path) -> None:
         (lambda c: c[:-1] + bytes([c[-1] ^ 1]), "checksum"),
     ],
 )
-def test_verify_names_every_bad_file(
-    files: dict[str, bytes],
-    tmp_path: Path,
-    change: Callable[[bytes], bytes | None],
-    reason: str,
-) -> None:
+def test_verify_names_every_bad_file(files, tmp_path, change, reason):
     changed = dict(files)
     for number in (2, 5):
         name = f"records100/00000/{number:05d}_lr.dat"
@@ -487,9 +455,7 @@ def test_verify_names_every_bad_file(
     assert report.n_records == 8
 
 
-def test_verify_knows_the_published_counts(
-    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_knows_the_published_counts(files, tmp_path, monkeypatch):
     source = write_zip(tmp_path / "in.zip", files)
     counts = fetch.verify(source, quiet=True).class_counts["any"]
     monkeypatch.setattr(ptbxl, "N_RECORDS", 8)
@@ -498,7 +464,7 @@ def test_verify_knows_the_published_counts(
     assert fetch.verify(source, quiet=True).problems == ()
 
 
-def test_killed_fetch_is_finished_by_the_next(tmp_path: Path) -> None:
+def test_killed_fetch_is_finished_by_the_next(tmp_path):
     """SIGKILL while it unpacks; the next call keeps what is whole and completes it."""
     source = write_zip(tmp_path / "in.zip", make_files(300))
     out = tmp_path / "out"
@@ -523,7 +489,7 @@ def test_killed_fetch_is_finished_by_the_next(tmp_path: Path) -> None:
     assert fetch.verify(report.folder, quiet=True).problems == ()
 
 
-def test_commands(mirror: Served, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_commands(mirror, files, tmp_path):
     def run(*arguments: str, code: int) -> str:
         result = CliRunner().invoke(app, list(arguments))
         assert result.exit_code == code, result.output
@@ -544,7 +510,7 @@ def test_commands(mirror: Served, files: dict[str, bytes], tmp_path: Path) -> No
     assert "does not exist" in run("fetch", "--from", "no.zip", "--to", out, code=2)
 
 
-def test_the_real_subset_over_http(tmp_path: Path) -> None:
+def test_the_real_subset_over_http(tmp_path):
     """The whole real archive through a server that cuts every connection after 20 MB."""
     path = os.environ.get("LEADMIN_PTBXL", "")
     if not path.endswith(".zip"):

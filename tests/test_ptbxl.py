@@ -19,7 +19,7 @@ RECORD = "records100/00000/00001_lr"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> FolderArchive:
+def folder(tmp_path):
     return FolderArchive(write_folder(tmp_path / "ptb", make_files(6, rates=(100, 500))))
 
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> FolderArchive:
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
 @pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
-def test_record_from_zip_and_folder(tmp_path: Path, kind: str, rate: int, suffix: str) -> None:
+def test_record_from_zip_and_folder(tmp_path, kind, rate, suffix):
     files = make_files(2, rates=(100, 500))
     path = (
         write_zip(tmp_path / "a.zip", files)
@@ -61,7 +61,7 @@ def write_wfdb(
 
 
 @pytest.mark.parametrize("fmt", ["16", "80", "212", "24", "32", "516"])
-def test_formats_agree_with_the_wfdb_library(tmp_path: Path, fmt: str) -> None:
+def test_formats_agree_with_the_wfdb_library(tmp_path, fmt):
     digital = np.random.default_rng(5).integers(-100, 100, size=(1000, 12))
     if fmt == "516":  # FLAC holds 8 signals a file, so it needs a header made of two
         for name, part in (("a", slice(0, 6)), ("b", slice(6, 12))):
@@ -79,9 +79,7 @@ def test_formats_agree_with_the_wfdb_library(tmp_path: Path, fmt: str) -> None:
 @pytest.mark.parametrize(
     ("gain", "baseline", "unit"), [(200.0, 0, "mV"), (1.0, 100, "uV"), (1000.0, -50, "mV")]
 )
-def test_other_gains_become_microvolts(
-    tmp_path: Path, gain: float, baseline: int, unit: str
-) -> None:
+def test_other_gains_become_microvolts(tmp_path, gain, baseline, unit):
     digital = np.random.default_rng(6).integers(-2000, 2000, size=(1000, 12))
     write_wfdb(tmp_path, digital, "16", gain, baseline, unit)
     physical = wfdb.rdrecord(str(tmp_path / "r")).p_signal.T * (1000 if unit == "mV" else 1)
@@ -89,7 +87,7 @@ def test_other_gains_become_microvolts(
     np.testing.assert_allclose(signal, physical, atol=0.5000001)
 
 
-def test_wfdb_gets_its_tables_back(folder: FolderArchive) -> None:
+def test_wfdb_gets_its_tables_back(folder):
     """They are lent as dictionaries while a record is read, whether that works or not."""
     tables = _header.RECORD_SPECS, _header.SIGNAL_SPECS
     read_record(folder, RECORD, 100)
@@ -101,7 +99,7 @@ def test_wfdb_gets_its_tables_back(folder: FolderArchive) -> None:
     assert _header.SIGNAL_SPECS is tables[1]
 
 
-def test_leads_are_found_by_name(folder: FolderArchive) -> None:
+def test_leads_are_found_by_name(folder):
     """A record with its leads in another order is read right, not refused and not mixed up."""
     expected, _ = read_record(folder, RECORD, 100)
     order = np.random.default_rng(1).permutation(12)
@@ -115,7 +113,7 @@ def test_leads_are_found_by_name(folder: FolderArchive) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_first_values_of_the_real_record_1() -> None:
+def test_first_values_of_the_real_record_1():
     archive = ptbxl.open_ptbxl(SAMPLE)
     name = next(n for n in ptbxl.read_table(archive).files[100])
     signal, _ = read_record(archive, name, 100)
@@ -150,7 +148,7 @@ def test_first_values_of_the_real_record_1() -> None:
         (lambda text, data: (text.replace("00001_lr.dat", "absent.dat"), data), "missing"),
     ],
 )
-def test_bad_records_say_why(folder: FolderArchive, change, reason: str) -> None:
+def test_bad_records_say_why(folder, change, reason):
     header, data = folder.path / f"{RECORD}.hea", folder.path / f"{RECORD}.dat"
     text, content = change(header.read_text(), data.read_bytes())
     header.write_text(text)
@@ -172,7 +170,7 @@ def _rewrite(folder: FolderArchive, record: str, samples: np.ndarray) -> None:
     (folder.path / f"{record}.dat").write_bytes(samples.T.astype("<i2").tobytes())
 
 
-def test_all_zero_and_invalid_samples_are_refused(folder: FolderArchive) -> None:
+def test_all_zero_and_invalid_samples_are_refused(folder):
     signal, _ = read_record(folder, RECORD, 100)
     _rewrite(folder, RECORD, np.zeros_like(signal))
     with pytest.raises(FileError, match="zero everywhere") as caught:
@@ -186,7 +184,7 @@ def test_all_zero_and_invalid_samples_are_refused(folder: FolderArchive) -> None
     assert caught.value.reason == "invalid"
 
 
-def test_voltage_beyond_int16_is_refused(folder: FolderArchive) -> None:
+def test_voltage_beyond_int16_is_refused(folder):
     header = folder.path / f"{RECORD}.hea"
     header.write_text(header.read_text().replace("1000.0(0)/mV", "1.0(0)/mV"))
     with pytest.raises(FileError, match="mV") as caught:
@@ -194,7 +192,7 @@ def test_voltage_beyond_int16_is_refused(folder: FolderArchive) -> None:
     assert caught.value.reason == "range"
 
 
-def test_checksum_list_is_heeded(folder: FolderArchive) -> None:
+def test_checksum_list_is_heeded(folder):
     sums = read_checksums(folder)
     header = folder.path / f"{RECORD}.hea"
     header.write_text(header.read_text() + "# a harmless comment\n")
@@ -206,7 +204,7 @@ def test_checksum_list_is_heeded(folder: FolderArchive) -> None:
 # --- tables and labels ----------------------------------------------------------------------
 
 
-def test_table_of_the_small_archive(folder: FolderArchive) -> None:
+def test_table_of_the_small_archive(folder):
     table = ptbxl.read_table(folder)
     assert table.record_id.tolist() == [1, 2, 3, 4, 5, 6]
     assert table.patient_id.tolist() == [1000, 1001, 1001, 1002, 1002, 1003]
@@ -221,7 +219,7 @@ def test_table_of_the_small_archive(folder: FolderArchive) -> None:
     assert set(ptbxl.METADATA_COLUMNS) == set(table.metadata.columns)
 
 
-def test_label_policies() -> None:
+def test_label_policies():
     superclasses = {"NORM": "NORM", "IMI": "MI", "NST_": "STTC", "LAFB": "CD", "LVH": "HYP"}
     statements = (
         {"NORM": 100.0, "SR": 0.0},
@@ -270,9 +268,7 @@ def test_label_policies() -> None:
         ("IMI,inferior", "NORM,inferior", "more than once"),
     ],
 )
-def test_bad_tables_name_column_and_record(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_bad_tables_name_column_and_record(tmp_path, old, new, message):
     statements = STATEMENTS.count(old) > 0
     name = ptbxl.STATEMENTS_FILE if statements else ptbxl.DATABASE_FILE
     files = make_files(6)
@@ -286,7 +282,7 @@ def test_bad_tables_name_column_and_record(
     assert name in str(caught.value)
 
 
-def test_edited_table_is_noticed(tmp_path: Path) -> None:
+def test_edited_table_is_noticed(tmp_path):
     files = make_files(2)
     files[ptbxl.DATABASE_FILE] = files[ptbxl.DATABASE_FILE].replace(b"sinus", b"SINUS")
     archive = FolderArchive(write_folder(tmp_path / "p", files))
@@ -297,7 +293,7 @@ def test_edited_table_is_noticed(tmp_path: Path) -> None:
 # --- archives -------------------------------------------------------------------------------
 
 
-def test_archive_is_found_at_the_top_or_one_below(tmp_path: Path) -> None:
+def test_archive_is_found_at_the_top_or_one_below(tmp_path):
     files = make_files(1)
     flat = write_folder(tmp_path / "flat", files)
     nested = write_folder(tmp_path / "outer" / "inner", files).parent
@@ -310,7 +306,7 @@ def test_archive_is_found_at_the_top_or_one_below(tmp_path: Path) -> None:
         assert len(ptbxl.read_table(ptbxl.open_ptbxl(path))) == 1
 
 
-def test_two_candidates_are_ambiguous(tmp_path: Path) -> None:
+def test_two_candidates_are_ambiguous(tmp_path):
     for name in ("a", "b"):
         write_folder(tmp_path / name, make_files(1))
     with pytest.raises(LeadminError, match="found: a, b"):
@@ -320,7 +316,7 @@ def test_two_candidates_are_ambiguous(tmp_path: Path) -> None:
 # --- the real subset, where it is at hand ---------------------------------------------------
 
 
-def test_official_counts_of_the_real_subset() -> None:
+def test_official_counts_of_the_real_subset():
     path = os.environ.get("LEADMIN_PTBXL")
     if not path:
         pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -14,7 +13,7 @@ from typer.testing import CliRunner
 
 from leadmin.cli.data import app
 from leadmin.data import quality
-from leadmin.data.card import CardFiles, write_card
+from leadmin.data.card import write_card
 from leadmin.data.dataset import EcgDataset
 from leadmin.data.prepare import prepare
 from leadmin.leads import LEADS, LIMB_LEADS, derive, lead_indices
@@ -23,19 +22,19 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def report(sample: EcgDataset) -> quality.QualityReport:
+def report(sample):
     return quality.assess(sample)
 
 
 @pytest.fixture(scope="module")
-def clean(sample: EcgDataset, report: quality.QualityReport) -> EcgDataset:
+def clean(sample, report):
     """Sixty real records that break no rule."""
     rows = np.flatnonzero(~report.records["any_rule"].to_numpy())
     return sample.select(rows[:: len(rows) // 60][:60])
 
 
 @pytest.fixture(scope="module")
-def written(sample: EcgDataset, tmp_path_factory: pytest.TempPathFactory) -> CardFiles:
+def written(sample, tmp_path_factory):
     folder = tmp_path_factory.mktemp("card")
     (folder / sample.path.name).symlink_to(sample.path)
     return write_card(sample.path, folder)
@@ -49,13 +48,13 @@ def flagged(data: EcgDataset, signals: np.ndarray, rule: str) -> np.ndarray:
     return quality.assess(with_signals(data, signals)).records[rule].to_numpy()
 
 
-def test_clean_records_stay_clean(clean: EcgDataset) -> None:
+def test_clean_records_stay_clean(clean):
     again = quality.assess(clean)
     assert not again.records["any_rule"].any()
     assert len(clean) == 60
 
 
-def test_rules_of_single_leads(clean: EcgDataset) -> None:
+def test_rules_of_single_leads(clean):
     """V3 holds a value for 0.6 s, aVR jumps to -12 mV, two leads are one, aVF is off by 20 uV."""
     signals = clean.signals.copy()
     v1, v2, avf = lead_indices(["V1", "V2", "aVF"])
@@ -72,7 +71,7 @@ def test_rules_of_single_leads(clean: EcgDataset) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_clipped(clean: EcgDataset, sign: int) -> None:
+def test_clipped(clean, sign):
     """V4 rests at the end of the recorder's range for 0.1 s; for 0.05 s could be a tall wave."""
     signals = clean.signals.astype(np.int32).copy()
     v4 = LEADS.index("V4")
@@ -83,7 +82,7 @@ def test_clipped(clean: EcgDataset, sign: int) -> None:
         assert (flagged(clean, held, "clipped") == expected).all()
 
 
-def test_noisy(clean: EcgDataset) -> None:
+def test_noisy(clean):
     rng = np.random.default_rng(8)
     shares = []
     for amplitude in (5, 60):
@@ -93,7 +92,7 @@ def test_noisy(clean: EcgDataset) -> None:
     assert shares[1] == 1
 
 
-def test_drifting(clean: EcgDataset) -> None:
+def test_drifting(clean):
     wander = np.sin(2 * np.pi * 0.15 * np.arange(1000) / 100)
     for amplitude, expected in ((50, 0.0), (1200, 1.0)):
         signals = clean.signals + amplitude * wander
@@ -127,9 +126,7 @@ def recorded(data: EcgDataset, placed: dict[str, np.ndarray]) -> np.ndarray:
         ("right_leg_misplaced", ("RA", "RL"), 0.9),
     ],
 )
-def test_swapped_electrodes_are_found(
-    sample: EcgDataset, rule: str, swap: tuple[str, str], least: float
-) -> None:
+def test_swapped_electrodes_are_found(sample, rule, swap, least):
     """Real records with electrodes swapped by arithmetic; most must be found, few others."""
     some = sample.select(np.arange(0, len(sample), 5))
     assert (recorded(some, electrodes(some)) == some.signals)[:, :2].all()
@@ -140,7 +137,7 @@ def test_swapped_electrodes_are_found(
     assert flagged(some, some.signals, rule).mean() <= 0.01
 
 
-def test_swapped_left_arm_and_leg_escapes(sample: EcgDataset) -> None:
+def test_swapped_left_arm_and_leg_escapes(sample):
     """No rule claims to find it: it mostly looks like another axis."""
     some = sample.select(np.arange(0, len(sample), 5))
     placed = electrodes(some)
@@ -150,7 +147,7 @@ def test_swapped_left_arm_and_leg_escapes(sample: EcgDataset) -> None:
     assert report.records[rules].any(axis=1).mean() < 0.1
 
 
-def test_duplicates_across_records(clean: EcgDataset) -> None:
+def test_duplicates_across_records(clean):
     signals = clean.signals.copy()
     signals[10] = signals[20]
     report = quality.assess(with_signals(clean, signals))
@@ -159,13 +156,13 @@ def test_duplicates_across_records(clean: EcgDataset) -> None:
     assert np.flatnonzero(report.records["duplicated"]).tolist() == [10, 20]
 
 
-def test_patients_that_cross_folds() -> None:
+def test_patients_that_cross_folds():
     patients = np.array([1, 1, 2, 2, 3])
     assert quality.crossing_patients(patients, np.array([1, 1, 2, 2, 1])) == ()
     assert quality.crossing_patients(patients, np.array([1, 4, 2, 2, 1])) == (1,)
 
 
-def test_rules_mean_the_same_at_500_hz(clean: EcgDataset) -> None:
+def test_rules_mean_the_same_at_500_hz(clean):
     """A record held for five samples each, at 500 Hz, breaks the same voltage rules."""
     rng = np.random.default_rng(9)
     signals = np.rint(clean.signals + rng.normal(0, 60, clean.signals.shape)).astype(np.int16)
@@ -177,7 +174,7 @@ def test_rules_mean_the_same_at_500_hz(clean: EcgDataset) -> None:
     np.testing.assert_allclose(found["longest_constant_s"], slow["longest_constant_s"], atol=0.0101)
 
 
-def test_counts_add_up(sample: EcgDataset, report: quality.QualityReport) -> None:
+def test_counts_add_up(sample, report):
     by_fold, by_class = report.by_fold, report.by_class
     assert by_fold.loc["records", "all"] == len(sample)
     folds = [name for name in by_fold.columns if name != "all"]
@@ -190,9 +187,7 @@ def test_counts_add_up(sample: EcgDataset, report: quality.QualityReport) -> Non
     assert report.duplicates == ()
 
 
-def test_rules_agree_with_the_annotators_notes(
-    sample: EcgDataset, report: quality.QualityReport
-) -> None:
+def test_rules_agree_with_the_annotators_notes(sample, report):
     """Records with a note on noise or drift break that rule far more often than others."""
     for rule, note in (("noisy", "static_noise"), ("drifting", "baseline_drift")):
         noted = sample.metadata[note].to_numpy() == 1
@@ -201,7 +196,7 @@ def test_rules_agree_with_the_annotators_notes(
         assert found[noted].mean() > 3 * found[~noted].mean()
 
 
-def test_files_and_command(sample: EcgDataset, tmp_path: Path) -> None:
+def test_files_and_command(sample, tmp_path):
     runner = CliRunner()
     result = runner.invoke(
         app, ["quality", "--data", str(sample.path), "--to", str(tmp_path / "q")]
@@ -250,7 +245,7 @@ _SCHEMA = {
 }  # fmt: skip
 
 
-def test_croissant_metadata_describe_the_files(sample: EcgDataset, written: CardFiles) -> None:
+def test_croissant_metadata_describe_the_files(sample, written):
     files = written
     metadata = json.loads(files.croissant.read_text())
     jsonschema.validate(metadata, _SCHEMA)
@@ -270,16 +265,14 @@ def test_croissant_metadata_describe_the_files(sample: EcgDataset, written: Card
     assert table["any_HYP"].sum() == sample.class_counts("any")["HYP"]
 
 
-def test_croissant_is_valid_to_its_own_library(sample: EcgDataset, written: CardFiles) -> None:
+def test_croissant_is_valid_to_its_own_library(sample, written):
     croissant = pytest.importorskip("mlcroissant")
     data = croissant.Dataset(jsonld=written.croissant)
     first = next(iter(data.records("records")))
     assert int(first["records/record_id"]) == sample.record_id[0]
 
 
-def test_data_card_counts(
-    sample: EcgDataset, report: quality.QualityReport, written: CardFiles
-) -> None:
+def test_data_card_counts(sample, report, written):
     text = written.card.read_text()
     counts = {policy: sample.class_counts(policy) for policy in sample.labels}
     assert (
@@ -292,7 +285,7 @@ def test_data_card_counts(
     assert "nan" not in text.casefold().replace("nan unknown", "")
 
 
-def test_card_of_a_tiny_set_and_command(tmp_path: Path) -> None:
+def test_card_of_a_tiny_set_and_command(tmp_path):
     """Two records, one of unknown age: nothing divides by zero."""
     archive = write_zip(tmp_path / "a.zip", make_files(3))
     prepare(archive, tmp_path / "x.h5", quiet=True)

@@ -30,22 +30,22 @@ import cut_sample as sample  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def table() -> ptbxl.RecordTable:
+def table():
     return ptbxl.read_table(ptbxl.open_ptbxl(SAMPLE))
 
 
 @pytest.fixture(scope="module")
-def labels(table: ptbxl.RecordTable) -> np.ndarray:
+def labels(table):
     return ptbxl.read_labels(ptbxl.open_ptbxl(SAMPLE), table)["any"]
 
 
-def test_size_and_number() -> None:
+def test_size_and_number():
     folder = SAMPLE.parent
     assert {path.name for path in folder.iterdir()} == {SAMPLE.name, "records.csv", "README.md"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < 19_500_000
 
 
-def test_layout_is_the_official_archives(table: ptbxl.RecordTable) -> None:
+def test_layout_is_the_official_archives(table):
     with zipfile.ZipFile(SAMPLE) as archive:
         names = archive.namelist()
         assert {name.split("/")[0] for name in names} == {ptbxl.TOP_FOLDER}
@@ -63,19 +63,19 @@ def test_layout_is_the_official_archives(table: ptbxl.RecordTable) -> None:
             assert info.external_attr == 0o100644 << 16
 
 
-def test_prepared_it_has_the_content_that_every_run_names(sample_file: Path) -> None:
+def test_prepared_it_has_the_content_that_every_run_names(sample_file):
     expected = "ab3915beaff04c0c75d167cb03f5b6466552c25b5a8be1822d975896c67b9b49"
     assert load_dataset(sample_file).attributes["content_sha256"] == expected
 
 
-def test_every_file_agrees_with_its_checksum_and_every_record_reads() -> None:
+def test_every_file_agrees_with_its_checksum_and_every_record_reads():
     report = verify(SAMPLE, quiet=True)
     assert report.problems == ()
     assert report.n_records >= 1000
     assert report.n_files == 3 * report.n_records + 4
 
 
-def test_spread_over_folds_and_superclasses(table: ptbxl.RecordTable, labels: np.ndarray) -> None:
+def test_spread_over_folds_and_superclasses(table, labels):
     folds = np.bincount(table.fold, minlength=11)[1:]
     assert folds.min() >= 0.6 * folds.max()
     per_fold = np.stack([labels[table.fold == fold].sum(axis=0) for fold in range(1, 11)])
@@ -84,7 +84,7 @@ def test_spread_over_folds_and_superclasses(table: ptbxl.RecordTable, labels: np
     assert totals.min() >= 0.35 * totals.max()
 
 
-def test_list_of_ids_and_readme(table: ptbxl.RecordTable, labels: np.ndarray) -> None:
+def test_list_of_ids_and_readme(table, labels):
     listing = pd.read_csv(SAMPLE.parent / "records.csv", keep_default_na=False)
     assert listing["ecg_id"].tolist() == table.record_id.tolist()
     assert listing["patient_id"].tolist() == table.patient_id.tolist()
@@ -98,9 +98,7 @@ def test_list_of_ids_and_readme(table: ptbxl.RecordTable, labels: np.ndarray) ->
         assert needed in text
 
 
-def test_wfdb_library_reads_the_compressed_records(
-    table: ptbxl.RecordTable, tmp_path: Path
-) -> None:
+def test_wfdb_library_reads_the_compressed_records(table, tmp_path):
     archive = ptbxl.open_ptbxl(SAMPLE)
     with zipfile.ZipFile(SAMPLE) as opened:
         for name in table.files[100][::300]:
@@ -118,11 +116,11 @@ def test_wfdb_library_reads_the_compressed_records(
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path):
     return write_zip(tmp_path / "source.zip", make_files(40))
 
 
-def test_cut_is_lossless_and_the_same_every_time(source: Path, tmp_path: Path) -> None:
+def test_cut_is_lossless_and_the_same_every_time(source, tmp_path):
     one = sample.cut_sample(source, tmp_path / "one", normal_per_fold=0)
     two = sample.cut_sample(source, tmp_path / "two", normal_per_fold=0)
     assert one.sha256 == two.sha256
@@ -137,7 +135,7 @@ def test_cut_is_lossless_and_the_same_every_time(source: Path, tmp_path: Path) -
         np.testing.assert_array_equal(original, again)
 
 
-def test_choice_keeps_pathology_and_whole_patients(source: Path) -> None:
+def test_choice_keeps_pathology_and_whole_patients(source):
     archive = ptbxl.open_ptbxl(source)
     table = ptbxl.read_table(archive)
     labels = ptbxl.read_labels(archive, table)["any"]
@@ -157,7 +155,7 @@ def test_choice_keeps_pathology_and_whole_patients(source: Path) -> None:
         assert not plain[chosen.rows][kinds == "pathology"].any()
 
 
-def test_resampled_records_are_left_out(tmp_path: Path) -> None:
+def test_resampled_records_are_left_out(tmp_path):
     files = make_files(10)
     rows = "".join(f"{number},{number % 2}\n" for number in range(1, 11))
     files[ptbxl.PROVENANCE_FILE] = f"ecg_id,resampled_from_500_hz\n{rows}".encode()
@@ -167,7 +165,7 @@ def test_resampled_records_are_left_out(tmp_path: Path) -> None:
     assert ids == [2, 4, 6, 8, 10]
 
 
-def test_command_and_bad_source(source: Path, tmp_path: Path) -> None:
+def test_command_and_bad_source(source, tmp_path):
     def run(source: str, target: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(CUT), "--from", source, "--to", str(tmp_path / target)]
         return subprocess.run(command, capture_output=True, text=True, check=False)
@@ -185,7 +183,7 @@ def test_command_and_bad_source(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "q").exists()
 
 
-def test_the_embedded_sample_is_what_the_command_cuts(tmp_path: Path) -> None:
+def test_the_embedded_sample_is_what_the_command_cuts(tmp_path):
     path = os.environ.get("LEADMIN_PTBXL")
     if not path:
         pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")

@@ -127,10 +127,15 @@ def test_damaged_or_missing_weights_are_refused(copied, damage, message):
         (r"(?s)^(.{300}).*", r"\1", "it is not JSON"),
         (r"(?s).*", "[]", "the text is"),
         ('"scaling"', '"scalings"', "scaling is missing"),
-        ('"kernel": 3', '"kernel": "three"', "recipe.architecture.kernel is 'three'; valid: a"),
+        (
+            '"kernel": 3',
+            '"kernel": "three"',
+            "recipe.architecture.kernel is the text 'three'; valid: a",
+        ),
         ('"schema_version": 1', '"schema_version": 99', "schema_version is 99; valid: 1"),
+        ('_version": 1', '_version": "1"', "schema_version is the text '1'; valid: 1"),
         (r'"n_windows": \d+', '"n_windows": 1000000000', "n_windows is 1000000000; valid: less"),
-        ('"unit": "uV"', '"unit": "mV"', "unit is 'mV'; valid: 'uV'"),
+        ('"unit": "uV"', '"unit": "mV"', "unit is the text 'mV'; valid: 'uV'"),
         (r'"std": \[\s+[\d.]+', '"std": [0', "scaling.std.0 is 0; valid: greater"),
     ],
 )

@@ -217,4 +217,5 @@ def _in_words(error: ValidationError) -> str:
     if problem["type"] == "json_invalid":
         return f"it is not JSON ({problem['ctx']['error']})"
     valid = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{field} is {repr(problem['input'])[:80]}; valid: {valid}"
+    kind = "the text " if isinstance(problem["input"], str) else ""
+    return f"{field} is {kind}{repr(problem['input'])[:80]}; valid: {valid}"

@@ -161,8 +161,8 @@ def _try(case: Case, top: Path) -> tuple[str, str]:
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(time.process_time())  # what no Python code interrupts is killed in the end
-    resource.setrlimit(resource.RLIMIT_CPU, (used + 3 * CPU_SECONDS, resource.RLIM_INFINITY))
+    used = int(time.process_time() + 1)  # what no Python code interrupts is killed in the end
+    resource.setrlimit(resource.RLIMIT_CPU, (used + int(3 * CPU_SECONDS), resource.RLIM_INFINITY))
     resource.setrlimit(
         resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, resource.RLIM_INFINITY)
     )

@@ -137,10 +137,11 @@ class World:
 class Population:
     """The patients of a study as the population: one seed of three configurations."""
 
-    networks = (REFERENCE, "3-lead-II-V2-V5", "3-lead-I-II-V2")
+    networks = (REFERENCE, "3-lead-I-II-V2", "3-lead-II-V2-V5")
 
     def __init__(self, runs: Path, n_patients: int) -> None:
-        tested = [run.test for run in load_runs(runs, self.networks).values()]
+        found = load_runs(runs, self.networks)
+        tested = [found[name].test for name in self.networks]
         self.n_patients, self.labels = n_patients, tested[0].labels
         self.logits = np.stack([test.logits["default"][0] for test in tested]).astype(np.float64)
         order = np.argsort(tested[0].patient_id, kind="stable")

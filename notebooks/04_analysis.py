@@ -94,7 +94,7 @@ answers.show("answer")
 # training patients or the other way of reading the labels, is asked
 # below the key findings.
 #
-# What a clinician asks first: of 1,000 patients, how many with a diagnosis would pass unseen? Each
+# What a clinician asks first: of 1,000 records, how many with a diagnosis would pass unseen? Each
 # network calls a record at the threshold below which 90% of its own validation records without the
 # diagnosis lie.
 

@@ -11,7 +11,7 @@ from leadmin.evidence.scores import gather
 from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
 from leadmin.study.protocol import N_FOLDS
-from leadmin.study.run import Predictions, Run
+from leadmin.study.run import Predictions, Run, _write_predictions
 from leadmin.study.validity import SCHEMA_VERSION
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
@@ -94,17 +94,22 @@ def one_run(n_records, n_seeds=1, **options):
     return synthetic_runs(n_records, n_seeds, ("default",), {"12-lead": 2.0}, **options)["12-lead"]
 
 
+def on_records(run, chosen, **changed):
+    """The same run, as if it had been tested on the records of a data set."""
+    ids = {"record_id": chosen.record_id, "patient_id": chosen.patient_id}
+    return dataclasses.replace(run, test=dataclasses.replace(run.test, **ids, **changed))
+
+
 def with_recipe_on(runs, configs, recipe="original"):
     """The same runs, with ``recipe`` kept on some configurations only."""
     kept = {}
     for config, run in runs.items():
         recipes = tuple(r for r in run.recipes if r != recipe or config in configs)
-        cut = {
-            name: dataclasses.replace(
-                getattr(run, name), logits={r: getattr(run, name).logits[r] for r in recipes}
-            )
-            for name in ("validation", "test")
-        }
+        cut = {}
+        for name in ("validation", "test"):
+            part = getattr(run, name)
+            logits = {recipe: part.logits[recipe] for recipe in recipes}
+            cut[name] = dataclasses.replace(part, logits=logits)
         seeds = {r: run.seeds[r] for r in recipes}
         kept[config] = dataclasses.replace(run, recipes=recipes, seeds=seeds, **cut)
     return kept
@@ -120,13 +125,8 @@ def write_runs(runs, folder, protocol):
     for config, run in runs.items():
         target = folder / config
         target.mkdir(parents=True)
-        arrays = {}
-        for split in ("validation", "test"):
-            part = getattr(run, split)
-            for name in ("record_id", "patient_id", "fold", "labels"):
-                arrays[f"{split}/{name}"] = getattr(part, name)
-            arrays |= {f"{split}/logits/{r}": logits for r, logits in part.logits.items()}
-        np.savez(target / "predictions.npz", **arrays)
+        parts = {"validation": run.validation, "test": run.test}
+        _write_predictions(target / "predictions.npz", parts)
         (target / "history.csv").write_text("recipe\n")
         source = {"source": "synthetic ECGs", "source_version": "1", "n_records": 2000}
         document = {

@@ -72,31 +72,27 @@ def test_every_interval_holds_its_value(evidence):
         assert (shown[name] <= shown[f"{name}_high"] + 1e-12).all(), name
         reduced = table[table["config"] != "12-lead"]
         assert (reduced[f"{name}_low"] < reduced[f"{name}_high"]).all(), name
+    estimate = evidence.get("3-lead-I-II-V2", "default").macro("auroc")
+    percentile, bca = estimate.interval(), estimate.bca()
+    assert percentile == pytest.approx(bca, abs=estimate.standard_error)
+    assert percentile != bca
 
 
-def test_what_is_relative_to_twelve_leads(evidence):
+def test_what_is_relative_to_twelve_leads_is_paired(evidence):
     table = main_table(evidence).set_index("config")
-    full = table.loc["12-lead"]
+    full, width = table.loc["12-lead"], table["auroc_high"] - table["auroc_low"]
     assert (full["lrs"], full["retention"], full["difference"]) == (1, 1, 0)
     assert full["lrs_low"] == full["lrs_high"] == 1
     assert math.isnan(full["difference_p"])
-    for config in table.index[1:]:
-        row = table.loc[config]
+    for _, row in table.iloc[1:].iterrows():
         assert row["difference"] == pytest.approx(row["auroc"] - full["auroc"], abs=1e-12)
         assert row["lrs"] == pytest.approx(
             metrics.lrs(row["auroc"], row["brier"], full["auroc"], full["brier"])
         )
         assert row["difference_p_holm"] >= row["difference_p"]
         assert row["non_inferior"] == (row["difference_low"] > -0.01)
-
-
-def test_differences_are_paired(evidence):
-    """Errors that both sides share cancel, so the paired interval is the narrower one."""
-    table = main_table(evidence).set_index("config")
-    row, full = table.loc["3-lead-I-II-V2"], table.loc["12-lead"]
-    unpaired = math.hypot(
-        row["auroc_high"] - row["auroc_low"], full["auroc_high"] - full["auroc_low"]
-    )
+    # errors that both sides share cancel, so the paired interval is the narrower one
+    row, unpaired = table.loc["3-lead-I-II-V2"], math.hypot(*width[["3-lead-I-II-V2", "12-lead"]])
     assert row["difference_high"] - row["difference_low"] < 0.6 * unpaired
 
 
@@ -162,11 +158,11 @@ def test_recipe_comparison_is_paired_and_signed(evidence):
 
 def test_pairwise_matrix_has_every_pair_once(evidence):
     table = pairwise_matrix(evidence)
-    assert len(table) == 55
     assert len({frozenset(pair) for pair in table[["first", "second"]].to_numpy()}) == 55
+    assert len(table) == 55
     assert (table["p_bh"] >= table["p"] - 1e-12).all()
     assert (table["smallest_resolvable"] > 0).all()
-    row = table[(table["first"] == "6-lead-limb") & (table["second"] == "1-lead-V2")].iloc[0]
+    row = table.set_index(["first", "second"]).loc[("6-lead-limb", "1-lead-V2")]
     assert row["difference"] > 0
     assert row["p"] < 0.01
 
@@ -401,10 +397,3 @@ def test_logits_of_another_shape_are_refused(runs):
     cut = logits | {"original": logits["original"][:, :-1]}
     with pytest.raises(LeadminError, match=r"'1-lead-II', recipe 'original': test logits"):
         gather([retested(runs["1-lead-II"], logits=cut)])
-
-
-def test_percentile_and_bca_intervals_are_close_for_auroc(evidence):
-    estimate = evidence.get("3-lead-I-II-V2", "default").macro("auroc")
-    percentile, bca = estimate.interval(), estimate.bca()
-    assert percentile == pytest.approx(bca, abs=estimate.standard_error)
-    assert percentile != bca

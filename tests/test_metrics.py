@@ -214,7 +214,10 @@ def test_other_bad_input_is_refused(sample, call):
         call(*sample)
 
 
-def test_relative_to_nothing_is_undefined():
+def test_relative_to_nothing_and_of_no_records_is_undefined():
+    empty = np.zeros((0, 5))
+    for function in (*ON_SCORES[:2], metrics.brier, metrics.calibration_error):
+        assert np.isnan(function(empty, empty)).all()
     assert math.isnan(metrics.chance_corrected_retention(0.9, 0.5))
     assert math.isnan(metrics.retention(0.9, 0.0))
     np.testing.assert_array_equal(metrics.retention([0.5, 0.5], [1.0, np.nan]), [0.5, np.nan])
@@ -227,12 +230,6 @@ def test_thresholds_can_differ_from_record_to_record(sample):
         metrics.f1(labels, p, cut), metrics.f1(labels, (p >= cut).astype(float), 0.5)
     )
     assert metrics.summary(labels, p, cut)["per_class"]["MI"]["threshold"] == pytest.approx(0.45)
-
-
-def test_no_records_give_no_values():
-    empty = np.zeros((0, 5))
-    for function in (*ON_SCORES[:2], metrics.brier, metrics.calibration_error):
-        assert np.isnan(function(empty, empty)).all()
 
 
 def test_lrs_reproduces_the_original_studys_table():

@@ -129,7 +129,7 @@ def test_answer_names_the_fewest_leads_that_were_proven():
     )
     answer = answer_sentence(lost, firm)
     assert answer.startswith("**More than these.** Each of the 2 sets")
-    assert "1 of them are, and not some leads." in answer
+    assert "holds for 1 of them, and not for some leads." in answer
     mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
     assert answer_sentence(mixed).startswith("**These records cannot decide it.**")
 

@@ -104,8 +104,8 @@ def answer_sentence(main: pd.DataFrame, losses: pd.DataFrame | None = None) -> s
         sets = f"{worse} sets" if worse > 1 else "set"
         loose = ranked.loc[ranked["config"].map(firm.get) == DEPENDS, "leads"]
         besides = (
-            f"; with another draw of training patients and every label policy allowed for, "
-            f"{worse - len(loose)} of them are, and not {' nor '.join(loose)}"
+            f"; with another draw of training patients and every label policy allowed for, that "
+            f"holds for {worse - len(loose)} of them, and not for {' or '.join(loose)}"
         )
         return (
             f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "

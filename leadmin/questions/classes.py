@@ -16,14 +16,7 @@ from leadmin.evidence.estimates import combine, interval_columns, sd
 from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, each_recipe, of
-from leadmin.show.style import (
-    INK,
-    blank_figure,
-    difference_heatmap,
-    heatmap,
-    require_columns,
-    require_one_recipe,
-)
+from leadmin.show import style
 from leadmin.show.words import (
     joined_sentence,
     latex_escape,
@@ -195,8 +188,8 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
     Of a `per_class_table` of one recipe; a `main_table` as ``macro`` adds the mean over classes.
     """
     what = "plot_class_heatmap"
-    require_columns(per_class, ("config", "class", "auroc"), what)
-    require_one_recipe(per_class, what)
+    style.require_columns(per_class, ("config", "class", "auroc"), what)
+    style.require_one_recipe(per_class, what)
     configs = list(dict.fromkeys(per_class["config"]))
     if REFERENCE not in configs:
         raise LeadminError(
@@ -206,21 +199,21 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
     values = per_class.pivot(index="config", columns="class", values="auroc")
     values = values.loc[configs, [name for name in CLASSES if name in values.columns]]
     if macro is not None:
-        require_columns(macro, ("config", "auroc"), what)
-        require_one_recipe(macro, what)
+        style.require_columns(macro, ("config", "auroc"), what)
+        style.require_one_recipe(macro, what)
         values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
-    figure = blank_figure(0.30 * len(configs) + 1.0)
+    figure = style.blank_figure(0.30 * len(configs) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)
     bars: list[dict[str, Any]] = [
         {"location": "top", "shrink": 0.7, "aspect": 30, "ticks": MaxNLocator(4)} for _ in "lr"
     ]
-    heatmap(left, values, annot=True, fmt=".3f", cbar_kws={"label": "AUROC", **bars[0]})
+    style.heatmap(left, values, annot=True, fmt=".3f", cbar_kws={"label": "AUROC", **bars[0]})
     losses = values - values.loc[REFERENCE]
-    difference_heatmap(right, losses, f"AUROC minus that of {REFERENCE}", zero=REFERENCE,
-                       cbar_kws=bars[1])  # fmt: skip
+    label = f"AUROC minus that of {REFERENCE}"
+    style.difference_heatmap(right, losses, label, zero=REFERENCE, cbar_kws=bars[1])
     if macro is not None:
         for axis in (left, right):
-            axis.axvline(len(values.columns) - 1, color=INK, linewidth=1.0)
+            axis.axvline(len(values.columns) - 1, color=style.INK, linewidth=1.0)
     return figure
 
 

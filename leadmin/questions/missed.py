@@ -39,7 +39,9 @@ def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             Estimate(float(of_class.mean()), weights @ of_class / total, np.empty(0))
             for of_class in missed.T
         ]
-        return each, 1 - (called * (1 - labels)).sum(axis=0) / (1 - labels).sum(axis=0)
+        quiet = (1 - called) * (1 - labels)
+        with np.errstate(invalid="ignore"):
+            return each, quiet.sum(axis=0) / (1 - labels).sum(axis=0)
 
     full = counted(REFERENCE)[0] if (REFERENCE, recipe) in evidence.scored else None
 
@@ -87,8 +89,8 @@ def missed_reading(missed: pd.DataFrame) -> str:
             best = dict(reduced.sort_values("missed", kind="stable").iloc[0])
             said.append(f"`{best['config']}` misses {value_with_interval(best, 'missed', 0)}")
         present = number(float(rows["present"].iloc[0]), 0)
-        parts.append(f"{CLASS_NAMES[name]} ({present}): {', '.join(said)}")
-    return joined_sentence("of 1,000 records those that have " + "; ".join(parts))
+        parts.append(f"{present} have {CLASS_NAMES[name]}: {', '.join(said)}")
+    return joined_sentence("of 1,000 records " + "; ".join(parts))
 
 
 def missed_by_class(missed: pd.DataFrame) -> Styler:
@@ -106,13 +108,15 @@ COLUMNS = {
     "specificity": "specificity",
 }
 
+DIGITS = {"missed": 1, "difference": 1}
+
 MISSED = Question(
     name="missed",
     title="How many patients does each set miss?",
     tables={"missed": each_recipe(missed_table)},
     reading=lambda tables: missed_reading(tables["missed"]),
     shown={"Missed": of("missed", missed_by_class)},
-    folded={"Show the difference to twelve leads": of("missed", reading_table, COLUMNS, 1)},
+    folded={"Show the difference to twelve leads": of("missed", reading_table, COLUMNS, DIGITS)},
     note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "
     "records.",
     place=15,

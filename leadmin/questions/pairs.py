@@ -12,14 +12,7 @@ from scipy.stats import false_discovery_control
 from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolvable_difference
 from leadmin.evidence.scores import Evidence, Rows, Scored, compare
 from leadmin.questions import Question, each_recipe, of
-from leadmin.show.style import (
-    blank_figure,
-    difference_heatmap,
-    forest,
-    require_columns,
-    require_one_recipe,
-    row_figure,
-)
+from leadmin.show import style
 from leadmin.show.words import joined_sentence, range_in_words, reading_table
 
 FALSE_DISCOVERIES = 0.05
@@ -115,17 +108,17 @@ def rank_reading(ranks: pd.DataFrame) -> str:
 
 def plot_pairwise(matrix: pd.DataFrame) -> Figure:
     """Draw every pair of a `pairwise_matrix`: the difference in macro AUROC, row minus column."""
-    require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
+    style.require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
     configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
     turned = matrix.rename(columns={"first": "second", "second": "first"})
     turned["difference"] = -turned["difference"]
     both = pd.concat([matrix, turned]).set_index(["first", "second"])[["difference", "p_bh"]]
     values, p = (both[name].unstack().loc[configs[1:], configs[:-1]] for name in both)
     values = values.where(np.tri(*values.shape, dtype=bool))
-    figure = blank_figure(0.33 * len(values) + 1.5)
+    figure = style.blank_figure(0.33 * len(values) + 1.5)
     axis = figure.subplots()
     shown = values.notna().to_numpy()
-    difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
+    style.difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
     for text, clear in zip(axis.texts, p.to_numpy()[shown] < FALSE_DISCOVERIES, strict=True):
         text.set_fontweight("bold" if clear else "normal")
     axis.set_xlabel(f"bold: corrected p < {FALSE_DISCOVERIES:g}")
@@ -139,10 +132,10 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     what, bounds = "plot_ranks", ["rank", "rank_low", "rank_high"]
     shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
               "share_best_of_size": "of its size"}  # fmt: skip
-    require_columns(ranks, ("config", *bounds, *shares), what)
-    require_one_recipe(ranks, what)
-    figure, (axis, text) = row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
-    forest(axis, ranks[bounds])
+    style.require_columns(ranks, ("config", *bounds, *shares), what)
+    style.require_one_recipe(ranks, what)
+    figure, (axis, text) = style.row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
+    style.forest(axis, ranks[bounds])
     axis.set(xlim=(0.5, len(ranks) + 0.5), xticks=range(1, len(ranks) + 1),
              xlabel="rank by macro AUROC (1 is best), 95% interval")  # fmt: skip
     text.set_xlim(0, len(shares))

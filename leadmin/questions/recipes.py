@@ -15,7 +15,7 @@ from leadmin.evidence.estimates import Estimate, bounded, combine, interval_colu
 from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored, named
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, bounds_named, first_two_recipes, of, with_holm
-from leadmin.show.style import ZERO, forest, metric_name, require_columns, row_figure
+from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, p_value, reading_table, value_with_interval
 
 
@@ -222,7 +222,7 @@ def plot_recipe_comparison(
     the axis.
     """
     what, bounds = "plot_recipe_comparison", ["difference", "difference_low", "difference_high"]
-    require_columns(comparison, ("config", "metric", *bounds), what)
+    style.require_columns(comparison, ("config", "metric", *bounds), what)
     absent = [metric for metric in metrics if metric not in set(comparison["metric"])]
     if absent:
         raise LeadminError(
@@ -230,16 +230,16 @@ def plot_recipe_comparison(
             f"{', '.join(map(str, comparison['metric'].unique()))}; ask for one of these"
         )
     configs = list(dict.fromkeys(comparison["config"]))
-    figure, panels = row_figure(configs, len(metrics), head=1.2)
+    figure, panels = style.row_figure(configs, len(metrics), head=1.2)
     for axis, metric in zip(panels, metrics, strict=True):
         mine = comparison[comparison["metric"] == metric].set_index("config").reindex(configs)
         clear = (mine["difference_low"] > 0) | (mine["difference_high"] < 0)
-        axis.axvline(0, **ZERO)
-        forest(axis, mine[bounds], filled=clear)
+        axis.axvline(0, **style.ZERO)
+        style.forest(axis, mine[bounds], filled=clear)
         if metric.split("_")[0] in ("brier", "ece"):
             axis.invert_xaxis()
         axis.xaxis.set_major_locator(MaxNLocator(3))
-        axis.set_title(metric_name(metric))
+        axis.set_title(style.metric_name(metric))
     label = "difference"
     if {"first_recipe", "second_recipe"} <= set(comparison.columns):
         label = "{first_recipe} minus {second_recipe}".format(**comparison.iloc[0])

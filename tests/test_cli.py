@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import json
 import os
 import re
 import shutil
@@ -132,7 +133,7 @@ def test_ctrl_c_says_what_is_kept(clone):
 def test_an_option_says_how_many_accelerators_a_training_job_asks_for(clone):
     leadmin("run", "--all", "--profile", "kubernetes", "--gpus", "2", *STUDY)
     words = (clone / "outputs" / "sample" / "logs" / "workflow.log").read_text()
-    assert "--set-resources train:gpu_manufacturer=nvidia train:gpu=2 --" in words
+    assert "--set-resources train:gpu=2 --" in words
     profile = clone / "workflow" / "profiles" / "slurm" / "config.yaml"
     profile.write_text("set-resources: ['train:gpu=1', 'book:mem_mb=9']\n")
     options = engine.profile_options(clone, "slurm", 0)
@@ -154,7 +155,7 @@ def test_every_cluster_profile_asks_for_a_gpu_and_tries_again(root):
         text = (root / "workflow" / "profiles" / name / "config.yaml").read_text(encoding="utf-8")
         profile = yaml.safe_load(text)
         assert profile["set-resources"]["train"]["gpu"] == 1
-        assert "gpu" not in profile["default-resources"]
+        assert profile["default-resources"].get("gpu", 0) == 0
         assert profile["retries"] >= 1
     with pytest.raises(LeadminError, match="valid: kubernetes, local, slurm"):
         engine.profile_options(root, "moon", None)
@@ -189,6 +190,32 @@ def test_every_training_job_and_no_other_asks_for_a_gpu(root, tmp_path):
     assert [rule for rule, _ in jobs].count("train") == 3  # the any-lead network too
     for _, asked in jobs:
         assert re.search(r"mem_mb=\d+.*runtime=\d+|runtime=\d+.*mem_mb=\d+", asked)
+
+
+def test_a_job_is_handed_to_kubernetes_and_asked_after(root, tmp_path):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(
+        '#!/bin/sh\n[ $1 = create ] && cat > created && echo job/x || echo "$STATE"\n'
+    )
+    kubectl.chmod(0o755)
+
+    def jobs(*words, **more):
+        command = [sys.executable, str(root / "workflow/profiles/kubernetes/jobs.py"), *words]
+        found = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"} | more
+        return subprocess.check_output(command, cwd=tmp_path, env=found, text=True).strip()
+
+    asked = ["--image", "i", "--claim", "c", "--mounted", "/m", "--cpus", "2"]
+    asked += ["--memory", "6000", "--minutes", "480"]
+    for gpus, wanted in (("1", {"nvidia.com/gpu": "1"}), ("0", {})):
+        assert jobs("submit", *asked, "--gpus", gpus, "job.sh") == "job/x"
+        job = json.loads((tmp_path / "created").read_text())["spec"]
+        (container,) = job["template"]["spec"]["containers"]
+        assert container["command"] == ["/bin/sh", "job.sh"]
+        assert container["workingDir"] == str(tmp_path)
+        assert container["resources"]["limits"] == {"cpu": "2", "memory": "6000M"} | wanted
+        assert job["activeDeadlineSeconds"] == 480 * 60
+    for state, said in ((",", "running"), ("1,", "success"), (",1", "failed")):
+        assert jobs("status", "job/x", STATE=state) == said
 
 
 def test_the_version_is_said():

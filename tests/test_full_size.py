@@ -1,0 +1,51 @@
+"""The tools that take the study to full size: an archive by repetition, and what measures steps."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from archives import make_files, write_zip
+
+from leadmin.data import fetch
+from leadmin.data.dataset import load_dataset
+from leadmin.data.prepare import prepare
+
+
+@pytest.fixture(autouse=True)
+def _workflow(root, monkeypatch):
+    monkeypatch.syspath_prepend(root / "workflow")
+
+
+def test_a_repeated_archive_is_one_of_more_records_and_patients(tmp_path):
+    from repeat_archive import repeat_archive
+
+    source = write_zip(tmp_path / "small.zip", make_files(40))
+    repeat_archive(source, tmp_path / "large.zip", 100)
+    assert fetch.verify(tmp_path / "large.zip").problems == ()
+    found = []
+    for name in ("small", "large"):
+        prepare(tmp_path / f"{name}.zip", tmp_path / f"{name}.h5")
+        found.append(load_dataset(tmp_path / f"{name}.h5"))
+    small, large = found
+    assert large.record_id.tolist() == list(range(1, 101))
+    for copy in range(3):
+        rows = np.arange(40 * copy, min(40 * copy + 40, 100))
+        np.testing.assert_array_equal(large.signals[rows], small.signals[: len(rows)])
+        np.testing.assert_array_equal(large.labels["any"][rows], small.labels["any"][: len(rows)])
+        np.testing.assert_array_equal(large.fold[rows], small.fold[: len(rows)])
+    by_patient = pd.Series(large.fold).groupby(large.patient_id)
+    assert (by_patient.nunique() == 1).all()
+    assert set(large.patient_id[:40]).isdisjoint(large.patient_id[40:])
+
+
+def test_time_and_memory_are_those_of_all_processes(tmp_path):
+    from measure_full_size import measured
+
+    holds = "import time; kept = b'x' * 200_000_000; time.sleep(1)"
+    both = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {holds!r}]); {holds}"
+    row = measured([sys.executable, "-c", f"kept = b'x' * 10_000_000; {both}"])
+    assert float(row["seconds"]) >= 2
+    assert 200 < float(row["peak memory, MB"]) < 420
+    with pytest.raises(SystemExit, match="ended with 3"):
+        measured([sys.executable, "-c", "raise SystemExit(3)"])

@@ -79,6 +79,8 @@ def test_one_line_says_how_far_the_runs_are():
     assert words.startswith("runs: 1 of 3 done, 0 running, 0 failed; about ")
     assert words.endswith(" min left")
     assert len(shown.splitlines()) == 2  # where it is no terminal, one line a run that ended
+    pages = "localrule book:\n    jobid: 1\n"
+    assert seen(pages) == ("nothing to train; book", "nothing to train; book\n")
 
 
 def test_a_run_that_died_has_failed_until_it_is_tried_again():

@@ -17,18 +17,23 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from datetime import date
 from pathlib import Path
 
 import psutil
 import yaml
 
+from leadmin.data import ptbxl
 from leadmin.files import write_text
 from leadmin.study.sources import prepared_path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "book" / "full_size.csv"
-COLUMNS = ("step", "protocol", "seconds", "CPU seconds", "peak memory, MB", "written, MB", "date")
+COLUMNS = (
+    *("records", "step", "protocol", "seconds", "CPU seconds"),
+    *("peak memory, MB", "written, MB", "date"),
+)
 PROTOCOLS = ("holdout", "crossval")
 STAGES = {"one epoch of all": "runs", "analysis": "tables", "book": "all"}
 """Step to target of the workflow; each makes what the ones before have not."""
@@ -77,7 +82,7 @@ def n_bytes(folder: Path) -> int:
 def steps(archive: Path, folder: Path) -> dict[tuple[str, str], list[str]]:
     """Give the command of each step, by its name and protocol."""
     leadmin = [sys.executable, "-c", "from leadmin.cli.main import main; main()"]
-    source = folder / "ptb-xl"
+    source = folder / f"ptb-xl-{folder.name}"
     address = f"{served(archive.parent)}/{archive.name}"
     found = {
         ("fetch", ""): [*leadmin, "data", "fetch", "--to", str(source), "--from", address],
@@ -87,7 +92,7 @@ def steps(archive: Path, folder: Path) -> dict[tuple[str, str], list[str]]:
         ],
     }
     for protocol in PROTOCOLS:
-        name = f"full-size-{protocol}"
+        name = f"full-size-{folder.name}-{protocol}"
         study = {"name": name, "title": "Full size by repetition, one epoch", "source": str(source)}
         study |= {"protocol": protocol, "configurations": "all", "epochs": 1}
         file = folder / f"{name}.yml"
@@ -109,11 +114,14 @@ def main() -> None:
     chosen = parser.parse_args()
     archive = chosen.archive.resolve()
     outputs = ROOT / "outputs"
-    for (step, protocol), command in steps(archive, outputs / "full-size").items():
+    with zipfile.ZipFile(archive) as zipped:
+        n_records = len(zipped.read(f"{ptbxl.TOP_FOLDER}/{ptbxl.RECORDS_FILE}").split())
+    folder = outputs / "full-size" / str(n_records)
+    for (step, protocol), command in steps(archive, folder).items():
         if chosen.steps and step not in chosen.steps:
             continue
         before = n_bytes(outputs)
-        row = {"step": step, "protocol": protocol} | measured(command)
+        row = {"records": str(n_records), "step": step, "protocol": protocol} | measured(command)
         row["written, MB"] = f"{(n_bytes(outputs) - before) / 1e6:.0f}"
         row["date"] = date.today().isoformat()
         begun = chosen.to.exists()

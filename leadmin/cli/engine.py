@@ -96,8 +96,8 @@ def run_engine(
             file.writelines(engine.stdout or ())
             progress.close()
             typer.echo(
-                f"stopped; kept: what was finished ({len(progress.done)} runs of this call), and "
-                "of each other run its complete epochs; the same command goes on from there",
+                f"stopped; kept: every finished run ({len(progress.done)} of this call), and of "
+                "each other run its complete epochs; the same command goes on from there",
                 err=True,
             )
             raise typer.Exit(130) from None
@@ -155,8 +155,10 @@ class Progress:
         """Say how many runs are done, running and failed, what else is made, and the time left."""
         rules = list(self._under_way.values())
         running = sum(rule in TRAINING for rule in rules)
-        parts = [f"runs: {len(self.done)} of {self.n_runs} done, {running} running"]
-        parts[0] += f", {len(self.failed)} failed"
+        counts = f"{len(self.done)} of {self.n_runs} done, {running} running"
+        parts = [
+            f"runs: {counts}, {len(self.failed)} failed" if self.n_runs else "nothing to train"
+        ]
         if others := sorted(set(rules) - set(TRAINING)):
             parts.append(", ".join(others))
         left = self.n_runs - len(self.done) - len(self.failed)

@@ -321,7 +321,8 @@ def test_an_ablation_is_a_study_and_can_be_published(tree, built):
     assert "published/tiny-ablation/05_ablation" in published_pages(tree.folder)
     text = (published / "notebooks" / "05_ablation.ipynb").read_text(encoding="utf-8")
     assert str(tree.folder) not in text
-    assert f"{table.set_index('variant').loc['scratch-mixup', 'auroc_difference']:+.3f}" in text
+    difference = table.set_index("variant").loc["scratch-mixup", "auroc_difference"]
+    assert f"{difference:+.3f}".replace("-", "−") in text
     assert (published / "figures" / "ablation.pdf").is_file()
     again = ablation_table(gather_variants(load_variants(published / "runs"), 100))
     np.testing.assert_allclose(again["auroc"], table["auroc"], atol=1e-12)

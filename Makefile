@@ -16,10 +16,10 @@ book: $(READY)
 	@leadmin run --all --study $(STUDY)
 
 test: lint
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: lint
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "slow or not slow"
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "slow or not slow"
 
 lint: $(READY)
 	@ruff check .

@@ -276,6 +276,7 @@ def test_a_wrong_call_says_what_is_valid(tree, words, message):
     assert message in result.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
     variants = ["scratch", "scratch-mixup", "random-network"]
     changes = {"configurations": ["1-lead-II"], "variants": variants, "epochs": 4}
@@ -303,6 +304,7 @@ def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
     assert list(history["seconds"])[: len(begun)] == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_an_ablation_is_a_study_and_can_be_published(tree, built):
     result = tree.ran("--all", study=ABLATION)
     out = tree.folder / "outputs" / "tiny-ablation"
@@ -329,6 +331,7 @@ def test_an_ablation_is_a_study_and_can_be_published(tree, built):
     assert tree.would_run(ABLATION) == []
 
 
+@pytest.mark.slow
 def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
     """After edits of the evidence and of a comment, and files that only look new.
 
@@ -426,6 +429,7 @@ def test_damage_is_found_said_and_made_again(tree, built):
     assert [problem in result.stdout for problem in found] == [False, True, False, False]
 
 
+@pytest.mark.slow
 def test_force_trains_what_is_wanted_again(tree, built):
     before = {name: tree.stamps(name) for name in ("any-lead", "2-lead-I-II")}
     tree.ran("--config", "2-lead-I-II", "--force")
@@ -434,6 +438,7 @@ def test_force_trains_what_is_wanted_again(tree, built):
     assert all(after["2-lead-I-II"][file] > stamp for file, stamp in before["2-lead-I-II"].items())
 
 
+@pytest.mark.slow
 def test_an_analysis_that_fails_leaves_the_one_before(tree, built):
     template = tree.folder / "notebooks" / "04_analysis.ipynb"
     text = template.read_text(encoding="utf-8")
@@ -460,6 +465,7 @@ def test_a_change_to_the_code_of_training_trains(tree, built):
         assert "nothing is trained again" not in tree.page(name)
 
 
+@pytest.mark.slow
 def test_a_failing_run_leaves_its_notebook_with_the_traceback(tree, built):
     line = "        recipe = self.recipe.start\n"
     tree.edit("leadmin/study/train", line, f"{line}        if recipe:\n            1 / 0\n")

@@ -12,7 +12,7 @@ from leadmin.data.prepare import prepare
 ROOT = Path(__file__).resolve().parent.parent
 
 FIRST = "test_workflow"
-"""The file that takes longest: begun last, it would keep one worker busy when all others are done."""
+"""The file that takes longest; begun last, it would keep one worker busy alone."""
 
 
 def pytest_collection_modifyitems(items):

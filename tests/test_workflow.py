@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -176,6 +177,9 @@ def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
     for page in (tree.out / "book" / "html").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert str(tree.folder) not in text, f"{page.name} names a path of this machine"
+        images = {unescape(source) for source in re.findall(r'<img[^>]*? src="([^"]+)"', text)}
+        absent = [one for one in images if not (page.parent / one.split("?")[0]).is_file()]
+        assert not absent, f"{page.name} shows an image that is not there"
 
 
 def test_again_at_once_there_is_nothing_to_do(tree, built):

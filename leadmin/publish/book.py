@@ -83,6 +83,10 @@ def gather(study: Study, root: Path, target: Path) -> None:
         _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
+    for figure in (root / "book" / "published").glob("[!.]*/figures/*.png"):
+        copy = target / figure.relative_to(root / "book")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(figure, copy)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, pages), sort_keys=False))
     write_text(target / "runs_table.md", runs_table(pages.values()))

@@ -301,7 +301,6 @@ CONFIGURATIONS = Question(
     report=_every_column,
     latex={"table_main.tex": lambda tables, basis: main_latex(tables.whole["main"], basis)},
     elsewhere={
-        "answer_figure": _figure,
         "main_table": _main_columns("config", "auroc", "difference", "retention_above_chance"),
     },
     place=20,

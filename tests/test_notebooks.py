@@ -118,6 +118,7 @@ def test_every_notebook_refuses_what_is_not_valid(
     assert list(tmp_path.iterdir()) == [], "a refused run must not leave a folder"
 
 
+@pytest.mark.slow
 def test_a_file_at_500_hz_goes_through(root, tmp_path):
     archive = write_zip(tmp_path / "ptb-xl.zip", make_files(240, rates=(500,)))
     prepare(archive, tmp_path / "data.h5", 500)
@@ -172,6 +173,7 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
     assert "under 40" in (tmp_path / "tables" / "subgroups.csv").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_analysis_of_a_single_run_says_what_it_lacks(root, tmp_path):
     runs = synthetic_runs(200, 1, ("default",), {"12-lead": 2.0})
     write_runs(runs, tmp_path / "runs", "holdout")

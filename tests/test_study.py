@@ -399,6 +399,7 @@ train_run(RunSettings(config="1-lead-I", out=sys.argv[2], **how), data)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_worker_behind_and_ends_with_the_same_numbers(
     sample, sample_file, tmp_path
 ):

@@ -399,6 +399,7 @@ def flip(path: Path) -> None:
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_damage_is_found_said_and_made_again(tree, built):
     assert "no problems found" in tree.here("verify", TINY).stdout
     runs, before = tree.out / "runs", tree.stamps("12-lead")
@@ -458,6 +459,7 @@ def test_an_analysis_that_fails_leaves_the_one_before(tree, built):
     template.write_text(text, encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_change_to_the_code_of_training_trains(tree, built):
     before = tree.stamps("2-lead-I-II")
     tree.edit("leadmin/net/fit")

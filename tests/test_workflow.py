@@ -180,6 +180,7 @@ def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
         images = {unescape(source) for source in re.findall(r'<img[^>]*? src="([^"]+)"', text)}
         absent = [one for one in images if not (page.parent / one.split("?")[0]).is_file()]
         assert not absent, f"{page.name} shows an image that is not there"
+        assert ":width:" not in text, f"{page.name} shows an option of a directive"
 
 
 def test_again_at_once_there_is_nothing_to_do(tree, built):

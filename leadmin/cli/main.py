@@ -152,7 +152,7 @@ def run(
     with nullcontext() if dry_run else held(root / "outputs", "workflow"):
         repeated = _damaged(wanted, root / out, names)
         if force:
-            forced = names or [*wanted.networks, *wanted.baselines]
+            forced = names or wanted.runs
             repeated |= {f"{out}/{wanted.page(name)}{SEAL}" for name in forced}
             for name in forced if not dry_run else ():
                 (root / out / "runs" / name / METRICS).unlink(missing_ok=True)
@@ -194,8 +194,8 @@ def _damaged(study: "Study", out: Path, names: list[str]) -> set[str]:
     """Say which finished pieces of a study are damaged, and name the seals to make again."""
     from leadmin.study.validity import SEAL, study_problems
 
-    wanted = [*names, *(start for name in names for start in study.starts_of(name))]
-    wanted = wanted or [*study.networks, *study.baselines]
+    starts = (start for name in names for start in study.starts_of(name))
+    wanted = [*names, *starts] or study.runs
     seals = {out / "runs" / name: out / f"{study.page(name)}{SEAL}" for name in wanted}
     found = set()
     for place, problems in study_problems(out, wanted, pages=not names).items():
@@ -218,11 +218,11 @@ def verify(
     from leadmin.study.validity import foreign_files, read_metrics, study_problems
 
     root = source_tree()
-    names: list[str] = []
+    names: tuple[str, ...] = ()
     folder = root / _relative(study, root)
     if not folder.is_dir():
         wanted = load_study(folder)
-        names, folder = [*wanted.networks, *wanted.baselines], root / "outputs" / wanted.name
+        names, folder = wanted.runs, root / "outputs" / wanted.name
     if not names and not (folder / "runs").is_dir():
         raise LeadminError(f"{folder}: no runs here; valid: a study file, or a folder with runs/")
     problems = study_problems(folder, names)

@@ -115,9 +115,11 @@ class EcgClassifier:
         if not len(x):
             return np.empty((0, len(self.classes)))
         recorded = x[:, [leads.index(lead) for lead in known]].astype(np.float64)
-        # A network for any leads sees what equal sets have in common, and what follows.
-        basis = representative(known) if any_leads else known
-        recorded = derive(recorded * MICROVOLTS_PER[unit], known, basis)
+        recorded *= MICROVOLTS_PER[unit]
+        basis = known
+        if any_leads:  # it sees what equal sets have in common, and what follows
+            basis = list(representative(known))
+            recorded = derive(recorded, known, basis)
         there = [position for position, lead in enumerate(self.leads) if lead in spanned]
         microvolts = np.zeros((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
         microvolts[:, there] = derive(recorded, basis, [self.leads[i] for i in there])

@@ -80,10 +80,9 @@ class Start:
                 f"network to start from: it reads {', '.join(self.leads)}; valid: all twelve "
                 "leads; train the recipe any-lead first"
             )
-        weights = self.model.state_dict()
-        scaling = self.scaling.select([LEADS.index(lead) for lead in leads])
+        weights, positions = self.model.state_dict(), lead_indices(leads)
+        scaling = self.scaling.select(positions)
         if not self.model.architecture.any_leads:
-            positions = [LEADS.index(lead) for lead in leads]
             weights["stem.conv.weight"] = weights["stem.conv.weight"][:, positions]
             return weights, scaling
         shown = weights["stem.conv.weight"].new_zeros(len(LEADS))

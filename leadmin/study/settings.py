@@ -365,6 +365,11 @@ class Study(_Checked):
         """The runs of simpler methods, by the names of their folders."""
         return tuple(name for name in self.variants if name not in RECIPES)
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """All runs, networks first, by the names of their folders."""
+        return (*self.networks, *self.baselines)
+
     def run_name(self, text: str) -> str:
         """Name the run folder of a configuration or variant; one that is unknown is refused."""
         if not self.variants:

@@ -24,9 +24,7 @@ def classifier():
     for value in model.stem.told.parameters():
         torch.nn.init.normal_(value, std=0.3)
     scaling = Scaling("factor", (0.0,) * 12, (200.0,) * 12)
-    return EcgClassifier(
-        model, scaling, LEADS, 100, CLASSES, N_SAMPLES, 1, {"recipe": {"lead_masking": True}}
-    )
+    return EcgClassifier(model, scaling, LEADS, 100, CLASSES, N_SAMPLES, 1, {})
 
 
 @pytest.fixture(scope="module")

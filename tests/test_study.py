@@ -441,7 +441,7 @@ def state_of(path):
         ({"config": "3-lead-I-II-V9"}, "12-lead"),
         ({"config": "I,V9"}, "V1, V2, V3"),
         ({"config": 12}, "parameter config is 12; valid: text; change it"),
-        ({"recipe": "sead"}, "'sead'; valid: any-lead, any-lead-taught, default, scratch"),
+        ({"recipe": "sead"}, "'sead'; valid: any-lead, default, scratch"),
         ({"compare_with": "default"}, "same recipe"),
         ({"protocol": "bootstrap"}, "holdout, crossval"),
         ({"label_policy": "all"}, "any, likelihood50"),
@@ -532,7 +532,7 @@ def test_the_studies_of_the_repository_are_valid(root, name):
         ({"recipe": "sead"}, "recipe is 'sead'; valid: any-lead"),
         (
             {"variants": ["scratch", "magic"]},
-            "magic; valid, each once: any-lead, any-lead-taught, default",
+            "magic; valid, each once: any-lead, default",
         ),
         ({"variants": ["scratch"]}, "an ablation has one"),
         ({"overrides": {"1-lead-V3": {"epochs": 3}}}, "1-lead-V3"),

@@ -27,20 +27,17 @@ def batches(
     yield from np.array_split(order, math.ceil(n_records / batch_size))
 
 
-def shown_leads(n_records: int, rng: np.random.Generator, completed: bool = True) -> Tensor:
+def shown_leads(n_records: int, rng: np.random.Generator) -> Tensor:
     """Draw which of the twelve leads each record shows, as ones and zeros ``(n_records, 12)``.
 
     Three masks in five show a number of leads from one up, each number as often, and one in five of
     these shows all. The others are drawn as signal spaces lie: no limb lead, one or all six, and
     chest leads from none to most, so that few leads come up often. Two limb leads give all six.
-    All masks are of the first kind, with nothing added, unless they are to be ``completed``.
     """
     n_limb, n_leads = len(LIMB_LEADS), len(LEADS)
     n_shown = rng.integers(1, n_leads + 1, (n_records, 1))
     n_shown[rng.random(n_records) < 0.2] = n_leads
     shown = _first(n_shown, n_leads, rng)
-    if not completed:
-        return torch.from_numpy(shown.astype(np.float32))
     limb = _first(rng.choice([0, 1, n_limb], (n_records, 1), p=[0.2, 0.3, 0.5]), n_limb, rng)
     density = rng.choice([0.0, 0.17, 0.35, 0.5, 0.8], (n_records, 1))
     chest = rng.random((n_records, n_leads - n_limb)) < density
@@ -156,8 +153,8 @@ class TrainingBatches:
             if self.noise:
                 self.noise.add_to(x, recipe.noise, rng)
             shown = None
-            if recipe.lead_masking:
-                shown = shown_leads(len(x), rng, recipe.architecture.any_leads).to(device)
+            if recipe.architecture.any_leads:
+                shown = shown_leads(len(x), rng).to(device)
             if recipe.mixup:
                 share = float(rng.beta(recipe.mixup, recipe.mixup))
                 partner = torch.from_numpy(rng.permutation(len(batch))).to(device)

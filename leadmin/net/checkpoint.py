@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, sha256, write_json
+from leadmin.leads import LEADS
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.model import Architecture, ResNet1d, count_parameters
 from leadmin.net.predict import predict_logits
@@ -45,7 +46,6 @@ class _Architecture(Architecture):
 class _Recipe(BaseModel):
     model_config = _STRICT
     architecture: _Architecture
-    lead_masking: bool = False
 
 
 class _Scaling(BaseModel):
@@ -78,6 +78,8 @@ class _Description(BaseModel):
         n_numbers = 0 if self.scaling.kind == "record" else len(self.leads)
         if not len(self.scaling.mean) == len(self.scaling.std) == n_numbers:
             raise ValueError(f"{n_numbers} numbers each for scaling.mean and scaling.std")
+        if self.recipe.architecture.any_leads and self.leads != LEADS:
+            raise ValueError("the twelve leads in their usual order, for a network for any leads")
         return self
 
 

@@ -104,7 +104,7 @@ class EcgClassifier:
         known = [lead for lead in leads if lead in LEADS]
         spanned = span(known) if known else ()
         missing = [lead for lead in self.leads if lead not in spanned]
-        any_leads = self.metadata["recipe"].get("lead_masking", False)
+        any_leads = self.model.architecture.any_leads
         if missing and not (any_leads and known):
             raise LeadminError(f"the network needs lead {', '.join(missing)}, given: {leads}")
         if x.shape[-1] < self.window:

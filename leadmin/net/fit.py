@@ -43,7 +43,6 @@ class FitJob:
     validation: NDArray[np.intp]
     seed: int = 0  # decides initial weights, order, crops, noise and dropout
     fold: int = 0  # of the test, so that the ten fits of a cross-validation differ
-    label_policy: str = "any"  # of the validation labels
 
     def signals(self, dataset: EcgDataset, records: NDArray[np.intp]) -> NDArray[np.int16]:
         """Take the leads of some records: ``(n_records, n_leads, n_samples)``, microvolts."""
@@ -66,25 +65,21 @@ class Start:
     def of_leads(self, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
         """Give weights and scaling for a network that sees only ``leads`` and says the same.
 
-        To a network that is told which leads are shown, all are that follow from ``leads``; the
-        identities between limb leads, the magnified input and what it is told go into the weights
-        of the stem. From another one the stem keeps the weights of ``leads``.
+        It is shown all that follow from ``leads``; the identities between limb leads, the magnified
+        input and what it is told go into the weights of the stem.
 
         Raises
         ------
         LeadminError
-            If the network does not read all twelve leads.
+            If the network was not trained for any leads.
         """
-        if self.leads != LEADS:
+        if self.leads != LEADS or not self.model.architecture.any_leads:
             raise LeadminError(
-                f"network to start from: it reads {', '.join(self.leads)}; valid: all twelve "
-                "leads; train the recipe any-lead first"
+                f"network to start from: it reads {', '.join(self.leads)} and was not trained to "
+                "do without some of them; train the recipe any-lead first"
             )
         weights, positions = self.model.state_dict(), lead_indices(leads)
         scaling = self.scaling.select(positions)
-        if not self.model.architecture.any_leads:
-            weights["stem.conv.weight"] = weights["stem.conv.weight"][:, positions]
-            return weights, scaling
         shown = weights["stem.conv.weight"].new_zeros(len(LEADS))
         mixing = shown.new_zeros(len(LEADS), len(leads))
         for lead in span(leads):
@@ -183,7 +178,9 @@ def fit(
     for entry in state.history:
         if on_epoch:
             on_epoch(entry)
-    network, compile_seconds = computing.compile(model, batches.shapes, job.recipe.lead_masking)
+    network, compile_seconds = computing.compile(
+        model, batches.shapes, job.recipe.architecture.any_leads
+    )
     while not state.finished:
         started = time.perf_counter()
         trained = _train_epoch(job, batches, state, network, computing)
@@ -198,15 +195,23 @@ def fit(
 
 def _training_records(dataset: EcgDataset, job: FitJob) -> NDArray[np.intp]:
     """Keep the training records that have a label, if there are enough of them."""
-    policy = job.recipe.train_labels
-    train = job.train[dataset.labels[policy][job.train].any(axis=1)]
-    if len(train) == 0 or len(job.validation) == 0:
+    train, validation = (_labelled(dataset, job, part)[0] for part in (job.train, job.validation))
+    if len(train) == 0 or len(validation) == 0:
         raise LeadminError(
-            f"{dataset.path}: {len(train)} training and {len(job.validation)} validation records; "
+            f"{dataset.path}: {len(train)} training and {len(validation)} validation records; "
             "both need at least one; check the folds of the data"
         )
-    check_classes(dataset, train, policy, job.fold)
+    check_classes(dataset, train, job.recipe.train_labels, job.fold)
     return train
+
+
+def _labelled(
+    dataset: EcgDataset, job: FitJob, records: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """Keep records that have a label for the recipe, and give these labels."""
+    labels = dataset.labels[job.recipe.train_labels][records]
+    some = labels.any(axis=1)
+    return records[some], labels[some]
 
 
 def _prepare_network(
@@ -218,7 +223,7 @@ def _prepare_network(
 ) -> tuple[ResNet1d, Scaling]:
     """Give the network as training begins with it, and the scaling of its input."""
     recipe, leads = job.recipe, job.configuration.leads
-    if recipe.lead_masking and leads != LEADS:
+    if recipe.architecture.any_leads and leads != LEADS:
         raise LeadminError(
             f"configuration {job.configuration.name}: the recipe {recipe.name} trains a network "
             "for any leads; valid: 12-lead; choose it, or another recipe"
@@ -266,7 +271,6 @@ def _identity(
         "leads": job.configuration.leads,
         "seed": job.seed,
         "fold": job.fold,
-        "label_policy": job.label_policy,
         "data": dataset.attributes["content_sha256"],
         "train": dataset.record_id[train].tolist(),
         "validation": dataset.record_id[job.validation].tolist(),
@@ -356,8 +360,8 @@ class _Validation:
 
 def _prepare_validation(dataset: EcgDataset, job: FitJob, device: torch.device) -> _Validation:
     """Take the validation records to the device."""
-    labels = dataset.labels[job.label_policy][job.validation]
-    signals = torch.from_numpy(job.signals(dataset, job.validation)).to(device)
+    records, labels = _labelled(dataset, job, job.validation)
+    signals = torch.from_numpy(job.signals(dataset, records)).to(device)
     n_samples = signals.shape[-1]
     window = window_samples(job.recipe, dataset.sampling_rate, n_samples)
     # While training, windows that cover the record once are enough to watch.

@@ -38,7 +38,7 @@ class Recipe:
     # `lead` over the training records, or of each lead of each `record`, removes them.
     scaling: Literal["record", "lead", "factor"] = "factor"
     train_labels: Literal["any", "likelihood50"] = (
-        "any"  # in training; a study evaluates by its own
+        "any"  # in training and stopping; a study evaluates by its own
     )
     epochs: int = 30
     patience: int = 0  # epochs without a better validation AUROC; 0 keeps the last weights
@@ -52,8 +52,7 @@ class Recipe:
     test_windows: int = 8  # evenly spaced; their logits are averaged
     noise: float = 0.1  # standard deviation of added white noise, in scaled units
     averaging: float = 0.995  # decay per step of the moving average of the weights; 0 is none
-    lead_masking: bool = False  # whether each record shows a random set of its leads
-    # Where leads are hidden: how much of the target is in the end what the averaged network
+    # Of a network for any leads: how much of the target is in the end what the averaged network
     # says of all leads; the rest is the label. It rises over the first fifth of the steps.
     teaching: float = 0.0
     start: str = ""  # recipe of the network whose weights training starts from; random if empty
@@ -86,11 +85,9 @@ _ORIGINAL = Recipe(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("any-lead", "the any-lead network", lead_masking=True, epochs=120),
         Recipe(
-            "any-lead-taught",
-            "told what is hidden, and taught by the view of all leads",
-            lead_masking=True,
+            "any-lead",
+            "the any-lead network",
             epochs=240,
             teaching=0.5,
             architecture=Architecture(any_leads=True),
@@ -119,6 +116,12 @@ RECIPES: dict[str, Recipe] = {
         ),
         _variant(_SCRATCH, "scratch-no-noise", "no noise", noise=0.0),
         _variant(_SCRATCH, "scratch-no-averaging", "no averaged weights", averaging=0.0),
+        _variant(
+            _ORIGINAL,
+            "original-wide",
+            "original, with the 509,509 parameters of its code",
+            architecture=Architecture(kernel=15, channels=(32, 64, 128), strides=(1, 2, 2)),
+        ),
         _variant(
             _ORIGINAL,
             "original-factor-scaling",

@@ -98,7 +98,7 @@ class Run:
     def reads_any_lead(self) -> bool:
         """Whether its network reads any lead set, so that it is no configuration on trial."""
         described = self.metrics.get("recipes", {}).get(self.recipes[0], {})
-        return bool(described.get("lead_masking"))
+        return bool(described.get("architecture", {}).get("any_leads"))
 
     @property
     def checkpoints(self) -> list[Path]:

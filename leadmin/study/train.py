@@ -342,7 +342,6 @@ def _train_job(
             job.split.validation,
             job.seed,
             job.split.test_fold,
-            settings.label_policy,
         ),
         computing=Computing(device, settings.precision, settings.compiled),
         state_path=settings.folder / "state" / f"{job.stem}.safetensors",

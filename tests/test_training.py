@@ -24,7 +24,7 @@ from leadmin.net import recipes
 from leadmin.net.batches import NoiseBank, ResidentRecords, batches, shown_leads
 from leadmin.net.device import Computing, choose_device
 from leadmin.net.fit import FitJob, Start, fit, learning_rate
-from leadmin.net.model import ResNet1d
+from leadmin.net.model import ResNet1d, count_parameters
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import (
     RECIPES,

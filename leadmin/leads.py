@@ -46,6 +46,11 @@ LIMB_IDENTITIES: Mapping[str, tuple[Fraction, Fraction]] = {
 }
 """Each limb lead as ``a * I + b * II`` (Einthoven's law and Goldberger's definitions)."""
 
+BIPOLAR = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
+"""Negative and positive pole."""
+
+LIMB_ELECTRODES = ("RA", "LA", "LL")
+
 _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 
 
@@ -77,6 +82,22 @@ class SignalSpace:
     def rank(self) -> int:
         """Number of independent signals in the space."""
         return len(self.representative)
+
+    @property
+    def name(self) -> str:
+        """The configuration of its smallest set; of the whole space, the twelve leads."""
+        leads = self.leads if self.leads == LEADS else self.representative
+        return resolve(",".join(leads)).name
+
+    @property
+    def electrodes(self) -> tuple[str, ...]:
+        """What it is recorded with, without the neutral one (RL)."""
+        return electrodes_needed(self.leads)
+
+    @property
+    def is_electrode_set(self) -> bool:
+        """Whether it is all that its electrodes give, so that no lead is thrown away."""
+        return set(LIMB_LEADS) <= set(self.leads) or self.leads in {(lead,) for lead in BIPOLAR}
 
 
 def canonical_lead(name: str) -> str:
@@ -333,3 +354,27 @@ def signal_spaces() -> tuple[SignalSpace, ...]:
     )
     spaces = [SignalSpace(leads, representative(leads), count) for leads, count in counts.items()]
     return tuple(sorted(spaces, key=lambda s: (s.rank, lead_indices(s.representative))))
+
+
+def electrodes_needed(leads: Iterable[str]) -> tuple[str, ...]:
+    """Name the electrodes that a set of leads is recorded with, without the neutral one (RL).
+
+    A bipolar lead takes two limb electrodes; an augmented lead and, through Wilson's central
+    terminal, each chest lead takes all three (Kligfield et al. 2007, doi
+    10.1161/CIRCULATIONAHA.106.180200).
+    """
+    recorded = canonical_leads(leads)
+    limb = {pole for lead in recorded for pole in BIPOLAR.get(lead, LIMB_ELECTRODES)}
+    chest = tuple(lead for lead in recorded if lead in CHEST_LEADS)
+    return tuple(electrode for electrode in LIMB_ELECTRODES if electrode in limb) + chest
+
+
+@cache
+def electrode_sets() -> tuple[SignalSpace, ...]:
+    """List the 67 signal spaces that electrodes give, by the number of electrodes, then `LEADS`.
+
+    Each pair of limb electrodes gives one lead; all three give six, and whatever chest electrodes
+    stand beside them. Of every other space some lead is thrown away that the same electrodes give.
+    """
+    spaces = [space for space in signal_spaces() if space.is_electrode_set]
+    return tuple(sorted(spaces, key=lambda s: (len(s.electrodes), lead_indices(s.leads))))

@@ -215,11 +215,7 @@ def test_ecg_that_cannot_be_drawn_is_refused(signal, leads, message):
         plot_ecg(signal, RATE, leads)
 
 
-def test_electrodes_follow_from_the_definition_of_the_leads():
-    assert electrodes_needed(["I"]) == ("RA", "LA", "RL")
-    assert electrodes_needed(["ii"]) == ("RA", "LL", "RL")
-    assert electrodes_needed(["V2"]) == ("RA", "LA", "LL", "V2", "RL")
-    assert len(electrodes_needed(LEADS)) == 10
+def test_electrodes_are_drawn():
     assert len(plot_electrodes(["12-lead", "I,V5"]).axes) == 2
 
 

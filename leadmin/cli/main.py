@@ -164,7 +164,9 @@ def run(
         raise LeadminError(f"the workflow failed; notebooks with their tracebacks are in {logs}")
     if dry_run:
         return
-    whole = "notebooks/05_ablation.ipynb" if wanted.variants else "book/html/index.html"
+    (whole, *_) = [f"notebooks/{name}.ipynb" for name in wanted.conclusions]
+    if whole == "notebooks/04_analysis.ipynb":
+        whole = "book/html/index.html"
     results = [root / target for target in targets or [f"{out}/{whole}"]]
     typer.echo("\n".join(map(str, results)))
 

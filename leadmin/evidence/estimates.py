@@ -174,13 +174,20 @@ def with_seeds(
     each configuration that the estimate rests on.
     """
     low = high = float("nan")
-    total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
-    if np.isfinite(total) and total > 0:
-        uncertain = sum(variance**2 / freedom for variance, freedom in seeds)
-        freedom = total**2 / uncertain if uncertain > 0 else np.inf
-        reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * float(np.sqrt(total))
+    error, freedom = seeds_error(estimate, seeds)
+    if error > 0:
+        reach = float(t.ppf((1 + LEVEL) / 2, freedom)) * error
         low, high = estimate.value - reach, estimate.value + reach
     return {f"{name}_low_with_seeds": low, f"{name}_high_with_seeds": high}
+
+
+def seeds_error(estimate: Estimate, seeds: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Give the standard error of `with_seeds` and its degrees of freedom; NaN without an error."""
+    total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
+    if not (np.isfinite(total) and total > 0):
+        return float("nan"), float("nan")
+    uncertain = sum(variance**2 / freedom for variance, freedom in seeds)
+    return float(np.sqrt(total)), total**2 / uncertain if uncertain > 0 else float("inf")
 
 
 def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:

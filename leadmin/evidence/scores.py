@@ -36,6 +36,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
+import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -258,13 +259,17 @@ class Evidence:
 
 
 def gather(
-    runs: Runs, n_resamples: int = 2000, seed: int = 0, auroc_alone: bool = False
+    runs: Runs,
+    n_resamples: int = 2000,
+    seed: int = 0,
+    auroc_alone: bool = False,
+    workers: int = 1,
 ) -> Evidence:
     """Score all runs of a study under the same bootstrap resamples of patients.
 
-    The runs have the same test records in the same order. It is refused if there is no run, two
-    runs were tested on different records or labels, a training has failed, or an argument is out
-    of range.
+    ``workers`` processes score side by side. The runs have the same test records in the same
+    order. It is refused if there is no run, two runs were tested on different records or labels, a
+    training has failed, or an argument is out of range.
     """
     by_config = _by_config(runs)
     require_same_records(by_config.values())
@@ -275,17 +280,15 @@ def gather(
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
     drawn = resampling.patient_weights(test.patient_id, n_resamples, np.random.default_rng(seed))
     weights = np.hstack([drawn, resampling.jackknife_weights(test.patient_id)])
-    scored = {
-        (config, recipe): _auroc(run, recipe, weights, n_resamples)
-        if auroc_alone
-        else _score(run, recipe, weights, n_resamples)
-        for config, run in by_config.items()
-        for recipe in run.recipes
-    }
+    keys = [(config, recipe) for config, run in by_config.items() for recipe in run.recipes]
+    score = joblib.delayed(_auroc if auroc_alone else _score)
+    scored = joblib.Parallel(n_jobs=workers)(
+        score(by_config[config], recipe, weights, n_resamples) for config, recipe in keys
+    )
     return Evidence(
-        scored,
+        dict(zip(keys, scored, strict=True)),
         tuple(by_config),
-        tuple(dict.fromkeys(recipe for _, recipe in scored)),
+        tuple(dict.fromkeys(recipe for _, recipe in keys)),
         np.asarray(test.labels, dtype=np.uint8),
         np.asarray(test.patient_id),
         np.asarray(test.record_id),

@@ -28,7 +28,10 @@ from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import study_problems
 
-CHAPTERS = ("01_data_exploration", "02_resnet", "04_analysis")
+CHAPTERS = ("01_data_exploration", "02_resnet")
+
+
+MAP = "notebooks/06_map"
 
 
 def build_book(study: Study, root: Path) -> Path:
@@ -68,7 +71,10 @@ def gather(study: Study, root: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
     shutil.copyfile(root / "_config.yml", target / "_config.yml")
-    notebooks = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in CHAPTERS}
+    notebooks = {
+        f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb"
+        for name in (*CHAPTERS, *study.conclusions)
+    }
     pages = {name: load_run(out / "runs" / name) for name in study.networks}
     require_same_records(pages.values())
     notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in pages.items()}
@@ -88,7 +94,9 @@ def gather(study: Study, root: Path, target: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(figure, copy)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    write_text(target / "_toc.yml", yaml.safe_dump(_list_runs(contents, pages), sort_keys=False))
+    write_text(
+        target / "_toc.yml", yaml.safe_dump(_listed(contents, pages, notebooks), sort_keys=False)
+    )
     write_text(target / "runs_table.md", runs_table(pages.values()))
     recipes = recipe_table("original", "default").to_markdown()
     write_text(target / "recipes_table.md", f"{recipes}\n")
@@ -124,10 +132,15 @@ def _place(notebook: nbformat.NotebookNode, destination: Path) -> None:
     nbformat.write(notebook, destination)
 
 
-def _list_runs(contents: dict[str, Any], runs: Iterable[str]) -> dict[str, Any]:
-    """Replace the runs in a table of contents by those of the study."""
+def _listed(
+    contents: dict[str, Any], runs: Iterable[str], notebooks: Iterable[str]
+) -> dict[str, Any]:
+    """Replace the runs in a table of contents by those of the study; leave out a map it lacks."""
     for part in contents.get("parts", []):
-        for chapter in part.get("chapters", []):
+        chapters = part.get("chapters", [])
+        if MAP not in notebooks:
+            chapters[:] = [chapter for chapter in chapters if chapter.get("file") != MAP]
+        for chapter in chapters:
             if chapter.get("file") == "runs":
                 chapter["sections"] = [{"file": f"runs/{name}", "title": name} for name in runs]
     return contents

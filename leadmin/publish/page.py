@@ -48,7 +48,7 @@ class Answers:
         Where the figures are saved for print.
     description : StudyDescription, optional
         What a reader must know to place the numbers of a study.
-    about : {"study", "ablation"}
+    about : {"study", "ablation", "map"}
         Which questions are asked. Their `tables` are read under the primary recipe.
     """
 
@@ -62,7 +62,7 @@ class Answers:
         self.evidence = evidence
         self.tables = read_tables(evidence, study_tables(evidence, about))
         self._figures_folder = figures_folder
-        self._description = description
+        self._description, self._about = description, about
         self._questions = {question.name: question for question in questions(about)}
         self._shown: set[str] = set()
 
@@ -78,7 +78,7 @@ class Answers:
             n_test=self.evidence.n_records,
             n_test_patients=self.evidence.n_patients,
             n_resamples=self.evidence.n_resamples,
-            n_seeds=int(self.tables["main"]["n_seeds"].min()),
+            n_seeds=min(scored.n_seeds for scored in self.evidence.scored.values()),
         )
         display(Markdown(f"{words} {absent_in_words(self.evidence)}"))
 
@@ -121,7 +121,7 @@ class Answers:
 
     def write(self, folder: Path) -> list[Path]:
         """Write the tables of a study as `write_publication_outputs` does, others as CSV."""
-        if self._description is None:
+        if self._description is None or self._about != "study":
             return write_tables(self.tables.whole, folder)
         return write_publication_outputs(
             self.evidence, folder, self._description, self.tables.whole

@@ -18,6 +18,9 @@ from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import SEAL, finish_run, seal, seal_problems
 
+TITLES = {"04_analysis": "How few leads?", "06_map": "How few electrodes?"}
+"""Of pages that a book holds for several studies, whose own title goes behind."""
+
 EDITION = "sample"
 """The study that every `make book` runs again, whose pages are never copied."""
 
@@ -35,30 +38,30 @@ def publish_study(study: Study, root: Path) -> Path:
         If a run or the analysis is not finished or damaged, or what lies there was not published.
     """
     out = root / "outputs" / study.name
-    if study.variants:
-        names, page = study.variants, "05_ablation"
-    else:
-        names, page = study.configurations, "04_analysis"
+    names = study.variants or study.configurations
     runs = {name: load_run(out / "runs" / name) for name in names}
     require_same_records(runs.values())
-    analysis = out / "notebooks" / f"{page}.ipynb"
-    if not analysis.is_file():
-        raise LeadminError(f"{analysis}: this page is not executed; run the study with --all first")
-    for problem in seal_problems(analysis.with_name(analysis.name + SEAL)):
-        raise LeadminError(problem)
+    pages = [out / "notebooks" / f"{page}.ipynb" for page in study.conclusions]
+    for page in pages:
+        if not page.is_file():
+            raise LeadminError(f"{page}: this page is not executed; run the study with --all first")
+        for problem in seal_problems(page.with_name(page.name + SEAL)):
+            raise LeadminError(problem)
     target = root / "book" / "published" / study.name
     with _replaced(target) as scratch:
         for part in ("tables", "figures"):
             if (out / part).is_dir():
                 shutil.copytree(out / part, scratch / part)
         _copy_runs(runs, scratch / "runs")
-        if study.name != EDITION:
-            notebook = _portable(nbformat.read(analysis, as_version=4))
-            if not study.variants:
-                first = notebook.cells[0]
-                first.source = re.sub(r"\A# .*", f"# How few leads? {study.title}", first.source)
-            (scratch / "notebooks").mkdir()
-            nbformat.write(notebook, scratch / "notebooks" / analysis.name)
+        if study.map:
+            _copy_runs({"map": load_run(out / "map")}, scratch)
+        for page in pages if study.name != EDITION else ():
+            notebook = _portable(nbformat.read(page, as_version=4))
+            if page.stem in TITLES:
+                title = f"# {TITLES[page.stem]} {study.title}"
+                notebook.cells[0].source = re.sub(r"\A# .*", title, notebook.cells[0].source)
+            (scratch / "notebooks").mkdir(exist_ok=True)
+            nbformat.write(notebook, scratch / "notebooks" / page.name)
         write_json(scratch / "study.json", study.plain())
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
         seal(scratch / f"all{SEAL}", files)

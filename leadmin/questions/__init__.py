@@ -89,7 +89,7 @@ class Question:
         Tables with many rows that exist to be drawn: in no JSON document.
     place : int
         Order among the questions.
-    about : {"study", "ablation"}
+    about : {"study", "ablation", "map"}
         What kind of evidence it is asked of.
     """
 

@@ -6,15 +6,12 @@ from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.nested import called
 from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.questions import Question, each_recipe, of
 from leadmin.questions.classes import by_class
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
-from leadmin.study.protocol import networks
-
-SPECIFICITY = 0.9
-"""Of the validation records without a class, this share must stay uncalled."""
 
 DIAGNOSES = CLASSES[1:]
 """What can be missed; the first class is the normal ECG."""
@@ -33,13 +30,13 @@ def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     total = weights.sum(axis=1)
 
     def counted(config: str) -> tuple[list[Estimate], NDArray[np.float64]]:
-        called, labels = _called(evidence, config, recipe), evidence.labels
-        missed = 1000 * (labels * (1 - called))
+        calls, labels = called(evidence.runs[config], recipe).mean(axis=0), evidence.labels
+        missed = 1000 * (labels * (1 - calls))
         each = [
             Estimate(float(of_class.mean()), weights @ of_class / total, np.empty(0))
             for of_class in missed.T
         ]
-        quiet = (1 - called) * (1 - labels)
+        quiet = (1 - calls) * (1 - labels)
         with np.errstate(invalid="ignore"):
             return each, quiet.sum(axis=0) / (1 - labels).sum(axis=0)
 
@@ -57,23 +54,6 @@ def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             yield row | {"specificity": float(specificity[c])}
 
     return evidence.table(evidence.under(recipe), rows)
-
-
-def _called(evidence: Evidence, config: str, recipe: str) -> NDArray[np.float64]:
-    """Share of the seeds that call each record and class, (n_records, n_classes)."""
-    run = evidence.runs[config]
-    validation, test = run.validation.logits[recipe], run.test.logits[recipe]
-    called = np.empty(evidence.labels.shape)
-    for own, tested in networks(run.validation.fold, run.test.fold):
-        negative = run.validation.labels[own] == 0
-        for c in range(len(CLASSES)):
-            # without a negative record nothing is called
-            others = validation[:, own, c][:, negative[:, c]]
-            cut = np.full(len(test), np.inf)
-            if others.size:
-                cut = np.quantile(others, SPECIFICITY, axis=1, method="inverted_cdf")
-            called[tested, c] = (test[:, tested, c] > cut[:, None]).mean(axis=0)
-    return called
 
 
 def missed_reading(missed: pd.DataFrame) -> str:

@@ -10,11 +10,9 @@ from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path as DrawnPath
 from numpy.typing import NDArray
 
-from leadmin.leads import canonical_lead, resolve
+from leadmin.leads import BIPOLAR, electrodes_needed, resolve
 from leadmin.show.style import BLUE, DOTTED, FAINT, MUTED, blank_figure
 
-_BIPOLAR = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
-"""Negative and positive pole."""
 # A torso in the unit square, front view: the viewer's left is the patient's right.
 _TORSO: tuple[tuple[float, float], ...] = (
     (0.42, 1.04), (0.42, 0.97), (0.40, 0.93), (0.30, 0.905), (0.18, 0.885), (0.10, 0.86),
@@ -46,21 +44,6 @@ _LABEL_OFFSETS: dict[str, tuple[float, float]] = {
 }
 
 
-def electrodes_needed(leads: Sequence[str]) -> tuple[str, ...]:
-    """Name the electrodes that a set of leads is measured with, the neutral one (RL) last.
-
-    A bipolar lead takes two limb electrodes; an augmented lead and, through Wilson's central
-    terminal, each chest lead takes all three (Kligfield et al. 2007, doi
-    10.1161/CIRCULATIONAHA.106.180200).
-    """
-    needed: set[str] = {"RL"}
-    for lead in map(canonical_lead, leads):
-        needed |= set(_BIPOLAR.get(lead, ("RA", "LA", "LL")))
-        if lead.startswith("V"):
-            needed.add(lead)
-    return tuple(sorted(needed, key=list(_ELECTRODES).index))
-
-
 def plot_electrodes(configs: Sequence[str]) -> Figure:
     """Draw where the electrodes of lead configurations sit on the chest, one torso each.
 
@@ -79,17 +62,17 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
         leads = resolve(config).leads
         needed = electrodes_needed(leads)
         axis.set(xlim=(-0.08, 1.08), ylim=(-0.03, 1.07), aspect="equal")
-        axis.set_title(f"{config}\n{len(needed)} electrodes", fontsize=8.5, loc="center",
+        axis.set_title(f"{config}\n{len(needed)} electrodes and RL", fontsize=8.5, loc="center",
                        fontweight="normal")  # fmt: skip
         _draw_torso(axis)
-        for lead, poles in _BIPOLAR.items():
+        for lead, poles in BIPOLAR.items():
             if lead in leads:
                 minus, plus = (_ELECTRODES[pole] for pole in poles)
                 axis.annotate("", plus, minus, arrowprops={
                     "arrowstyle": "-|>", "color": BLUE, "linewidth": 1.0, "alpha": 0.55,
                     "shrinkA": 5, "shrinkB": 5})  # fmt: skip
         for electrode, (x, y) in _ELECTRODES.items():
-            used = electrode in needed
+            used = electrode in (*needed, "RL")
             colour = MUTED if electrode == "RL" else BLUE
             radius = 0.026 if electrode.startswith("V") else 0.034
             axis.add_patch(Circle((x, y), radius, facecolor=colour if used else "white",

@@ -42,6 +42,7 @@ NOT_HASHED: Mapping[str, str] = {
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",
     "study/identity": _SAID,
+    "study/mapping": "trains no network; the identity of a map counts it",
     "study/provenance": "describes machine and data, for people",
     "study/settings": _SAID,
     "study/sources": "finds the prepared file, whose checksum is in the identity",

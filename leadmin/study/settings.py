@@ -283,6 +283,8 @@ class Study(_Checked):
     """per configuration other values for seeds, compare_seeds or epochs"""
     variants: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     """of an ablation, in place of recipe: recipes and baselines; 'all' for all"""
+    map: Literal["", "electrodes", "spaces"] = ""
+    """score the any-lead network on the 67 electrode sets, or on all 511 spaces; empty for none"""
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """bootstrap resamples of the analysis"""
 
@@ -293,6 +295,17 @@ class Study(_Checked):
             raise LeadminError(
                 "configurations lacks 12-lead; valid: a list that must hold 12-lead, the "
                 "reference of the rest; add it"
+            )
+        mapped = RECIPES[self.recipe].architecture.any_leads
+        if mapped and (self.configurations != ("12-lead",) or not self.map or self.variants):
+            raise LeadminError(
+                f"recipe is {self.recipe}, which reads any leads; valid: with configurations: "
+                "[12-lead] and map: electrodes or spaces, for a study that is a map; change it"
+            )
+        if self.map and not mapped and (self.variants or not self.start):
+            raise LeadminError(
+                f"map is {self.map}; valid: in a study whose networks start from any-lead, or with "
+                "recipe: any-lead; leave it out"
             )
         compared = self.compare_configurations
         if compared and not {"12-lead"} <= set(compared) <= set(self.configurations):
@@ -352,6 +365,19 @@ class Study(_Checked):
         beside = [name for name in self.variants if name in known]
         # That network sees twelve leads. Elsewhere, whatever needs one trains its own.
         return beside[0] if beside and self.configurations == ("12-lead",) else ""
+
+    @property
+    def map_of(self) -> str:
+        """The run whose network the map shows lead sets to; empty without a map."""
+        return (self.start or self.configurations[0]) if self.map else ""
+
+    @property
+    def conclusions(self) -> tuple[str, ...]:
+        """The notebooks that bring the runs together, the main one first."""
+        if self.variants:
+            return ("05_ablation",)
+        mapped = ("06_map",) if self.map else ()
+        return mapped if self.map_of in self.configurations else ("04_analysis", *mapped)
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -1,0 +1,193 @@
+"""The map as evidence: every set, and for each number of electrodes the set that validation chose.
+
+The best of many sets on the test records is partly luck. So a set is chosen for each network apart,
+by the AUROC on that network's own validation records, and its answers to that network's test
+records are taken; joined over the networks they are scored like any other set. In the same way for
+each class.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import t
+
+from leadmin import metrics
+from leadmin.evidence import resampling
+from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, with_seeds
+from leadmin.evidence.scores import Evidence, Scored, gather
+from leadmin.labels import CLASSES
+from leadmin.leads import electrode_sets
+from leadmin.study.mapping import ANY_LEAD, PARTS, sets_of_map
+from leadmin.study.protocol import networks
+from leadmin.study.run import Run
+
+TARGETS = ("macro", *CLASSES)
+"""By what a set is chosen and judged."""
+
+SPECIFICITY = 0.9
+"""Of the validation records without a class, this share must stay uncalled."""
+
+
+def best_of(n_electrodes: int, target: str) -> str:
+    """Name what the sets of so many electrodes that validation chose score together."""
+    return f"best of {n_electrodes} electrodes for {target}"
+
+
+def chosen_sets(evidence: Evidence, n_electrodes: int, target: str) -> dict[str, int]:
+    """Count for how many networks each set was chosen, the most frequent first."""
+    chosen = evidence.runs[best_of(n_electrodes, target)].metrics["chosen"]
+    return dict(Counter(chosen).most_common())
+
+
+def numbers_of_electrodes() -> tuple[int, ...]:
+    """List the numbers of electrodes that some set has, 2 to 9."""
+    return tuple(sorted({len(space.electrodes) for space in electrode_sets()}))
+
+
+def gather_map(run: Run, n_resamples: int = 2000, seed: int = 0, workers: int = 1) -> Evidence:
+    """Score all sets of a map, and the chosen ones, under the same resamples of patients.
+
+    ``workers`` processes score side by side. Besides the AUROC each has ``brier`` and ``missed``:
+    per 1,000 records, those with a class that are not called at `SPECIFICITY`.
+    """
+    runs = sets_of_map(run)
+    for n_electrodes in numbers_of_electrodes():
+        names = [s.name for s in electrode_sets() if len(s.electrodes) == n_electrodes]
+        if offered := {name: runs[name] for name in names if name in runs}:
+            runs |= _chosen(offered, n_electrodes)
+    evidence = gather(runs, n_resamples, seed, auroc_alone=True, workers=workers)
+    columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
+    weights = columns.T.astype(np.float64)
+    weights /= weights.sum(axis=1, keepdims=True)
+    scored = {
+        key: _with_means(one, evidence.runs[key[0]], weights, n_resamples)
+        for key, one in evidence.scored.items()
+    }
+    return replace(evidence, scored=scored)
+
+
+def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:
+    """Give for each target the run that is made of the sets which validation chose."""
+    first = next(iter(offered.values()))
+    divided = list(networks(first.validation.fold, first.test.fold))
+    reached = np.array(
+        [[_validation_auroc(run, own) for run in offered.values()] for own, _ in divided]
+    )  # networks, sets, targets
+    result = {}
+    for number, target in enumerate(TARGETS):
+        scores = np.nan_to_num(reached[:, :, number], nan=-1.0)
+        names = [list(offered)[best] for best in scores.argmax(axis=1)]
+        logits = {part: getattr(first, part).logits[ANY_LEAD].copy() for part in PARTS}
+        for name, masks in zip(names, divided, strict=True):
+            for part, mask in zip(PARTS, masks, strict=True):
+                logits[part][:, mask] = getattr(offered[name], part).logits[ANY_LEAD][:, mask]
+        config = best_of(n_electrodes, target)
+        result[config] = replace(
+            first,
+            config=config,
+            metrics=first.metrics | {"chosen": names},
+            validation=replace(first.validation, logits={ANY_LEAD: logits["validation"]}),
+            test=replace(first.test, logits={ANY_LEAD: logits["test"]}),
+        )
+    return result
+
+
+def _validation_auroc(run: Run, own: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean over seeds of the AUROC of each target on some validation records."""
+    labels, logits = run.validation.labels[own], run.validation.logits[ANY_LEAD][:, own]
+    of_classes = np.array([metrics.auroc(labels, of_seed) for of_seed in logits])
+    return np.hstack([metrics.macro(of_classes)[:, None], of_classes]).mean(axis=0)
+
+
+def called(run: Run, recipe: str) -> NDArray[np.bool_]:
+    """Which seed calls which test record and class, (n_seeds, n_records, n_classes).
+
+    Each network has the threshold that `SPECIFICITY` of its own validation records without the
+    class stay below.
+    """
+    validation, test = run.validation.logits[recipe], run.test.logits[recipe]
+    result = np.zeros(test.shape, dtype=bool)
+    for own, tested in networks(run.validation.fold, run.test.fold):
+        negative = run.validation.labels[own] == 0
+        for c in range(test.shape[-1]):
+            others = validation[:, own, c][:, negative[:, c]]
+            if others.size:  # without a negative record nothing is called
+                cut = np.quantile(others, SPECIFICITY, axis=1, method="inverted_cdf")
+                result[:, tested, c] = test[:, tested, c] > cut[:, None]
+    return result
+
+
+def _with_means(scored: Scored, run: Run, weights: NDArray[np.float64], n_resamples: int) -> Scored:
+    """Add the metrics that are means over records."""
+    labels = run.test.labels
+    values = {
+        "missed": 1000.0 * (labels * ~called(run, ANY_LEAD)),
+        "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
+    }
+    means = {name: weights @ value.mean(axis=0) for name, value in values.items()}
+    return replace(
+        scored,
+        per_seed={
+            **scored.per_seed,
+            **{name: value.mean(axis=1) for name, value in values.items()},
+        },
+        replicates={**scored.replicates, **{k: m[:n_resamples] for k, m in means.items()}},
+        jackknife={**scored.jackknife, **{k: m[n_resamples:] for k, m in means.items()}},
+    )
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A sum of several sets' values with weights: a difference, a Shapley value.
+
+    All sets are read by the same networks, so it has a value for each seed, and the variance over
+    seeds of these is that of the contrast.
+    """
+
+    estimate: Estimate
+    seeds: tuple[float, int]
+
+    def columns(self, name: str) -> dict[str, float]:
+        """Value and interval for patients, and for patients and training together."""
+        low, high = self.estimate.interval()
+        value = {name: self.estimate.value, f"{name}_low": low, f"{name}_high": high}
+        return value | with_seeds(name, self.estimate, [self.seeds])
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p value of "it is at most ``bound``", over patients and training.
+
+        Over patients alone with one seed; NaN without any spread.
+        """
+        seeds = [self.seeds] if self.seeds[1] else []
+        error, freedom = seeds_error(self.estimate, seeds)
+        if not error > 0:
+            return float("nan")
+        return float(t.sf((self.estimate.value - bound) / error, freedom))
+
+
+def contrast(
+    evidence: Evidence, weights: Mapping[str, float], metric: str, target: str
+) -> Contrast:
+    """Add up a metric of sets, ``weights`` by their names, for the macro average or a class."""
+    sides = [evidence.get(config, ANY_LEAD) for config in weights]
+    w = np.array(list(weights.values()))
+
+    def total(kind: str) -> NDArray[np.float64]:
+        values = [_of_target(getattr(side, kind)[metric], target) for side in sides]
+        return np.asarray(w @ np.array(values))
+
+    per_seed = total("per_seed")
+    estimate = replace(UNKNOWN, value=float(per_seed.mean()))
+    estimate = replace(estimate, replicates=total("replicates"), jackknife=total("jackknife"))
+    n = len(per_seed)
+    variance = float(per_seed.var(ddof=1)) / n if n > 1 else float("nan")
+    return Contrast(estimate, (variance, n - 1))
+
+
+def _of_target(values: NDArray[np.float64], target: str) -> NDArray[Any]:
+    return metrics.macro(values) if target == "macro" else values[:, CLASSES.index(target)]

@@ -1,0 +1,278 @@
+"""Which electrodes are enough?"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.estimates import LEVEL
+from leadmin.evidence.nested import (
+    TARGETS,
+    best_of,
+    chosen_sets,
+    contrast,
+    numbers_of_electrodes,
+)
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
+from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.leads import CHEST_LEADS, electrodes_needed, resolve, signal_spaces
+from leadmin.questions import Question, Tables, of, with_holm
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
+from leadmin.study.mapping import ANY_LEAD
+
+N_ALL = len(electrodes_needed(resolve(REFERENCE).leads))
+DIAGNOSES = CLASSES[1:]
+WORDS = {"macro": "mean of the five classes", **CLASS_NAMES}
+
+
+def electrodes_in_words(config: str) -> str:
+    """Name the chest electrodes of a set, ``V2 + V5``; of one without, its limb electrodes."""
+    needed = electrodes_needed(resolve(config).leads)
+    chest = [one for one in needed if one in CHEST_LEADS]
+    return " + ".join(chest or needed)
+
+
+def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
+    """Give what a row of either table says of one set and one class, or their mean."""
+    row: dict[str, Any] = {}
+    against = {config: 1.0, REFERENCE: -1.0} if config != REFERENCE else {config: 0.0}
+    for metric, name in (("auroc", "difference"), ("missed", "difference_missed")):
+        if metric == "missed" and target not in DIAGNOSES:
+            continue
+        row |= contrast(evidence, {config: 1.0}, metric, target).columns(metric)
+        row |= contrast(evidence, against, metric, target).columns(name)
+    row |= contrast(evidence, {config: 1.0}, "brier", target).columns("brier")
+    return row | evidence.counts(evidence.get(config, ANY_LEAD))
+
+
+def map_table(evidence: Evidence) -> pd.DataFrame:
+    """Score every set of the map: a row for the macro average and one for each class.
+
+    ``config, electrodes, n_electrodes, leads`` (all that the set gives), ``is_electrode_set``
+    (whether it is all that its electrodes give), ``target`` (``macro`` or a class); ``auroc`` and
+    its ``difference`` to all electrodes, ``missed`` in 1,000 records (of the diagnoses) with
+    ``difference_missed``, and ``brier``, each with ``_low`` and ``_high`` over patients and
+    ``_low_with_seeds`` and ``_high_with_seeds`` over patients and training; ``n_records,
+    n_patients, n_seeds``.
+    """
+    rows = []
+    for space in signal_spaces():
+        if space.name not in evidence.runs:
+            continue
+        head = {
+            "config": space.name,
+            "electrodes": ", ".join(space.electrodes),
+            "n_electrodes": len(space.electrodes),
+            "leads": ", ".join(space.leads),
+            "is_electrode_set": space.is_electrode_set,
+        }
+        rows += [
+            head | {"target": target} | _judged(evidence, space.name, target) for target in TARGETS
+        ]
+    return pd.DataFrame(rows)
+
+
+def curve_table(evidence: Evidence) -> pd.DataFrame:
+    """Score the sets that validation chose, by number of electrodes, for each class and the mean.
+
+    ``target, n_electrodes``; ``chosen``, in words; ``config``, the most frequent, and ``share``,
+    that of the networks for which it was chosen; the values of `map_table`; ``p`` of "it loses
+    ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers below
+    nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included.
+    """
+    tables = []
+    for target in TARGETS:
+        rows = []
+        for n_electrodes in numbers_of_electrodes():
+            config = best_of(n_electrodes, target)
+            if config not in evidence.runs:
+                continue
+            chosen = chosen_sets(evidence, n_electrodes, target)
+            n_networks = sum(chosen.values())
+            said = ", ".join(f"{electrodes_in_words(name)} ({n})" for name, n in chosen.items())
+            first = next(iter(chosen))
+            row = {"target": target, "n_electrodes": n_electrodes, "config": first}
+            row |= {"chosen": said if len(chosen) > 1 else electrodes_in_words(first)}
+            row |= {"share": chosen[first] / n_networks} | _judged(evidence, config, target)
+            to_all = contrast(evidence, {config: 1.0, REFERENCE: -1.0}, "auroc", target)
+            row["p"] = to_all.p_above(-MARGIN) if n_electrodes < N_ALL else float("nan")
+            rows.append(row)
+        tables.append(with_holm(pd.DataFrame(rows)))
+    table = pd.concat(tables, ignore_index=True)
+    table["within"] = table["p_holm"] < (1 - LEVEL) / 2
+    return table
+
+
+def _whole_interval(row: dict[Any, Any], name: str) -> dict[str, float]:
+    """Give the interval that carries training too, where there is one."""
+    ends = {end: row[f"{name}{end}_with_seeds"] for end in ("_low", "_high")}
+    kept = {
+        end: value if np.isfinite(value) else row[f"{name}{end}"] for end, value in ends.items()
+    }
+    return {name: row[name], **{f"{name}{end}": value for end, value in kept.items()}}
+
+
+def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+    """Put the intervals that carry training too in the place of the others."""
+    changed = table.copy()
+    for name in names:
+        rows = [_whole_interval(row, name) for row in table.to_dict("records")]
+        for column in (f"{name}_low", f"{name}_high"):
+            changed[column] = [row[column] for row in rows]
+    return changed
+
+
+def answer_reading(curve: pd.DataFrame) -> str:
+    """Answer with the fewest electrodes shown to stay within the margin, class by class."""
+    macro = curve[curve["target"] == "macro"]
+    rows = macro.to_dict("records")
+    nine = rows[-1]
+    within = [row for row in rows if row["within"]]
+    counted = "patients and training" if nine["n_seeds"] > 1 else "patients alone (one training)"
+    if not within:
+        best = rows[-2]
+        return (
+            f"**These records cannot decide it.** No smaller number of electrodes could be shown "
+            f"to stay within {MARGIN} of the macro AUROC of all nine; {best['n_electrodes']} "
+            f"differ by {value_with_interval(_whole_interval(best, 'difference'), 'difference')} "
+            f"(intervals for {counted})."
+        )
+    best = within[0]
+    named = ", ".join(electrodes_needed(resolve(best["config"]).leads))
+    often = "in every fold" if best["share"] == 1 else f"in {100 * best['share']:.0f}% of the folds"
+    said = (
+        f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation folds, {often}) "
+        f"read the five superclasses within {MARGIN} of the macro AUROC of all nine: "
+        f"{number(best['auroc'])} against {number(nine['auroc'])}, difference "
+        f"{value_with_interval(_whole_interval(best, 'difference'), 'difference')}; the interval "
+        f"counts {counted}. "
+    )
+    apart = []
+    for name in CLASSES:
+        of_class = curve[(curve["target"] == name) & curve["within"]].to_dict("records")
+        n = f"{of_class[0]['n_electrodes']} ({of_class[0]['chosen']})" if of_class else "all nine"
+        apart.append(f"{CLASS_NAMES[name]} {n}")
+    return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
+
+
+def plot_curve(tables: Tables) -> Figure:
+    """Draw the loss against nine electrodes by their number, the cloud of all sets behind it."""
+    sets, curve = tables["map"], tables["curve"]
+    curve = _with_training(curve, ["difference"])
+    figure = style.blank_figure(5.6)
+    axes = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
+    for axis, target in zip(axes, TARGETS, strict=True):
+        colour = style.CLASS_COLOURS.get(target, style.INK)
+        cloud = sets[(sets["target"] == target) & sets["is_electrode_set"]]
+        line = curve[curve["target"] == target]
+        axis.axhspan(-MARGIN, 0, color=style.BLUE, alpha=0.1, linewidth=0)
+        axis.axhline(0, **style.ZERO)
+        shift = (cloud.groupby("n_electrodes").cumcount() % 5 - 2) * 0.07
+        axis.plot(cloud["n_electrodes"] + shift, cloud["difference"], ".", color=style.FAINT,
+                  markersize=4, zorder=1)  # fmt: skip
+        axis.plot(line["n_electrodes"], line["difference"], color=colour, linewidth=1.2, zorder=2)
+        bounds = line[["difference", "difference_low", "difference_high"]]
+        style.forest(axis, bounds, style.Look(colour), line["within"], line["n_electrodes"],
+                     upright=True)  # fmt: skip
+        axis.set_title(WORDS[target], fontsize=9)
+        axis.set_xticks(list(numbers_of_electrodes()))
+    low = curve.loc[curve["n_electrodes"] > 2, "difference_low"].min()
+    axes[0].set_ylim(min(low, -2 * MARGIN) * 1.1, 2.5 * MARGIN)
+    figure.supylabel("AUROC minus that of nine electrodes", fontsize=9)
+    figure.supxlabel("recording electrodes", fontsize=9)
+    keys = {
+        "chosen on validation folds": style.key(style.Look(style.INK)),
+        "not shown within the margin": style.key(style.Look(style.INK), filled=False),
+        "every electrode set": Line2D([], [], color=style.FAINT, marker=".", linestyle="none"),
+        f"margin {MARGIN:g}": Patch(facecolor=style.BLUE, alpha=0.1),
+    }
+    style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
+    note = f"{tables.tested}; 95% intervals; what falls below the panels is cut off"
+    return style.add_note(figure, note)
+
+
+CURVE_COLUMNS = {
+    "n_electrodes": "electrodes",
+    "chosen": "chosen on validation folds (folds)",
+    "auroc": "AUROC",
+    "difference": "difference to nine",
+    "p_holm": "p (Holm)",
+    "within": f"within {MARGIN:g}",
+}
+
+
+def _shown_curve(target: str) -> Any:
+    def table(tables: Tables) -> Styler:
+        rows = tables["curve"]
+        rows = _with_training(rows[rows["target"] == target], ["auroc", "difference"])
+        columns = dict(CURVE_COLUMNS)
+        if target in DIAGNOSES:
+            rows = _with_training(rows, ["missed"])
+            columns = {"n_electrodes": "electrodes", "chosen": CURVE_COLUMNS["chosen"]}
+            columns |= {"missed": "missed in 1,000"} | CURVE_COLUMNS
+        return reading_table(rows, columns, {"missed": 0})
+
+    return table
+
+
+def missed_reading(table: pd.DataFrame) -> str:
+    """Say how many of 1,000 nine electrodes miss and which set of at most six misses fewest."""
+    parts = []
+    for name in DIAGNOSES:
+        rows = table[(table["target"] == name) & table["is_electrode_set"]]
+        nine = rows[rows["config"] == REFERENCE].iloc[0]
+        few = rows[rows["n_electrodes"] <= 5].sort_values("missed", kind="stable").iloc[0]
+        parts.append(
+            f"{CLASS_NAMES[name]}: nine electrodes miss {number(nine['missed'], 0)}, "
+            f"{electrodes_in_words(few['config'])} {number(few['missed'], 0)}"
+        )
+    return joined_sentence(
+        "of 1,000 records, at 90% specificity and with at most two chest electrodes, the fewest "
+        "are missed as follows, the set picked on the same test records and so flattered: "
+        + "; ".join(parts)
+    )
+
+
+def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
+    """Show what each electrode set misses of each diagnosis, with its macro AUROC."""
+    rows = table[table["is_electrode_set"] & (table["n_electrodes"] <= most_electrodes)]
+    counted = _with_training(rows, ["auroc", "missed"])
+    macro = counted[counted["target"] == "macro"].copy()
+    for name in DIAGNOSES:
+        of_class = counted[counted["target"] == name].set_index("config")
+        for end in ("", "_low", "_high"):
+            macro[f"{name}{end}"] = macro["config"].map(of_class[f"missed{end}"])
+    columns = {"n_electrodes": "electrodes", "electrodes": "which"}
+    columns |= {name: f"{name} missed" for name in DIAGNOSES} | {"auroc": "macro AUROC"}
+    macro = macro.sort_values(["n_electrodes", "auroc"], ascending=[True, False])
+    return reading_table(macro, columns, dict.fromkeys(DIAGNOSES, 0))
+
+
+ELECTRODES = Question(
+    name="electrodes",
+    title="How few electrodes are enough?",
+    tables={"curve": curve_table},
+    reading=lambda tables: answer_reading(tables["curve"]),
+    figures={"curve": plot_curve},
+    shown={"The best set for each number of electrodes": _shown_curve("macro")},
+    folded={f"Chosen for {WORDS[name]} alone": _shown_curve(name) for name in CLASSES},
+    place=10,
+    about="map",
+)
+
+MAP = Question(
+    name="map",
+    title="What does each electrode set miss?",
+    tables={"map": map_table},
+    reading=lambda tables: missed_reading(tables["map"]),
+    shown={"Up to two chest electrodes": of("map", wide_missed, 5)},
+    folded={"All electrode sets": of("map", wide_missed)},
+    place=20,
+    about="map",
+)

@@ -1,0 +1,184 @@
+"""What is each chest electrode worth?"""
+
+import math
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.nested import TARGETS, chosen_sets, contrast, numbers_of_electrodes
+from leadmin.evidence.scores import Evidence
+from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, LIMB_LEADS, SignalSpace, electrode_sets
+from leadmin.questions import Question, Tables, of
+from leadmin.questions.electrodes import DIAGNOSES, WORDS, electrodes_in_words
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, number, signed, styled_table, value_with_interval
+
+
+def _chest(space: SignalSpace) -> frozenset[str]:
+    return frozenset(space.leads) & frozenset(CHEST_LEADS)
+
+
+def _by_chest(evidence: Evidence) -> dict[frozenset[str], str]:
+    """Find the set of the three limb electrodes and each of the 64 choices of chest electrodes."""
+    return {
+        _chest(space): space.name
+        for space in electrode_sets()
+        if set(LIMB_LEADS) <= set(space.leads) and space.name in evidence.runs
+    }
+
+
+def shapley_weights(electrode: str) -> dict[frozenset[str], float]:
+    """Give the weight of each of the 64 chest sets in the Shapley value of one electrode.
+
+    The value is the mean gain from adding the electrode, over all orders in which the six could be
+    placed [1]_; the six values add up to what all six are worth.
+
+    References
+    ----------
+    .. [1] Shapley LS. A value for n-person games. Contributions to the Theory of Games II, 307-317
+       (1953).
+    """
+    n, weights = len(CHEST_LEADS), {}
+    for space in electrode_sets():
+        chest = _chest(space)
+        if not set(LIMB_LEADS) <= set(space.leads):
+            continue
+        before = len(chest - {electrode})
+        share = math.factorial(before) * math.factorial(n - before - 1) / math.factorial(n)
+        weights[chest] = share if electrode in chest else -share
+    return weights
+
+
+def worth_table(evidence: Evidence) -> pd.DataFrame:
+    """Give each chest electrode's Shapley value over the 64 chest sets, for each class.
+
+    ``electrode, target``; ``gain`` in AUROC and ``spared``, in missed per 1,000 records (of the
+    diagnoses), each with the intervals of `leadmin.questions.electrodes.map_table`; ``n_records,
+    n_patients, n_seeds``. Empty where the map lacks some of the sets.
+    """
+    names, rows = _by_chest(evidence), []
+    if len(names) < 2 ** len(CHEST_LEADS):
+        return pd.DataFrame()
+    for electrode in CHEST_LEADS:
+        weights = {names[chest]: w for chest, w in shapley_weights(electrode).items()}
+        fewer = {name: -w for name, w in weights.items()}
+        for target in TARGETS:
+            row: dict[str, Any] = {"electrode": electrode, "target": target}
+            row |= contrast(evidence, weights, "auroc", target).columns("gain")
+            if target in DIAGNOSES:
+                row |= contrast(evidence, fewer, "missed", target).columns("spared")
+            rows.append(row | evidence.counts(next(iter(evidence.scored.values()))))
+    return pd.DataFrame(rows)
+
+
+def next_table(evidence: Evidence) -> pd.DataFrame:
+    """Give what each chest electrode adds as the next one, to the set chosen most often so far.
+
+    ``n_electrodes`` and ``base`` (the set, in words), ``electrode, target``, and ``gain`` as in
+    `worth_table`.
+    """
+    names, rows = _by_chest(evidence), []
+    if len(names) < 2 ** len(CHEST_LEADS):
+        return pd.DataFrame()
+    chest_of = {name: chest for chest, name in names.items()}
+    for n_electrodes in numbers_of_electrodes():
+        if len(LIMB_ELECTRODES) <= n_electrodes < len(LIMB_ELECTRODES) + len(CHEST_LEADS):
+            base = next(iter(chosen_sets(evidence, n_electrodes, "macro")))
+            for electrode in sorted(set(CHEST_LEADS) - chest_of[base]):
+                more = names[chest_of[base] | {electrode}]
+                for target in TARGETS:
+                    gain = contrast(evidence, {more: 1.0, base: -1.0}, "auroc", target)
+                    row: dict[str, Any] = {"n_electrodes": n_electrodes}
+                    row |= {"base": electrodes_in_words(base)}
+                    row |= {"electrode": electrode, "target": target} | gain.columns("gain")
+                    rows.append(row | evidence.counts(next(iter(evidence.scored.values()))))
+    return pd.DataFrame(rows)
+
+
+def worth_reading(worth: pd.DataFrame) -> str:
+    """Say which electrode each class owes most to."""
+    if worth.empty:
+        return "This map lacks some of the 64 sets of chest electrodes."
+    parts = []
+    for name in CLASSES:
+        best = worth[worth["target"] == name].sort_values("gain", ascending=False).iloc[0]
+        parts.append(
+            f"{CLASS_NAMES[name]} to {best['electrode']} "
+            f"({value_with_interval(dict(best), 'gain')})"
+        )
+    return joined_sentence("what chest electrodes add, is owed most for " + "; ".join(parts))
+
+
+def plot_worth(tables: Tables) -> Figure | None:
+    """Draw the Shapley values as a heat map, electrode by class."""
+    worth = tables["worth"]
+    if worth.empty:
+        return None
+    gain = worth.pivot(index="target", columns="electrode", values="gain").loc[list(TARGETS)]
+    gain.index = pd.Index([WORDS[target] for target in TARGETS])
+    figure = style.blank_figure(2.9)
+    axis = figure.subplots()
+    limit = float(gain.abs().to_numpy().max())
+    style.heatmap(axis, gain, annot=gain.map(signed), cmap=style.LOSS_MAP, vmin=-limit, vmax=limit,
+                  cbar=False)  # fmt: skip
+    axis.tick_params(axis="y", rotation=0, length=0)
+    axis.tick_params(axis="x", length=0)
+    return style.add_note(figure, f"{tables.tested}; AUROC gained, mean over all orders of placing")
+
+
+def wide_gain(table: pd.DataFrame, head: dict[str, str], value: str, digits: int = 3) -> Styler:
+    """Show a value with its interval, a column for each class."""
+    rows = []
+    for keys, group in table.groupby(list(head), sort=False):
+        of_target = {row["target"]: row for row in group.to_dict("records")}
+        row = dict(zip(head.values(), keys, strict=True))
+        for target in TARGETS:
+            if value in of_target[target] and pd.notna(of_target[target][value]):
+                row[target] = value_with_interval(of_target[target], value, digits)
+        rows.append(row)
+    return styled_table(pd.DataFrame(rows).map(str), "reading")
+
+
+def next_reading(table: pd.DataFrame) -> str:
+    """Say which electrode adds most as the next one, number by number."""
+    if table.empty:
+        return "This map lacks some of the 64 sets of chest electrodes."
+    macro, parts = table[table["target"] == "macro"], []
+    for base, group in macro.groupby("base", sort=False):
+        best = group.sort_values("gain", ascending=False).iloc[0]
+        parts.append(f"to {base}, {best['electrode']} ({number(best['gain'], 3, '+')})")
+    return joined_sentence("what adds most to the macro AUROC as the next one: " + "; ".join(parts))
+
+
+WORTH = Question(
+    name="worth",
+    title="What is each chest electrode worth?",
+    tables={"worth": worth_table},
+    reading=lambda tables: worth_reading(tables["worth"]),
+    figures={"worth": plot_worth},
+    folded={
+        "AUROC gained, with intervals": of("worth", wide_gain, {"electrode": "electrode"}, "gain"),
+        "Missed in 1,000 spared, with intervals": of(
+            "worth", wide_gain, {"electrode": "electrode"}, "spared", 1
+        ),
+    },
+    place=30,
+    about="map",
+)
+
+NEXT = Question(
+    name="next",
+    title="Which electrode next?",
+    tables={"next": next_table},
+    reading=lambda tables: next_reading(tables["next"]),
+    folded={
+        "What each adds": of(
+            "next", wide_gain, {"base": "there already", "electrode": "next"}, "gain"
+        )
+    },
+    place=40,
+    about="map",
+)

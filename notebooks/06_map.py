@@ -1,0 +1,134 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How few electrodes?
+#
+# Nobody buys leads: one places electrodes, and the leads follow. Two of RA, LA, LL (right arm, left
+# arm, left leg) give one limb lead. All three give six, and only then does a chest electrode give its V
+# lead, since that is measured against the mean of the three. So all the sets of electrodes that one can
+# choose are **67**: three pairs, and RA, LA, LL with any of 64 choices of chest electrodes. Here one
+# network reads them all. RL is the neutral electrode and is not counted.
+#
+# ```{admonition} Audience and objectives
+# For those who decide where electrodes go, and for those who want to check them. After this page you can
+#
+# * name the fewest electrodes that were shown to lose less than 0.01 macro AUROC, and what they miss;
+# * say which chest electrode to place first, for which diagnosis;
+# * tell what was chosen on validation folds from what only looks best on the test records.
+# ```
+
+# %%
+from pathlib import Path
+
+from leadmin.evidence.nested import gather_map
+from leadmin.leads import electrode_sets, signal_spaces
+from leadmin.publish.page import Answers, described
+from leadmin.show.style import use_style
+from leadmin.show.words import facts
+from leadmin.study.mapping import map_run
+from leadmin.study.run import load_run
+from leadmin.study.settings import check_injected
+from leadmin.study.sources import located, open_dataset
+
+# %% tags=["parameters"]
+map_of: str = ""  # run of the any-lead network; empty: a map that is there is read again
+data: str = ""  # the records that it was trained on; empty: the embedded sample
+map_out: str = "outputs/sample/map"  # folder of the map
+tables_out: str = ""  # folder for the tables; empty: beside the map
+figures_out: str = ""  # folder for the figures; empty: beside the map
+title: str = "Embedded sample of PTB-XL"  # what the study is called
+sets: str = "electrodes"  # electrodes (67 sets) or spaces (all 511 that leads can span)
+n_resamples: int = 2000  # bootstrap resamples
+workers: int = 2  # processes that score side by side
+
+# %% [markdown]
+# The network is shown the leads of one set after the other; nothing is trained. What it says is kept,
+# so that everything below can be computed again without the records.
+
+# %%
+check_injected(In)
+use_style()
+folder = Path(map_out)
+if map_of:
+    chosen = {"electrodes": electrode_sets, "spaces": signal_spaces}[sets]()
+    mapped = map_run(load_run(located(map_of)), open_dataset(data), folder, chosen, workers)
+else:
+    mapped = load_run(located(map_out))
+evidence = gather_map(mapped, n_resamples, workers=workers)
+figures = Path(figures_out or folder.parent / "figures")
+answers = Answers(evidence, figures, described(evidence, "map", title), about="map")
+
+# %% tags=["hide-input"]
+answers.basis()
+facts(n_sets=len(mapped.recipes), n_parameters=mapped.metrics["n_parameters"])
+
+# %% [markdown]
+# One network of {glue:text}`n_parameters:,` parameters for each seed and fold reads all
+# {glue:text}`n_sets` sets.
+#
+# ## The fewest electrodes
+#
+# For each number of electrodes one set is chosen on validation records, fold by fold, and scored on the
+# test records. The rule was written down before the networks were trained: the fewest electrodes whose
+# whole interval, for patients and training together, lies above −0.01.
+
+# %%
+answers.show("electrodes")
+
+# %% [markdown]
+# ## What each set misses
+#
+# At the threshold that leaves 90% of the validation records without the diagnosis uncalled. Sets are
+# listed by number, the best macro AUROC first. A set that leads a table of many is partly lucky; the
+# curve above is free of that.
+
+# %%
+answers.show("map")
+
+# %% [markdown]
+# ## What each chest electrode is worth
+#
+# The six electrodes share what they gain. The fair share (Shapley's) is the mean gain from adding an
+# electrode, over all orders in which the six can be placed.
+
+# %%
+answers.show("worth")
+
+# %% [markdown]
+# ## Which one next
+#
+# What one more electrode adds to the set that was chosen so far.
+
+# %%
+answers.show("next")
+
+# %% [markdown]
+# ## What this does not say
+#
+# The map is one network shown less and less. A network trained for one set alone could read it better;
+# how much better is measured for the eleven named configurations, in the analysis. The records are
+# resting 12-lead ECGs: leads of an electrode that a device places elsewhere, or of a moving patient, are
+# other signals.
+
+# %% tags=["hide-input"]
+answers.show_rest()
+
+# %% [markdown]
+# Everything on this page as files:
+
+# %%
+written = answers.write(Path(tables_out or folder.parent / "tables"))
+for path in [*written, *(figures / f"{name}.pdf" for name in ("curve", "worth"))]:
+    if path.is_file():
+        print(f"{path.name:24} {path.stat().st_size:>9,} bytes")

@@ -32,11 +32,10 @@
 from pathlib import Path
 
 from leadmin.evidence.nested import gather_map
-from leadmin.leads import electrode_sets, signal_spaces
 from leadmin.publish.page import Answers, described
 from leadmin.show.style import use_style
 from leadmin.show.words import facts
-from leadmin.study.mapping import map_run
+from leadmin.study.mapping import lead_sets, map_run
 from leadmin.study.run import load_run
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import located, open_dataset
@@ -61,8 +60,8 @@ check_injected(In)
 use_style()
 folder = Path(map_out)
 if map_of:
-    chosen = {"electrodes": electrode_sets, "spaces": signal_spaces}[sets]()
-    mapped = map_run(load_run(located(map_of)), open_dataset(data), folder, chosen, workers)
+    network = load_run(located(map_of))
+    mapped = map_run(network, open_dataset(data), folder, lead_sets(sets), workers)
 else:
     mapped = load_run(located(map_out))
 evidence = gather_map(mapped, n_resamples, workers=workers)

@@ -57,7 +57,7 @@ from leadmin.show.style import (
     stacked_leads,
     use_style,
 )
-from leadmin.show.torso import electrodes_needed, plot_electrodes
+from leadmin.show.torso import plot_electrodes
 from leadmin.show.training import (
     _reliability,
     _roc,

@@ -97,6 +97,8 @@ def test_what_is_not_valid_ends_the_run(root, tmp_path):
         ("02_resnet", {"colour": "red"}, "unknown parameter colour; valid: data"),
         ("04_analysis", {"colour": "red"}, "unknown parameter colour; valid: runs"),
         ("05_ablation", {"colour": "red"}, "unknown parameter colour; valid: runs"),
+        ("06_map", {"colour": "red"}, "unknown parameter colour; valid: map_of"),
+        ("06_map", {"map_out": "absent"}, "absent: no metrics.json"),
         ("03_training", {"config": "3-lead-I-II-V9"}, "3-lead-I-II-V2"),
         ("03_training", {"config": "I,V9"}, "V1, V2, V3"),
         ("03_training", {"epochs": -1}, "epochs is -1; valid: whole numbers from 0"),

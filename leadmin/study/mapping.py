@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
-from leadmin.leads import SignalSpace, resolve
+from leadmin.leads import SignalSpace, electrode_sets, resolve, signal_spaces
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.net.device import choose_device
 from leadmin.net.predict import predict_logits
@@ -36,6 +36,15 @@ ANY_LEAD = "any-lead"
 """What a set of a map is read by: the recipe of the one network."""
 
 PARTS = ("validation", "test")
+
+SETS = {"electrodes": electrode_sets, "spaces": signal_spaces}
+
+
+def lead_sets(name: str) -> tuple[SignalSpace, ...]:
+    """List the lead sets that a map is made of; an unknown name is refused."""
+    if name not in SETS:
+        raise LeadminError(f"sets: there is no {name!r}; valid: {', '.join(SETS)}; change it")
+    return SETS[name]()
 
 
 def map_run(
@@ -188,6 +197,11 @@ def _score(task: _Task, dataset: EcgDataset) -> dict[str, NDArray[np.float16]]:
 
 def sets_of_map(run: Run) -> dict[str, Run]:
     """Give each set of a map as a run of its own, under the recipe `ANY_LEAD`."""
+    if "map_of" not in (run.identity or {}):
+        raise LeadminError(
+            f"{run.folder}: a run of {run.config}, not a map; valid: the folder that "
+            "notebooks/06_map.ipynb writes; name that"
+        )
 
     def of(name: str) -> Run:
         parts = {

@@ -1,0 +1,313 @@
+"""The map: electrode sets, one network scored on all of them, and what is read off it."""
+
+import dataclasses
+import itertools
+import math
+
+import numpy as np
+import pytest
+from evidence_fixtures import synthetic_runs
+
+from leadmin.errors import LeadminError
+from leadmin.evidence.nested import best_of, contrast, gather_map
+from leadmin.evidence.scores import MARGIN
+from leadmin.labels import CLASSES
+from leadmin.leads import (
+    BIPOLAR,
+    CHEST_LEADS,
+    LEADS,
+    LIMB_ELECTRODES,
+    LIMB_LEADS,
+    electrode_sets,
+    electrodes_needed,
+    resolve,
+    signal_spaces,
+    span,
+)
+from leadmin.net.checkpoint import load_checkpoint
+from leadmin.net.classifier import EcgClassifier
+from leadmin.questions import questions, read_tables, study_tables
+from leadmin.questions.electrodes import answer_reading, curve_table
+from leadmin.questions.worth import shapley_weights, worth_table
+from leadmin.study.mapping import ANY_LEAD, lead_sets, map_run, sets_of_map
+from leadmin.study.settings import RunSettings, Study
+from leadmin.study.train import train_run
+
+
+def leads_of(electrodes):
+    """What electrodes give, by the definition of the leads."""
+    given_leads = [lead for lead, poles in BIPOLAR.items() if set(poles) <= set(electrodes)]
+    if set(LIMB_ELECTRODES) <= set(electrodes):
+        return LIMB_LEADS + tuple(v for v in CHEST_LEADS if v in electrodes)
+    return tuple(given_leads)
+
+
+def test_electrodes_give_67_of_the_511_spaces():
+    all_electrodes = LIMB_ELECTRODES + CHEST_LEADS
+    found = {
+        leads_of(chosen)
+        for size in range(1, 10)
+        for chosen in itertools.combinations(all_electrodes, size)
+    } - {()}
+    assert {space.leads for space in electrode_sets()} == found
+    assert (len(electrode_sets()), len(signal_spaces())) == (67, 511)
+    for space in electrode_sets():
+        assert leads_of(space.electrodes) == space.leads
+        assert span(resolve(space.name).leads) == space.leads
+    assert electrode_sets()[-1].name == "12-lead"
+    assert len({space.name for space in signal_spaces()}) == 511
+
+
+def test_electrodes_follow_from_the_definition_of_the_leads():
+    assert electrodes_needed(["I"]) == ("RA", "LA")
+    assert electrodes_needed(["ii"]) == ("RA", "LL")
+    assert electrodes_needed(["V2"]) == electrodes_needed(["I", "V2"]) == ("RA", "LA", "LL", "V2")
+    assert len(electrodes_needed(LEADS)) == 9
+
+
+@pytest.fixture(scope="module")
+def any_lead(small, sample_file, tmp_path_factory):
+    """Two networks for any leads, trained for an epoch."""
+    out = tmp_path_factory.mktemp("any-lead") / "any-lead"
+    settings = RunSettings(
+        *("12-lead", str(sample_file), str(out), "any-lead", ""), seeds=2, epochs=1
+    )
+    return train_run(settings, small)
+
+
+@pytest.fixture(scope="module")
+def mapped(any_lead, small):
+    return map_run(any_lead, small, any_lead.folder.parent / "map", electrode_sets())
+
+
+def test_a_map_says_what_the_network_says_of_each_set(mapped, any_lead, small):
+    sets = sets_of_map(mapped)
+    assert list(sets) == [space.name for space in electrode_sets()]
+    tested = np.flatnonzero(np.isin(small.record_id, mapped.test.record_id))
+    for name in ("1-lead-I", "3-lead-I-II-V2", "I,II,V2,V5"):
+        leads = resolve(name).leads
+        for seed in range(2):
+            stem = any_lead.folder / "checkpoints" / f"any-lead-seed{seed}"
+            network: EcgClassifier = load_checkpoint(stem)
+            given_leads = small.signals[np.ix_(tested, [LEADS.index(lead) for lead in leads])]
+            said = network.predict(
+                given_leads, leads=leads, unit="uV", sampling_rate=small.sampling_rate
+            )
+            logits = sets[name].test.logits[ANY_LEAD][seed].astype(float)
+            # float16 keeps three digits, and derived leads are rounded to a microvolt
+            assert np.allclose(1 / (1 + np.exp(-logits)), said, atol=3e-3)
+
+
+def test_a_map_is_kept_goes_on_and_follows_its_networks(mapped, any_lead, small, tmp_path):
+    again = map_run(any_lead, small, mapped.folder, electrode_sets())
+    assert again.kept
+    out, scored = tmp_path / "map", []
+    with pytest.raises(KeyboardInterrupt):
+        map_run(any_lead, small, out, electrode_sets()[:4], on_network=_interrupt)
+    assert not (out / "metrics.json").exists()
+    first = out / "state" / "map-seed0.safetensors"
+    assert first.exists(), "what was scored is kept"
+    run = map_run(any_lead, small, out, electrode_sets()[:4], on_network=scored.append)
+    assert len(scored) == 2
+    assert not run.kept
+    assert not (out / "state").exists(), "a finished map leaves no state"
+    for name in run.recipes:
+        assert np.array_equal(run.test.logits[name], mapped.test.logits[name])
+
+
+def _interrupt(_):
+    raise KeyboardInterrupt
+
+
+def test_what_is_no_such_network_or_other_records_is_refused(any_lead, small, mapped, tmp_path):
+    with pytest.raises(LeadminError, match=r"other records.*give the data that it was trained on"):
+        map_run(any_lead, small.select(np.arange(150)), tmp_path, electrode_sets()[:2])
+    other = dataclasses.replace(any_lead, metrics=any_lead.metrics | {"recipes": {"any-lead": {}}})
+    with pytest.raises(LeadminError, match="a map needs a run of the recipe any-lead"):
+        map_run(other, small, tmp_path, electrode_sets()[:2])
+    with pytest.raises(LeadminError, match="not a map"):
+        sets_of_map(any_lead)
+    with pytest.raises(LeadminError, match="sets: there is no 'all'; valid: electrodes, spaces"):
+        lead_sets("all")
+    assert not list(tmp_path.iterdir())
+
+
+# --- what is read off it ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def synthetic(monkeypatch_module):
+    """A map in which V2 carries MI and V5 hypertrophy, over ten folds and two seeds."""
+    strengths = {}
+    for space in electrode_sets():
+        chest = set(space.leads) & set(CHEST_LEADS)
+        strengths[space.name] = np.array(
+            [
+                1.6 + 0.1 * ("I" in space.leads) + 0.05 * len(chest),
+                1.0 + 0.8 * ("V2" in chest),
+                1.5,
+                1.2 + 0.5 * ("V1" in chest),
+                0.8 + 1.0 * ("V5" in chest),
+            ]
+        )
+    run = synthetic_runs(900, 2, ("a",), {"12-lead": 0.0}, folds=range(1, 11), hyp_factor=1.0)[
+        "12-lead"
+    ]
+    rng = np.random.default_rng(5)
+    parts = {}
+    for part in ("validation", "test"):
+        predictions = getattr(run, part)
+        shared = rng.normal(size=(2, *predictions.labels.shape))
+        logits = {
+            name: (shared + power * predictions.labels + 0.05 * rng.normal(size=shared.shape))
+            for name, power in strengths.items()
+        }
+        parts[part] = dataclasses.replace(predictions, logits=logits)
+    metrics = {"identity": {"map_of": {}}, "settings": {"label_policy": "any"}}
+    return dataclasses.replace(
+        run,
+        recipes=tuple(strengths),
+        seeds=dict.fromkeys(strengths, (0, 1)),
+        metrics=metrics,
+        **parts,
+    )
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def evidence(synthetic):
+    return gather_map(synthetic, 200)
+
+
+def test_the_curve_finds_what_each_class_needs(evidence):
+    curve = curve_table(evidence).set_index(["target", "n_electrodes"])
+    assert curve.loc[("MI", 4), "chosen"] == "V2"
+    assert curve.loc[("HYP", 4), "chosen"] == "V5"
+    assert curve.loc[("CD", 4), "chosen"] == "V1"
+    assert set(curve.loc[("macro", 6), "config"].split(",")) >= {"V1", "V2", "V5"}
+    nine = curve.loc[("macro", 9)]
+    assert nine["difference"] == nine["difference_low"] == nine["difference_high"] == 0
+    assert np.isnan(nine["p_holm"])
+    few = curve.loc[("macro", 3)]
+    assert few["difference_high"] < -MARGIN
+    assert not few["within"]
+    enough = curve.loc[("macro", 6)]
+    assert enough["within"]
+    assert enough["difference_low_with_seeds"] > -MARGIN
+    said = answer_reading(curve.reset_index())
+    assert "**6 electrodes.** RA, LA, LL, V1, V2, V5" in said
+    assert "myocardial infarction 4 (V2)" in said
+
+
+def test_training_widens_intervals(evidence):
+    row = contrast(evidence, {"I,II,V2,V5": 1.0, "12-lead": -1.0}, "auroc", "macro")
+    columns = row.columns("d")
+    per_seed = np.subtract(
+        *(
+            evidence.get(name, ANY_LEAD).per_seed["auroc"].mean(axis=1)
+            for name in ("I,II,V2,V5", "12-lead")
+        )
+    )
+    assert columns["d"] == pytest.approx(per_seed.mean())
+    assert row.seeds == (pytest.approx(per_seed.var(ddof=1) / 2), 1)
+    whole = columns["d_high_with_seeds"] - columns["d_low_with_seeds"]
+    assert whole > 0.95 * (columns["d_high"] - columns["d_low"])
+    assert 0 < row.p_above(-1.0) < 0.05 < row.p_above(1.0)
+
+
+def test_labels_of_the_test_records_take_no_part_in_the_choice(synthetic, evidence):
+    rng = np.random.default_rng(3)
+    test = synthetic.test
+    other = dataclasses.replace(test, labels=rng.permutation(test.labels))
+    shuffled = gather_map(dataclasses.replace(synthetic, test=other), 1)
+    for config, run in evidence.runs.items():
+        assert run.metrics.get("chosen") == shuffled.runs[config].metrics.get("chosen")
+
+
+def test_a_chosen_run_is_made_of_the_sets_that_were_chosen(evidence):
+    run = evidence.runs[best_of(4, "HYP")]
+    for fold, name in enumerate(run.metrics["chosen"], start=1):
+        for part, own in (("test", fold), ("validation", fold % 10 + 1)):
+            mine, source = (getattr(one, part) for one in (run, evidence.runs[name]))
+            here = mine.fold == own
+            assert np.array_equal(mine.logits[ANY_LEAD][:, here], source.logits[ANY_LEAD][:, here])
+
+
+def test_shapley_values_are_fair(evidence):
+    worth = worth_table(evidence)
+    names = {frozenset(s.leads) & frozenset(CHEST_LEADS): s.name for s in electrode_sets()[3:]}
+    for target in ("macro", *CLASSES):
+        rows = worth[worth["target"] == target].set_index("electrode")
+        whole = contrast(
+            evidence, {"12-lead": 1.0, names[frozenset()]: -1.0}, "auroc", target
+        ).estimate
+        assert rows["gain"].sum() == pytest.approx(whole.value), "they add up to all six"
+    assert worth[worth["target"] == "HYP"].set_index("electrode")["gain"].idxmax() == "V5"
+    assert worth[worth["target"] == "MI"].set_index("electrode")["gain"].idxmax() == "V2"
+    assert worth[worth["target"] == "MI"].set_index("electrode")["spared"].idxmax() == "V2"
+    # by its definition: the mean gain over all 720 orders
+    value = {
+        chest: evidence.get(name, ANY_LEAD).of_class("auroc", "MI").value
+        for chest, name in names.items()
+    }
+    gains = []
+    for order in itertools.permutations(CHEST_LEADS):
+        before = frozenset(order[: order.index("V2")])
+        gains.append(value[before | {"V2"}] - value[before])
+    assert len(gains) == math.factorial(6)
+    found = worth[(worth["target"] == "MI") & (worth["electrode"] == "V2")]["gain"].item()
+    assert found == pytest.approx(np.mean(gains))
+    assert sum(shapley_weights("V1").values()) == pytest.approx(0, abs=1e-12)
+
+
+def test_every_question_of_a_map_is_read_and_drawn(evidence):
+    tables = read_tables(evidence, study_tables(evidence, "map"))
+    assert len(tables["map"]) == 67 * 6
+    for question in questions("map"):
+        assert question.reading(tables).strip()
+        assert all(draw(tables) is not None for draw in question.figures.values())
+        for make in [*question.shown.values(), *question.folded.values()]:
+            assert make(tables) is not None
+
+
+def test_a_map_without_all_sets_says_so(synthetic):
+    some = dataclasses.replace(
+        synthetic, recipes=(*(s.name for s in electrode_sets()[3:5]), "12-lead")
+    )
+    few = gather_map(some, 100)
+    tables = read_tables(few, study_tables(few, "map"))
+    assert tables["worth"].empty
+    assert tables["next"].empty
+    by_name = {question.name: question for question in questions("map")}
+    assert "lacks some of the 64" in by_name["worth"].reading(tables)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": "any-lead"}, "for a study that is a map"),
+        ({"recipe": "any-lead", "map": "electrodes", "configurations": ("12-lead", "1-lead-I")},
+         "for a study that is a map"),
+        ({"recipe": "scratch", "map": "electrodes"}, "whose networks start from any-lead"),
+        ({"variants": ("scratch",), "map": "electrodes"}, "whose networks start from any-lead"),
+        ({"map": "all"}, "map"),
+    ],
+)  # fmt: skip
+def test_a_study_that_cannot_have_a_map_is_refused(changes, message):
+    fields = {"name": "x", "title": "X", "source": "s", "configurations": ("12-lead",)}
+    with pytest.raises(LeadminError, match=message):
+        Study(**(fields | changes))
+
+
+def test_a_study_knows_what_is_mapped():
+    fields = {"name": "x", "title": "X", "source": "s", "configurations": ("12-lead",)}
+    study = Study(**fields, map="electrodes")
+    assert (study.map_of, study.conclusions) == ("any-lead", ("04_analysis", "06_map"))
+    alone = Study(**fields, map="spaces", recipe="any-lead", compare_with="")
+    assert (alone.map_of, alone.conclusions) == ("12-lead", ("06_map",))
+    assert Study(**fields).conclusions == ("04_analysis",)

@@ -199,6 +199,7 @@ def _damaged(study: "Study", out: Path, names: list[str]) -> set[str]:
     starts = (start for name in names for start in study.starts_of(name))
     wanted = [*names, *starts] or study.runs
     seals = {out / "runs" / name: out / f"{study.page(name)}{SEAL}" for name in wanted}
+    seals[out / "map"] = out / f"notebooks/06_map.ipynb{SEAL}"
     found = set()
     for place, problems in study_problems(out, wanted, pages=not names).items():
         seal = seals.get(place, place)

@@ -189,10 +189,12 @@ def study_problems(
     runs : iterable of str, optional
         The runs that must be there; by default those that are.
     pages : bool
-        Whether pages that belong to no single run are looked at.
+        Whether the map and pages that belong to no single run are looked at.
     """
     names = list(runs) or [path.name for path in sorted(folder.glob("runs/*")) if path.is_dir()]
-    found = {folder / "runs" / name: run_problems(folder / "runs" / name) for name in names}
+    places = [folder / "runs" / name for name in names]
+    places += [folder / "map"] if pages and (folder / "map").is_dir() else []
+    found = {place: run_problems(place) for place in places}
     others = ("", "notebooks/") if pages else ()
     seals = [path for part in others for path in folder.glob(f"{part}*{SEAL}")]
     seals += [path for name in names for path in folder.glob(f"runs/{name}/*{SEAL}")]

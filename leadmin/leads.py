@@ -64,6 +64,7 @@ class Configuration:
     name: str
     leads: tuple[str, ...]
     why: str = ""
+    beyond: bool = False  # named, but none of the eleven that a study runs by default
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,12 @@ def lead_indices(leads: Iterable[str]) -> tuple[int, ...]:
     return tuple(LEADS.index(canonical_lead(lead)) for lead in leads)
 
 
-def configurations() -> dict[str, Configuration]:
-    """Give the registry, ``configurations.yml``, in the order in which tables list it."""
-    return dict(_registry())
+def configurations(beyond: bool = False) -> dict[str, Configuration]:
+    """Give the eleven of the registry, ``configurations.yml``, in the order of every table.
+
+    With those ``beyond`` them, what the map of electrodes recommends is there too.
+    """
+    return {name: one for name, one in _registry().items() if beyond or not one.beyond}
 
 
 def resolve(config: str) -> Configuration:
@@ -170,8 +174,9 @@ def resolve(config: str) -> Configuration:
 def read_registry(text: str, name: str) -> dict[str, Configuration]:
     """Read and check a registry: a YAML list of mappings with ``name``, ``leads`` and ``why``.
 
-    ``name`` is what error messages call the text. A text that is no such list is refused, and so
-    is an entry that is incomplete or repeated, or names unknown leads.
+    An entry may be ``beyond: true``. ``name`` is what error messages call the text. A text that is
+    no such list is refused, and so is an entry that is incomplete or repeated, or names unknown
+    leads.
     """
     try:
         entries = yaml.safe_load(text)
@@ -203,7 +208,7 @@ _ENTRY = {
 
 
 def _read_entry(entry: Any, where: str) -> Configuration:
-    if not isinstance(entry, dict) or set(entry) != set(_ENTRY):
+    if not isinstance(entry, dict) or set(entry) - {"beyond"} != set(_ENTRY):
         raise LeadminError(f"{where}: other keys than valid; valid: {', '.join(_ENTRY)}; mend it")
     name, leads, why = (entry[field] for field in _ENTRY)
     fits = {field: isinstance(entry[field], str) and entry[field].strip() for field in _ENTRY}
@@ -211,11 +216,13 @@ def _read_entry(entry: Any, where: str) -> Configuration:
         {",", "/"} & set(name) or name.casefold() in _BY_FOLDED_NAME
     )
     fits["leads"] = isinstance(leads, list) and all(isinstance(lead, str) for lead in leads)
-    for field, valid in _ENTRY.items():
+    fits["beyond"] = isinstance(entry.get("beyond", False), bool)
+    for field, valid in (_ENTRY | {"beyond": "true or false"}).items():
         if not fits[field]:
             raise LeadminError(f"{where}: {field} is {entry[field]!r}; valid: {valid}; change it")
     try:
-        return Configuration(name=name, leads=canonical_leads(leads), why=why.strip())
+        beyond = entry.get("beyond", False)
+        return Configuration(name, canonical_leads(leads), why.strip(), beyond)
     except LeadminError as error:
         raise LeadminError(f"{where}: {error}") from error
 

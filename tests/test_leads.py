@@ -46,6 +46,9 @@ def test_registry_is_the_eleven_of_the_study_and_stays_so() -> None:
     expected |= {f"{len(n.split('-'))}-lead-{n}": tuple(n.split("-")) for n in small}
     assert {name: c.leads for name, c in leads.configurations().items()} == expected
     assert next(iter(leads.configurations())) == "12-lead"
+    named = leads.configurations(beyond=True)
+    assert set(named) - set(expected) == {"4-lead-I-II-V2-V5", "5-lead-I-II-V1-V2-V5"}
+    assert leads.resolve("V5,V2,II,I").name == "4-lead-I-II-V2-V5"
     assert all(c.why for c in leads.configurations().values())
 
 

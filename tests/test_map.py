@@ -84,7 +84,7 @@ def test_a_map_says_what_the_network_says_of_each_set(mapped, any_lead, small):
     sets = sets_of_map(mapped)
     assert list(sets) == [space.name for space in electrode_sets()]
     tested = np.flatnonzero(np.isin(small.record_id, mapped.test.record_id))
-    for name in ("1-lead-I", "3-lead-I-II-V2", "I,II,V2,V5"):
+    for name in ("1-lead-I", "3-lead-I-II-V2", "4-lead-I-II-V2-V5"):
         leads = resolve(name).leads
         for seed in range(2):
             stem = any_lead.folder / "checkpoints" / f"any-lead-seed{seed}"
@@ -205,12 +205,12 @@ def test_the_curve_finds_what_each_class_needs(evidence):
 
 
 def test_training_widens_intervals(evidence):
-    row = contrast(evidence, {"I,II,V2,V5": 1.0, "12-lead": -1.0}, "auroc", "macro")
+    row = contrast(evidence, {"4-lead-I-II-V2-V5": 1.0, "12-lead": -1.0}, "auroc", "macro")
     columns = row.columns("d")
     per_seed = np.subtract(
         *(
             evidence.get(name, ANY_LEAD).per_seed["auroc"].mean(axis=1)
-            for name in ("I,II,V2,V5", "12-lead")
+            for name in ("4-lead-I-II-V2-V5", "12-lead")
         )
     )
     assert columns["d"] == pytest.approx(per_seed.mean())

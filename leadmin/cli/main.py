@@ -39,7 +39,7 @@ def _studies() -> list[str]:
 
 
 def _configurations() -> list[str]:
-    return list(configurations())
+    return list(configurations(beyond=True))
 
 
 StudyOption = Annotated[
@@ -309,8 +309,8 @@ def paper(
 @reports_errors
 def configs() -> None:
     """List the lead configurations."""
-    for configuration in configurations().values():
-        typer.echo(f"{configuration.name:16} {', '.join(configuration.leads)}")
+    for configuration in configurations(beyond=True).values():
+        typer.echo(f"{configuration.name:20} {', '.join(configuration.leads)}")
 
 
 def main() -> None:

@@ -339,7 +339,7 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
         runs = [run for run in found if not run.reads_any_lead]
     if not runs:
         raise LeadminError(f"{folder}: no finished run; train at least one configuration first")
-    order = list(configurations())
+    order = list(configurations(beyond=True))
     runs.sort(key=lambda run: order.index(run.config) if run.config in order else len(order))
     require_same_records(runs)
     for run in runs[1:]:

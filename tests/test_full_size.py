@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from archives import make_files, write_zip
 
-from leadmin.data import fetch
+from leadmin.data import fetch, ptbxl
 from leadmin.data.dataset import load_dataset
 from leadmin.data.prepare import prepare
 
@@ -49,3 +49,23 @@ def test_time_and_memory_are_those_of_all_processes(tmp_path):
     assert 200 < float(row["peak memory, MB"]) < 420
     with pytest.raises(SystemExit, match="ended with 3"):
         measured([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_fresh_division_keeps_patients_together_and_balances_labels(root, tmp_path):
+    from fresh_folds import fresh_folds
+
+    source, target = root / "data/sample/ptb-xl-sample.zip", tmp_path / "fresh.zip"
+    fresh_folds(source, target, 1)
+    assert fetch.verify(target).problems == ()
+    old, new = (ptbxl.read_table(ptbxl.open_ptbxl(path)) for path in (source, target))
+    labels = ptbxl.read_labels(ptbxl.open_ptbxl(target), new)["any"]
+    np.testing.assert_array_equal(old.record_id, new.record_id)
+    fold = pd.Series(new.fold)
+    assert (fold != old.fold).mean() > 0.8
+    assert (fold.groupby(new.patient_id).nunique() == 1).all()
+    shares = pd.DataFrame(labels).groupby(new.fold).mean()
+    assert set(shares.index) == set(range(1, 11))
+    assert (shares - labels.mean(axis=0)).abs().to_numpy().max() < 0.06
+    again = tmp_path / "again.zip"
+    fresh_folds(source, again, 1)
+    assert (ptbxl.read_table(ptbxl.open_ptbxl(again)).fold == new.fold).all()

@@ -186,7 +186,8 @@ def seeds_error(estimate: Estimate, seeds: Sequence[tuple[float, int]]) -> tuple
     total = estimate.standard_error**2 + sum(variance for variance, _ in seeds)
     if not (np.isfinite(total) and total > 0):
         return float("nan"), float("nan")
-    uncertain = sum(variance**2 / freedom for variance, freedom in seeds)
+    parts = [*seeds, (estimate.standard_error**2, getattr(estimate, "freedom", np.inf))]
+    uncertain = sum(variance**2 / freedom for variance, freedom in parts)
     return float(np.sqrt(total)), total**2 / uncertain if uncertain > 0 else float("inf")
 
 

@@ -52,6 +52,7 @@ def numbers_of_electrodes() -> tuple[int, ...]:
 def gather_map(run: Run, n_resamples: int = 2000, seed: int = 0, workers: int = 1) -> Evidence:
     """Score all sets of a map, and the chosen ones, under the same resamples of patients.
 
+    Where a class has few records, intervals are those for few patients (`Evidence.for_few`).
     ``workers`` processes score side by side. Besides the AUROC each has ``brier`` and ``missed``:
     per 1,000 records, those with a class that are not called at `SPECIFICITY`.
     """
@@ -68,7 +69,8 @@ def gather_map(run: Run, n_resamples: int = 2000, seed: int = 0, workers: int = 
         key: _with_means(one, evidence.runs[key[0]], weights, n_resamples)
         for key, one in evidence.scored.items()
     }
-    return replace(evidence, scored=scored)
+    kind = evidence.for_few or UNKNOWN
+    return replace(evidence, scored={key: replace(one, kind=kind) for key, one in scored.items()})
 
 
 def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:
@@ -182,8 +184,7 @@ def contrast(
         return np.asarray(w @ np.array(values))
 
     per_seed = total("per_seed")
-    estimate = replace(UNKNOWN, value=float(per_seed.mean()))
-    estimate = replace(estimate, replicates=total("replicates"), jackknife=total("jackknife"))
+    estimate = sides[0].kind.of(per_seed.mean(), total("replicates"), total("jackknife"))
     n = len(per_seed)
     variance = float(per_seed.var(ddof=1)) / n if n > 1 else float("nan")
     return Contrast(estimate, (variance, n - 1))

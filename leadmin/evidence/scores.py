@@ -192,13 +192,19 @@ class Evidence:
         """
         for policy, one in {self.label_policy: self, **self.relabelled}.items():
             yield policy, "patients", one
-            positives = one.labels.sum(axis=0, dtype=np.int64)
-            fewest = int(np.minimum(positives, len(one.labels) - positives).min())
-            if fewest < FEW:
-                kind = JackknifeEstimate(**vars(UNKNOWN), freedom=max(fewest - 1, 1))
+            if (kind := one.for_few) is not None:
                 yield policy, "few patients", one._estimated(kind)
             if len(np.unique(self.fold)) > 1:
                 yield policy, "folds", one.folds
+
+    @property
+    def for_few(self) -> Estimate | None:
+        """The kind of estimate where a class has fewer than `FEW` records; else none."""
+        positives = self.labels.sum(axis=0, dtype=np.int64)
+        fewest = int(np.minimum(positives, len(self.labels) - positives).min())
+        return (
+            JackknifeEstimate(**vars(UNKNOWN), freedom=max(fewest - 1, 1)) if fewest < FEW else None
+        )
 
     @property
     def n_records(self) -> int:

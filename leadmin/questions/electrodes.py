@@ -1,6 +1,6 @@
 """Which electrodes are enough?"""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,8 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     ``target, n_electrodes``; ``chosen``, in words; ``config``, the most frequent, and ``share``,
     that of the networks for which it was chosen; the values of `map_table`; ``p`` of "it loses
     ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers below
-    nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included.
+    nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included. Of the
+    mean also ``missed_MI`` and its like.
     """
     tables = []
     for target in TARGETS:
@@ -100,6 +101,10 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             row = {"target": target, "n_electrodes": n_electrodes, "config": first}
             row |= {"chosen": said if len(chosen) > 1 else electrodes_in_words(first)}
             row |= {"share": chosen[first] / n_networks} | _judged(evidence, config, target)
+            if target == "macro":
+                for name in DIAGNOSES:
+                    missed = contrast(evidence, {config: 1.0}, "missed", name)
+                    row |= missed.columns(f"missed_{name}")
             to_all = contrast(evidence, {config: 1.0, REFERENCE: -1.0}, "auroc", target)
             row["p"] = to_all.p_above(-MARGIN) if n_electrodes < N_ALL else float("nan")
             rows.append(row)
@@ -200,6 +205,8 @@ def plot_curve(tables: Tables) -> Figure:
 CURVE_COLUMNS = {
     "n_electrodes": "electrodes",
     "chosen": "chosen on validation folds (folds)",
+    **{f"missed_{name}": f"{name} missed" for name in DIAGNOSES},
+    "missed": "missed in 1,000",
     "auroc": "AUROC",
     "difference": "difference to nine",
     "p_holm": "p (Holm)",
@@ -207,16 +214,16 @@ CURVE_COLUMNS = {
 }
 
 
-def _shown_curve(target: str) -> Any:
+def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
+    """Show the chosen sets of one target; what is missed only where that can be."""
+
     def table(tables: Tables) -> Styler:
         rows = tables["curve"]
-        rows = _with_training(rows[rows["target"] == target], ["auroc", "difference"])
-        columns = dict(CURVE_COLUMNS)
-        if target in DIAGNOSES:
-            rows = _with_training(rows, ["missed"])
-            columns = {"n_electrodes": "electrodes", "chosen": CURVE_COLUMNS["chosen"]}
-            columns |= {"missed": "missed in 1,000"} | CURVE_COLUMNS
-        return reading_table(rows, columns, {"missed": 0})
+        rows = rows[rows["target"] == target].dropna(axis=1, how="all")
+        columns = {k: v for k, v in CURVE_COLUMNS.items() if k in rows and k not in left_out}
+        intervals = [k for k in columns if f"{k}_low" in rows]
+        digits = {k: 0 for k in columns if k.startswith("missed")}
+        return reading_table(_with_training(rows, intervals), columns, digits)
 
     return table
 
@@ -260,8 +267,9 @@ ELECTRODES = Question(
     tables={"curve": curve_table},
     reading=lambda tables: answer_reading(tables["curve"]),
     figures={"curve": plot_curve},
-    shown={"The best set for each number of electrodes": _shown_curve("macro")},
-    folded={f"Chosen for {WORDS[name]} alone": _shown_curve(name) for name in CLASSES},
+    shown={"The best set for each number of electrodes": shown_curve("macro")},
+    elsewhere={"electrode_table": shown_curve("macro", "auroc", "p_holm")},
+    folded={f"Chosen for {WORDS[name]} alone": shown_curve(name) for name in CLASSES},
     place=10,
     about="map",
 )

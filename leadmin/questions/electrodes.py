@@ -51,13 +51,20 @@ def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
     return row | evidence.counts(evidence.get(config, ANY_LEAD))
 
 
+def _present(evidence: Evidence, target: str) -> float:
+    """Count the records with a class, per 1,000."""
+    if target == "macro":
+        return float("nan")
+    return float(1000 * evidence.labels[:, CLASSES.index(target)].mean())
+
+
 def map_table(evidence: Evidence) -> pd.DataFrame:
     """Score every set of the map: a row for the macro average and one for each class.
 
     ``config, electrodes, n_electrodes, leads`` (all that the set gives), ``is_electrode_set``
-    (whether it is all that its electrodes give), ``target`` (``macro`` or a class); ``auroc`` and
-    its ``difference`` to all electrodes, ``missed`` in 1,000 records (of the diagnoses) with
-    ``difference_missed``, and ``brier``, each with ``_low`` and ``_high`` over patients and
+    (whether it is all that its electrodes give), ``target`` (``macro`` or a class) and how many in
+    1,000 records have it, ``present``; ``auroc`` and its ``difference`` to all electrodes,
+    ``missed`` in 1,000 records (of the diagnoses) with ``difference_missed``, and ``brier``, each with ``_low`` and ``_high`` over patients and
     ``_low_with_seeds`` and ``_high_with_seeds`` over patients and training; ``n_records,
     n_patients, n_seeds``.
     """
@@ -73,7 +80,10 @@ def map_table(evidence: Evidence) -> pd.DataFrame:
             "is_electrode_set": space.is_electrode_set,
         }
         rows += [
-            head | {"target": target} | _judged(evidence, space.name, target) for target in TARGETS
+            head
+            | {"target": target, "present": _present(evidence, target)}
+            | _judged(evidence, space.name, target)
+            for target in TARGETS
         ]
     return pd.DataFrame(rows)
 
@@ -218,11 +228,16 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
     """Show the chosen sets of one target; what is missed only where that can be."""
 
     def table(tables: Tables) -> Styler:
+        present = tables["map"].groupby("target")["present"].first()
         rows = tables["curve"]
         rows = rows[rows["target"] == target].dropna(axis=1, how="all")
         columns = {k: v for k, v in CURVE_COLUMNS.items() if k in rows and k not in left_out}
+        counted = [k for k in columns if k.startswith("missed")]
+        for k in counted:
+            of_all = present[k.removeprefix("missed_") if k != "missed" else target]
+            columns[k] += f", of {number(of_all, 0)}"
         intervals = [k for k in columns if f"{k}_low" in rows]
-        digits = {k: 0 for k in columns if k.startswith("missed")}
+        digits = dict.fromkeys(counted, 0)
         return reading_table(_with_training(rows, intervals), columns, digits)
 
     return table
@@ -256,7 +271,9 @@ def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
         for end in ("", "_low", "_high"):
             macro[f"{name}{end}"] = macro["config"].map(of_class[f"missed{end}"])
     columns = {"n_electrodes": "electrodes", "electrodes": "which"}
-    columns |= {name: f"{name} missed" for name in DIAGNOSES} | {"auroc": "macro AUROC"}
+    present = table.groupby("target")["present"].first()
+    columns |= {name: f"{name} missed, of {number(present[name], 0)}" for name in DIAGNOSES}
+    columns |= {"auroc": "macro AUROC"}
     macro = macro.sort_values(["n_electrodes", "auroc"], ascending=[True, False])
     return reading_table(macro, columns, dict.fromkeys(DIAGNOSES, 0))
 

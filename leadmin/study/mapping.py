@@ -213,11 +213,12 @@ def sets_of_map(run: Run) -> dict[str, Run]:
         }
         return dataclasses.replace(
             run,
-            config=name,
+            config=resolve(name).name,
             leads=resolve(name).leads,
             recipes=(ANY_LEAD,),
             seeds={ANY_LEAD: run.seeds[name]},
             **parts,
         )
 
-    return {name: of(name) for name in run.recipes}
+    # By the names that sets have today: one may have become a named configuration since.
+    return {resolve(name).name: of(name) for name in run.recipes}

@@ -64,9 +64,9 @@ def map_table(evidence: Evidence) -> pd.DataFrame:
     ``config, electrodes, n_electrodes, leads`` (all that the set gives), ``is_electrode_set``
     (whether it is all that its electrodes give), ``target`` (``macro`` or a class) and how many in
     1,000 records have it, ``present``; ``auroc`` and its ``difference`` to all electrodes,
-    ``missed`` in 1,000 records (of the diagnoses) with ``difference_missed``, and ``brier``, each with ``_low`` and ``_high`` over patients and
-    ``_low_with_seeds`` and ``_high_with_seeds`` over patients and training; ``n_records,
-    n_patients, n_seeds``.
+    ``missed`` in 1,000 records (of the diagnoses) with ``difference_missed``, and ``brier``, each
+    with ``_low`` and ``_high`` over patients and ``_low_with_seeds`` and ``_high_with_seeds`` over
+    patients and training; ``n_records, n_patients, n_seeds``.
     """
     rows = []
     for space in signal_spaces():

@@ -36,12 +36,13 @@ from leadmin.publish.page import Answers, described
 from leadmin.show.style import use_style
 from leadmin.show.words import facts
 from leadmin.study.mapping import lead_sets, map_run
-from leadmin.study.run import load_run
+from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import located, open_dataset
 
 # %% tags=["parameters"]
 map_of: str = ""  # run of the any-lead network; empty: a map that is there is read again
+runs: str = ""  # folder with runs of networks trained for some sets, to compare with; empty: none
 data: str = ""  # the records that it was trained on; empty: the embedded sample
 map_out: str = "outputs/sample/map"  # folder of the map
 tables_out: str = ""  # folder for the tables; empty: beside the map
@@ -64,7 +65,8 @@ if map_of:
     mapped = map_run(network, open_dataset(data), folder, lead_sets(sets), workers)
 else:
     mapped = load_run(located(map_out))
-evidence = gather_map(mapped, n_resamples, workers=workers)
+trained = load_runs(located(runs)) if runs else {}
+evidence = gather_map(mapped, n_resamples, trained, workers)
 figures = Path(figures_out or folder.parent / "figures")
 answers = Answers(evidence, figures, described(evidence, "map", title), about="map")
 
@@ -113,12 +115,19 @@ answers.show("worth")
 answers.show("next")
 
 # %% [markdown]
+# ## Does the map foretell networks of their own?
+#
+# The map is one network shown less and less. A network that is trained for one set alone could read it
+# better, and another set could then be the best.
+
+# %%
+answers.show("foretold")
+
+# %% [markdown]
 # ## What this does not say
 #
-# The map is one network shown less and less. A network trained for one set alone could read it better;
-# how much better is measured for the eleven named configurations, in the analysis. The records are
-# resting 12-lead ECGs: leads of an electrode that a device places elsewhere, or of a moving patient, are
-# other signals.
+# The records are resting 12-lead ECGs: leads of an electrode that a device places elsewhere, or of a
+# moving patient, are other signals.
 
 # %% tags=["hide-input"]
 answers.show_rest()

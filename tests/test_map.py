@@ -5,6 +5,7 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from evidence_fixtures import synthetic_runs
 
@@ -28,6 +29,7 @@ from leadmin.net.checkpoint import load_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.questions import questions, read_tables, study_tables
 from leadmin.questions.electrodes import answer_reading, curve_table
+from leadmin.questions.foretold import foretold_reading, foretold_table
 from leadmin.questions.worth import shapley_weights, worth_table
 from leadmin.study.mapping import ANY_LEAD, lead_sets, map_run, sets_of_map
 from leadmin.study.settings import RunSettings, Study
@@ -181,7 +183,20 @@ def monkeypatch_module():
 
 @pytest.fixture(scope="module")
 def evidence(synthetic):
-    return gather_map(synthetic, 200)
+    """With networks trained for two sets, which are as good as those of the map."""
+    trained = {}
+    for name in ("12-lead", "2-lead-I-II"):
+        run = sets_of_map(synthetic)[name]
+        parts = {
+            part: dataclasses.replace(
+                getattr(run, part), logits={"default": getattr(run, part).logits[ANY_LEAD][:1]}
+            )
+            for part in ("validation", "test")
+        }
+        trained[name] = dataclasses.replace(
+            run, recipes=("default",), seeds={"default": (0,)}, **parts
+        )
+    return gather_map(synthetic, 200, trained)
 
 
 def test_the_curve_finds_what_each_class_needs(evidence):
@@ -263,6 +278,19 @@ def test_shapley_values_are_fair(evidence):
     found = worth[(worth["target"] == "MI") & (worth["electrode"] == "V2")]["gain"].item()
     assert found == pytest.approx(np.mean(gains))
     assert sum(shapley_weights("V1").values()) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_map_is_compared_with_networks_of_their_own(evidence):
+    table = foretold_table(evidence).set_index(["config", "target"])
+    assert set(table.index.get_level_values("config")) == {"12-lead", "2-lead-I-II"}
+    for config in ("12-lead", "2-lead-I-II"):
+        first, both = (evidence.get(config, ANY_LEAD).per_seed["auroc"][:k] for k in (1, 2))
+        row = table.loc[(config, "macro")]
+        assert row["trained"] == pytest.approx(first.mean())
+        assert row["difference"] == pytest.approx(first.mean() - both.mean())
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    assert "no network" not in foretold_reading(table.reset_index()).lower()
+    assert foretold_reading(pd.DataFrame()).startswith("No networks were trained")
 
 
 def test_every_question_of_a_map_is_read_and_drawn(evidence):

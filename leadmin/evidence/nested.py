@@ -9,6 +9,7 @@ each class.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, with_seed
 from leadmin.evidence.scores import Evidence, Scored, gather
 from leadmin.labels import CLASSES
 from leadmin.leads import electrode_sets
+from leadmin.study.ablation import merge
 from leadmin.study.mapping import ANY_LEAD, PARTS, sets_of_map
 from leadmin.study.protocol import networks
 from leadmin.study.run import Run
@@ -49,8 +51,15 @@ def numbers_of_electrodes() -> tuple[int, ...]:
     return tuple(sorted({len(space.electrodes) for space in electrode_sets()}))
 
 
-def gather_map(run: Run, n_resamples: int = 2000, seed: int = 0, workers: int = 1) -> Evidence:
+def gather_map(
+    run: Run,
+    n_resamples: int = 2000,
+    trained: Mapping[str, Run] = MappingProxyType({}),
+    workers: int = 1,
+) -> Evidence:
     """Score all sets of a map, and the chosen ones, under the same resamples of patients.
+
+    ``trained`` holds runs of networks that were trained for some of the sets, by their names.
 
     Where a class has few records, intervals are those for few patients (`Evidence.for_few`).
     ``workers`` processes score side by side. Besides the AUROC each has ``brier`` and ``missed``:
@@ -61,12 +70,16 @@ def gather_map(run: Run, n_resamples: int = 2000, seed: int = 0, workers: int = 
         names = [s.name for s in electrode_sets() if len(s.electrodes) == n_electrodes]
         if offered := {name: runs[name] for name in names if name in runs}:
             runs |= _chosen(offered, n_electrodes)
-    evidence = gather(runs, n_resamples, seed, auroc_alone=True, workers=workers)
+    for name in trained.keys() & runs.keys():
+        runs[name] = merge([runs[name], trained[name]])
+    evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
     columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
     weights = columns.T.astype(np.float64)
     weights /= weights.sum(axis=1, keepdims=True)
     scored = {
         key: _with_means(one, evidence.runs[key[0]], weights, n_resamples)
+        if key[1] == ANY_LEAD
+        else one
         for key, one in evidence.scored.items()
     }
     kind = evidence.for_few or UNKNOWN

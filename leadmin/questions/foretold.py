@@ -1,0 +1,108 @@
+"""Does the map foretell networks that are trained for one set?"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.nested import TARGETS
+from leadmin.evidence.scores import Evidence, Scored, named
+from leadmin.questions import Question, Tables, of
+from leadmin.questions.electrodes import WORDS
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
+from leadmin.study.mapping import ANY_LEAD
+
+
+def foretold_table(evidence: Evidence) -> pd.DataFrame:
+    """Compare the one network with those trained for a set, on the same test records.
+
+    A row for each set that has both, and ``target`` (``macro`` or a class): ``auroc`` of the map,
+    ``trained`` of the networks of the recipe ``of``, and ``difference``, trained minus map, each
+    with ``_low`` and ``_high`` over patients; ``n_records, n_patients``, ``n_seeds`` of the map and
+    ``n_trained``. Empty without such networks.
+    """
+    rows = []
+    for (config, recipe), trained in evidence.scored.items():
+        if recipe == ANY_LEAD:
+            continue
+        mapped = evidence.get(config, ANY_LEAD)
+        for target in TARGETS:
+            both = [_of(one, target) for one in (mapped, trained)]
+            row = {"config": config, "of": recipe, "target": target}
+            row |= interval_columns("auroc", both[0]) | interval_columns("trained", both[1])
+            row |= interval_columns("difference", combine(np.subtract, *reversed(both)))
+            rows.append(row | evidence.counts(mapped) | {"n_trained": trained.n_seeds})
+    return pd.DataFrame(rows)
+
+
+def _of(scored: Scored, target: str) -> Estimate:
+    return named(scored, "auroc" if target == "macro" else f"auroc_{target}")
+
+
+def foretold_reading(table: pd.DataFrame) -> str:
+    """Say how close the map comes to the trained networks."""
+    if table.empty:
+        return "No networks were trained for single sets here, so that nothing can be compared."
+    macro = table[table["target"] == "macro"]
+    worst = max(macro.to_dict("records"), key=lambda row: abs(row["difference"]))
+    together = ""
+    if len(macro) > 2:
+        r = number(float(np.corrcoef(macro["auroc"], macro["trained"])[0, 1]))
+        together = f"; over these {len(macro)} sets both correlate at r = {r}"
+    return joined_sentence(
+        "a network that was trained for its leads alone reads them, on the mean over the sets "
+        f"compared, {number(macro['difference'].mean(), 3, '+')} better in macro AUROC than the "
+        f"one network; the largest difference is that of `{worst['config']}`, "
+        f"{value_with_interval(worst, 'difference')}{together}"
+    )
+
+
+def plot_foretold(tables: Tables) -> Figure | None:
+    """Draw trained networks against the map, set by set."""
+    table = tables["foretold"]
+    if table.empty:
+        return None
+    figure = style.blank_figure(3.9)
+    axes = figure.subplots(1, 2)
+    for axis, targets in zip(axes, (("macro",), TARGETS[1:]), strict=True):
+        shown = table[table["target"].isin(targets)]
+        ends = shown[["auroc", "trained"]].to_numpy()
+        limits = float(ends.min()) - 0.01, float(ends.max()) + 0.01
+        axis.plot(limits, limits, **style.CRITERION)
+        for target in targets:
+            rows = shown[shown["target"] == target]
+            colour = style.CLASS_COLOURS.get(target, style.INK)
+            axis.plot(rows["auroc"], rows["trained"], "o", color=colour, markersize=5,
+                      label=WORDS[target], **style.WHITE_EDGE)  # fmt: skip
+        axis.set(xlim=limits, ylim=limits, aspect="equal", xlabel="AUROC, the one network")
+        axis.legend(loc="lower right", fontsize=7.5)
+    axes[0].set_ylabel("AUROC, trained for the set")
+    return style.add_note(figure, tables.tested)
+
+
+COLUMNS = {
+    "config": "set",
+    "auroc": "the one network",
+    "trained": "trained for the set",
+    "difference": "difference",
+    "n_seeds": "seeds of the one",
+    "n_trained": "seeds of the other",
+}
+
+
+def _macro(table: pd.DataFrame) -> Styler:
+    return reading_table(table[table["target"] == "macro"], COLUMNS)
+
+
+FORETOLD = Question(
+    name="foretold",
+    title="Does the map foretell networks of their own?",
+    tables={"foretold": foretold_table},
+    reading=lambda tables: foretold_reading(tables["foretold"]),
+    figures={"foretold": plot_foretold},
+    shown={"Macro AUROC": of("foretold", _macro)},
+    place=50,
+    about="map",
+)

@@ -1,5 +1,7 @@
 """Does the map foretell networks that are trained for one set?"""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -30,7 +32,7 @@ def foretold_table(evidence: Evidence) -> pd.DataFrame:
         mapped = evidence.get(config, ANY_LEAD)
         for target in TARGETS:
             both = [_of(one, target) for one in (mapped, trained)]
-            row = {"config": config, "of": recipe, "target": target}
+            row: dict[str, Any] = {"config": config, "of": recipe, "target": target}
             row |= interval_columns("auroc", both[0]) | interval_columns("trained", both[1])
             row |= interval_columns("difference", combine(np.subtract, *reversed(both)))
             rows.append(row | evidence.counts(mapped) | {"n_trained": trained.n_seeds})

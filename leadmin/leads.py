@@ -13,6 +13,7 @@ References
 
 import difflib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,11 @@ BIPOLAR = {"I": ("RA", "LA"), "II": ("RA", "LL"), "III": ("LA", "LL")}
 LIMB_ELECTRODES = ("RA", "LA", "LL")
 
 _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
+
+_DECORATION = re.compile(r"(mdc ecg lead|ecg lead|lead|ecg|d(?=i|[123]$))")
+"""What files put before the name of a lead: ``MDC_ECG_LEAD_AVR``, ``Lead I``, ``DII``, ``D1``."""
+
+_ROMAN = {"1": "i", "2": "ii", "3": "iii"}
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,24 @@ class SignalSpace:
 
 
 def canonical_lead(name: str) -> str:
-    """Give the lead's name as `LEADS` spells it: ``"AVR"``, ``"avr"`` and ``" aVR "`` are aVR."""
-    found = _BY_FOLDED_NAME.get(str(name).strip().casefold())
-    if found is None:
-        hint = _did_you_mean(str(name).strip(), LEADS)
+    """Give the lead's name as `LEADS` spells it.
+
+    Case, spaces and underscores do not count: ``"AVR"``, ``"avr"`` and ``" aVR "`` are aVR. Nor
+    does what files put before it, as in ``"Lead I"``, ``"MDC_ECG_LEAD_AVR"``, ``"DII"`` and
+    ``"D1"``. Another name is refused, without a guess: a lead that is nearly called so is another
+    signal.
+    """
+    plain = re.sub(r"[\s_]+", " ", str(name)).strip().casefold()
+    bare = plain.removeprefix(found[0] if (found := _DECORATION.match(plain)) else "").strip()
+    bare = _ROMAN.get(bare, bare) if found else bare
+    lead = _BY_FOLDED_NAME.get(re.sub(r"(?<=v) (?=[1-6]$)", "", bare))
+    if lead is None:
+        inverted = bare.startswith("-") and bare[1:].strip() in _BY_FOLDED_NAME
+        hint = "turn the sign of its signal" if inverted else "give its name"
         raise LeadminError(
             f"lead: there is no {str(name)[:40]!r}; valid: {', '.join(LEADS)}; {hint}"
         )
-    return found
+    return lead
 
 
 def canonical_leads(names: Iterable[str]) -> tuple[str, ...]:

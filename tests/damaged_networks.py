@@ -541,7 +541,8 @@ def arrays() -> Made:
     for kind in kinds:
         yield case(f"of type {kind}", lambda k=kind: X.astype(k), kind in right)
     for kind in ("i1", "i8", "u2", "f2"):
-        yield case(f"of type {kind}", lambda k=kind: np.ones(shape, k), any)
+        yield case(f"of type {kind}", lambda k=kind: np.abs(X).round().astype(k), any)
+        yield case(f"ones of type {kind}", lambda k=kind: np.ones(shape, k))
     for number, fill in enumerate(fills):
         yield case(f"of objects {number}", lambda f=fill: np.full((2, 3000), f, object))
         yield case(f"an object {number}", lambda f=fill: f)

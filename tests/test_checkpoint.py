@@ -57,15 +57,17 @@ def test_the_any_lead_network_reads_what_leads_there_are(run, small, tmp_path):
     hidden = np.zeros_like(small.signals[:4])
     hidden[:, [10, 0]] = small.signals[:4, [10, 0]]
     c = classifier
-    logits = predict_logits(c.model, c.scaling, torch.from_numpy(hidden), c.window, c.n_windows)
+    logits = predict_logits(
+        *(c.model, c.scaling, torch.from_numpy(hidden), c.window, c.n_windows), shown=("I", "V5")
+    )
     expected = logits.sigmoid().numpy()
     found = classifier.predict(x[:, [10, 0]], leads=["V5", "I"], sampling_rate=100)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     whole = classifier.predict(x, leads=LEADS, sampling_rate=100)
     assert np.abs(found - whole).max() > 1e-4
-    with pytest.raises(LeadminError, match="needs lead I, II"):
-        classifier.predict(x[:, :1], leads=["X"], sampling_rate=100)
-    with pytest.raises(LeadminError, match="needs lead II, V2"):
+    with pytest.raises(LeadminError, match="no 'X'"):
+        classifier.predict(x[:, :2], leads=["I", "X"], sampling_rate=100)
+    with pytest.raises(LeadminError, match="needs II, V2 too"):
         leadmin.load(run.folder).predict(x[:, :1], leads=["I"], sampling_rate=100)
 
 
@@ -81,25 +83,47 @@ def test_order_of_the_leads_and_unit_do_not_matter(run, small, order, unit):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+ECG = np.random.default_rng(0).normal(size=(3, 1000)) * [[0.2], [0.3], [0.4]]
+"""About as large as an ECG, in mV."""
+
+
+def test_names_may_be_those_of_a_file(run):
+    classifier = leadmin.load(run.folder)
+    plain, named = (
+        classifier.predict(ECG, leads=names, sampling_rate=100)
+        for names in (["I", "aVR", "V2"], ["Lead I", "MDC_ECG_LEAD_AVR", "V 2"])
+    )
+    assert np.array_equal(plain, named)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"sampling_rate": 500}, "500 Hz"),
         ({"unit": "volts"}, "valid: uV, mV, V"),
-        ({"leads": ("I", "II", "V3")}, "needs lead V2"),
-        ({"leads": ("I", "II")}, "shape"),
+        ({"leads": ("I", "II", "V3")}, "needs V2 too"),
+        ({"leads": ("I", "II")}, "shape.*name the leads"),
         ({"signals": np.zeros((1, 3, 100))}, "100 samples"),
         ({"signals": np.full((1, 3, 1000), np.nan)}, "finite"),
         ({"signals": np.full((1, 3, 1000), 1e300)}, "reach 1e\\+297 V; valid: up to 1 V"),
         ({"signals": np.zeros((1, 3, 1000), complex)}, "of type complex128; valid: real"),
         ({"signals": [[[1.0], [1.0, 2.0]]]}, "no array of numbers"),
-        ({"leads": ("I", "II", "II")}, "names one twice: I, II, II"),
+        ({"leads": ("I", "II", "II")}, "II named more than once"),
         ({"leads": "I"}, "valid: a list of names"),
         ({"signals": np.zeros((3, 1, 2, 1000))}, "shape"),
+        ({"signals": ECG.T[None]}, r"shape \(1, 1000, 3\).*; transpose them"),
+        ({"signals": 500 * ECG}, "range of .*; valid: 0.05 to 100 mV; the unit is probably uV"),
+        ({"signals": ECG, "unit": "uV"}, "the unit is probably mV"),
+        ({"signals": ECG / 1000}, "the unit is probably V"),
+        ({"signals": ECG * [[1], [0], [1]]}, "lead II of record 0 is flat.*leave it out"),
+        ({"signals": np.zeros((1, 3, 1000))}, "lead I of record 0 is flat"),
+        ({"signals": ECG, "leads": ("I", "AVR", "V7")}, "no 'V7'"),
+        ({"signals": ECG, "leads": ("I", "-aVR", "V2")}, "turn the sign"),
+        ({"signals": ECG, "leads": ("I", "Lead I", "V2")}, "I named more than once"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(run, change, message):
-    good = {"signals": np.zeros((1, 3, 1000)), "leads": ("I", "II", "V2"), "sampling_rate": 100}
+    good = {"signals": ECG, "leads": ("I", "II", "V2"), "sampling_rate": 100}
     arguments = good | change
     with pytest.raises(LeadminError, match=message):
         leadmin.load(run.folder).predict(arguments.pop("signals"), **arguments)

@@ -26,15 +26,27 @@ def twelve(one: np.ndarray, two: np.ndarray, chest: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("AVR", "aVR"), ("avr", "aVR"), (" aVL ", "aVL"), ("v1", "V1"), ("iii", "III")],
+    [
+        *(("AVR", "aVR"), ("avr", "aVR"), (" aVL ", "aVL"), ("v1", "V1"), ("iii", "III")),
+        *(("Lead I", "I"), ("lead_II", "II"), ("MDC_ECG_LEAD_AVR", "aVR"), ("DI", "I")),
+        *(("D1", "I"), ("d3", "III"), ("DIII", "III"), ("V 1", "V1"), ("ECG V6", "V6")),
+    ],
 )
-def test_lead_names_in_any_case(name: str, expected: str) -> None:
+def test_lead_names_as_files_write_them(name: str, expected: str) -> None:
     assert leads.canonical_lead(name) == expected
 
 
-def test_unknown_names_list_all_and_guess() -> None:
-    with pytest.raises(LeadminError, match=r"I, II, III, aVR, aVL, aVF, V1.*did you mean 'V6'"):
-        leads.canonical_lead("V7")
+@pytest.mark.parametrize("name", ["V7", "MLII", "V", "D4", "CM5", "1", "", "I I", "lead", "-aVR"])
+def test_a_name_that_is_not_known_is_refused_without_a_guess(name: str) -> None:
+    with pytest.raises(
+        LeadminError, match=r"I, II, III, aVR, aVL, aVF, V1.*; (give|turn)"
+    ) as raised:
+        leads.canonical_lead(name)
+    assert "did you mean" not in str(raised.value)
+    assert ("sign" in str(raised.value)) == (name == "-aVR")
+
+
+def test_a_configuration_that_is_misspelt_is_guessed() -> None:
     with pytest.raises(LeadminError, match="did you mean '3-lead-I-II-V2'"):
         leads.resolve("3-lead-I-II-V22")
 

@@ -368,8 +368,8 @@ facts(
 # ```
 #
 # Of {glue:text}`n_patients:,d` patients, {glue:text}`n_repeated` have more than one record, and
-# {glue:text}`n_crossing` have records in more than one fold. The folds resemble each other
-# ({numref}`fig-folds`), but fold 10 holds only {glue:text}`n_test` records, {glue:text}`n_test_hyp`
+# {glue:text}`n_crossing` have records in more than one fold. The folds differ as folds of
+# this size do ({numref}`fig-folds`), and fold 10 holds only {glue:text}`n_test` records, {glue:text}`n_test_hyp`
 # of them with hypertrophy: every figure from it needs its interval.
 
 # %% [markdown]

@@ -116,8 +116,9 @@ if run.kept:
         print_epoch(row)
 
 # %% [markdown]
-# The curves say the same at a glance: where training and validation loss part, the network begins to
-# learn its training records by heart. The marked epoch is the one whose weights are kept.
+# The curves say the same at a glance. A gap between training and validation loss is what the network
+# knows of its training records alone; regularisation and averaged weights can make it wide or negative
+# from the start. The marked epoch is the one whose weights are kept.
 
 # %%
 keeps_last = [name for name in run.recipes if not RECIPES[name].patience]
@@ -217,7 +218,7 @@ for name, probability in zip(classifier.classes, again, strict=True):
 
 # %% [markdown]
 # ```{admonition} Summary
-# * This page is one run: one lead configuration, trained and measured on patients of its own.
+# * This page is one run: one lead configuration; its test patients took no part in training.
 # * Intervals come from resampled test patients; the spread over seeds is a different, smaller thing.
 # * Whether fewer leads are enough is not answered here but in the analysis, where all runs are
 #   compared on the same records.

@@ -73,8 +73,8 @@ answers = Answers(evidence, figures, described(evidence, study, title))
 # ```{admonition} What this page stands on
 # :class: note
 # {glue:text}`n_total:,` records in all; {glue:text}`n_test:,` test records of
-# {glue:text}`n_test_patients:,` patients; networks for each configuration that differ in nothing but
-# their seed: {glue:text}`n_seeds`; {glue:text}`n_resamples:,` bootstrap resamples of patients.
+# {glue:text}`n_test_patients:,` patients; seeds of each network:
+# {glue:text}`n_seeds`; {glue:text}`n_resamples:,` bootstrap resamples of patients.
 # ```
 
 # %%
@@ -317,8 +317,8 @@ for path in [*written, *sorted(figures.glob("*.pdf"))]:
 
 # %% [markdown]
 # ```{admonition} Summary
-# * The answer is the smallest lead set that was *shown* to stay within the margin; where none was,
-#   the data are too few, and the page says so.
+# * The answer is the smallest lead set that was *shown* to stay within the margin. Where none was, the
+#   page says whether the sets were shown to be worse or the data are too few to tell.
 # * Differences are paired and intervals come from patients; "undecided" stands beside the smallest
 #   difference that could have been found.
 # * LRS flatters weak lead sets; read it beside the retention above chance.

@@ -6,7 +6,6 @@ folder of a run names a recipe, that of a map names a set.
 """
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -115,9 +114,10 @@ def map_run(
             fold = f"-fold{split.test_fold}" if settings["protocol"] == "crossval" else ""
             stem = f"{recipe}-seed{seed}{fold}"
             state = out / "state" / f"map-seed{seed}{fold}.safetensors"
-            tasks.append(
-                _Task(run.folder / "checkpoints" / stem, split, names, state, identity, where)
-            )
+            weights = run.metrics["files"][f"checkpoints/{stem}.safetensors"]
+            mark = json.dumps([weights, list(names), identity["code"]])
+            checkpoint = run.folder / "checkpoints" / stem
+            tasks.append(_Task(checkpoint, split, names, state, mark, where))
     started = time.perf_counter()
     with held(out, "scoring"):
         workers = workers if where.type == "cpu" else 1
@@ -156,22 +156,24 @@ def map_run(
 
 @dataclass(frozen=True)
 class _Task:
-    """One network to score on sets ``names``, name to leads; ``state`` keeps what it says."""
+    """One network to score on sets ``names``, name to leads.
+
+    ``state`` keeps what it says, with the ``mark`` of weights, sets and code.
+    """
 
     checkpoint: Path
     split: Split
     names: dict[str, tuple[str, ...]]
     state: Path
-    identity: dict[str, object]
+    mark: str
     device: torch.device
 
 
 def _score(task: _Task, dataset: EcgDataset) -> dict[str, NDArray[np.float16]]:
     """Give the logits of one network by part, each (n_sets, n_records, n_classes)."""
-    mark = hashlib.sha256(json.dumps(task.identity, sort_keys=True).encode()).hexdigest()
     try:
         with safe_open(task.state, "numpy") as file:
-            if (file.metadata() or {}).get("identity") == mark:
+            if (file.metadata() or {}).get("mark") == task.mark:
                 return {part: file.get_tensor(part) for part in PARTS}
     except (FileNotFoundError, SafetensorError):
         pass  # not scored before
@@ -191,7 +193,7 @@ def _score(task: _Task, dataset: EcgDataset) -> dict[str, NDArray[np.float16]]:
         logits[part] = torch.stack(answers).cpu().numpy().astype(np.float16)
     task.state.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(task.state) as temporary:
-        save_file(logits, temporary, {"identity": mark})
+        save_file(logits, temporary, {"mark": task.mark})
     return logits
 
 

@@ -50,7 +50,7 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
     run = load_run(folder)
     if not run.checkpoints:
         raise LeadminError(
-            f"{folder}: this run names no checkpoint, as a published one; valid: one below "
-            "outputs; train it"
+            f"{folder}: this run names no checkpoint, as most published ones; valid: one below "
+            "outputs, or book/published/map/runs/12-lead; train it"
         )
     return load_checkpoint(run.checkpoints[0])

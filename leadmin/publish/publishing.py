@@ -14,6 +14,7 @@ import nbformat
 
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
+from leadmin.study.protocol import N_FOLDS
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import SEAL, finish_run, seal, seal_problems
@@ -28,9 +29,10 @@ EDITION = "sample"
 def publish_study(study: Study, root: Path) -> Path:
     """Copy what is worth keeping of a study to ``book/published/<study>``, and give that folder.
 
-    The executed analysis, tables, figures and, for each run, its summary, history and predictions,
-    so that everything can be computed again without training; no checkpoints. A folder published
-    before is replaced as a whole.
+    The executed analysis, tables, figures, the map and, for each run, its summary, history and
+    predictions, so that everything can be computed again without training. Of checkpoints only
+    those of a network for any leads that test fold 10, of all seeds. A folder published before is
+    replaced as a whole.
 
     Raises
     ------
@@ -97,8 +99,12 @@ def _replaced(target: Path) -> Iterator[Path]:
 
 def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
     for name, run in runs.items():
-        (target / name).mkdir(parents=True)
-        for file in (kept := ("predictions.npz", "history.csv")):
+        kept = ["predictions.npz", "history.csv"]
+        if run.reads_any_lead:  # the networks of one fold
+            own = (file for file in run.metrics["files"] if file.startswith("checkpoints/"))
+            kept += [file for file in own if f"-fold{N_FOLDS}." in file or "-fold" not in file]
+        for file in kept:
+            (target / name / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run.folder / file, target / name / file)
         finish_run(target / name, run.metrics, kept)
 

@@ -337,6 +337,35 @@ def test_an_ablation_is_a_study_and_can_be_published(tree, built):
 
 
 @pytest.mark.slow
+def test_a_map_is_a_study_and_can_be_published_and_read_again(tree, root, tmp_path):
+    name, study = "tiny-map", "workflow/studies/tiny-map.yml"
+    changes = {"configurations": ["12-lead"], "recipe": "any-lead", "compare_with": ""}
+    tree.write_study(changes | {"map": "electrodes", "seeds": 2}, name)
+    result = tree.ran("--all", study=study)
+    out = tree.folder / "outputs" / name
+    assert Path(result.stdout.strip().splitlines()[-1]) == out / "notebooks" / "06_map.ipynb"
+    assert len(load_run(out / "map").recipes) == 67
+    curve = pd.read_csv(out / "tables" / "curve.csv")
+    assert "Nothing to be done" in (again := tree.ran("--all", study=study)).stdout + again.stderr
+    content = (out / "map" / "predictions.npz").read_bytes()
+    (out / "map" / "predictions.npz").write_bytes(content[:-9])
+    assert tree.here("verify", study).exit_code == 1
+    assert "damaged, made again" in tree.ran("--all", study=study).stderr
+    assert tree.here("verify", study).exit_code == 0
+    published = tree.folder / "book" / "published" / name
+    result = tree.here("publish", "--study", study)
+    assert Path(result.stdout.strip()) == published, result.stderr
+    assert load(published / "runs" / "12-lead").model.architecture.any_leads
+    words = [sys.executable, "-m", "papermill", str(root / "notebooks" / "06_map.ipynb")]
+    words += [str(tmp_path / "map.ipynb"), "-p", "map_out", str(published / "map")]
+    words += ["-p", "n_resamples", "200", "-p", "tables_out", str(tmp_path)]
+    words += ["-p", "figures_out", str(tmp_path)]
+    result = tree.process(words)
+    assert result.returncode == 0, result.stderr[-3000:]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "curve.csv"), curve)
+
+
+@pytest.mark.slow
 def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
     """After edits of the evidence and of a comment, and files that only look new.
 

@@ -126,7 +126,7 @@ def write_runs(runs, folder, protocol):
         target = folder / config
         target.mkdir(parents=True)
         parts = {"validation": run.validation, "test": run.test}
-        _write_predictions(target / "predictions.npz", parts)
+        _write_predictions(target, parts)
         (target / "history.csv").write_text("recipe\n")
         source = {"source": "synthetic ECGs", "source_version": "1", "n_records": 2000}
         document = {

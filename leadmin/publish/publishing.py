@@ -15,7 +15,7 @@ import nbformat
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
 from leadmin.study.protocol import N_FOLDS
-from leadmin.study.run import Run, load_run, require_same_records
+from leadmin.study.run import Run, load_run, prediction_files, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import SEAL, finish_run, seal, seal_problems
 
@@ -99,7 +99,7 @@ def _replaced(target: Path) -> Iterator[Path]:
 
 def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
     for name, run in runs.items():
-        kept = ["predictions.npz", "history.csv"]
+        kept = [*prediction_files(run.metrics), "history.csv"]
         if run.reads_any_lead:  # the networks of one fold
             own = (file for file in run.metrics["files"] if file.startswith("checkpoints/"))
             kept += [file for file in own if f"-fold{N_FOLDS}." in file or "-fold" not in file]

@@ -126,7 +126,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
 
 def _whole_interval(row: dict[Any, Any], name: str) -> dict[str, float]:
     """Give the interval that carries training too, where there is one."""
-    ends = {end: row[f"{name}{end}_with_seeds"] for end in ("_low", "_high")}
+    ends = {end: row.get(f"{name}{end}_with_seeds", np.nan) for end in ("_low", "_high")}
     kept = {
         end: value if np.isfinite(value) else row[f"{name}{end}"] for end, value in ends.items()
     }
@@ -141,6 +141,11 @@ def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
         for column in (f"{name}_low", f"{name}_high"):
             changed[column] = [row[column] for row in rows]
     return changed
+
+
+def _chosen_most(row: dict[Any, Any]) -> str:
+    often = "" if row["share"] == 1 else f" in {100 * row['share']:.0f}% of folds"
+    return electrodes_in_words(row["config"]) + often
 
 
 def answer_reading(curve: pd.DataFrame) -> str:
@@ -160,9 +165,11 @@ def answer_reading(curve: pd.DataFrame) -> str:
         )
     best = within[0]
     named = ", ".join(electrodes_needed(resolve(best["config"]).leads))
-    often = "in every fold" if best["share"] == 1 else f"in {100 * best['share']:.0f}% of the folds"
+    often = "every fold"
+    if best["share"] < 1:
+        often = f"{100 * best['share']:.0f}% of folds, another set of as many in the rest"
     said = (
-        f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation folds, {often}) "
+        f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
         f"read the five superclasses within {MARGIN} of the macro AUROC of all nine: "
         f"{number(best['auroc'])} against {number(nine['auroc'])}, difference "
         f"{value_with_interval(_whole_interval(best, 'difference'), 'difference')}; the interval "
@@ -171,8 +178,11 @@ def answer_reading(curve: pd.DataFrame) -> str:
     apart = []
     for name in CLASSES:
         of_class = curve[(curve["target"] == name) & curve["within"]].to_dict("records")
-        n = f"{of_class[0]['n_electrodes']} ({of_class[0]['chosen']})" if of_class else "all nine"
-        apart.append(f"{CLASS_NAMES[name]} {n}")
+        said_of = "all nine"
+        if of_class:
+            first = of_class[0]
+            said_of = f"{first['n_electrodes']}, {_chosen_most(first)}"
+        apart.append(f"{CLASS_NAMES[name]} {said_of}")
     return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
 
 

@@ -14,6 +14,7 @@ What makes one valid is said in `leadmin.study.validity`.
 import dataclasses
 import itertools
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -36,6 +37,9 @@ from leadmin.study.validity import METRICS, finish_run, valid_metrics
 
 RECORDS = ("record_id", "patient_id", "fold", "labels")
 """What says on which records, with which labels, predictions stand."""
+
+_MOST_TOGETHER = 8
+"""Recipes, or sets of a map, in one file of predictions."""
 
 _MOST_BYTES, _MOST_HEADER = 2**28, 100_000
 """Of an array, and of the first line of a table."""
@@ -138,7 +142,7 @@ def write_run(folder: Path, trained: Trained) -> Run:
     predictions = joined_predictions(
         trained.dataset, trained.divisions, trained.settings["label_policy"], trained.logits
     )
-    _write_predictions(folder / "predictions.npz", predictions)
+    files = _write_predictions(folder, predictions)
     rows = pd.DataFrame(trained.history, columns=None if trained.history else ["recipe"])
     with atomic_path(folder / "history.csv") as temporary:
         rows.to_csv(temporary, index=False)
@@ -158,7 +162,7 @@ def write_run(folder: Path, trained: Trained) -> Run:
         "compile_seconds": trained.compile_seconds,
         "provenance": trained.provenance,
     }
-    finish_run(folder, metrics, ("predictions.npz", "history.csv", *trained.checkpoints))
+    finish_run(folder, metrics, (*files, "history.csv", *trained.checkpoints))
     return load_run(folder)
 
 
@@ -209,15 +213,23 @@ def joined_predictions(
     return joined
 
 
-def _write_predictions(path: Path, predictions: dict[str, Predictions]) -> None:
-    arrays: dict[str, NDArray[Any]] = {}
+def _write_predictions(folder: Path, predictions: dict[str, Predictions]) -> list[str]:
+    """Write ``predictions.npz``; of a map, whose sets are many, a file for each part. Name them."""
+    arrays: dict[str, dict[str, NDArray[Any]]] = {}
     for split, p in predictions.items():
-        for name in RECORDS:
-            arrays[f"{split}/{name}"] = getattr(p, name)
-        for recipe, logits in p.logits.items():
-            arrays[f"{split}/logits/{recipe}"] = logits
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+        file = f"predictions-{split}.npz" if len(p.logits) > _MOST_TOGETHER else "predictions.npz"
+        found = arrays.setdefault(file, {})
+        found |= {f"{split}/{name}": getattr(p, name) for name in RECORDS}
+        found |= {f"{split}/logits/{recipe}": logits for recipe, logits in p.logits.items()}
+    for file, content in arrays.items():
+        with atomic_path(folder / file) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **content)
+    return list(arrays)
+
+
+def prediction_files(metrics: dict[str, Any]) -> list[str]:
+    """List the files of a run that hold its predictions."""
+    return [name for name in metrics["files"] if re.fullmatch(r"predictions[^/]*\.npz", name)]
 
 
 def finished_run(
@@ -237,10 +249,12 @@ def load_run(folder: Path) -> Run:
     """Read a finished run; one that is unfinished, damaged or of another version is refused."""
     metrics = valid_metrics(folder)
     try:
-        if not {"predictions.npz", "history.csv"} <= set(metrics["files"]):
+        if not prediction_files(metrics) or "history.csv" not in metrics["files"]:
             raise ValueError("files names no predictions.npz or no history.csv")
         recipes = tuple(metrics["recipes"])
-        arrays = _read_arrays(folder / "predictions.npz")
+        arrays: dict[str, NDArray[Any]] = {}
+        for name in prediction_files(metrics):
+            arrays |= _read_arrays(folder / name)
         validation, test = (
             Predictions(
                 **{name: arrays[f"{split}/{name}"] for name in RECORDS},

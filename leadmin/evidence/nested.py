@@ -59,7 +59,8 @@ def gather_map(
 ) -> Evidence:
     """Score all sets of a map, and the chosen ones, under the same resamples of patients.
 
-    ``trained`` holds runs of networks that were trained for some of the sets, by their names.
+    ``trained`` holds runs of networks that were trained for some of the sets, by their names; their
+    primary recipe counts.
 
     Where a class has few records, intervals are those for few patients (`Evidence.for_few`).
     ``workers`` processes score side by side. Besides the AUROC each has ``brier`` and ``missed``:
@@ -71,7 +72,8 @@ def gather_map(
         if offered := {name: runs[name] for name in names if name in runs}:
             runs |= _chosen(offered, n_electrodes)
     for name in trained.keys() & runs.keys():
-        runs[name] = merge([runs[name], trained[name]])
+        first = replace(trained[name], recipes=trained[name].recipes[:1])
+        runs[name] = merge([runs[name], first])
     evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
     columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
     weights = columns.T.astype(np.float64)

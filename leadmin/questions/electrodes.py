@@ -94,7 +94,8 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     ``target, n_electrodes``; ``chosen``, in words; ``config``, the most frequent, and ``share``,
     that of the networks for which it was chosen; the values of `map_table`; ``p`` of "it loses
     ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers below
-    nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included. Of the
+    nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included; true of
+    nine themselves. Of the
     mean also ``missed_MI`` and its like.
     """
     tables = []
@@ -120,7 +121,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             rows.append(row)
         tables.append(with_holm(pd.DataFrame(rows)))
     table = pd.concat(tables, ignore_index=True)
-    table["within"] = table["p_holm"] < (1 - LEVEL) / 2
+    table["within"] = (table["p_holm"] < (1 - LEVEL) / 2) | (table["n_electrodes"] == N_ALL)
     return table
 
 
@@ -153,7 +154,7 @@ def answer_reading(curve: pd.DataFrame) -> str:
     macro = curve[curve["target"] == "macro"]
     rows = macro.to_dict("records")
     nine = rows[-1]
-    within = [row for row in rows if row["within"]]
+    within = [row for row in rows[:-1] if row["within"]]
     counted = "patients and training" if nine["n_seeds"] > 1 else "patients alone (one training)"
     if not within:
         best = rows[-2]
@@ -178,9 +179,9 @@ def answer_reading(curve: pd.DataFrame) -> str:
     apart = []
     for name in CLASSES:
         of_class = curve[(curve["target"] == name) & curve["within"]].to_dict("records")
+        first = of_class[0]
         said_of = "all nine"
-        if of_class:
-            first = of_class[0]
+        if first["n_electrodes"] < N_ALL:
             said_of = f"{first['n_electrodes']}, {_chosen_most(first)}"
         apart.append(f"{CLASS_NAMES[name]} {said_of}")
     return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
@@ -224,7 +225,7 @@ def plot_curve(tables: Tables) -> Figure:
 
 CURVE_COLUMNS = {
     "n_electrodes": "electrodes",
-    "chosen": "chosen on validation folds (folds)",
+    "chosen": "chosen on validation records (folds)",
     **{f"missed_{name}": f"{name} missed" for name in DIAGNOSES},
     "missed": "missed in 1,000",
     "auroc": "AUROC",
@@ -234,6 +235,14 @@ CURVE_COLUMNS = {
 }
 
 
+def _shortened(chosen: str) -> str:
+    """Leave out what was chosen less often than two other sets."""
+    first, *others = chosen.split(", ")
+    if len(others) < 2:
+        return chosen
+    return f"{first}, {others[0]}, {len(others) - 1} other set{'s' * (len(others) > 2)}"
+
+
 def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
     """Show the chosen sets of one target; what is missed only where that can be."""
 
@@ -241,6 +250,7 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
         present = tables["map"].groupby("target")["present"].first()
         rows = tables["curve"]
         rows = rows[rows["target"] == target].dropna(axis=1, how="all")
+        rows = rows.assign(chosen=rows["chosen"].map(_shortened))
         columns = {k: v for k, v in CURVE_COLUMNS.items() if k in rows and k not in left_out}
         counted = [k for k in columns if k.startswith("missed")]
         for k in counted:

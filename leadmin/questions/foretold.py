@@ -52,11 +52,11 @@ def foretold_reading(table: pd.DataFrame) -> str:
     together = ""
     if len(macro) > 2:
         r = number(float(np.corrcoef(macro["auroc"], macro["trained"])[0, 1]))
-        together = f"; over these {len(macro)} sets both correlate at r = {r}"
+        together = f"; both correlate at r = {r}"
     return joined_sentence(
-        "a network that was trained for its leads alone reads them, on the mean over the sets "
-        f"compared, {number(macro['difference'].mean(), 3, '+')} better in macro AUROC than the "
-        f"one network; the largest difference is that of `{worst['config']}`, "
+        "networks that were trained for the leads of one set alone differ from the one network, on "
+        f"the mean over {len(macro)} sets, by {number(macro['difference'].mean(), 3, '+')} macro "
+        f"AUROC; the largest difference is that of `{worst['config']}`, "
         f"{value_with_interval(worst, 'difference')}{together}"
     )
 

@@ -67,6 +67,7 @@ def gather_map(
     per 1,000 records, those with a class that are not called at `SPECIFICITY`.
     """
     runs = sets_of_map(run)
+    sets = tuple(runs)
     for n_electrodes in numbers_of_electrodes():
         names = [s.name for s in electrode_sets() if len(s.electrodes) == n_electrodes]
         if offered := {name: runs[name] for name in names if name in runs}:
@@ -85,7 +86,8 @@ def gather_map(
         for key, one in evidence.scored.items()
     }
     kind = evidence.for_few or UNKNOWN
-    return replace(evidence, scored={key: replace(one, kind=kind) for key, one in scored.items()})
+    scored = {key: replace(one, kind=kind) for key, one in scored.items()}
+    return replace(evidence, scored=scored, configs=sets)
 
 
 def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:

@@ -92,9 +92,9 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     """Score the sets that validation chose, by number of electrodes, for each class and the mean.
 
     ``target, n_electrodes``; ``chosen``, in words; ``config``, the most frequent, and ``share``,
-    that of the networks for which it was chosen; the values of `map_table`; ``p`` of "it loses
-    ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers below
-    nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included; true of
+    that of the ``n_networks`` for which it was chosen; the values of `map_table`; ``p`` of "it
+    loses ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers
+    below nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included; true of
     nine themselves. Of the
     mean also ``missed_MI`` and its like.
     """
@@ -111,7 +111,8 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             first = next(iter(chosen))
             row = {"target": target, "n_electrodes": n_electrodes, "config": first}
             row |= {"chosen": said if len(chosen) > 1 else electrodes_in_words(first)}
-            row |= {"share": chosen[first] / n_networks} | _judged(evidence, config, target)
+            row |= {"share": chosen[first] / n_networks, "n_networks": n_networks}
+            row |= _judged(evidence, config, target)
             if target == "macro":
                 for name in DIAGNOSES:
                     missed = contrast(evidence, {config: 1.0}, "missed", name)
@@ -225,8 +226,8 @@ def plot_curve(tables: Tables) -> Figure:
 
 CURVE_COLUMNS = {
     "n_electrodes": "electrodes",
-    "chosen": "chosen on validation records (folds)",
-    **{f"missed_{name}": f"{name} missed" for name in DIAGNOSES},
+    "chosen": "chosen most often",
+    **{f"missed_{name}": name for name in DIAGNOSES},
     "missed": "missed in 1,000",
     "auroc": "AUROC",
     "difference": "difference to nine",
@@ -235,12 +236,10 @@ CURVE_COLUMNS = {
 }
 
 
-def _shortened(chosen: str) -> str:
-    """Leave out what was chosen less often than two other sets."""
-    first, *others = chosen.split(", ")
-    if len(others) < 2:
-        return chosen
-    return f"{first}, {others[0]}, {len(others) - 1} other set{'s' * (len(others) > 2)}"
+def _most_chosen(row: dict[Any, Any]) -> str:
+    """Name the set that was chosen most often, and in how many folds."""
+    first, *others = row["chosen"].split(", ")
+    return f"{first[:-1]} of {row['n_networks']} folds)" if others else first
 
 
 def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
@@ -250,7 +249,7 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
         present = tables["map"].groupby("target")["present"].first()
         rows = tables["curve"]
         rows = rows[rows["target"] == target].dropna(axis=1, how="all")
-        rows = rows.assign(chosen=rows["chosen"].map(_shortened))
+        rows = rows.assign(chosen=[_most_chosen(row) for row in rows.to_dict("records")])
         columns = {k: v for k, v in CURVE_COLUMNS.items() if k in rows and k not in left_out}
         counted = [k for k in columns if k.startswith("missed")]
         for k in counted:
@@ -292,7 +291,7 @@ def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
             macro[f"{name}{end}"] = macro["config"].map(of_class[f"missed{end}"])
     columns = {"n_electrodes": "electrodes", "electrodes": "which"}
     present = table.groupby("target")["present"].first()
-    columns |= {name: f"{name} missed, of {number(present[name], 0)}" for name in DIAGNOSES}
+    columns |= {name: f"{name}, of {number(present[name], 0)}" for name in DIAGNOSES}
     columns |= {"auroc": "macro AUROC"}
     macro = macro.sort_values(["n_electrodes", "auroc"], ascending=[True, False])
     return reading_table(macro, columns, dict.fromkeys(DIAGNOSES, 0))
@@ -305,7 +304,7 @@ ELECTRODES = Question(
     reading=lambda tables: answer_reading(tables["curve"]),
     figures={"curve": plot_curve},
     shown={"The best set for each number of electrodes": shown_curve("macro")},
-    elsewhere={"electrode_table": shown_curve("macro", "auroc", "p_holm")},
+    elsewhere={"electrode_table": shown_curve("macro", "auroc", "p_holm", "within")},
     folded={f"Chosen for {WORDS[name]} alone": shown_curve(name) for name in CLASSES},
     place=10,
     about="map",

@@ -94,9 +94,8 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     ``target, n_electrodes``; ``chosen``, in words; ``config``, the most frequent, and ``share``,
     that of the ``n_networks`` for which it was chosen; the values of `map_table`; ``p`` of "it
     loses ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers
-    below nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included; true of
-    nine themselves. Of the
-    mean also ``missed_MI`` and its like.
+    below nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included;
+    true of nine themselves. Of the mean also ``missed_MI`` and its like.
     """
     tables = []
     for target in TARGETS:

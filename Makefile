@@ -54,12 +54,12 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-# Renews the pins from what pyproject.toml asks for, in an environment of its own. Later versions of
-# soupsieve want Python 3.11.5, and Debian 12 has 3.11.2.
+# Renews the pins from what pyproject.toml asks for, in an environment of its own. Versions from 3 of
+# soupsieve want Python 3.11.5, which Debian 12 lacks, or break the theme.
 lock:
 	@rm -rf $(VENV)-lock
 	@$(PYTHON) -m venv $(VENV)-lock
-	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "flit_core>=3.11" ".[dev,slurm]" "soupsieve<3.0.2"
+	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "flit_core>=3.11" ".[dev,slurm]" "soupsieve<3"
 	@$(VENV)-lock/bin/python workflow/write_lock.py
 	@rm -rf $(VENV)-lock
 

@@ -141,3 +141,10 @@ written = answers.write(Path(tables_out or folder.parent / "tables"))
 for path in [*written, *(figures / f"{name}.pdf" for name in ("curve", "worth"))]:
     if path.is_file():
         print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
+
+# %% [markdown]
+# ```{admonition} Summary
+# * The answer is the fewest electrodes whose chosen sets were *shown* to lose less than 0.01 macro AUROC.
+# * Sets were chosen on validation records; whatever leads a table of many sets is partly lucky.
+# * One network reads all sets. The intervals count training as far as there are several seeds.
+# ```

@@ -160,6 +160,6 @@ def test_modules_stay_readable():
 
 # What is there now. The limits follow every reduction down; what is new to the project, such as the
 # battery of malformed inputs, may lift them. Wanted are 14,000 lines of package and 8,000 of tests.
-@pytest.mark.parametrize(("folder", "most"), [("leadmin", 17_200), ("tests", 11_350)])
+@pytest.mark.parametrize(("folder", "most"), [("leadmin", 17_200), ("tests", 11_850)])
 def test_the_whole_does_not_grow(folder, most):
     assert n_lines((ROOT / folder).rglob("*.py")) <= most

@@ -105,11 +105,11 @@ def worth_reading(worth: pd.DataFrame) -> str:
     parts = []
     for name in CLASSES:
         best = worth[worth["target"] == name].sort_values("gain", ascending=False).iloc[0]
-        parts.append(
-            f"{CLASS_NAMES[name]} to {best['electrode']} "
-            f"({value_with_interval(dict(best), 'gain')})"
-        )
-    return joined_sentence("what chest electrodes add, is owed most for " + "; ".join(parts))
+        gain = value_with_interval(dict(best), "gain")
+        parts.append(f"for {CLASS_NAMES[name]} from {best['electrode']} ({gain})")
+    return joined_sentence(
+        "the largest part of what chest electrodes add to the AUROC comes " + "; ".join(parts)
+    )
 
 
 def plot_worth(tables: Tables) -> Figure | None:

@@ -225,7 +225,7 @@ def plot_curve(tables: Tables) -> Figure:
 
 CURVE_COLUMNS = {
     "n_electrodes": "electrodes",
-    "chosen": "chosen most often",
+    "chosen": "chosen most often (folds)",
     **{f"missed_{name}": name for name in DIAGNOSES},
     "missed": "missed in 1,000",
     "auroc": "AUROC",
@@ -237,8 +237,8 @@ CURVE_COLUMNS = {
 
 def _most_chosen(row: dict[Any, Any]) -> str:
     """Name the set that was chosen most often, and in how many folds."""
-    first, *others = row["chosen"].split(", ")
-    return f"{first[:-1]} of {row['n_networks']} folds)" if others else first
+    first, *others = row["chosen"].replace(" +", "").split(", ")
+    return f"{first[:-1]} of {row['n_networks']})" if others else first
 
 
 def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:

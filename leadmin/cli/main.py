@@ -164,8 +164,8 @@ def run(
         raise LeadminError(f"the workflow failed; notebooks with their tracebacks are in {logs}")
     if dry_run:
         return
-    (whole, *_) = [f"notebooks/{name}.ipynb" for name in wanted.conclusions]
-    if whole == "notebooks/04_analysis.ipynb":
+    whole = f"notebooks/{wanted.conclusions[0]}.ipynb"
+    if wanted.has_book:
         whole = "book/html/index.html"
     results = [root / target for target in targets or [f"{out}/{whole}"]]
     typer.echo("\n".join(map(str, results)))

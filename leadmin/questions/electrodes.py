@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,12 +21,12 @@ from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import CHEST_LEADS, electrodes_needed, resolve, signal_spaces
 from leadmin.questions import Question, Tables, of, with_holm
+from leadmin.questions.missed import DIAGNOSES
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
 
 N_ALL = len(electrodes_needed(resolve(REFERENCE).leads))
-DIAGNOSES = CLASSES[1:]
 WORDS = {"macro": "mean of the five classes", **CLASS_NAMES}
 
 
@@ -125,34 +124,19 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     return table
 
 
-def _whole_interval(row: dict[Any, Any], name: str) -> dict[str, float]:
-    """Give the interval that carries training too, where there is one."""
-    ends = {end: row.get(f"{name}{end}_with_seeds", np.nan) for end in ("_low", "_high")}
-    kept = {
-        end: value if np.isfinite(value) else row[f"{name}{end}"] for end, value in ends.items()
-    }
-    return {name: row[name], **{f"{name}{end}": value for end, value in kept.items()}}
-
-
 def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
-    """Put the intervals that carry training too in the place of the others."""
+    """Put the intervals that carry training too, where there are some, in place of the others."""
     changed = table.copy()
-    for name in names:
-        rows = [_whole_interval(row, name) for row in table.to_dict("records")]
-        for column in (f"{name}_low", f"{name}_high"):
-            changed[column] = [row[column] for row in rows]
+    for column in (f"{name}{end}" for name in names for end in ("_low", "_high")):
+        if (whole := table.get(f"{column}_with_seeds")) is not None:
+            changed[column] = whole.fillna(table[column])
     return changed
-
-
-def _chosen_most(row: dict[Any, Any]) -> str:
-    often = "" if row["share"] == 1 else f" in {100 * row['share']:.0f}% of folds"
-    return electrodes_in_words(row["config"]) + often
 
 
 def answer_reading(curve: pd.DataFrame) -> str:
     """Answer with the fewest electrodes shown to stay within the margin, class by class."""
-    macro = curve[curve["target"] == "macro"]
-    rows = macro.to_dict("records")
+    curve = _with_training(curve, ["difference"])
+    rows = curve[curve["target"] == "macro"].to_dict("records")
     nine = rows[-1]
     within = [row for row in rows[:-1] if row["within"]]
     counted = "patients and training" if nine["n_seeds"] > 1 else "patients alone (one training)"
@@ -161,7 +145,7 @@ def answer_reading(curve: pd.DataFrame) -> str:
         return (
             f"**These records cannot decide it.** No smaller number of electrodes could be shown "
             f"to stay within {MARGIN} of the macro AUROC of all nine; {best['n_electrodes']} "
-            f"differ by {value_with_interval(_whole_interval(best, 'difference'), 'difference')} "
+            f"differ by {value_with_interval(best, 'difference')} "
             f"(intervals for {counted})."
         )
     best = within[0]
@@ -173,7 +157,7 @@ def answer_reading(curve: pd.DataFrame) -> str:
         f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
         f"read the five superclasses within {MARGIN} of the macro AUROC of all nine: "
         f"{number(best['auroc'])} against {number(nine['auroc'])}, difference "
-        f"{value_with_interval(_whole_interval(best, 'difference'), 'difference')}; the interval "
+        f"{value_with_interval(best, 'difference')}; the interval "
         f"counts {counted}. "
     )
     apart = []
@@ -182,7 +166,9 @@ def answer_reading(curve: pd.DataFrame) -> str:
         first = of_class[0]
         said_of = "all nine"
         if first["n_electrodes"] < N_ALL:
-            said_of = f"{first['n_electrodes']}, {_chosen_most(first)}"
+            said_of = f"{first['n_electrodes']}, {electrodes_in_words(first['config'])}"
+            if first["share"] < 1:
+                said_of += f" in {100 * first['share']:.0f}% of folds"
         apart.append(f"{CLASS_NAMES[name]} {said_of}")
     return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
 
@@ -237,8 +223,9 @@ CURVE_COLUMNS = {
 
 def _most_chosen(row: dict[Any, Any]) -> str:
     """Name the set that was chosen most often, and in how many folds."""
-    first, *others = row["chosen"].replace(" +", "").split(", ")
-    return f"{first[:-1]} of {row['n_networks']})" if others else first
+    named = electrodes_in_words(row["config"]).replace(" +", "")
+    n_chosen = round(row["share"] * row["n_networks"])
+    return f"{named} ({n_chosen} of {row['n_networks']})" if row["share"] < 1 else named
 
 
 def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
@@ -262,7 +249,7 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
 
 
 def missed_reading(table: pd.DataFrame) -> str:
-    """Say how many of 1,000 nine electrodes miss and which set of at most six misses fewest."""
+    """Say how many of 1,000 nine electrodes miss and which set of at most five misses fewest."""
     parts = []
     for name in DIAGNOSES:
         rows = table[(table["target"] == name) & table["is_electrode_set"]]

@@ -1,6 +1,7 @@
 """What is each chest electrode worth?"""
 
 import math
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -8,26 +9,33 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.nested import TARGETS, chosen_sets, contrast, numbers_of_electrodes
-from leadmin.evidence.scores import Evidence
+from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.labels import CLASS_NAMES, CLASSES
-from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, LIMB_LEADS, SignalSpace, electrode_sets
+from leadmin.leads import CHEST_LEADS, LIMB_LEADS, electrode_sets
 from leadmin.questions import Question, Tables, of
-from leadmin.questions.electrodes import DIAGNOSES, WORDS, electrodes_in_words
+from leadmin.questions.electrodes import WORDS, electrodes_in_words
+from leadmin.questions.missed import DIAGNOSES
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, signed, styled_table, value_with_interval
+from leadmin.study.mapping import ANY_LEAD
+
+LACKING = "This map lacks some of the 64 sets of chest electrodes."
 
 
-def _chest(space: SignalSpace) -> frozenset[str]:
-    return frozenset(space.leads) & frozenset(CHEST_LEADS)
+@cache
+def _chest_sets() -> dict[frozenset[str], str]:
+    """Name the set of each of the 64 choices of chest electrodes beside RA, LA and LL."""
+    return {
+        frozenset(space.leads) - set(LIMB_LEADS): space.name
+        for space in electrode_sets()
+        if set(LIMB_LEADS) <= set(space.leads)
+    }
 
 
 def _by_chest(evidence: Evidence) -> dict[frozenset[str], str]:
-    """Find the set of the three limb electrodes and each of the 64 choices of chest electrodes."""
-    return {
-        _chest(space): space.name
-        for space in electrode_sets()
-        if set(LIMB_LEADS) <= set(space.leads) and space.name in evidence.runs
-    }
+    """Give `_chest_sets`, or none of them where the map lacks some."""
+    names = _chest_sets()
+    return names if set(names.values()) <= evidence.runs.keys() else {}
 
 
 def shapley_weights(electrode: str) -> dict[frozenset[str], float]:
@@ -42,10 +50,7 @@ def shapley_weights(electrode: str) -> dict[frozenset[str], float]:
        (1953).
     """
     n, weights = len(CHEST_LEADS), {}
-    for space in electrode_sets():
-        chest = _chest(space)
-        if not set(LIMB_LEADS) <= set(space.leads):
-            continue
+    for chest in _chest_sets():
         before = len(chest - {electrode})
         share = math.factorial(before) * math.factorial(n - before - 1) / math.factorial(n)
         weights[chest] = share if electrode in chest else -share
@@ -60,9 +65,7 @@ def worth_table(evidence: Evidence) -> pd.DataFrame:
     n_patients, n_seeds``. Empty where the map lacks some of the sets.
     """
     names, rows = _by_chest(evidence), []
-    if len(names) < 2 ** len(CHEST_LEADS):
-        return pd.DataFrame()
-    for electrode in CHEST_LEADS:
+    for electrode in CHEST_LEADS if names else ():
         weights = {names[chest]: w for chest, w in shapley_weights(electrode).items()}
         fewer = {name: -w for name, w in weights.items()}
         for target in TARGETS:
@@ -70,7 +73,7 @@ def worth_table(evidence: Evidence) -> pd.DataFrame:
             row |= contrast(evidence, weights, "auroc", target).columns("gain")
             if target in DIAGNOSES:
                 row |= contrast(evidence, fewer, "missed", target).columns("spared")
-            rows.append(row | evidence.counts(next(iter(evidence.scored.values()))))
+            rows.append(row | evidence.counts(evidence.get(REFERENCE, ANY_LEAD)))
     return pd.DataFrame(rows)
 
 
@@ -81,27 +84,25 @@ def next_table(evidence: Evidence) -> pd.DataFrame:
     `worth_table`.
     """
     names, rows = _by_chest(evidence), []
-    if len(names) < 2 ** len(CHEST_LEADS):
-        return pd.DataFrame()
     chest_of = {name: chest for chest, name in names.items()}
-    for n_electrodes in numbers_of_electrodes():
-        if len(LIMB_ELECTRODES) <= n_electrodes < len(LIMB_ELECTRODES) + len(CHEST_LEADS):
-            base = next(iter(chosen_sets(evidence, n_electrodes, "macro")))
-            for electrode in sorted(set(CHEST_LEADS) - chest_of[base]):
-                more = names[chest_of[base] | {electrode}]
-                for target in TARGETS:
-                    gain = contrast(evidence, {more: 1.0, base: -1.0}, "auroc", target)
-                    row: dict[str, Any] = {"n_electrodes": n_electrodes}
-                    row |= {"base": electrodes_in_words(base)}
-                    row |= {"electrode": electrode, "target": target} | gain.columns("gain")
-                    rows.append(row | evidence.counts(next(iter(evidence.scored.values()))))
+    # from the limb electrodes alone to one short of all
+    for n_electrodes in numbers_of_electrodes()[1:-1] if names else ():
+        base = next(iter(chosen_sets(evidence, n_electrodes, "macro")))
+        for electrode in sorted(set(CHEST_LEADS) - chest_of[base]):
+            more = names[chest_of[base] | {electrode}]
+            for target in TARGETS:
+                gain = contrast(evidence, {more: 1.0, base: -1.0}, "auroc", target)
+                row: dict[str, Any] = {"n_electrodes": n_electrodes}
+                row |= {"base": electrodes_in_words(base)}
+                row |= {"electrode": electrode, "target": target} | gain.columns("gain")
+                rows.append(row | evidence.counts(evidence.get(REFERENCE, ANY_LEAD)))
     return pd.DataFrame(rows)
 
 
 def worth_reading(worth: pd.DataFrame) -> str:
     """Say which electrode each class owes most to."""
     if worth.empty:
-        return "This map lacks some of the 64 sets of chest electrodes."
+        return LACKING
     parts = []
     for name in CLASSES:
         best = worth[worth["target"] == name].sort_values("gain", ascending=False).iloc[0]
@@ -145,7 +146,7 @@ def wide_gain(table: pd.DataFrame, head: dict[str, str], value: str, digits: int
 def next_reading(table: pd.DataFrame) -> str:
     """Say which electrode adds most as the next one, number by number."""
     if table.empty:
-        return "This map lacks some of the 64 sets of chest electrodes."
+        return LACKING
     macro, parts = table[table["target"] == "macro"], []
     for base, group in macro.groupby("base", sort=False):
         best = group.sort_values("gain", ascending=False).iloc[0]

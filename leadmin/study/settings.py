@@ -372,6 +372,11 @@ class Study(_Checked):
         return (self.start or self.configurations[0]) if self.map else ""
 
     @property
+    def has_book(self) -> bool:
+        """Whether it has an analysis of configurations, around which a book is built."""
+        return "04_analysis" in self.conclusions
+
+    @property
     def conclusions(self) -> tuple[str, ...]:
         """The notebooks that bring the runs together, the main one first."""
         if self.variants:

@@ -59,7 +59,7 @@ $(READY): requirements.lock pyproject.toml
 lock:
 	@rm -rf $(VENV)-lock
 	@$(PYTHON) -m venv $(VENV)-lock
-	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "flit_core>=3.11" ".[dev,slurm]" "soupsieve<3"
+	@$(VENV)-lock/bin/python -m pip install --quiet "torch==2.13.0" "flit_core>=3.11" ".[dev,slurm,files,onnx]" "soupsieve<3"
 	@$(VENV)-lock/bin/python workflow/write_lock.py
 	@rm -rf $(VENV)-lock
 

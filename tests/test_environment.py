@@ -18,7 +18,9 @@ def pins(lines):
 def test_lock_environment_and_project_agree(root):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["dev"], *extras["slurm"]]
+    wanted = list(project["dependencies"])
+    for extra in ("dev", "slurm", "files", "onnx"):
+        wanted += extras[extra]
     names = {normal(re.match(r"[\w.-]+", item)[0]) for item in wanted}
     locked = pins((root / "requirements.lock").read_text(encoding="utf-8").splitlines())
     environment = yaml.safe_load((root / "environment.yml").read_text(encoding="utf-8"))

@@ -49,7 +49,9 @@ def direct() -> list[str]:
     """List the packages that ``pyproject.toml`` asks for, extras for development included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["dev"], *extras["slurm"]]
+    wanted = list(project["dependencies"])
+    for extra in ("dev", "slurm", "files", "onnx"):
+        wanted += extras[extra]
     return sorted({normal(re.match(r"[\w.-]+", item)[0]) for item in wanted})
 
 

@@ -99,6 +99,15 @@ answers.show("electrodes")
 answers.show("map")
 
 # %% [markdown]
+# ## Is acting on fewer electrodes worth as much?
+#
+# A missed patient and a false call do not weigh the same. Net benefit puts both on one scale, at the rate
+# that a threshold probability implies.
+
+# %%
+answers.show("benefit")
+
+# %% [markdown]
 # ## What each chest electrode is worth
 #
 # The six electrodes share what they gain. The fair share (Shapley's) is the mean gain from adding an

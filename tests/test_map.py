@@ -11,6 +11,7 @@ from evidence_fixtures import synthetic_runs
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.nested import best_of, contrast, gather_map
+from leadmin.evidence.reliability import BENEFIT_THRESHOLD, recalibrated_logits
 from leadmin.evidence.scores import MARGIN
 from leadmin.labels import CLASSES
 from leadmin.leads import (
@@ -220,6 +221,23 @@ def test_the_curve_finds_what_each_class_needs(evidence):
     said = answer_reading(curve.reset_index())
     assert "**6 electrodes.** RA, LA, LL, V1, V2, V5" in said
     assert "myocardial infarction 4, V2;" in said
+
+
+def test_net_benefit_counts_the_found_less_the_false_calls(evidence):
+    row = curve_table(evidence).query("target == 'macro'").set_index("n_electrodes").loc[4]
+    run = evidence.runs[best_of(4, "macro")]
+    for name in ("MI", "HYP"):
+        y, each = run.test.labels[:, CLASSES.index(name)], []
+        for seed in range(len(run.seeds[ANY_LEAD])):
+            logits = recalibrated_logits(run, ANY_LEAD, seed)[:, CLASSES.index(name)]
+            called = logits >= math.log(BENEFIT_THRESHOLD / (1 - BENEFIT_THRESHOLD))
+            each.append(1000 * np.mean(called * (y - (1 - y) / 4)))
+        assert row[f"benefit_{name}"] == pytest.approx(np.mean(each))
+    assert row["difference_benefit_HYP"] < 0
+    tables = read_tables(evidence, study_tables(evidence, "map"))
+    (asked,) = (one for one in questions("map") if one.name == "benefit")
+    assert "hypertrophy" in asked.reading(tables)
+    assert "V5" in asked.shown["Difference to nine electrodes"](tables).to_string()
 
 
 def test_training_widens_intervals(evidence):

@@ -20,6 +20,11 @@ from scipy.stats import t
 from leadmin import metrics
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, with_seeds
+from leadmin.evidence.reliability import (
+    BENEFIT_THRESHOLD,
+    benefit_of_records,
+    recalibrated_logits,
+)
 from leadmin.evidence.scores import Evidence, Scored, gather
 from leadmin.labels import CLASSES
 from leadmin.leads import electrode_sets
@@ -63,8 +68,9 @@ def gather_map(
     primary recipe counts.
 
     Where a class has few records, intervals are those for few patients (`Evidence.for_few`).
-    ``workers`` processes score side by side. Besides the AUROC each has ``brier`` and ``missed``:
-    per 1,000 records, those with a class that are not called at `SPECIFICITY`.
+    ``workers`` processes score side by side. Besides the AUROC each has ``brier``; ``missed``,
+    per 1,000 records those with a class that are not called at `SPECIFICITY`; and ``benefit``, per
+    1,000 records the net benefit of calling at `BENEFIT_THRESHOLD`, recalibrated.
     """
     runs = sets_of_map(run)
     sets = tuple(runs)
@@ -147,6 +153,7 @@ def _with_means(scored: Scored, run: Run, weights: NDArray[np.float64], n_resamp
     values = {
         "missed": 1000.0 * (labels * ~called(run, ANY_LEAD)),
         "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
+        "benefit": 1000.0 * _benefit(run),
     }
     means = {name: weights @ value.mean(axis=0) for name, value in values.items()}
     return replace(
@@ -158,6 +165,16 @@ def _with_means(scored: Scored, run: Run, weights: NDArray[np.float64], n_resamp
         replicates={**scored.replicates, **{k: m[:n_resamples] for k, m in means.items()}},
         jackknife={**scored.jackknife, **{k: m[n_resamples:] for k, m in means.items()}},
     )
+
+
+def _benefit(run: Run) -> NDArray[np.float64]:
+    """Net benefit of each test record, (n_seeds, n_records, n_classes)."""
+    labels, at = run.test.labels.astype(np.float64), np.array([BENEFIT_THRESHOLD])
+    seeds = range(len(run.test.logits[ANY_LEAD]))
+    p = expit(np.stack([recalibrated_logits(run, ANY_LEAD, seed) for seed in seeds]))
+    of_class = (benefit_of_records(np.tile(labels[:, c], len(p)), p[:, :, c].ravel(), at)
+                for c in range(labels.shape[1]))  # fmt: skip
+    return np.stack([one.reshape(p.shape[:2]) for one in of_class], axis=-1)
 
 
 @dataclass(frozen=True)

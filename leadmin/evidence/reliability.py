@@ -200,6 +200,10 @@ def _smoothed_error(y: NDArray[np.float64], p: NDArray[np.float64], width: float
     return float(sums[0] / sums[1])
 
 
+BENEFIT_THRESHOLD = 0.2
+"""Where net benefit is told in one number: a missed record weighs as four false calls do."""
+
+
 @dataclass(frozen=True)
 class Recalibration:
     """Platt scaling of each class, fitted on other records than those it is applied to.

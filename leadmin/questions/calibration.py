@@ -17,6 +17,7 @@ from leadmin import metrics
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import LEVEL
 from leadmin.evidence.reliability import (
+    BENEFIT_THRESHOLD,
     benefit_of_records,
     brier_decomposition,
     calibration_line,
@@ -36,9 +37,6 @@ NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 
 FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
 """The configurations whose decision curves are drawn."""
-
-SHOWN_THRESHOLD = 0.2
-"""At which net benefit is shown in numbers: a missed record weighs as much as four false calls."""
 
 
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -304,8 +302,8 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
 
 
 def benefit_table(curves: pd.DataFrame) -> Styler:
-    """Show the net benefit of every set in 1,000 records at `SHOWN_THRESHOLD`."""
-    rows = curves[np.isclose(curves["threshold"], SHOWN_THRESHOLD)]
+    """Show the net benefit of every set in 1,000 records at `BENEFIT_THRESHOLD`."""
+    rows = curves[np.isclose(curves["threshold"], BENEFIT_THRESHOLD)]
     values = {"": "net_benefit", "_low": "low", "_high": "high"}
     named = {f"benefit{end}": 1000 * rows[name] for end, name in values.items()}
     return by_class(rows.assign(**named), "benefit", 0)
@@ -346,7 +344,7 @@ DECISIONS = Question(
     figures={"decision_curves": of("decision_curves", _curves)},
     folded={
         f"Show the net benefit of every set in 1,000 records at a threshold of "
-        f"{SHOWN_THRESHOLD:.0%}": of("decision_curves", benefit_table)
+        f"{BENEFIT_THRESHOLD:.0%}": of("decision_curves", benefit_table)
     },
     only_csv=("decision_curves",),
     place=100,

@@ -27,6 +27,9 @@ from leadmin.show.words import joined_sentence, number, reading_table, value_wit
 from leadmin.study.mapping import ANY_LEAD
 
 N_ALL = len(electrodes_needed(resolve(REFERENCE).leads))
+COMPARED = {"auroc": "difference", "missed": "difference_missed", "benefit": "difference_benefit"}
+"""What a set is compared with all electrodes in; the latter two for diagnoses alone."""
+
 WORDS = {"macro": "mean of the five classes", **CLASS_NAMES}
 
 
@@ -41,13 +44,26 @@ def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
     """Give what a row of either table says of one set and one class, or their mean."""
     row: dict[str, Any] = {}
     against = {config: 1.0, REFERENCE: -1.0} if config != REFERENCE else {config: 0.0}
-    for metric, name in (("auroc", "difference"), ("missed", "difference_missed")):
-        if metric == "missed" and target not in DIAGNOSES:
+    for metric, name in COMPARED.items():
+        if metric != "auroc" and target not in DIAGNOSES:
             continue
         row |= contrast(evidence, {config: 1.0}, metric, target).columns(metric)
         row |= contrast(evidence, against, metric, target).columns(name)
     row |= contrast(evidence, {config: 1.0}, "brier", target).columns("brier")
     return row | evidence.counts(evidence.get(config, ANY_LEAD))
+
+
+def _of_diagnosis(evidence: Evidence, config: str, name: str) -> dict[str, float]:
+    """Give what a set that was chosen for the mean misses of one diagnosis, and what it is worth.
+
+    The columns ``missed_MI``, ``benefit_MI`` and ``difference_benefit_MI`` of the diagnosis MI.
+    """
+    row: dict[str, float] = {}
+    for metric in ("missed", "benefit"):
+        row |= contrast(evidence, {config: 1.0}, metric, name).columns(f"{metric}_{name}")
+    against = {config: 1.0, REFERENCE: -1.0} if config != REFERENCE else {config: 0.0}
+    lost = contrast(evidence, against, "benefit", name)
+    return row | lost.columns(f"difference_benefit_{name}")
 
 
 def _present(evidence: Evidence, target: str) -> float:
@@ -63,9 +79,10 @@ def map_table(evidence: Evidence) -> pd.DataFrame:
     ``config, electrodes, n_electrodes, leads`` (all that the set gives), ``is_electrode_set``
     (whether it is all that its electrodes give), ``target`` (``macro`` or a class) and how many in
     1,000 records have it, ``present``; ``auroc`` and its ``difference`` to all electrodes,
-    ``missed`` in 1,000 records (of the diagnoses) with ``difference_missed``, and ``brier``, each
-    with ``_low`` and ``_high`` over patients and ``_low_with_seeds`` and ``_high_with_seeds`` over
-    patients and training; ``n_records, n_patients, n_seeds``.
+    ``missed`` in 1,000 records (of the diagnoses) with ``difference_missed``, their net ``benefit``
+    in 1,000 records with ``difference_benefit``, and ``brier``, each with ``_low`` and ``_high``
+    over patients and ``_low_with_seeds`` and ``_high_with_seeds`` over patients and training;
+    ``n_records, n_patients, n_seeds``.
     """
     rows = []
     for space in signal_spaces():
@@ -94,7 +111,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     that of the ``n_networks`` for which it was chosen; the values of `map_table`; ``p`` of "it
     loses ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers
     below nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included;
-    true of nine themselves. Of the mean also ``missed_MI`` and its like.
+    true of nine themselves. Of the mean also what `_of_diagnosis` gives.
     """
     tables = []
     for target in TARGETS:
@@ -113,8 +130,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             row |= _judged(evidence, config, target)
             if target == "macro":
                 for name in DIAGNOSES:
-                    missed = contrast(evidence, {config: 1.0}, "missed", name)
-                    row |= missed.columns(f"missed_{name}")
+                    row |= _of_diagnosis(evidence, config, name)
             to_all = contrast(evidence, {config: 1.0, REFERENCE: -1.0}, "auroc", target)
             row["p"] = to_all.p_above(-MARGIN) if n_electrodes < N_ALL else float("nan")
             rows.append(row)
@@ -124,7 +140,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     return table
 
 
-def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+def with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Put the intervals that carry training too, where there are some, in place of the others."""
     changed = table.copy()
     for column in (f"{name}{end}" for name in names for end in ("_low", "_high")):
@@ -135,7 +151,7 @@ def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 def answer_reading(curve: pd.DataFrame) -> str:
     """Answer with the fewest electrodes shown to stay within the margin, class by class."""
-    curve = _with_training(curve, ["difference"])
+    curve = with_training(curve, ["difference"])
     rows = curve[curve["target"] == "macro"].to_dict("records")
     nine = rows[-1]
     within = [row for row in rows[:-1] if row["within"]]
@@ -176,7 +192,7 @@ def answer_reading(curve: pd.DataFrame) -> str:
 def plot_curve(tables: Tables) -> Figure:
     """Draw the loss against nine electrodes by their number, the cloud of all sets behind it."""
     sets, curve = tables["map"], tables["curve"]
-    curve = _with_training(curve, ["difference"])
+    curve = with_training(curve, ["difference"])
     figure = style.blank_figure(5.6)
     axes = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
     for axis, target in zip(axes, TARGETS, strict=True):
@@ -243,7 +259,7 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
             columns[k] += f", of {number(of_all, 0)}"
         intervals = [k for k in columns if f"{k}_low" in rows]
         digits = dict.fromkeys(counted, 0)
-        return reading_table(_with_training(rows, intervals), columns, digits)
+        return reading_table(with_training(rows, intervals), columns, digits)
 
     return table
 
@@ -269,7 +285,7 @@ def missed_reading(table: pd.DataFrame) -> str:
 def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
     """Show what each electrode set misses of each diagnosis, with its macro AUROC."""
     rows = table[table["is_electrode_set"] & (table["n_electrodes"] <= most_electrodes)]
-    counted = _with_training(rows, ["auroc", "missed"])
+    counted = with_training(rows, ["auroc", "missed"])
     macro = counted[counted["target"] == "macro"].copy()
     for name in DIAGNOSES:
         of_class = counted[counted["target"] == name].set_index("config")

@@ -1,0 +1,58 @@
+"""Is acting on fewer electrodes worth as much?"""
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.reliability import BENEFIT_THRESHOLD
+from leadmin.labels import CLASS_NAMES
+from leadmin.questions import Question, Tables
+from leadmin.questions.electrodes import electrodes_in_words, with_training
+from leadmin.questions.missed import DIAGNOSES
+from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
+
+
+def _chosen(tables: Tables) -> pd.DataFrame:
+    """Give the rows of the sets that were chosen for the mean of the classes."""
+    curve = tables["curve"]
+    names = [f"{k}_{name}" for name in DIAGNOSES for k in ("benefit", "difference_benefit")]
+    return with_training(curve[curve["target"] == "macro"], names)
+
+
+def benefit_reading(tables: Tables) -> str:
+    """Say what acting on nine electrodes is worth, and what five of them give away."""
+    rows = {row["n_electrodes"]: row for row in _chosen(tables).to_dict("records")}
+    nine, few = rows[max(rows)], rows[5]
+    parts = [
+        f"{CLASS_NAMES[name]} {number(nine[f'benefit_{name}'], 0)} and "
+        f"{value_with_interval(few, f'difference_benefit_{name}', 1)}"
+        for name in DIAGNOSES
+    ]
+    return joined_sentence(
+        "net benefit counts the patients who are found, less the false calls at the price that a "
+        f"threshold sets; at {BENEFIT_THRESHOLD:.0%} four false calls weigh as much as one patient "
+        "found. In 1,000 records nine electrodes are worth this many patients found without a "
+        "false call, and five of them this many more or fewer: " + "; ".join(parts)
+    )
+
+
+def benefit_table(tables: Tables, lost: bool = False) -> Styler:
+    """Show the net benefit of the chosen sets, or what they differ by from nine electrodes."""
+    what = "difference_benefit" if lost else "benefit"
+    rows = _chosen(tables)
+    rows = rows.assign(which=[electrodes_in_words(config) for config in rows["config"]])
+    columns = {"n_electrodes": "electrodes", "which": "chosen most often"}
+    columns |= {f"{what}_{name}": name for name in DIAGNOSES}
+    return reading_table(rows, columns, dict.fromkeys(list(columns)[2:], 1))
+
+
+BENEFIT = Question(
+    name="benefit",
+    title="Is acting on fewer electrodes worth as much?",
+    tables={},
+    reading=benefit_reading,
+    shown={"Difference to nine electrodes": lambda tables: benefit_table(tables, lost=True)},
+    folded={"Net benefit in 1,000 records": benefit_table},
+    note="Of the sets in the first table, recalibrated on the validation records of each network.",
+    place=25,
+    about="map",
+)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -262,7 +261,7 @@ def _write(
             "schema_version": dataset.SCHEMA_VERSION,
             "created_by": software(),
             "source": ptbxl.TITLE,
-            "source_version": _source_version(source.archive.name),
+            "source_version": ptbxl.source_version(source.archive),
             "source_doi": ptbxl.DOI,
             "license": ptbxl.LICENSE_NAME,
             "sampling_rate": source.sampling_rate,
@@ -339,11 +338,6 @@ def _write_signals(
 
 def _listed(digests: list[tuple[str, str]]) -> bytes:
     return "".join(f"{digest} {member}\n" for member, digest in digests).encode()
-
-
-def _source_version(top_folder: str) -> str:
-    match = re.search(r"-(\d+\.\d+\.\d+)$", top_folder)
-    return match[1] if match else "unknown"
 
 
 def _report_failures(

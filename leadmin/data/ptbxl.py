@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 
 N_RECORDS = 21_799
 """Records of the complete data set."""
+
+EARLIER = ("1.0.0", "1.0.1", "1.0.2")
+"""Versions with 21,837 records [1]_: 38 of them are no longer in 1.0.3."""
 
 OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType(
     {"NORM": 9514, "MI": 5469, "STTC": 5235, "CD": 4898, "HYP": 2649}
@@ -136,18 +140,33 @@ def open_ptbxl(path: Path) -> Archive:
     return open_archive(path, DATABASE_FILE)
 
 
+def source_version(archive: Archive) -> str:
+    """Read the version off the name of the top folder, or of a web address; or ``"unknown"``."""
+    names = (archive.name, archive.path.name)
+    found = (re.search(r"(?:^|-)(\d+\.\d+\.\d+)$", name) for name in names)
+    return next((match[1] for match in found if match), "unknown")
+
+
 def read_table(archive: Archive) -> RecordTable:
     """Read and check ``ptbxl_database.csv``.
 
     Raises
     ------
     LeadminError
-        If the table is missing or a field cannot be what it should be; the message names file,
-        column and record.
+        If the table is missing, is that of a version before 1.0.3, or a field cannot be what it
+        should be; the message names file, column and record.
     """
     table = _Csv(archive, DATABASE_FILE, _REQUIRED)
     if not table.rows:
         raise LeadminError(f"{table.where} has no rows; get it again")
+    version = source_version(archive)
+    if version in EARLIER or len(table.rows) > N_RECORDS:
+        named = version if version in EARLIER else f"a version before {VERSION}"
+        raise LeadminError(
+            f"{table.where}: this is PTB-XL {named}, whose full table has 21,837 records, 38 of "
+            f"them no longer in {VERSION}; valid: {VERSION}, which every number of this study "
+            "stands on; get it with `leadmin data fetch`"
+        )
     record_id = table.whole("ecg_id", 0, 2**31 - 1)
     order = np.argsort(record_id, kind="stable")
     table.frame, record_id = table.frame.iloc[order].reset_index(drop=True), record_id[order]

@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, Configuration, coefficients, lead_indices, span
 from leadmin.metrics import auroc
 from leadmin.net.batches import TrainingBatches, epoch_generator
@@ -120,7 +119,7 @@ def check_classes(
 ) -> None:
     """Refuse training records (indices) among which a class never occurs under the policy."""
     counts = dataset.labels[label_policy][train].sum(0)
-    absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
+    absent = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]
     if absent:
         raise LeadminError(
             f"{dataset.path}: no training record has the class {', '.join(absent)} "
@@ -234,7 +233,7 @@ def _prepare_network(
             "that first"
         )
     with computing.seeded(job.seed * 1000 + job.fold):
-        model = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(computing.device)
+        model = ResNet1d(len(leads), len(dataset.classes), recipe.architecture).to(computing.device)
     if start is None:
         return model, fit_scaling(recipe.scaling, job.signals(dataset, train))
     weights, scaling = start.of_leads(leads)
@@ -354,6 +353,7 @@ class _Validation:
     signals: Tensor
     targets: Tensor
     labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
     window: int
     n_windows: int
 
@@ -367,7 +367,7 @@ def _prepare_validation(dataset: EcgDataset, job: FitJob, device: torch.device) 
     # While training, windows that cover the record once are enough to watch.
     n_windows = min(job.recipe.test_windows, math.ceil(n_samples / window))
     targets = torch.from_numpy(labels).to(device, torch.float32)
-    return _Validation(signals, targets, labels, window, n_windows)
+    return _Validation(signals, targets, labels, dataset.classes, window, n_windows)
 
 
 def _evaluate(model: ResNet1d, scaling: Scaling, validation: _Validation) -> dict[str, float]:
@@ -378,6 +378,6 @@ def _evaluate(model: ResNet1d, scaling: Scaling, validation: _Validation) -> dic
     return {
         "validation_loss": float(functional.binary_cross_entropy_with_logits(logits, v.targets)),
         "validation_auroc": float(np.nanmean(per_class)),
-        **{f"validation_auroc_{c}": float(x) for c, x in zip(CLASSES, per_class, strict=True)},
+        **{f"validation_auroc_{c}": float(x) for c, x in zip(v.classes, per_class, strict=True)},
         "validation_brier": float(functional.mse_loss(logits.sigmoid(), v.targets)),
     }

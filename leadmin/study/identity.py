@@ -34,6 +34,7 @@ NOT_HASHED: Mapping[str, str] = {
     "data/card": _PREPARES,
     "data/download": _PREPARES,
     "data/fetch": _PREPARES,
+    "data/own": _PREPARES,
     "data/prepare": _PREPARES,
     "data/ptbxl": _PREPARES,
     "data/quality": _PREPARES,

@@ -22,13 +22,14 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from leadmin.errors import LeadminError
-from leadmin.files import write_text
+from leadmin.files import read_yaml, write_text
 from leadmin.labels import LABEL_POLICIES
 from leadmin.leads import configurations, resolve
 from leadmin.net.device import PRECISIONS, choose_device
 from leadmin.net.recipes import RECIPES, Recipe
 from leadmin.net.recipes import recipe as find_recipe
 from leadmin.study.protocol import PROTOCOLS
+from leadmin.study.sources import prepared_path
 from leadmin.study.tracking import tracker_names
 
 
@@ -287,8 +288,19 @@ class Study(_Checked):
     """score the any-lead network on the 67 electrode sets, or on all 511 spaces; empty for none"""
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """bootstrap resamples of the analysis"""
+    table: str = ""
+    """of records of one's own: the table (CSV) that says record, patient, statements and fold"""
+    mapping: str = ""
+    """of records of one's own: what columns and statements of the table mean (YAML)"""
+    max_failures: Annotated[int, Field(ge=0)] = 0
+    """how many records may be unusable"""
 
     def __post_init__(self) -> None:
+        if bool(self.table) != bool(self.mapping):
+            raise LeadminError(
+                f"table is {self.table!r} and mapping {self.mapping!r}; valid: both, for your own "
+                "records, or neither, for PTB-XL; change one of them"
+            )
         if self.variants:
             self._check_variants()
         elif "12-lead" not in self.configurations:
@@ -341,17 +353,31 @@ class Study(_Checked):
     @property
     def source_path(self) -> Path:
         """The source, with its environment variables replaced; one that is not set is refused."""
-        text = self.source
+        return self._path_of("source")
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Table and mapping of records of one's own; none of PTB-XL."""
+        return tuple(self._path_of(name) for name in ("table", "mapping") if self.mapping)
+
+    @property
+    def prepared(self) -> Path:
+        """The HDF5 file that the records are prepared into; the mapping names that of one's own."""
+        named = self.own_files[1].with_suffix("") if self.mapping else self.source_path
+        return prepared_path(named, self.sampling_rate)
+
+    def _path_of(self, field: str) -> Path:
+        text = str(getattr(self, field))
         if not Path(text).exists():  # a name that is there may hold a $
             text = os.path.expandvars(text)
             if "$" in text:
                 raise LeadminError(
-                    f"study {self.name}: source is {self.source}, but that environment variable is "
-                    "not set; set it to the archive or folder with the records"
+                    f"study {self.name}: {field} is {text}, but that environment variable is not "
+                    "set; set it to the path that is meant"
                 )
         if "{" in text or "}" in text:
             raise LeadminError(
-                f"study {self.name}: source is {text}; valid: a path without braces, which mean "
+                f"study {self.name}: {field} is {text}; valid: a path without braces, which mean "
                 "something to the workflow; rename it or make a link to it"
             )
         return Path(text)
@@ -450,36 +476,10 @@ class Study(_Checked):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Reads YAML without aliases, which a few lines can make endless, and no key twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="an alias; write out what it stands for")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise yaml.MarkedYAMLError(problem="one key twice")
-        return mapping
-
-
 def load_study(path: Path) -> Study:
     """Read and check a study file; a `LeadminError` names the file and the key."""
-    try:
-        if path.is_file() and path.stat().st_size > 2**20:
-            raise LeadminError(f"{path}: more than 1 MB is no study file; see workflow/studies")
-        raw = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # a safe one
-    except FileNotFoundError as error:
-        raise LeadminError(f"{path}: no such study file; see workflow/studies") from error
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise LeadminError(
-            f"{path}: not a readable YAML file ({' '.join(str(error).split())[:200]}); correct it"
-        ) from error
-    if not isinstance(raw, dict):
-        keys = ", ".join(item.name for item in dataclasses.fields(Study))
-        raise LeadminError(f"{path}: no mapping; valid keys: {keys}; write it so")
+    keys = ", ".join(item.name for item in dataclasses.fields(Study))
+    raw = read_yaml(path, "study file", f"see workflow/studies; valid keys: {keys}")
     if raw.get("variants") == "all":
         from leadmin.study.ablation import VARIANTS
 

@@ -74,6 +74,7 @@ compiled: bool = False  # send training steps through torch.compile (CUDA graphs
 precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 on an accelerator only
 start_from: str = ""  # finished run of the any-lead network to start from; empty: trained first
 workers: int = 1  # fits side by side, each in a process of one thread; 0: one per thread
+network: str = ""  # module:Class of your own network for recipe; empty: the study's
 
 # %%
 settings = RunSettings.of_notebook(globals(), In)
@@ -210,7 +211,7 @@ for name in foreign_files(run.folder, run.metrics["files"]):
 # probabilities that the run recorded:
 
 # %%
-classifier = load(run.folder)
+classifier = load(run.folder, network=settings.own_network)
 record = int(np.flatnonzero(dataset.record_id == run.test.record_id[0])[0])
 signal = dataset.signals[record] / 1000  # microvolts to millivolts
 leads, rate = dataset.attributes["leads"], dataset.sampling_rate

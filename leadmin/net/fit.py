@@ -26,6 +26,7 @@ from leadmin.metrics import auroc
 from leadmin.net.batches import TrainingBatches, epoch_generator
 from leadmin.net.device import Computing
 from leadmin.net.model import ResNet1d, shown_factor
+from leadmin.net.own import Network, find_network, own_network
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
@@ -56,7 +57,7 @@ class Start:
     The new fit keeps its scaling, since weights fit to voltages.
     """
 
-    model: ResNet1d
+    model: Network
     scaling: Scaling
     leads: tuple[str, ...]
     checksum: str  # SHA-256 of its weights
@@ -72,7 +73,11 @@ class Start:
         LeadminError
             If the network was not trained for any leads.
         """
-        if self.leads != LEADS or not self.model.architecture.any_leads:
+        if (
+            self.leads != LEADS
+            or not isinstance(self.model, ResNet1d)
+            or not self.model.architecture.any_leads
+        ):
             raise LeadminError(
                 f"network to start from: it reads {', '.join(self.leads)} and was not trained to "
                 "do without some of them; train the recipe any-lead first"
@@ -107,7 +112,7 @@ class Fit:
     ``validation_brier`` and ``seconds``.
     """
 
-    model: ResNet1d
+    model: Network
     scaling: Scaling
     history: list[dict[str, float]]
     best_epoch: int  # whose weights the model holds, counted from 1
@@ -219,7 +224,7 @@ def _prepare_network(
     train: NDArray[np.intp],
     computing: Computing,
     start: Start | None,
-) -> tuple[ResNet1d, Scaling]:
+) -> tuple[Network, Scaling]:
     """Give the network as training begins with it, and the scaling of its input."""
     recipe, leads = job.recipe, job.configuration.leads
     if recipe.architecture.any_leads and leads != LEADS:
@@ -233,7 +238,13 @@ def _prepare_network(
             "that first"
         )
     with computing.seeded(job.seed * 1000 + job.fold):
-        model = ResNet1d(len(leads), len(dataset.classes), recipe.architecture).to(computing.device)
+        if recipe.network:
+            window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
+            make, n_classes = find_network(recipe.network), len(dataset.classes)
+            model: Network = own_network(len(leads), n_classes, make, window)
+        else:
+            model = ResNet1d(len(leads), len(dataset.classes), recipe.architecture)
+        model = model.to(computing.device)
     if start is None:
         return model, fit_scaling(recipe.scaling, job.signals(dataset, train))
     weights, scaling = start.of_leads(leads)
@@ -370,7 +381,7 @@ def _prepare_validation(dataset: EcgDataset, job: FitJob, device: torch.device) 
     return _Validation(signals, targets, labels, dataset.classes, window, n_windows)
 
 
-def _evaluate(model: ResNet1d, scaling: Scaling, validation: _Validation) -> dict[str, float]:
+def _evaluate(model: Network, scaling: Scaling, validation: _Validation) -> dict[str, float]:
     """Measure a network on the validation records."""
     v = validation
     logits = predict_logits(model, scaling, v.signals, v.window, v.n_windows)

@@ -39,6 +39,7 @@ NOT_HASHED: Mapping[str, str] = {
     "data/ptbxl": _PREPARES,
     "data/quality": _PREPARES,
     "data/records": _PREPARES,
+    "net/own": _SAID,
     "net/recipes": _SAID,
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",

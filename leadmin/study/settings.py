@@ -26,6 +26,7 @@ from leadmin.files import read_yaml, write_text
 from leadmin.labels import LABEL_POLICIES
 from leadmin.leads import configurations, resolve
 from leadmin.net.device import PRECISIONS, choose_device
+from leadmin.net.own import MakeNetwork, find_network, source_file
 from leadmin.net.recipes import RECIPES, Recipe
 from leadmin.net.recipes import recipe as find_recipe
 from leadmin.study.protocol import PROTOCOLS
@@ -98,6 +99,7 @@ RecipeName = Annotated[str, _one_of(RECIPES)]
 OtherRecipe = Annotated[str, _one_of(["", *RECIPES])]
 Protocol = Annotated[str, _one_of(PROTOCOLS)]
 LabelPolicy = Annotated[str, _one_of(LABEL_POLICIES)]
+OwnNetwork = Annotated[str, _checked_by(lambda name: name and source_file(name))]
 Seeds = Annotated[int, Field(ge=1, le=100)]
 Epochs = Annotated[int, Field(ge=0, le=10_000)]
 Trackers = Annotated[str, _checked_by(tracker_names)]
@@ -184,12 +186,24 @@ class RunSettings(_Checked):
     """finished run of the any-lead network to start from; empty: trained first"""
     workers: Annotated[int, Field(ge=0, le=1024)] = 1
     """fits side by side, each in a process of one thread; 0: one per thread"""
+    network: OwnNetwork = ""
+    """module:Class of your own network for recipe, in place of the study's; empty for none"""
 
     def __post_init__(self) -> None:
         if self.compare_with == self.recipe:
             raise LeadminError(
                 f"parameter compare_with is the same recipe as recipe, {self.recipe!r}; valid: "
                 "another one, or '' for none; change it"
+            )
+
+        found = RECIPES[self.recipe]
+        if self.network and (found.start or found.architecture.any_leads):
+            valid = [
+                r.name for r in RECIPES.values() if not r.start and not r.architecture.any_leads
+            ]
+            raise LeadminError(
+                f"parameter network needs a recipe from random weights, and recipe is "
+                f"{self.recipe!r}; valid: {', '.join(valid)}; change it"
             )
 
     @classmethod
@@ -208,7 +222,14 @@ class RunSettings(_Checked):
         pairs = [(self.recipe, self.seeds)]
         if self.compare_with:
             pairs.append((self.compare_with, self.compare_seeds))
-        return [(find_recipe(name, self.epochs or None), n) for name, n in pairs]
+        found = [(find_recipe(name, self.epochs or None), n) for name, n in pairs]
+        own = dataclasses.replace(found[0][0], network=self.network)
+        return [(own, self.seeds), *found[1:]]
+
+    @property
+    def own_network(self) -> MakeNetwork | None:
+        """The class that ``network`` names; none where it names none."""
+        return find_network(self.network) if self.network else None
 
     def portable(self) -> dict[str, Any]:
         """Give the parameters by name, without the folders of this machine."""
@@ -294,6 +315,8 @@ class Study(_Checked):
     """of records of one's own: what columns and statements of the table mean (YAML)"""
     max_failures: Annotated[int, Field(ge=0)] = 0
     """how many records may be unusable"""
+    network: OwnNetwork = ""
+    """module:Class of your own network for recipe, seen from where the workflow runs"""
 
     def __post_init__(self) -> None:
         if bool(self.table) != bool(self.mapping):
@@ -339,6 +362,11 @@ class Study(_Checked):
     def _check_variants(self) -> None:
         from leadmin.study.ablation import VARIANTS
 
+        if self.network:
+            raise LeadminError(
+                f"network is {self.network!r}, and an ablation is about the study's own network; "
+                "valid: in a study without variants; leave one of them out"
+            )
         unknown = [name for name in self.variants if name not in VARIANTS]
         if unknown or len(set(self.variants)) < len(self.variants):
             raise LeadminError(
@@ -447,7 +475,7 @@ class Study(_Checked):
 
         ``run`` is one of `networks`, or any other configuration; ``start_from`` names another run.
         """
-        names = ("recipe", "compare_with", "protocol", "label_policy", "tracking")
+        names = ("recipe", "compare_with", "protocol", "label_policy", "tracking", "network")
         numbers = ("seeds", "compare_seeds", "epochs")
         chosen = {name: getattr(self, name) for name in (*names, *numbers)}
         if self.variants:

@@ -159,6 +159,7 @@ def _start_settings(settings: RunSettings, recipe: str) -> RunSettings:
         recipe=recipe,
         compare_with="",
         start_from="",
+        network="",
         seeds=max(n for r, n in settings.recipes() if r.start == recipe),
         out=str(settings.folder / recipe),
     )

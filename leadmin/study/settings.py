@@ -428,6 +428,11 @@ class Study(_Checked):
     @property
     def has_book(self) -> bool:
         """Whether it has an analysis of configurations, around which a book is built."""
+        return self.has_analysis and not self.mapping
+
+    @property
+    def has_analysis(self) -> bool:
+        """Whether it compares configurations."""
         return "04_analysis" in self.conclusions
 
     @property

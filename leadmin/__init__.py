@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from leadmin.net.classifier import EcgClassifier
+    from leadmin.net.own import MakeNetwork
 
 __all__ = ["load"]
 
 
-def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClassifier":
+def load(
+    name: str | Path,
+    runs: str | Path = "outputs/sample/runs",
+    network: "MakeNetwork | None" = None,
+) -> "EcgClassifier":
     """Load a trained network, ready to use.
 
     Parameters
@@ -28,6 +33,8 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
         recipe is taken.
     runs : str or Path
         The folder of runs.
+    network : callable, optional
+        The class of a network of one's own, where it is one: nothing in a checkpoint is imported.
 
     Returns
     -------
@@ -45,7 +52,7 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
 
     path = Path(name)
     if path.suffix in {".json", ".safetensors"}:
-        return load_checkpoint(path)
+        return load_checkpoint(path, network=network)
     folder = path if path.is_dir() else Path(runs) / name
     run = load_run(folder)
     if not run.checkpoints:
@@ -53,4 +60,4 @@ def load(name: str | Path, runs: str | Path = "outputs/sample/runs") -> "EcgClas
             f"{folder}: this run names no checkpoint, as most published ones; valid: one below "
             "outputs, or book/published/map/runs/12-lead; train it"
         )
-    return load_checkpoint(run.checkpoints[0])
+    return load_checkpoint(run.checkpoints[0], network=network)

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from leadmin.errors import LeadminError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -53,6 +57,41 @@ def write_json(path: Path, value: Any) -> None:
         If ``value`` holds a NaN or an infinity, which JSON has no word for.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Reads YAML without aliases, which a few lines can make endless, and no key twice."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="an alias; write out what it stands for")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            raise yaml.MarkedYAMLError(problem="one key twice")
+        return mapping
+
+
+def read_yaml(path: Path, what: str, valid: str) -> dict[Any, Any]:
+    """Read a YAML file that holds a mapping; a `LeadminError` names the file.
+
+    ``what`` says what the file is, ``valid`` where a good one is found or what may stand in it.
+    """
+    try:
+        if path.is_file() and path.stat().st_size > 2**20:
+            raise LeadminError(f"{path}: more than 1 MB is no {what}; {valid}")
+        raw = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # a safe one
+    except FileNotFoundError as error:
+        raise LeadminError(f"{path}: no such {what}; {valid}") from error
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise LeadminError(
+            f"{path}: not a readable YAML file ({' '.join(str(error).split())[:200]}); correct it"
+        ) from error
+    if not isinstance(raw, dict):
+        raise LeadminError(f"{path}: no mapping; {valid}; write it so")
+    return raw
 
 
 def sha256(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Point metrics of multi-label predictions, and the scores that compare lead sets.
 
 Every function takes labels ``(n_records, n_classes)`` of zeros and ones and probabilities of the
-same shape; per-class results come back as ``(n_classes,)`` in the order of `CLASSES`.
+same shape; per-class results come back as ``(n_classes,)`` in the order of the labels.
 
 **What is undefined.** A class for which the records at hand hold only one label value has no AUROC,
 and one without a positive has no average precision; the value is NaN, never 0.5 or 0. The macro
@@ -12,6 +12,7 @@ What is no label, no finite score or no probability is refused with a `LeadminEr
 NaN is a failed training, not a bad prediction.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -211,20 +212,23 @@ def chance_corrected_retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
 
 
 def summary(
-    labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike | None = None
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    thresholds: ArrayLike | None = None,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
     """Give every point metric of one set of predictions, ready for JSON.
 
-    The thresholds, (5,) or (n_records, 5), are chosen on validation records by `thresholds`;
-    without them ``f1`` is that at 0.5. Gives ``n_records`` and the macro values ``auroc,
-    average_precision, f1, f1_half`` (at 0.5), ``brier, ece`` and `OPERATING_POINTS`; and
+    The thresholds, (n_classes,) or (n_records, n_classes), are chosen on validation records by
+    `thresholds`; without them ``f1`` is that at 0.5. Gives ``n_records`` and the macro values
+    ``auroc, average_precision, f1, f1_half`` (at 0.5), ``brier, ece`` and `OPERATING_POINTS`; and
     ``per_class``, by class the same keys plus ``threshold`` (mean over networks) and
     ``n_positive``. Undefined values are None.
     """
     y, p = checked(labels, probabilities, unit=True)
-    if y.shape[1] != len(CLASSES):
+    if y.shape[1] != len(classes):
         raise LeadminError(
-            f"labels: they have {y.shape[1]} classes; valid: {', '.join(CLASSES)}; give one "
+            f"labels: they have {y.shape[1]} classes; valid: {', '.join(classes)}; give one "
             "column each"
         )
     cut = thresholds_of(0.5 if thresholds is None else thresholds, y.shape)
@@ -247,7 +251,7 @@ def summary(
             "threshold": _plain(each[:, c].mean() if len(each) else np.nan),
             "n_positive": int(y[:, c].sum()),
         }
-        for c, name in enumerate(CLASSES)
+        for c, name in enumerate(classes)
     }
     return result
 

@@ -14,10 +14,10 @@
 # %% [markdown]
 # # One lead configuration on trial
 #
-# How well can a small network read five diagnostic superclasses when it sees only some of the
-# leads? This notebook trains the network on **one** lead configuration and measures it on patients
-# it has never met. It is a template: papermill runs it once for each configuration, with the
-# parameters shown below, and each executed copy is a page of the book.
+# How well can a small network tell diagnoses apart when it sees only some of the leads? This notebook
+# trains the network on **one** lead configuration and measures it on patients it has never met. It is
+# a template: papermill runs it once for each configuration, with the parameters shown below, and each
+# executed copy is a page of the book.
 #
 # ```{admonition} Audience and objectives
 # For readers who want to look behind one row of the main table, and for those who want to train a
@@ -34,6 +34,7 @@ import numpy as np
 from IPython.display import Markdown
 
 from leadmin import load
+from leadmin.evidence.basis import absent_in_words
 from leadmin.evidence.scores import gather
 from leadmin.leads import resolve
 from leadmin.metrics import probabilities
@@ -73,6 +74,7 @@ compiled: bool = False  # send training steps through torch.compile (CUDA graphs
 precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 on an accelerator only
 start_from: str = ""  # finished run of the any-lead network to start from; empty: trained first
 workers: int = 1  # fits side by side, each in a process of one thread; 0: one per thread
+network: str = ""  # module:Class of your own network for recipe; empty: the study's
 
 # %%
 settings = RunSettings.of_notebook(globals(), In)
@@ -158,14 +160,16 @@ shown = {
     "f1": "F1",
     "brier": "Brier score",
 }
-reading_table(per_class_table(result, settings.recipe), shown)
+display(reading_table(per_class_table(result, settings.recipe), shown))
+Markdown(absent_in_words(result) or "Each fold has records with and without each class.")
 
 # %% [markdown]
 # F1 uses the threshold that was best on the validation records of the same network. Average
 # precision and F1 depend on how common a class is; AUROC does not.
 
 # %%
-plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.random.default_rng(0))
+rng, classes = np.random.default_rng(0), run.classes
+plot_roc(run.test.labels, run.test.logits, run.test.patient_id, rng, classes=classes)
 
 # %% [markdown]
 # ## Whether its probabilities can be believed
@@ -174,9 +178,8 @@ plot_roc(run.test.labels, run.test.logits, run.test.patient_id, np.random.defaul
 # Points above it mean that the network is too modest, points below that it claims too much.
 
 # %%
-plot_calibration(
-    run.test.labels, {name: probabilities(logits) for name, logits in run.test.logits.items()}
-)
+probability = {name: probabilities(logits) for name, logits in run.test.logits.items()}
+plot_calibration(run.test.labels, probability, classes=classes)
 
 # %% [markdown]
 # ## Against the original recipe
@@ -208,7 +211,7 @@ for name in foreign_files(run.folder, run.metrics["files"]):
 # probabilities that the run recorded:
 
 # %%
-classifier = load(run.folder)
+classifier = load(run.folder, network=settings.own_network)
 record = int(np.flatnonzero(dataset.record_id == run.test.record_id[0])[0])
 signal = dataset.signals[record] / 1000  # microvolts to millivolts
 leads, rate = dataset.attributes["leads"], dataset.sampling_rate

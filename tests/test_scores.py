@@ -11,7 +11,7 @@ from leadmin.evidence.estimates import conjunction_test
 from leadmin.evidence.reliability import recalibrated_logits
 from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
-from leadmin.publish.page import absent_in_words
+from leadmin.publish.page import resamples_in_words
 from leadmin.study.run import fold_thresholds, point_metrics
 
 
@@ -78,8 +78,8 @@ def test_resamples_that_lack_a_class_are_counted(evidence):
     assert 50 < lacking.sum() < 250
     expected = {"NORM": 0, "MI": 0, "STTC": 0, "CD": 500, "HYP": lacking.sum()}
     assert rare.absent_resamples() == expected
-    assert f"CD in 500, HYP in {lacking.sum()} of 500" in absent_in_words(rare)
-    assert "every resample" in absent_in_words(evidence)
+    assert f"CD in 500, HYP in {lacking.sum()} of 500" in resamples_in_words(rare)
+    assert "every resample" in resamples_in_words(evidence)
     # in those resamples the macro average runs over the three classes that are left
     scored = rare.get("12-lead", "default")
     of_classes = scored.replicates["auroc"][lacking, :3]

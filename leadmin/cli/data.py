@@ -59,11 +59,34 @@ def prepare(
     ] = 0,
     force: Annotated[bool, typer.Option("--force", help="Even if FILE is up to date.")] = False,
     quiet: Quiet = False,
+    table: Annotated[
+        Path | None,
+        typer.Option("--table", metavar="CSV", help="Of your own records: their table."),
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option("--mapping", metavar="YAML", help="What its columns and statements mean."),
+    ] = None,
 ) -> None:
-    """Convert PTB-XL to one HDF5 file: int16 microvolts, labels, folds, demographics."""
+    """Convert PTB-XL, or your own records, to one HDF5 file: int16 microvolts, labels, folds.
+
+    With --table and --mapping, --from is a folder of WFDB records, CSV or Parquet files.
+    """
     from leadmin.data import prepare as preparing
 
-    report = preparing.prepare(source, target, rate, jobs, max_failures, force, quiet)
+    if table is None and mapping is None:
+        report = preparing.prepare(source, target, rate, jobs, max_failures, force, quiet)
+    elif table is None or mapping is None:
+        raise LeadminError(
+            f"--table is {table} and --mapping {mapping}; valid: both, for your own records, or "
+            "neither, for PTB-XL; give the other one"
+        )
+    else:
+        from leadmin.data.own import prepare_own
+
+        report = prepare_own(source, target, table, mapping, rate, max_failures, force, quiet)
+    for note in report.notes:
+        print(note)
     counts = ", ".join(f"{name} {n}" for name, n in report.class_counts["any"].items())
     if report.up_to_date:
         print(f"{target} is up to date ({report.n_records} records: {counts}); nothing to do.")

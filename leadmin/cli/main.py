@@ -177,11 +177,12 @@ def _wanted(study: Path, root: Path, quick: bool, epochs: int) -> tuple["Study",
 
     file = _relative(study, root)
     wanted = load_study(root / file)
-    if not (root / wanted.source_path).exists():
-        raise LeadminError(
-            f"{file}: source: {wanted.source_path} does not exist; get the records first, or name "
-            "another archive or folder"
-        )
+    for path in (wanted.source_path, *wanted.own_files):
+        if not (root / path).exists():
+            raise LeadminError(
+                f"{file}: source: {path} does not exist; get the records first, or name "
+                "another archive, folder or table"
+            )
     if not quick and not epochs:
         return wanted, file
     suffix = "quick" if quick else f"{epochs}-epochs"

@@ -191,13 +191,18 @@ def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).rstrip(".")
 
 
+_ABOVE = ("", "*/", "*/*/", "files/*/*/", "physionet.org/files/*/*/")
+"""Where below a folder a tree may begin: ``wget -r`` makes ``physionet.org/files/NAME/VERSION``."""
+
+
 def open_archive(path: Path, landmark: str) -> Archive:
     """Open a zip file or a folder that holds a tree with the file ``landmark`` at its top.
 
     Parameters
     ----------
     path : Path
-        The zip file, the tree's top folder, or the folder that holds the top folder.
+        The zip file, the tree's top folder, the folder that holds the top folder, or any folder
+        above it that ``wget -r`` makes.
     landmark : str
         A file name that marks the top, for instance ``"ptbxl_database.csv"``.
 
@@ -209,10 +214,10 @@ def open_archive(path: Path, landmark: str) -> Archive:
     """
     wanted = f"{path} should hold one {landmark} at its top or one folder below"
     if path.is_dir():
-        tops = [path] if (path / landmark).is_file() else []
-        tops = tops or sorted(child.parent for child in path.glob(f"*/{landmark}"))
+        each = (sorted(path.glob(f"{above}{landmark}")) for above in _ABOVE)
+        tops = [file.parent for file in next(filter(None, each), [])]
         if len(tops) != 1:
-            found = ", ".join(top.name for top in tops) or "none"
+            found = ", ".join(str(top.relative_to(path)) for top in tops) or "none"
             raise LeadminError(f"{wanted}; found: {found}; give the folder that does")
         return FolderArchive(tops[0])
     if not path.is_file():

@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from leadmin.data import ptbxl, quality
 from leadmin.data.dataset import EcgDataset, load_dataset
 from leadmin.data.prepare import software
+from leadmin.errors import LeadminError
 from leadmin.files import sha256, write_json, write_text
 from leadmin.labels import CLASS_NAMES, CLASSES, LABEL_POLICIES
 from leadmin.leads import LEADS
@@ -56,6 +57,11 @@ def write_card(prepared: Path, folder: Path | None = None) -> CardFiles:
     to themselves, so the default is what to publish.
     """
     dataset = load_dataset(prepared)
+    if "policies" in dataset.attributes:
+        raise LeadminError(
+            f"{prepared}: a data card tells what is known of PTB-XL, and these records are "
+            f"{dataset.attributes['source']!r}; valid: a file prepared from PTB-XL; write your own"
+        )
     folder = prepared.parent if folder is None else folder
     files = CardFiles(
         card=folder / f"{prepared.stem}.card.md",

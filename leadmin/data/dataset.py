@@ -1,11 +1,13 @@
 """The prepared data in memory: one HDF5 file per sampling rate, read and checked by every run.
 
 Signals are stored as recorded, in integer microvolts; scaling, cropping and the choice of leads
-belong to the recipe of a run and are never baked in. `leadmin.data.prepare` writes the file.
+belong to the recipe of a run and are never baked in. `leadmin.data.prepare` writes the file of
+PTB-XL, `leadmin.data.own` that of any other records: its attributes name their classes and the
+length of a record, and where statements have no likelihood, all label policies are one.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from leadmin.data.ptbxl import DURATION, METADATA_COLUMNS, SAMPLING_RATES
 from leadmin.errors import LeadminError
-from leadmin.labels import CLASSES, LABEL_POLICIES
+from leadmin.labels import CLASS_NAMES, CLASSES, LABEL_POLICIES, check_class_names
 from leadmin.leads import LEADS
 
 FORMAT = "leadmin prepared ECG"
@@ -26,6 +28,11 @@ SCHEMA_VERSION = 1
 UNIT = "uV"
 MICROVOLTS_PER: Mapping[str, float] = MappingProxyType({"uV": 1.0, "mV": 1e3, "V": 1e6})
 """Units of voltage that are understood, in records and by a trained network."""
+
+OWN_COLUMNS: Mapping[str, tuple[None, str]] = {"record": (None, "what its table calls the record")}
+"""Metadata that a file of other records has besides those of PTB-XL."""
+
+_MOST_SAMPLES = 500_000
 
 TABLE_TYPES: Mapping[str, type[np.generic]] = {
     "record_id": np.int32,
@@ -52,7 +59,7 @@ class EcgDataset:
     fold: NDArray[np.int8]  # 1 to 10; the holdout protocol validates on 9 and tests on 10
     age: NDArray[np.float32]  # years, NaN where unknown; 300 means over 89
     sex: NDArray[np.int8]  # 0 male, 1 female, -1 unknown
-    labels: dict[str, NDArray[np.uint8]]  # label policy to (n_records, 5), in the order of CLASSES
+    labels: dict[str, NDArray[np.uint8]]  # label policy to (n_records, n_classes), as in `classes`
     sampling_rate: int  # Hz
     attributes: dict[str, Any]
     metadata: pd.DataFrame  # one row per record; see leadmin.data.ptbxl.METADATA_COLUMNS
@@ -60,6 +67,22 @@ class EcgDataset:
 
     def __len__(self) -> int:
         return len(self.record_id)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return tuple(self.attributes.get("classes", CLASSES))
+
+    @property
+    def class_names(self) -> dict[str, str]:
+        """Give each class what a report calls it."""
+        meanings = self.attributes.get("class_meanings")
+        return dict(zip(self.classes, meanings or map(_meaning, self.classes), strict=True))
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """Label policies that differ: one, where statements have no likelihood."""
+        return tuple(self.attributes.get("policies", LABEL_POLICIES))
 
     @property
     def duration(self) -> float:
@@ -91,12 +114,13 @@ class EcgDataset:
 
     def class_counts(self, policy: str) -> pd.Series:
         """Count the records of each superclass; a record may count in several."""
-        return pd.Series(self._labels(policy).sum(axis=0, dtype=int), index=list(CLASSES))
+        return pd.Series(self._labels(policy).sum(axis=0, dtype=int), index=list(self.classes))
 
     def cooccurrence(self, policy: str) -> pd.DataFrame:
         """Count for each pair of superclasses the records in both; the diagonal holds totals."""
         labels = self._labels(policy).astype(int)
-        return pd.DataFrame(labels.T @ labels, index=list(CLASSES), columns=list(CLASSES))
+        names = list(self.classes)
+        return pd.DataFrame(labels.T @ labels, index=names, columns=names)
 
     def _labels(self, policy: str) -> NDArray[np.uint8]:
         if policy not in self.labels:
@@ -138,25 +162,33 @@ def _read_file(file: h5py.File, path: Path) -> EcgDataset:
     attributes = {name: _plain(value) for name, value in file.attrs.items()}
     _check_attributes(attributes)
     rate, n_records = attributes["sampling_rate"], attributes["n_records"]
+    n_classes, n_samples = len(attributes["classes"]), attributes.get("n_samples", DURATION * rate)
+    policies = attributes.get("policies", list(LABEL_POLICIES))
+    columns: dict[str, Any] = dict(METADATA_COLUMNS)
+    own_data = "policies" in attributes
+    columns |= OWN_COLUMNS if own_data else {}
     size = path.stat().st_size
-    signals = _read_array(file, "signals", "<i2", (n_records, len(LEADS), DURATION * rate), size)
+    signals = _read_array(file, "signals", "<i2", (n_records, len(LEADS), n_samples), size)
     kinds: dict[str, Any] = dict(TABLE_TYPES)
-    kinds |= {f"labels/{policy}": np.uint8 for policy in LABEL_POLICIES}
-    kinds |= {f"metadata/{name}": kind for name, (kind, _) in METADATA_COLUMNS.items()}
+    kinds |= {f"labels/{policy}": np.uint8 for policy in policies}
+    kinds |= {f"metadata/{name}": kind for name, (kind, _) in columns.items()}
     arrays = {}
     for name, kind in kinds.items():
-        shape = (n_records, len(CLASSES)) if name.startswith("labels/") else (n_records,)
+        shape = (n_records, n_classes) if name.startswith("labels/") else (n_records,)
         arrays[name] = _read_array(file, name, kind, shape, size)
-    found = content_sha256(signals.shape, hashlib.sha256(signals.data).hexdigest(), arrays)
+    signals_sha256 = hashlib.sha256(signals.data).hexdigest()
+    named = [*attributes["classes"], *attributes["class_meanings"]] if own_data else ()
+    found = content_sha256(signals.shape, signals_sha256, arrays, named)
     if found != attributes.get("content_sha256"):
         raise LeadminError(
             "the content does not agree with its checksum content_sha256; the file is damaged"
         )
-    metadata = {name: arrays[f"metadata/{name}"] for name in METADATA_COLUMNS}
+    metadata = {name: arrays[f"metadata/{name}"] for name in columns}
+    own = {policy: policy if policy in policies else policies[0] for policy in LABEL_POLICIES}
     return EcgDataset(
         signals=signals,
         **{name: arrays[name] for name in TABLE_TYPES},
-        labels={policy: arrays[f"labels/{policy}"] for policy in LABEL_POLICIES},
+        labels={policy: arrays[f"labels/{stored}"] for policy, stored in own.items()},
         sampling_rate=rate,
         attributes=attributes,
         metadata=pd.DataFrame(
@@ -175,7 +207,6 @@ def _check_attributes(attributes: Mapping[str, Any]) -> None:
     expected = {
         "schema_version": (SCHEMA_VERSION,),
         "leads": (list(LEADS),),
-        "classes": (list(CLASSES),),
         "unit": (UNIT,),
         "sampling_rate": SAMPLING_RATES,
     }
@@ -187,6 +218,23 @@ def _check_attributes(attributes: Mapping[str, Any]) -> None:
     n_records = attributes.get("n_records")
     if not isinstance(n_records, int) or n_records < 1:
         raise LeadminError(f"n_records is {n_records!r}; valid: 1 or more")
+    check_class_names(attributes.get("classes"), "classes")
+    if "policies" not in attributes:
+        if attributes["classes"] != list(CLASSES):
+            raise LeadminError(f"classes is {attributes['classes']!r}; valid: {list(CLASSES)!r}")
+        return
+    own = {
+        "policies": attributes["policies"] == ["any"],
+        "class_meanings": isinstance(meanings := attributes.get("class_meanings"), list)
+        and len(meanings) == len(attributes["classes"]),
+        "n_samples": isinstance(n := attributes.get("n_samples"), int) and 0 < n <= _MOST_SAMPLES,
+    }
+    for name in (name for name, good in own.items() if not good):
+        raise LeadminError(f"{name} is {repr(attributes.get(name))[:80]}, as no version writes it")
+
+
+def _meaning(name: str) -> str:
+    return CLASS_NAMES.get(name, name)
 
 
 def _read_array(
@@ -213,14 +261,22 @@ def _read_array(
 
 
 def content_sha256(
-    signals_shape: tuple[int, ...], signals_sha256: str, arrays: Mapping[str, NDArray[Any]]
+    signals_shape: tuple[int, ...],
+    signals_sha256: str,
+    arrays: Mapping[str, NDArray[Any]],
+    named: Iterable[str] = (),
 ) -> str:
-    """Hash all arrays of a prepared file; the identity of the data."""
+    """Hash all arrays of a prepared file; the identity of the data.
+
+    ``named`` are names and meanings of its classes, where these are not PTB-XL's.
+    """
     digest = hashlib.sha256(f"signals <i2 {signals_shape} {signals_sha256}\n".encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         part = hashlib.sha256(array.tobytes()).hexdigest()
         digest.update(f"{name} {array.dtype.str} {array.shape} {part}\n".encode())
+    for name in named:
+        digest.update(f"{name}\n".encode())
     return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -60,6 +59,7 @@ class PrepareReport:
     failures: tuple[Failure, ...]
     up_to_date: bool = False
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def n_failed(self) -> int:
@@ -114,15 +114,11 @@ def prepare(
         "sampling_rate": sampling_rate,
         "source_fingerprint": opened.fingerprint,
     }
-    report = None if force else _up_to_date(target, receipt, max_failures)
+    report = None if force else up_to_date(target, receipt, max_failures)
     try:
         if report is None:
             report = _write(opened, target, n_jobs, max_failures, quiet)
-            found = {name: getattr(report, name) for name in _IN_RECEIPT}
-            failures = [asdict(failure) for failure in report.failures]
-            n_failed = len(failures)
-            receipt |= {"hdf5": target.name, "n_failed": n_failed, **found, "failures": failures}
-            write_json(_receipt_path(target), receipt)
+            write_receipt(target, receipt, report)
     except OSError as error:
         raise LeadminError(
             f"{target} cannot be written: {error.strerror or error}; nothing half-written was "
@@ -168,6 +164,14 @@ def _receipt_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.json")
 
 
+def write_receipt(target: Path, receipt: Mapping[str, Any], report: PrepareReport) -> None:
+    """Write beside ``target`` what it was made from, which `up_to_date` reads."""
+    found = {name: getattr(report, name) for name in _IN_RECEIPT}
+    failures = [asdict(failure) for failure in report.failures]
+    said = {"hdf5": target.name, "n_failed": len(failures), **found, "failures": failures}
+    write_json(_receipt_path(target), {**receipt, **said})
+
+
 def failures_path(target: Path) -> Path:
     """Where `prepare` writes the table of failed records for the HDF5 file ``target``."""
     return target.with_name(f"{target.stem}.failures.csv")
@@ -176,9 +180,7 @@ def failures_path(target: Path) -> Path:
 _IN_RECEIPT = ("n_records", "content_sha256", "inputs_sha256", "class_counts")
 
 
-def _up_to_date(
-    target: Path, receipt: Mapping[str, Any], max_failures: int
-) -> PrepareReport | None:
+def up_to_date(target: Path, receipt: Mapping[str, Any], max_failures: int) -> PrepareReport | None:
     """Give the report of an earlier call if it made ``target`` from the same inputs."""
     try:
         earlier = json.loads(_receipt_path(target).read_text(encoding="utf-8"))
@@ -197,7 +199,7 @@ def _up_to_date(
         return None
 
 
-class _SteadyFile(io.FileIO):
+class SteadyFile(io.FileIO):
     """A file under HDF5 that keeps a failure to itself until it is asked.
 
     The HDF5 library may crash the whole process when a write fails, for instance on a full disk,
@@ -217,6 +219,7 @@ class _SteadyFile(io.FileIO):
         self.raise_failure()  # also in place of what the library made of it
 
     def write(self, content: Any) -> int:
+        """Write all of it, or keep the failure and say that all was written."""
         left = memoryview(content).cast("B")
         size = len(left)
         try:
@@ -227,12 +230,14 @@ class _SteadyFile(io.FileIO):
         return size
 
     def readinto(self, buffer: Any) -> int:
+        """Read what there is."""
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))  # what could not be written reads as zero
         super().readinto(view)
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
+        """Cut the file, or keep the failure."""
         try:
             return super().truncate(size)
         except OSError as error:
@@ -245,15 +250,13 @@ def _write(
 ) -> PrepareReport:
     with (
         atomic_path(target) as temporary,
-        _SteadyFile(str(temporary), "w+") as stream,
+        SteadyFile(str(temporary), "w+") as stream,
         # From format 1.10 on HDF5 protects its own structure by checksums.
         h5py.File(stream, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
     ):
         written = _write_signals(file, source, n_jobs, quiet, stream)
-        _report_failures(target, written.failures, max_failures, len(source.table))
+        report_failures(target, written.failures, max_failures, len(source.table))
         arrays = _tables(source, written.rows)
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array)
         content_sha256 = dataset.content_sha256(
             file["signals"].shape, written.signals_sha256, arrays
         )
@@ -262,7 +265,7 @@ def _write(
             "schema_version": dataset.SCHEMA_VERSION,
             "created_by": software(),
             "source": ptbxl.TITLE,
-            "source_version": _source_version(source.archive.name),
+            "source_version": ptbxl.source_version(source.archive),
             "source_doi": ptbxl.DOI,
             "license": ptbxl.LICENSE_NAME,
             "sampling_rate": source.sampling_rate,
@@ -275,10 +278,7 @@ def _write(
             "inputs_verified": source.checksums is not None,
             "content_sha256": content_sha256,
         }
-        for name, value in attributes.items():
-            # Text of fixed length, since the heap of the other kind has no checksum.
-            is_text = isinstance(value, str | list)
-            file.attrs[name] = np.array(value, dtype=np.bytes_) if is_text else value
+        write_fields(file, arrays, attributes)
     counts = {
         policy: ptbxl.class_counts(matrix[written.rows]) for policy, matrix in source.labels.items()
     }
@@ -293,6 +293,20 @@ def _write(
     )
 
 
+def write_fields(
+    file: h5py.File, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
+) -> None:
+    """Write everything but the signals into a prepared file."""
+    for name, array in arrays.items():
+        file.create_dataset(name, data=array)
+    for name, value in attributes.items():
+        # Text of fixed length, since the heap of the other kind has no checksum.
+        listed = [text.encode() for text in value] if isinstance(value, list) else value
+        listed = value.encode() if isinstance(value, str) else listed
+        is_text = isinstance(value, str | list)
+        file.attrs[name] = np.array(listed, dtype=np.bytes_) if is_text else value
+
+
 @dataclass(frozen=True)
 class _Written:
     """Which records of the source are in the file, and the checksums of what was read."""
@@ -304,7 +318,7 @@ class _Written:
 
 
 def _write_signals(
-    file: h5py.File, source: _Source, n_jobs: int | None, quiet: bool, stream: _SteadyFile
+    file: h5py.File, source: _Source, n_jobs: int | None, quiet: bool, stream: SteadyFile
 ) -> _Written:
     n_records, n_samples = len(source.table), ptbxl.DURATION * source.sampling_rate
     rows_per_block = max(1, _BLOCK_BYTES // (len(LEADS) * n_samples * 2))
@@ -341,12 +355,7 @@ def _listed(digests: list[tuple[str, str]]) -> bytes:
     return "".join(f"{digest} {member}\n" for member, digest in digests).encode()
 
 
-def _source_version(top_folder: str) -> str:
-    match = re.search(r"-(\d+\.\d+\.\d+)$", top_folder)
-    return match[1] if match else "unknown"
-
-
-def _report_failures(
+def report_failures(
     target: Path, failures: list[Failure], max_failures: int, n_records: int
 ) -> None:
     """Write the table of failures; raise if there are too many or nothing is left."""

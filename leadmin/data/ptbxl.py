@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,9 @@ LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 
 N_RECORDS = 21_799
 """Records of the complete data set."""
+
+EARLIER = ("1.0.0", "1.0.1", "1.0.2")
+"""Versions with 21,837 records [1]_: 38 of them are no longer in 1.0.3."""
 
 OFFICIAL_COUNTS: Mapping[str, int] = MappingProxyType(
     {"NORM": 9514, "MI": 5469, "STTC": 5235, "CD": 4898, "HYP": 2649}
@@ -136,18 +140,33 @@ def open_ptbxl(path: Path) -> Archive:
     return open_archive(path, DATABASE_FILE)
 
 
+def source_version(archive: Archive) -> str:
+    """Read the version off the name of the top folder, or of a web address; or ``"unknown"``."""
+    names = (archive.name, archive.path.name)
+    found = (re.search(r"(?:^|-)(\d+\.\d+\.\d+)$", name) for name in names)
+    return next((match[1] for match in found if match), "unknown")
+
+
 def read_table(archive: Archive) -> RecordTable:
     """Read and check ``ptbxl_database.csv``.
 
     Raises
     ------
     LeadminError
-        If the table is missing or a field cannot be what it should be; the message names file,
-        column and record.
+        If the table is missing, is that of a version before 1.0.3, or a field cannot be what it
+        should be; the message names file, column and record.
     """
-    table = _Csv(archive, DATABASE_FILE, _REQUIRED)
+    table = CsvTable(archive, DATABASE_FILE, _REQUIRED)
     if not table.rows:
         raise LeadminError(f"{table.where} has no rows; get it again")
+    version = source_version(archive)
+    if version in EARLIER or len(table.rows) > N_RECORDS:
+        named = version if version in EARLIER else f"a version before {VERSION}"
+        raise LeadminError(
+            f"{table.where}: this is PTB-XL {named}, whose full table has 21,837 records, 38 of "
+            f"them no longer in {VERSION}; valid: {VERSION}, which every number of this study "
+            "stands on; get it with `leadmin data fetch`"
+        )
     record_id = table.whole("ecg_id", 0, 2**31 - 1)
     order = np.argsort(record_id, kind="stable")
     table.frame, record_id = table.frame.iloc[order].reset_index(drop=True), record_id[order]
@@ -212,7 +231,7 @@ def read_superclasses(archive: Archive) -> dict[str, str]:
     LeadminError
         If the table is missing, incomplete, or names a superclass that is not one of `CLASSES`.
     """
-    table = _Csv(archive, STATEMENTS_FILE, ("diagnostic", "diagnostic_class"))
+    table = CsvTable(archive, STATEMENTS_FILE, ("diagnostic", "diagnostic_class"))
     where, frame = table.where, table.frame
     flags = table.whole("diagnostic", 0, 1, unknown=0)
     codes = frame[frame.columns[0]].str.strip()
@@ -312,7 +331,7 @@ def check_tables(archive: Archive, checksums: Mapping[str, str] | None) -> list[
     ]
 
 
-class _Csv:
+class CsvTable:
     """A table of an archive with every field as text, read column by column."""
 
     def __init__(self, archive: Archive, member: str, needed: tuple[str, ...]) -> None:
@@ -360,6 +379,21 @@ class _Csv:
         found[empty] = 0 if unknown is None else unknown
         return found
 
+    def require(self, name: str) -> None:
+        """Refuse an empty field, or one that stands for a missing value, in a column."""
+        missing = (
+            self.frame[name].str.strip().str.casefold().isin(("", "nan", "na", "null", "none"))
+        )
+        self._check(name, ~missing.to_numpy(), "some text; fill it in, or leave the row out")
+
+    def coded(self, name: str, codes: Mapping[str, int], valid: str) -> NDArray[np.int8]:
+        """Read a column of words as the numbers that stand for them, -1 without such a column."""
+        if name not in self.frame.columns:
+            return np.full(len(self.frame), -1, np.int8)
+        values = self.frame[name].str.strip().str.casefold().map(codes)
+        self._check(name, values.notna().to_numpy(), f"{valid} or empty")
+        return values.to_numpy().astype(np.int8)
+
     def whole(
         self, name: str, low: float, high: float, unknown: float | None = None
     ) -> NDArray[np.float64]:
@@ -367,6 +401,7 @@ class _Csv:
         return self.numbers(name, low, high, unknown, whole=True)
 
     def texts(self, name: str) -> list[str]:
+        """Read a column of text, empty without such a column."""
         if name not in self.frame.columns:
             return [""] * len(self.frame)
         texts = self.frame[name].str.strip()
@@ -381,6 +416,7 @@ class _Csv:
         return (self.frame[name].str.strip() != "").to_numpy()
 
     def booleans(self, name: str) -> NDArray[Any]:
+        """Read a column of yes and no as 1 and 0, -1 where empty or without such a column."""
         if name not in self.frame.columns:
             return np.full(len(self.frame), -1.0)
         meaning = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
@@ -423,7 +459,7 @@ def crossing_patients(
 def _resampled(archive: Archive, record_id: NDArray[Any]) -> NDArray[np.int8]:
     if PROVENANCE_FILE not in archive:
         return np.full(len(record_id), -1, np.int8)
-    table = _Csv(archive, PROVENANCE_FILE, ("ecg_id", "resampled_from_500_hz"))
+    table = CsvTable(archive, PROVENANCE_FILE, ("ecg_id", "resampled_from_500_hz"))
     ids = table.whole("ecg_id", 0, 2**31 - 1)
     known = dict(zip(ids, table.whole("resampled_from_500_hz", 0, 1), strict=True))
     return np.array([known.get(number, -1) for number in record_id], dtype=np.int8)

@@ -18,7 +18,6 @@ from scipy.ndimage import uniform_filter1d
 from leadmin.data.dataset import EcgDataset
 from leadmin.data.ptbxl import crossing_patients
 from leadmin.files import write_text
-from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, identity_residuals, lead_indices
 
 _BLOCK = 256
@@ -116,7 +115,7 @@ def assess(dataset: EcgDataset) -> QualityReport:
     ids = {name: getattr(dataset, name) for name in ("record_id", "patient_id", "fold")}
     labels = dataset.labels["any"].astype(bool)
     by_fold = {f"fold {fold}": np.isin(dataset.fold, fold) for fold in np.unique(dataset.fold)}
-    by_class = {name: labels[:, column] for column, name in enumerate(CLASSES)}
+    by_class = {name: labels[:, column] for column, name in enumerate(dataset.classes)}
     return QualityReport(
         records=pd.concat([pd.DataFrame(ids), flags, measures], axis=1),
         by_fold=_count(flags, by_fold),

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from leadmin.errors import LeadminError
 from leadmin.evidence.scores import Evidence
 from leadmin.labels import LABEL_POLICIES
@@ -30,6 +32,46 @@ class StudyDescription:
                 )
 
 
+def absent_in_words(evidence: Evidence) -> str:
+    """Name the classes that folds lack, and say over which ones macro averages then run.
+
+    Empty where every fold has records with and without each class.
+    """
+    several, parts = len(np.unique(evidence.fold)) > 1, []
+    lacking = [
+        name
+        for name, column in zip(evidence.classes, evidence.labels.T, strict=True)
+        if len(np.unique(column)) < 2
+    ]
+    if lacking:
+        rest = [name for name in evidence.classes if name not in lacking]
+        over = f"the mean over {', '.join(rest)}" if rest else "undefined"
+        parts.append(
+            f"Test records with and without the class are not both there for {', '.join(lacking)}: "
+            f"no AUROC of it exists, and every macro AUROC is {over}."
+        )
+    apart = {k: v for k, v in evidence.absent_classes().items() if k not in lacking}
+    if apart and several:
+        said = "; ".join(f"{k}: {', '.join(map(str, folds))}" for k, folds in apart.items())
+        parts.append(
+            f"Some test folds hold only one label of a class ({said}). It counts in everything "
+            "that pools the records of all folds; an AUROC within folds is the mean over its other "
+            "folds, and a macro average within such a fold the mean over the other classes."
+        )
+    validation = evidence.runs[evidence.configs[0]].validation
+    unseen = [
+        name
+        for name, column in zip(evidence.classes, validation.labels.T, strict=True)
+        if not all(column[validation.fold == fold].any() for fold in np.unique(validation.fold))
+    ]
+    if unseen:
+        parts.append(
+            f"Where no validation record has the class ({', '.join(unseen)}), the threshold of F1 "
+            "is 0.5."
+        )
+    return " ".join(parts)
+
+
 def basis(evidence: Evidence, study: StudyDescription) -> str:
     """Say in plain text on what a table stands."""
     seeds = sorted({scored.n_seeds for scored in evidence.scored.values()})
@@ -45,5 +87,5 @@ def basis(evidence: Evidence, study: StudyDescription) -> str:
         f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy].words}. "
         f"Protocol: {PROTOCOL_WORDS[study.protocol]}. "
         f"{evidence.n_records:,} test records of {evidence.n_patients:,} patients; {trained}; "
-        f"{evidence.n_resamples:,} bootstrap resamples of patients."
-    )
+        f"{evidence.n_resamples:,} bootstrap resamples of patients. {absent_in_words(evidence)}"
+    ).rstrip()

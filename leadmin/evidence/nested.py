@@ -7,7 +7,7 @@ each class.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -26,18 +26,19 @@ from leadmin.evidence.reliability import (
     recalibrated_logits,
 )
 from leadmin.evidence.scores import Evidence, Scored, gather
-from leadmin.labels import CLASSES
 from leadmin.leads import electrode_sets
 from leadmin.study.ablation import merge
 from leadmin.study.mapping import ANY_LEAD, PARTS, sets_of_map
 from leadmin.study.protocol import networks
 from leadmin.study.run import Run
 
-TARGETS = ("macro", *CLASSES)
-"""By what a set is chosen and judged."""
-
 SPECIFICITY = 0.9
 """Of the validation records without a class, this share must stay uncalled."""
+
+
+def targets(classes: Iterable[str]) -> tuple[str, ...]:
+    """By what a set is chosen and judged: ``macro``, the mean of the classes, and each of them."""
+    return ("macro", *classes)
 
 
 def best_of(n_electrodes: int, target: str) -> str:
@@ -104,7 +105,7 @@ def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:
         [[_validation_auroc(run, own) for run in offered.values()] for own, _ in divided]
     )  # networks, sets, targets
     result = {}
-    for number, target in enumerate(TARGETS):
+    for number, target in enumerate(targets(first.classes)):
         scores = np.nan_to_num(reached[:, :, number], nan=-1.0)
         names = [list(offered)[best] for best in scores.argmax(axis=1)]
         logits = {part: getattr(first, part).logits[ANY_LEAD].copy() for part in PARTS}
@@ -214,7 +215,7 @@ def contrast(
     w = np.array(list(weights.values()))
 
     def total(kind: str) -> NDArray[np.float64]:
-        values = [_of_target(getattr(side, kind)[metric], target) for side in sides]
+        values = [_of_target(side, kind, metric, target) for side in sides]
         return np.asarray(w @ np.array(values))
 
     per_seed = total("per_seed")
@@ -224,5 +225,6 @@ def contrast(
     return Contrast(estimate, (variance, n - 1))
 
 
-def _of_target(values: NDArray[np.float64], target: str) -> NDArray[Any]:
-    return metrics.macro(values) if target == "macro" else values[:, CLASSES.index(target)]
+def _of_target(scored: Scored, kind: str, metric: str, target: str) -> NDArray[Any]:
+    values = getattr(scored, kind)[metric]
+    return metrics.macro(values) if target == "macro" else values[:, scored.classes.index(target)]

@@ -54,7 +54,7 @@ from leadmin.evidence.estimates import (
     combine,
     sd,
 )
-from leadmin.labels import CLASSES, LABEL_POLICIES
+from leadmin.labels import CLASSES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
 from leadmin.study.run import Predictions, Run, fold_thresholds, require_same_records
 
@@ -90,6 +90,7 @@ class Scored:
     replicates: Mapping[str, Array]
     jackknife: Mapping[str, Array]
     kind: Estimate = UNKNOWN
+    classes: tuple[str, ...] = CLASSES
 
     @property
     def n_seeds(self) -> int:
@@ -119,11 +120,11 @@ class Scored:
 
     def of_class(self, metric: str, name: str) -> Estimate:
         """``metric`` of one class."""
-        if name not in CLASSES:
+        if name not in self.classes:
             raise LeadminError(
-                f"class: there is no {name!r}; valid: {', '.join(CLASSES)}; choose one of them"
+                f"class: there is no {name!r}; valid: {', '.join(self.classes)}; choose one of them"
             )
-        c = CLASSES.index(name)
+        c = self.classes.index(name)
         return self._estimate(metric, lambda values: values[:, c])
 
     def seed_sd(self, metric: str) -> float:
@@ -160,6 +161,16 @@ class Evidence:
     runs: Mapping[str, Run]
     groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     relabelled: Mapping[str, "Evidence"] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> dict[str, str]:
+        """What the runs tell apart, and what a report calls it."""
+        return self.runs[self.configs[0]].class_names
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
+        return tuple(self.class_names)
 
     @property
     def label_policy(self) -> str:
@@ -227,7 +238,19 @@ class Evidence:
     def absent_resamples(self) -> dict[str, int]:
         """Count the resamples without a positive, or a negative, record of each class."""
         absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
-        return dict(zip(CLASSES, absent.tolist(), strict=True))
+        return dict(zip(self.classes, absent.tolist(), strict=True))
+
+    def absent_classes(self) -> dict[str, list[int]]:
+        """List by class the test folds without a record that has it, or without one that lacks it.
+
+        Classes of which every fold holds both are left out.
+        """
+        folds = [(int(fold), self.labels[self.fold == fold]) for fold in np.unique(self.fold)]
+        absent = {
+            name: [fold for fold, labels in folds if len(np.unique(labels[:, c])) < 2]
+            for c, name in enumerate(self.classes)
+        }
+        return {name: found for name, found in absent.items() if found}
 
     def get(self, config: str, recipe: str) -> Scored:
         """Give one configuration under one recipe; the error lists what the study has."""
@@ -323,7 +346,7 @@ def matched(dataset: EcgDataset, evidence: Evidence) -> NDArray[np.intp]:
 def under_other_labels(evidence: Evidence, dataset: EcgDataset) -> dict[str, Evidence]:
     """Score the AUROCs again under each other label policy, on the records that it labels."""
     place, found = matched(dataset, evidence), {}
-    for policy in (name for name in LABEL_POLICIES if name != evidence.label_policy):
+    for policy in (name for name in dataset.policies if name != evidence.label_policy):
         labels = dataset.labels[policy][place]
         kept = np.asarray(labels.any(axis=1))
         runs = [_relabelled(run, labels, kept) for run in evidence.runs.values()]
@@ -375,9 +398,10 @@ def seed_variances(evidence: Evidence, config: str, recipe: str) -> list[tuple[f
 
 def named(scored: Scored, name: str) -> Estimate:
     """``auroc`` is the macro average, ``auroc_HYP`` that class."""
-    metric, _, of_class = name.rpartition("_")
-    if of_class in CLASSES:
-        return scored.of_class(metric, of_class)
+    for of_class in scored.classes:
+        metric = name.removesuffix(f"_{of_class}")
+        if metric != name and metric in scored.per_seed:
+            return scored.of_class(metric, of_class)
     return scored.macro(name)
 
 
@@ -427,10 +451,11 @@ def _auroc(
             for logits in run.test.logits[recipe]
         ]
     )
-    per_seed, rest = of_seeds[:, :, 0], of_seeds.mean(axis=0).T[1:]
+    rest = of_seeds.mean(axis=0).T[1:]
     n_drawn = len(rest) if n_resamples is None else n_resamples
     resampled = {"auroc": rest[:n_drawn]}, {"auroc": rest[n_drawn:]}
-    return Scored(run.config, recipe, tuple(run.leads), {"auroc": per_seed}, *resampled)
+    per_seed = {"auroc": of_seeds[:, :, 0]}
+    return Scored(run.config, recipe, tuple(run.leads), per_seed, *resampled, classes=run.classes)
 
 
 def _score(run: Run, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
@@ -460,4 +485,5 @@ def _score(run: Run, recipe: str, weights: resampling.Weights, n_resamples: int)
         per_seed={name: np.array(values) for name, values in per_seed.items()},
         replicates={name: values[:n_resamples] for name, values in totals.items()},
         jackknife={name: values[n_resamples:] for name, values in totals.items()},
+        classes=run.classes,
     )

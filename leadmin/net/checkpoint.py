@@ -15,6 +15,7 @@ from leadmin.files import atomic_path, sha256, write_json
 from leadmin.leads import LEADS
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.model import Architecture, ResNet1d, count_parameters
+from leadmin.net.own import MakeNetwork, Network, own_network
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity
 from leadmin.net.scaling import Scaling
@@ -43,9 +44,15 @@ class _Architecture(Architecture):
                 raise ValueError(f"{name} below 1")
 
 
+class _OwnNetwork(BaseModel):
+    model_config = _STRICT
+    name: Annotated[str, Field(max_length=200)]
+
+
 class _Recipe(BaseModel):
     model_config = _STRICT
     architecture: _Architecture
+    network: _OwnNetwork | None = None
 
 
 class _Scaling(BaseModel):
@@ -125,7 +132,9 @@ def save_checkpoint(
     write_json(stem.with_name(stem.name + ".json"), metadata)
 
 
-def load_checkpoint(path: Path, device: torch.device | None = None) -> EcgClassifier:
+def load_checkpoint(
+    path: Path, device: torch.device | None = None, network: MakeNetwork | None = None
+) -> EcgClassifier:
     """Read a checkpoint; nothing in it can run code.
 
     Parameters
@@ -134,6 +143,9 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> EcgClassi
         The JSON file, the safetensors file, or their common stem.
     device : torch.device, optional
         Where to put the weights; the CPU by default.
+    network : callable, optional
+        The class of a network of one's own, see `leadmin.net.own`; the checkpoint of one needs it,
+        and whatever name stands in it is not looked for.
 
     Raises
     ------
@@ -154,19 +166,8 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> EcgClassi
         raise LeadminError(
             f"{description}: {_in_words(error)}; train again or use the version that wrote it"
         ) from error
-    architecture = Architecture(**asdict(stored.recipe.architecture))
-    n_leads, n_classes = len(stored.leads), len(stored.classes)
-    try:
-        with torch.device("meta"):  # counted before there is anything
-            n_parameters = count_parameters(ResNet1d(n_leads, n_classes, architecture))
-        if n_parameters > MOST_PARAMETERS:
-            raise ValueError(f"{n_parameters} parameters; valid: up to {MOST_PARAMETERS}")
-        model = ResNet1d(n_leads, n_classes, architecture)
-    except (ValueError, TypeError) as error:
-        raise LeadminError(
-            f"{description}: recipe.architecture: {error}; train again or use the version that "
-            "wrote it"
-        ) from error
+    n_leads = len(stored.leads)
+    model = _empty_network(stored, network, description)
     if sha256(weights) != stored.weights_sha256:
         raise LeadminError(
             f"{weights}: its checksum differs from weights_sha256 in {description.name}; the "
@@ -189,7 +190,35 @@ def load_checkpoint(path: Path, device: torch.device | None = None) -> EcgClassi
     )
 
 
-def _read_weights(file: Path, model: ResNet1d) -> dict[str, torch.Tensor]:
+def _empty_network(stored: _Description, network: MakeNetwork | None, description: Path) -> Network:
+    """Make the network that a checkpoint describes, or of the class that was handed in for it."""
+    n_leads, n_classes = len(stored.leads), len(stored.classes)
+    own = stored.recipe.network
+    if (own is None) != (network is None):
+        raise LeadminError(
+            f"{description}: a class was handed in, and this is a network of the study's; valid: "
+            "without a class; leave it out"
+            if own is None
+            else f"{description}: this network is somebody's own, called {own.name!r}; valid: "
+            "together with its class, as nothing in a checkpoint is imported; hand it in as network"
+        )
+    if network is not None:
+        return own_network(n_leads, n_classes, network, stored.window)
+    architecture = Architecture(**asdict(stored.recipe.architecture))
+    try:
+        with torch.device("meta"):  # counted before there is anything
+            n_parameters = count_parameters(ResNet1d(n_leads, n_classes, architecture))
+        if n_parameters > MOST_PARAMETERS:
+            raise ValueError(f"{n_parameters} parameters; valid: up to {MOST_PARAMETERS}")
+        return ResNet1d(n_leads, n_classes, architecture)
+    except (ValueError, TypeError) as error:
+        raise LeadminError(
+            f"{description}: recipe.architecture: {error}; train again or use the version that "
+            "wrote it"
+        ) from error
+
+
+def _read_weights(file: Path, model: Network) -> dict[str, torch.Tensor]:
     """Read weights that are those of ``model`` by name, shape and type, and finite."""
     try:
         found = load_file(file)

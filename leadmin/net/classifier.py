@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.errors import LeadminError
 from leadmin.leads import canonical_lead, canonical_leads, derive, representative, span
-from leadmin.net.model import ResNet1d
+from leadmin.net.own import Network
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
 
@@ -33,7 +33,7 @@ class EcgClassifier:
 
     Parameters
     ----------
-    model : ResNet1d
+    model : Network
         The network, in evaluation mode.
     scaling : Scaling
         How microvolts become its input.
@@ -51,7 +51,7 @@ class EcgClassifier:
         The whole JSON file.
     """
 
-    model: ResNet1d
+    model: Network
     scaling: Scaling
     leads: tuple[str, ...]
     sampling_rate: int

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from leadmin.errors import LeadminError
-from leadmin.net.model import ResNet1d
+from leadmin.net.own import Network
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
@@ -83,7 +83,7 @@ class Computing:
             yield
 
     def compile(
-        self, model: ResNet1d, shapes: list[tuple[int, int, int]], hidden: bool = False
+        self, model: Network, shapes: list[tuple[int, int, int]], hidden: bool = False
     ) -> tuple[Callable[..., Tensor], float]:
         """Compile both passes for all batch shapes; ``model`` comes out as it went in.
 

@@ -21,12 +21,12 @@ from torch.nn import functional
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, Configuration, coefficients, lead_indices, span
 from leadmin.metrics import auroc
 from leadmin.net.batches import TrainingBatches, epoch_generator
 from leadmin.net.device import Computing
 from leadmin.net.model import ResNet1d, shown_factor
+from leadmin.net.own import Network, find_network, own_network
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
@@ -57,7 +57,7 @@ class Start:
     The new fit keeps its scaling, since weights fit to voltages.
     """
 
-    model: ResNet1d
+    model: Network
     scaling: Scaling
     leads: tuple[str, ...]
     checksum: str  # SHA-256 of its weights
@@ -73,7 +73,11 @@ class Start:
         LeadminError
             If the network was not trained for any leads.
         """
-        if self.leads != LEADS or not self.model.architecture.any_leads:
+        if (
+            self.leads != LEADS
+            or not isinstance(self.model, ResNet1d)
+            or not self.model.architecture.any_leads
+        ):
             raise LeadminError(
                 f"network to start from: it reads {', '.join(self.leads)} and was not trained to "
                 "do without some of them; train the recipe any-lead first"
@@ -108,7 +112,7 @@ class Fit:
     ``validation_brier`` and ``seconds``.
     """
 
-    model: ResNet1d
+    model: Network
     scaling: Scaling
     history: list[dict[str, float]]
     best_epoch: int  # whose weights the model holds, counted from 1
@@ -120,7 +124,7 @@ def check_classes(
 ) -> None:
     """Refuse training records (indices) among which a class never occurs under the policy."""
     counts = dataset.labels[label_policy][train].sum(0)
-    absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
+    absent = [name for name, count in zip(dataset.classes, counts, strict=True) if not count]
     if absent:
         raise LeadminError(
             f"{dataset.path}: no training record has the class {', '.join(absent)} "
@@ -220,7 +224,7 @@ def _prepare_network(
     train: NDArray[np.intp],
     computing: Computing,
     start: Start | None,
-) -> tuple[ResNet1d, Scaling]:
+) -> tuple[Network, Scaling]:
     """Give the network as training begins with it, and the scaling of its input."""
     recipe, leads = job.recipe, job.configuration.leads
     if recipe.architecture.any_leads and leads != LEADS:
@@ -234,7 +238,13 @@ def _prepare_network(
             "that first"
         )
     with computing.seeded(job.seed * 1000 + job.fold):
-        model = ResNet1d(len(leads), len(CLASSES), recipe.architecture).to(computing.device)
+        if recipe.network:
+            window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
+            make, n_classes = find_network(recipe.network), len(dataset.classes)
+            model: Network = own_network(len(leads), n_classes, make, window)
+        else:
+            model = ResNet1d(len(leads), len(dataset.classes), recipe.architecture)
+        model = model.to(computing.device)
     if start is None:
         return model, fit_scaling(recipe.scaling, job.signals(dataset, train))
     weights, scaling = start.of_leads(leads)
@@ -354,6 +364,7 @@ class _Validation:
     signals: Tensor
     targets: Tensor
     labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
     window: int
     n_windows: int
 
@@ -367,10 +378,10 @@ def _prepare_validation(dataset: EcgDataset, job: FitJob, device: torch.device) 
     # While training, windows that cover the record once are enough to watch.
     n_windows = min(job.recipe.test_windows, math.ceil(n_samples / window))
     targets = torch.from_numpy(labels).to(device, torch.float32)
-    return _Validation(signals, targets, labels, window, n_windows)
+    return _Validation(signals, targets, labels, dataset.classes, window, n_windows)
 
 
-def _evaluate(model: ResNet1d, scaling: Scaling, validation: _Validation) -> dict[str, float]:
+def _evaluate(model: Network, scaling: Scaling, validation: _Validation) -> dict[str, float]:
     """Measure a network on the validation records."""
     v = validation
     logits = predict_logits(model, scaling, v.signals, v.window, v.n_windows)
@@ -378,6 +389,6 @@ def _evaluate(model: ResNet1d, scaling: Scaling, validation: _Validation) -> dic
     return {
         "validation_loss": float(functional.binary_cross_entropy_with_logits(logits, v.targets)),
         "validation_auroc": float(np.nanmean(per_class)),
-        **{f"validation_auroc_{c}": float(x) for c, x in zip(CLASSES, per_class, strict=True)},
+        **{f"validation_auroc_{c}": float(x) for c, x in zip(v.classes, per_class, strict=True)},
         "validation_brier": float(functional.mse_loss(logits.sigmoid(), v.targets)),
     }

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from leadmin.leads import lead_indices, span
-from leadmin.net.model import ResNet1d
+from leadmin.net.own import Network
 from leadmin.net.scaling import Scaling
 
 
 @torch.no_grad()
 def predict_logits(
-    model: ResNet1d,
+    model: Network,
     scaling: Scaling,
     signals: Tensor,
     window: int = 0,
@@ -24,7 +24,7 @@ def predict_logits(
 
     Parameters
     ----------
-    model : ResNet1d
+    model : Network
         The network; left in evaluation mode.
     scaling : Scaling
         How to scale the input.

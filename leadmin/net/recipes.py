@@ -25,6 +25,7 @@ import pandas as pd
 
 from leadmin.errors import LeadminError
 from leadmin.net.model import Architecture
+from leadmin.net.own import source_sha256
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Recipe:
     teaching: float = 0.0
     start: str = ""  # recipe of the network whose weights training starts from; random if empty
     architecture: Architecture = field(default_factory=Architecture)
+    network: str = ""  # module:Class of a network in place of the study's, see leadmin.net.own
 
 
 def _variant(origin: Recipe, name: str, description: str, **changes: Any) -> Recipe:
@@ -187,6 +189,8 @@ def recipe_identity(recipe: Recipe) -> dict[str, Any]:
     found = asdict(recipe)
     for words in ("description", "origin"):
         del found[words]
+    if name := found.pop("network"):
+        found["network"] = {"name": name, "sha256": source_sha256(name)}
     architecture = found["architecture"].items()
     found["architecture"] = {k: list(v) if isinstance(v, tuple) else v for k, v in architecture}
     return found

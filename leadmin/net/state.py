@@ -15,7 +15,7 @@ from torch import Tensor
 
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
-from leadmin.net.model import ResNet1d
+from leadmin.net.own import Network
 from leadmin.net.recipes import Recipe
 
 
@@ -26,7 +26,7 @@ class FitState:
     keep so far, those of ``best_epoch``. ``history`` is described at `leadmin.net.fit.Fit`.
     """
 
-    def __init__(self, model: ResNet1d, recipe: Recipe) -> None:
+    def __init__(self, model: Network, recipe: Recipe) -> None:
         self.recipe, self.model = recipe, model
         self.average, self.best = copy.deepcopy(model), copy.deepcopy(model)
         self.optimizer = torch.optim.AdamW(
@@ -37,7 +37,7 @@ class FitState:
         self._followed, self._following = _moving(model), _moving(self.average)
 
     @property
-    def judged(self) -> ResNet1d:
+    def judged(self) -> Network:
         """The network that is evaluated: the average, where the recipe keeps one."""
         return self.average if self.recipe.averaging else self.model
 
@@ -66,7 +66,7 @@ class FitState:
             self.best.load_state_dict(self.judged.state_dict())
 
 
-def _moving(model: ResNet1d) -> tuple[list[Tensor], list[Tensor]]:
+def _moving(model: Network) -> tuple[list[Tensor], list[Tensor]]:
     """List what an average follows: parameters; means and variances without step counters."""
     return list(model.parameters()), [b for b in model.buffers() if b.dtype.is_floating_point]
 

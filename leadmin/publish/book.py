@@ -40,6 +40,11 @@ def build_book(study: Study, root: Path) -> Path:
     ``root`` is the source tree. Gives the book's ``index.html``; what is unfinished, and a build
     that fails, is refused.
     """
+    if study.mapping:
+        raise LeadminError(
+            f"study {study.name}: its records are your own, and the book's prose is about PTB-XL; "
+            f"valid: a study of PTB-XL; read outputs/{study.name}/notebooks/04_analysis.ipynb"
+        )
     folder = root / "outputs" / study.name / "book"
     source = folder / "source"
     gather(study, root, source)

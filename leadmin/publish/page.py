@@ -27,7 +27,7 @@ def described(evidence: Evidence, name: str, title: str) -> StudyDescription:
     )
 
 
-def absent_in_words(evidence: Evidence) -> str:
+def resamples_in_words(evidence: Evidence) -> str:
     """Say in how many resamples a class was absent, so that macro averages lack it there."""
     often = [f"{name} in {count:,}" for name, count in evidence.absent_resamples().items() if count]
     if not often:
@@ -80,7 +80,7 @@ class Answers:
             n_resamples=self.evidence.n_resamples,
             n_seeds=min(scored.n_seeds for scored in self.evidence.scored.values()),
         )
-        display(Markdown(f"{words} {absent_in_words(self.evidence)}"))
+        display(Markdown(f"{words} {resamples_in_words(self.evidence)}"))
 
     def show(self, name: str) -> None:
         """Show what answers a question: its reading, its figures, its tables.
@@ -105,7 +105,8 @@ class Answers:
         for make in question.shown.values():
             if (table := make(self.tables)) is not None:
                 display(table)
-        for heading, make in question.folded.items():
+        away = question.folded(self.tables) if callable(question.folded) else question.folded
+        for heading, make in away.items():
             if (table := make(self.tables)) is not None:
                 display(folded(heading, table))
         facts(**{key: give(self.tables) for key, give in question.elsewhere.items()})

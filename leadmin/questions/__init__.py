@@ -8,10 +8,10 @@ notebook names is shown at the end of the page.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.labels import CLASS_NAMES, CLASSES, are_superclasses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,13 +34,15 @@ class Tables(Mapping[str, pd.DataFrame]):
     """The tables of *all* questions, by the name of their file, read under one recipe.
 
     ``whole`` holds every recipe, ``tables[name]`` the rows of ``recipe`` only; the first of
-    ``recipes`` is the primary one. ``tested`` says on how many records and patients all stands.
+    ``recipes`` is the primary one. ``tested`` says on how many records and patients all stands,
+    ``classes`` what each class is called.
     """
 
     whole: Mapping[str, pd.DataFrame]
     recipes: tuple[str, ...]
     recipe: str
     tested: str
+    classes: Mapping[str, str] = field(default_factory=lambda: CLASS_NAMES)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         """Give a table, cut down to the recipe where the table tells recipes apart."""
@@ -61,6 +64,9 @@ class Tables(Mapping[str, pd.DataFrame]):
         return replace(self, recipe=recipe)
 
 
+Folded: TypeAlias = Mapping[str, Callable[[Tables], Styler | None]]
+
+
 @dataclass(frozen=True)
 class Question:
     """One question, and everything that answers it.
@@ -78,7 +84,8 @@ class Question:
         Name on disk to a function of `Tables`; nothing where there is nothing to draw.
     shown, folded : dict of str to callable
         Heading to a function of `Tables` that gives a table for a page, or nothing: in the open,
-        or folded away behind its heading.
+        or folded away behind its heading. Where headings name classes, ``folded`` is a function
+        of `Tables` that gives such a mapping.
     report, note : callable, str
         The table of ``RESULTS.md``, by default the first of ``shown``, and how it is read.
     latex : dict of str to callable
@@ -99,7 +106,7 @@ class Question:
     tables: Mapping[str, Callable[["Evidence"], pd.DataFrame]] = field(default_factory=dict)
     figures: Mapping[str, Callable[[Tables], "Figure | None"]] = field(default_factory=dict)
     shown: Mapping[str, Callable[[Tables], Styler | None]] = field(default_factory=dict)
-    folded: Mapping[str, Callable[[Tables], Styler | None]] = field(default_factory=dict)
+    folded: Folded | Callable[[Tables], Folded] = field(default_factory=dict)
     report: Callable[[Tables], Styler | None] | None = None
     note: str = ""
     latex: Mapping[str, Callable[[Tables, str], str]] = field(default_factory=dict)
@@ -147,7 +154,8 @@ def study_tables(evidence: "Evidence", about: str = "study") -> dict[str, pd.Dat
 def read_tables(evidence: "Evidence", tables: Mapping[str, pd.DataFrame]) -> Tables:
     """Read the tables of a study under its primary recipe."""
     tested = f"{evidence.n_records:,} test records, {evidence.n_patients:,} patients"
-    return Tables(tables, evidence.recipes, evidence.recipes[0], tested)
+    recipe = evidence.recipes[0]
+    return Tables(tables, evidence.recipes, recipe, tested, evidence.class_names)
 
 
 def of(name: str, make: Callable[..., T], *arguments: Any) -> Callable[[Tables], T | None]:
@@ -157,6 +165,33 @@ def of(name: str, make: Callable[..., T], *arguments: Any) -> Callable[[Tables],
         return make(tables[name], *arguments) if len(tables[name]) else None
 
     return made
+
+
+def diagnoses(classes: Iterable[str]) -> tuple[str, ...]:
+    """List what can be missed: of the superclasses all but the first, which is the normal ECG."""
+    names = tuple(classes)
+    return names[1:] if are_superclasses(names) else names
+
+
+OTHER_CLASSES = (
+    f"Not asked: this is about the five superclasses of PTB-XL ({', '.join(CLASSES)}), and these "
+    "runs tell other classes apart."
+)
+"""What a question says that the original study's classes are in."""
+
+
+def about_superclasses(
+    table: Callable[["Evidence"], pd.DataFrame],
+) -> Callable[["Evidence"], pd.DataFrame]:
+    """Make a table only of runs that tell the five superclasses apart; without rows of others."""
+    return lambda evidence: (
+        table(evidence) if are_superclasses(evidence.classes) else pd.DataFrame()
+    )
+
+
+def read_of_superclasses(reading: Callable[[Tables], str]) -> Callable[[Tables], str]:
+    """Read something only of runs that tell the five superclasses apart; else say why not."""
+    return lambda tables: reading(tables) if are_superclasses(tables.classes) else OTHER_CLASSES
 
 
 def each_recipe(

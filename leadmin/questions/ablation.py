@@ -69,7 +69,7 @@ def ablation_table(
     rows = []
     for name in names:
         main = main_table(evidence, name).iloc[0].to_dict()
-        hypertrophy = _by(per_class_table(evidence, name), "class")["HYP"]
+        hypertrophy = _by(per_class_table(evidence, name), "class").get("HYP", {})
         row: dict[str, Any] = {
             "variant": name,
             "description": VARIANTS[name],
@@ -78,7 +78,8 @@ def ablation_table(
         for measure in MEASURES:
             source = hypertrophy if measure.endswith("_HYP") else main
             column = measure.removesuffix("_HYP")
-            row |= {f"{measure}{end}": source[f"{column}{end}"] for end in ENDS}
+            for end in ENDS:  # of other classes than the superclasses none is hypertrophy
+                row[f"{measure}{end}"] = source.get(f"{column}{end}", float("nan"))
         compared: dict[str, dict[Any, Any]] = {}
         if name != reference:
             compared = _by(recipe_comparison(evidence, name, reference), "metric")

@@ -1,6 +1,6 @@
 """How few leads are enough?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from leadmin.evidence.scores import (
     relative_to_reference,
     seed_variances,
 )
+from leadmin.labels import CLASSES, classes_in_words
 from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
 from leadmin.show import style
 from leadmin.show.words import (
@@ -70,7 +71,9 @@ def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     return with_holm(table, "difference_p")
 
 
-def answer_sentence(main: pd.DataFrame, losses: pd.DataFrame | None = None) -> str:
+def answer_sentence(
+    main: pd.DataFrame, losses: pd.DataFrame | None = None, classes: Iterable[str] = CLASSES
+) -> str:
     """Answer the title's question from the main table of one recipe, in words.
 
     The rule was fixed before any run was seen: the fewest leads whose whole paired 95% interval of
@@ -89,8 +92,8 @@ def answer_sentence(main: pd.DataFrame, losses: pd.DataFrame | None = None) -> s
         best = proven.iloc[0].to_dict()
         doubt = firm.get(best["config"]) == DEPENDS
         return (
-            f"**{leads_in_words(best)}**: {best['leads']} read the five superclasses within "
-            f"{MARGIN} of the twelve leads' macro AUROC (difference "
+            f"**{leads_in_words(best)}**: {best['leads']} read the {classes_in_words(classes)} "
+            f"within {MARGIN} of the twelve leads' macro AUROC (difference "
             f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
             "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
         )
@@ -133,7 +136,7 @@ def configurations_reading(main: pd.DataFrame) -> str:
     return joined_sentence("; ".join(parts))
 
 
-def main_latex(main: pd.DataFrame, stands_on: str) -> str:
+def main_latex(main: pd.DataFrame, stands_on: str, classes: Iterable[str] = CLASSES) -> str:
     """Typeset the main table of all recipes."""
     rows = [
         (
@@ -153,7 +156,7 @@ def main_latex(main: pd.DataFrame, stands_on: str) -> str:
         "{95\\% interval} & {F1} & {Brier} & {LRS} & {Kept}"
     )
     caption = (
-        "Lead configurations in macro averages over five superclasses. "
+        f"Lead configurations in macro averages over {classes_in_words(classes)}. "
         "$\\Delta$: macro AUROC minus that of the 12 leads, paired over patients. "
         "LRS: lead robustness score. Kept: share of the discrimination above chance, "
         "$(\\mathrm{AUROC} - 0.5) / (\\mathrm{AUROC}_{12} - 0.5)$. " + latex_escape(stands_on)
@@ -287,7 +290,7 @@ def _figure(tables: Tables) -> Figure:
 ANSWER = Question(
     name="answer",
     title="How few leads are enough?",
-    reading=lambda tables: answer_sentence(tables["main"], tables["firm_losses"]),
+    reading=lambda t: answer_sentence(t["main"], t["firm_losses"], t.classes),
     place=10,
 )
 
@@ -299,7 +302,7 @@ CONFIGURATIONS = Question(
     figures={"answer": _figure},
     shown={"Configurations": _main_columns(*COLUMNS)},
     report=_every_column,
-    latex={"table_main.tex": lambda tables, basis: main_latex(tables.whole["main"], basis)},
+    latex={"table_main.tex": lambda t, basis: main_latex(t.whole["main"], basis, t.classes)},
     elsewhere={
         "main_table": _main_columns("config", "auroc", "difference", "retention_above_chance"),
     },

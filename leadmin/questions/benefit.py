@@ -4,17 +4,19 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.reliability import BENEFIT_THRESHOLD
-from leadmin.labels import CLASS_NAMES
-from leadmin.questions import Question, Tables
+from leadmin.questions import Question, Tables, diagnoses
 from leadmin.questions.electrodes import electrodes_in_words, with_training
-from leadmin.questions.missed import DIAGNOSES
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 
 
 def _chosen(tables: Tables) -> pd.DataFrame:
     """Give the rows of the sets that were chosen for the mean of the classes."""
     curve = tables["curve"]
-    names = [f"{k}_{name}" for name in DIAGNOSES for k in ("benefit", "difference_benefit")]
+    names = [
+        f"{k}_{name}"
+        for name in diagnoses(tables.classes)
+        for k in ("benefit", "difference_benefit")
+    ]
     return with_training(curve[curve["target"] == "macro"], names)
 
 
@@ -23,9 +25,9 @@ def benefit_reading(tables: Tables) -> str:
     rows = {row["n_electrodes"]: row for row in _chosen(tables).to_dict("records")}
     nine, few = rows[max(rows)], rows[5]
     parts = [
-        f"{CLASS_NAMES[name]} {number(nine[f'benefit_{name}'], 0)} and "
+        f"{tables.classes[name]} {number(nine[f'benefit_{name}'], 0)} and "
         f"{value_with_interval(few, f'difference_benefit_{name}', 1)}"
-        for name in DIAGNOSES
+        for name in diagnoses(tables.classes)
     ]
     return joined_sentence(
         "net benefit counts the patients who are found, less the false calls at the price that a "
@@ -41,7 +43,7 @@ def benefit_table(tables: Tables, lost: bool = False) -> Styler:
     rows = _chosen(tables)
     rows = rows.assign(which=[electrodes_in_words(config) for config in rows["config"]])
     columns = {"n_electrodes": "electrodes", "which": "chosen most often"}
-    columns |= {f"{what}_{name}": name for name in DIAGNOSES}
+    columns |= {f"{what}_{name}": name for name in diagnoses(tables.classes)}
     return reading_table(rows, columns, dict.fromkeys(list(columns)[2:], 1))
 
 

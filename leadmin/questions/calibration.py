@@ -26,7 +26,6 @@ from leadmin.evidence.reliability import (
     smooth_calibration_error,
 )
 from leadmin.evidence.scores import Evidence, Rows, Scored
-from leadmin.labels import CLASSES
 from leadmin.questions import Question, each_recipe, of
 from leadmin.questions.classes import by_class
 from leadmin.show import style
@@ -43,7 +42,7 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     """Calibration of each configuration and class, before and after recalibration.
 
     Recalibration is fitted on the validation records of the same network; values are means over
-    seeds. ``recipe, config, n_leads, class`` (the five, and ``macro``), ``recalibrated`` (bool),
+    seeds. ``recipe, config, n_leads, class`` (each, and ``macro``), ``recalibrated`` (bool),
     those of `MEASURES`; ``slope`` and ``offset`` with ``_low`` and ``_high`` of a 95% interval by
     the bootstrap's standard error (none for ``macro``); ``n_positive, n_records, n_patients,
     n_seeds``.
@@ -54,7 +53,7 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
         for recalibrated in (False, True):
             logits = _logits(evidence, scored, recalibrated)
             classes: list[dict[str, Any]] = []
-            for c, name in enumerate(CLASSES):
+            for c, name in enumerate(evidence.classes):
                 y = evidence.labels[:, c]
                 row: dict[str, Any] = {"class": name, "recalibrated": recalibrated}
                 row |= _class_calibration(y, logits[:, :, c], weights)
@@ -123,7 +122,7 @@ def decision_curves(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
     tables = []
     for scored in evidence.under(recipe):
         p = expit(_logits(evidence, scored, True))
-        for c, name in enumerate(CLASSES):
+        for c, name in enumerate(evidence.classes):
             y = evidence.labels[:, c].astype(np.float64)
             curve: dict[str, Any] = {"recipe": recipe, "config": scored.config}
             curve |= {"class": name, "threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
@@ -269,9 +268,9 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     style.require_one_recipe(curves, what)
     configs = list(dict.fromkeys(curves["config"]))
     looks = dict(zip(configs, itertools.cycle(style.SERIES), strict=False))
-    figure = style.blank_figure(4.9)
-    panels = figure.subplots(2, 3, sharex=True).ravel()
-    for axis, name in zip(panels, CLASSES, strict=False):
+    classes = list(dict.fromkeys(curves["class"]))
+    figure, panels = style.class_panels(len(classes), 2.45, sharex=True)
+    for axis, name in zip(panels, classes, strict=False):
         mine = curves[curves["class"] == name]
         prevalence = float((mine["n_positive"] / mine["n_records"]).iloc[0])
         first = mine[mine["config"] == configs[0]].set_index("threshold")
@@ -286,8 +285,8 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
         axis.yaxis.set_major_locator(MaxNLocator(4))
         axis.xaxis.set_major_formatter(style.PER_CENT)
         axis.set_title(f"{name}, {prevalence:.0%} of records")
-    panels[2].tick_params(labelbottom=True)
-    panels[-1].set_axis_off()
+    for axis in panels[max(0, len(classes) - 3) : len(classes)]:
+        axis.tick_params(labelbottom=True)  # also where nothing stands below
     keys: dict[str, Any] = {config: Line2D([], [], color=look.colour, linestyle=look.line)
                             for config, look in looks.items()}  # fmt: skip
     keys |= {
@@ -295,7 +294,7 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
         "call every record": Line2D([], [], color=style.MUTED, linewidth=1.0),
         "call no record": Line2D([], [], color=style.INK, linewidth=0.9),
     }
-    style.legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
+    style.legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.5))
     figure.supxlabel("threshold probability", fontsize=9)
     figure.supylabel("net benefit per record", fontsize=9)
     return figure

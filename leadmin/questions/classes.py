@@ -14,7 +14,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.delong import delong
 from leadmin.evidence.estimates import combine, interval_columns, sd
 from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
-from leadmin.labels import CLASSES
+from leadmin.labels import CLASS_NAMES, are_superclasses
 from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import (
@@ -40,7 +40,7 @@ def per_class_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
     reference = evidence.scored.get((REFERENCE, recipe))
 
     def rows(scored: Scored) -> Rows:
-        for c, name in enumerate(CLASSES):
+        for c, name in enumerate(evidence.classes):
             row: dict[str, Any] = {"class": name, "n_positive": int(evidence.labels[:, c].sum())}
             for metric in scored.per_seed:
                 row |= interval_columns(metric, scored.of_class(metric, name))
@@ -73,7 +73,7 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             np.concatenate([np.full(len(s), (1 - k * i) / len(s)) for i, s in enumerate(stacks)])
             for k in (1, 2)
         )
-        for c, name in enumerate(CLASSES):
+        for c, name in enumerate(evidence.classes):
             y = evidence.labels[:, c]
             row: dict[str, Any] = {"class": name, "n_positive": int(y.sum())}
             row |= dict.fromkeys(_DELONG, float("nan"))
@@ -108,7 +108,7 @@ def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
 
 def class_reading(per_class: pd.DataFrame) -> str:
     """Say which class loses most and least with fewer leads, on the mean over the smaller sets."""
-    reduced = per_class[per_class["config"] != REFERENCE]
+    reduced = per_class[per_class["config"] != REFERENCE].dropna(subset=["auroc"])
     if reduced.empty or REFERENCE not in set(per_class["config"]):
         return "There is no smaller set to compare with twelve leads."
     mean = reduced.groupby("class")["difference"].mean()
@@ -164,22 +164,26 @@ def every_metric(tables: Tables) -> Styler:
 
 def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
     """Typeset AUROC per class under all recipes."""
-    rows = []
+    rows, classes = [], per_class["class"].unique()
     for (recipe, config), block in per_class.groupby(["recipe", "config"], sort=False):
         by_class = block.set_index("class").to_dict("index")
         cells = [
             f"{latex_number(by_class[name]['auroc'])} "
             f"({latex_interval(by_class[name]['auroc_low'], by_class[name]['auroc_high'])})"
-            for name in CLASSES
+            for name in classes
         ]
         rows.append((str(recipe), latex_escape(str(config)), *cells))
     positives = per_class.drop_duplicates("class").set_index("class")["n_positive"]
-    heading = ["Configuration", *(f"{name} ($n = {positives[name]}$)" for name in CLASSES)]
+    each = (f"{latex_escape(name)} ($n = {positives[name]}$)" for name in classes)
+    heading = ["Configuration", *each]
+    what = "superclass" if are_superclasses(classes) else "class"
     caption = (
-        "AUROC of each superclass with 95\\% interval; $n$: positive test records. "
+        f"AUROC of each {what} with 95\\% interval; $n$: positive test records. "
         + latex_escape(stands_on)
     )
-    return latex_table("l *{5}{c}", " & ".join(heading), rows, caption, "tab:perclass")
+    return latex_table(
+        f"l *{{{len(classes)}}}{{c}}", " & ".join(heading), rows, caption, "tab:perclass"
+    )
 
 
 def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = None) -> Figure:
@@ -197,7 +201,9 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
             f"{', '.join(configs)}; add it or choose one of these"
         )
     values = per_class.pivot(index="config", columns="class", values="auroc")
-    values = values.loc[configs, [name for name in CLASSES if name in values.columns]]
+    # in the order of the superclasses, and others as they come
+    order = [*CLASS_NAMES, *per_class["class"]]
+    values = values.loc[configs, [name for name in dict.fromkeys(order) if name in values.columns]]
     if macro is not None:
         style.require_columns(macro, ("config", "auroc"), what)
         style.require_one_recipe(macro, what)

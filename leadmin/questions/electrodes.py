@@ -1,6 +1,6 @@
 """Which electrodes are enough?"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,17 +11,16 @@ from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import LEVEL
 from leadmin.evidence.nested import (
-    TARGETS,
     best_of,
     chosen_sets,
     contrast,
     numbers_of_electrodes,
+    targets,
 )
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
-from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.labels import CLASS_NAMES, are_superclasses, classes_in_words
 from leadmin.leads import CHEST_LEADS, electrodes_needed, resolve, signal_spaces
-from leadmin.questions import Question, Tables, of, with_holm
-from leadmin.questions.missed import DIAGNOSES
+from leadmin.questions import Question, Tables, diagnoses, of, with_holm
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
@@ -30,7 +29,11 @@ N_ALL = len(electrodes_needed(resolve(REFERENCE).leads))
 COMPARED = {"auroc": "difference", "missed": "difference_missed", "benefit": "difference_benefit"}
 """What a set is compared with all electrodes in; the latter two for diagnoses alone."""
 
-WORDS = {"macro": "mean of the five classes", **CLASS_NAMES}
+
+def target_in_words(target: str, names: Mapping[str, str]) -> str:
+    """Name a class, or the mean of all of them."""
+    n_classes = "five" if are_superclasses(names) else str(len(names))
+    return names.get(target, f"mean of the {n_classes} classes")
 
 
 def electrodes_in_words(config: str) -> str:
@@ -45,7 +48,7 @@ def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     against = {config: 1.0, REFERENCE: -1.0} if config != REFERENCE else {config: 0.0}
     for metric, name in COMPARED.items():
-        if metric != "auroc" and target not in DIAGNOSES:
+        if metric != "auroc" and target not in diagnoses(evidence.classes):
             continue
         row |= contrast(evidence, {config: 1.0}, metric, target).columns(metric)
         row |= contrast(evidence, against, metric, target).columns(name)
@@ -70,7 +73,7 @@ def _present(evidence: Evidence, target: str) -> float:
     """Count the records with a class, per 1,000."""
     if target == "macro":
         return float("nan")
-    return float(1000 * evidence.labels[:, CLASSES.index(target)].mean())
+    return float(1000 * evidence.labels[:, evidence.classes.index(target)].mean())
 
 
 def map_table(evidence: Evidence) -> pd.DataFrame:
@@ -99,7 +102,7 @@ def map_table(evidence: Evidence) -> pd.DataFrame:
             head
             | {"target": target, "present": _present(evidence, target)}
             | _judged(evidence, space.name, target)
-            for target in TARGETS
+            for target in targets(evidence.classes)
         ]
     return pd.DataFrame(rows)
 
@@ -114,7 +117,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     true of nine themselves. Of the mean also what `_of_diagnosis` gives.
     """
     tables = []
-    for target in TARGETS:
+    for target in targets(evidence.classes):
         rows = []
         for n_electrodes in numbers_of_electrodes():
             config = best_of(n_electrodes, target)
@@ -129,7 +132,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             row |= {"share": chosen[first] / n_networks, "n_networks": n_networks}
             row |= _judged(evidence, config, target)
             if target == "macro":
-                for name in DIAGNOSES:
+                for name in diagnoses(evidence.classes):
                     row |= _of_diagnosis(evidence, config, name)
             to_all = contrast(evidence, {config: 1.0, REFERENCE: -1.0}, "auroc", target)
             row["p"] = to_all.p_above(-MARGIN) if n_electrodes < N_ALL else float("nan")
@@ -149,7 +152,7 @@ def with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     return changed
 
 
-def answer_reading(curve: pd.DataFrame) -> str:
+def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
     """Answer with the fewest electrodes shown to stay within the margin, class by class."""
     curve = with_training(curve, ["difference"])
     rows = curve[curve["target"] == "macro"].to_dict("records")
@@ -171,13 +174,13 @@ def answer_reading(curve: pd.DataFrame) -> str:
         often = f"{100 * best['share']:.0f}% of folds, another set of as many in the rest"
     said = (
         f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
-        f"read the five superclasses within {MARGIN} of the macro AUROC of all nine: "
+        f"read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "
         f"{number(best['auroc'])} against {number(nine['auroc'])}, difference "
         f"{value_with_interval(best, 'difference')}; the interval "
         f"counts {counted}. "
     )
     apart = []
-    for name in CLASSES:
+    for name, called in names.items():
         of_class = curve[(curve["target"] == name) & curve["within"]].to_dict("records")
         first = of_class[0]
         said_of = "all nine"
@@ -185,7 +188,7 @@ def answer_reading(curve: pd.DataFrame) -> str:
             said_of = f"{first['n_electrodes']}, {electrodes_in_words(first['config'])}"
             if first["share"] < 1:
                 said_of += f" in {100 * first['share']:.0f}% of folds"
-        apart.append(f"{CLASS_NAMES[name]} {said_of}")
+        apart.append(f"{called} {said_of}")
     return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
 
 
@@ -193,10 +196,11 @@ def plot_curve(tables: Tables) -> Figure:
     """Draw the loss against nine electrodes by their number, the cloud of all sets behind it."""
     sets, curve = tables["map"], tables["curve"]
     curve = with_training(curve, ["difference"])
-    figure = style.blank_figure(5.6)
-    axes = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
-    for axis, target in zip(axes, TARGETS, strict=True):
-        colour = style.CLASS_COLOURS.get(target, style.INK)
+    figure, axes = style.class_panels(len(tables.classes), 2.8, sharex=True, sharey=True)
+    colours = style.class_colours(tables.classes)
+    for axis, target in zip(axes, targets(tables.classes), strict=False):
+        axis.set_axis_on()
+        colour = colours.get(target, style.INK)
         cloud = sets[(sets["target"] == target) & sets["is_electrode_set"]]
         line = curve[curve["target"] == target]
         axis.axhspan(-MARGIN, 0, color=style.BLUE, alpha=0.1, linewidth=0)
@@ -208,8 +212,10 @@ def plot_curve(tables: Tables) -> Figure:
         bounds = line[["difference", "difference_low", "difference_high"]]
         style.forest(axis, bounds, style.Look(colour), line["within"], line["n_electrodes"],
                      upright=True)  # fmt: skip
-        axis.set_title(WORDS[target], fontsize=9)
+        axis.set_title(target_in_words(target, tables.classes), fontsize=9)
         axis.set_xticks(list(numbers_of_electrodes()))
+    for axis in axes[max(0, len(tables.classes) - 2) : len(tables.classes) + 1]:
+        axis.tick_params(labelbottom=True)  # also where nothing stands below
     low = curve.loc[curve["n_electrodes"] > 2, "difference_low"].min()
     axes[0].set_ylim(min(low, -2 * MARGIN) * 1.1, 2.5 * MARGIN)
     figure.supylabel("AUROC minus that of nine electrodes", fontsize=9)
@@ -228,7 +234,6 @@ def plot_curve(tables: Tables) -> Figure:
 CURVE_COLUMNS = {
     "n_electrodes": "electrodes",
     "chosen": "chosen most often (folds)",
-    **{f"missed_{name}": name for name in DIAGNOSES},
     "missed": "missed in 1,000",
     "auroc": "AUROC",
     "difference": "difference to nine",
@@ -252,7 +257,10 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
         rows = tables["curve"]
         rows = rows[rows["target"] == target].dropna(axis=1, how="all")
         rows = rows.assign(chosen=[_most_chosen(row) for row in rows.to_dict("records")])
-        columns = {k: v for k, v in CURVE_COLUMNS.items() if k in rows and k not in left_out}
+        named = {f"missed_{name}": name for name in diagnoses(tables.classes)}
+        first, second, *others = CURVE_COLUMNS.items()
+        every = dict([first, second, *named.items(), *others])
+        columns = {k: v for k, v in every.items() if k in rows and k not in left_out}
         counted = [k for k in columns if k.startswith("missed")]
         for k in counted:
             of_all = present[k.removeprefix("missed_") if k != "missed" else target]
@@ -264,15 +272,15 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
     return table
 
 
-def missed_reading(table: pd.DataFrame) -> str:
+def missed_reading(table: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
     """Say how many of 1,000 nine electrodes miss and which set of at most five misses fewest."""
     parts = []
-    for name in DIAGNOSES:
+    for name in diagnoses(names):
         rows = table[(table["target"] == name) & table["is_electrode_set"]]
         nine = rows[rows["config"] == REFERENCE].iloc[0]
         few = rows[rows["n_electrodes"] <= 5].sort_values("missed", kind="stable").iloc[0]
         parts.append(
-            f"{CLASS_NAMES[name]}: nine electrodes miss {number(nine['missed'], 0)}, "
+            f"{names[name]}: nine electrodes miss {number(nine['missed'], 0)}, "
             f"{electrodes_in_words(few['config'])} {number(few['missed'], 0)}"
         )
     return joined_sentence(
@@ -287,27 +295,30 @@ def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
     rows = table[table["is_electrode_set"] & (table["n_electrodes"] <= most_electrodes)]
     counted = with_training(rows, ["auroc", "missed"])
     macro = counted[counted["target"] == "macro"].copy()
-    for name in DIAGNOSES:
+    named = diagnoses(table["target"].unique()[1:])
+    for name in named:
         of_class = counted[counted["target"] == name].set_index("config")
         for end in ("", "_low", "_high"):
             macro[f"{name}{end}"] = macro["config"].map(of_class[f"missed{end}"])
     columns = {"n_electrodes": "electrodes", "electrodes": "which"}
     present = table.groupby("target")["present"].first()
-    columns |= {name: f"{name}, of {number(present[name], 0)}" for name in DIAGNOSES}
+    columns |= {name: f"{name}, of {number(present[name], 0)}" for name in named}
     columns |= {"auroc": "macro AUROC"}
     macro = macro.sort_values(["n_electrodes", "auroc"], ascending=[True, False])
-    return reading_table(macro, columns, dict.fromkeys(DIAGNOSES, 0))
+    return reading_table(macro, columns, dict.fromkeys(named, 0))
 
 
 ELECTRODES = Question(
     name="electrodes",
     title="How few electrodes are enough?",
     tables={"curve": curve_table},
-    reading=lambda tables: answer_reading(tables["curve"]),
+    reading=lambda tables: answer_reading(tables["curve"], tables.classes),
     figures={"curve": plot_curve},
     shown={"The best set for each number of electrodes": shown_curve("macro")},
     elsewhere={"electrode_table": shown_curve("macro", "auroc", "p_holm", "within")},
-    folded={f"Chosen for {WORDS[name]} alone": shown_curve(name) for name in CLASSES},
+    folded=lambda tables: {
+        f"Chosen for {called} alone": shown_curve(name) for name, called in tables.classes.items()
+    },
     place=10,
     about="map",
 )
@@ -316,7 +327,7 @@ MAP = Question(
     name="map",
     title="What does each electrode set miss?",
     tables={"map": map_table},
-    reading=lambda tables: missed_reading(tables["map"]),
+    reading=lambda tables: missed_reading(tables["map"], tables.classes),
     shown={"Up to two chest electrodes": of("map", wide_missed, 5)},
     folded={"All electrode sets": of("map", wide_missed)},
     place=20,

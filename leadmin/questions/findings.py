@@ -22,7 +22,17 @@ from leadmin.evidence.estimates import (
 )
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, compare, named
 from leadmin.labels import CLASSES
-from leadmin.questions import DEPENDS, Question, Tables, each_recipe, of, with_firm
+from leadmin.questions import (
+    DEPENDS,
+    OTHER_CLASSES,
+    Question,
+    Tables,
+    about_superclasses,
+    each_recipe,
+    of,
+    read_of_superclasses,
+    with_firm,
+)
 from leadmin.questions.margins import views_table
 from leadmin.show.words import (
     MISSING,
@@ -388,6 +398,8 @@ def findings_latex(findings: pd.DataFrame, stands_on: str) -> str:
         )
         for row in findings.to_dict("records")
     ]
+    if findings.empty:
+        return f"% {OTHER_CLASSES}\n"
     heading = r" & Question & Effect (95\% interval) & Claim needs & $p$ (Holm) & Verdict"
     caption = (
         "The original study's key findings as questions with thresholds fixed beforehand. $p$: "
@@ -408,15 +420,23 @@ def effect_in_words(row: Mapping[Any, Any], form: str) -> str:
 
 def _under_other_recipes(tables: Tables) -> Styler | None:
     findings = tables.whole["key_findings"]
+    if findings.empty:
+        return None
     others = findings[findings["recipe"] != tables.recipe]
     return findings_table(others) if len(others) else None
+
+
+def _verdicts(tables: Tables) -> Styler | None:
+    firm = tables.whole["firm_findings"]
+    short = _SHORT | {DEPENDS: "no"}
+    return views_table(firm.replace(short), "part") if len(firm) else None
 
 
 FINDINGS_AGAIN = Question(
     name="findings",
     title="Do the original study's four key findings stand?",
-    tables={"key_findings": each_recipe(key_findings)},
-    reading=lambda tables: findings_reading(tables.whole["key_findings"]),
+    tables={"key_findings": about_superclasses(each_recipe(key_findings))},
+    reading=read_of_superclasses(lambda t: findings_reading(t.whole["key_findings"])),
     shown={"Key findings": of("key_findings", findings_table)},
     folded={"Show the same questions under the other recipe": _under_other_recipes},
     latex={"table_findings.tex": lambda t, basis: findings_latex(t.whole["key_findings"], basis)},
@@ -426,12 +446,8 @@ FINDINGS_AGAIN = Question(
 FIRM = Question(
     name="firm",
     title="Which of these verdicts are firm?",
-    tables={"firm_findings": firm_findings},
-    reading=lambda tables: firm_reading(tables.whole["firm_findings"]),
-    shown={
-        "Verdicts": lambda tables: views_table(
-            tables.whole["firm_findings"].replace(_SHORT | {DEPENDS: "no"}), "part"
-        )
-    },
+    tables={"firm_findings": about_superclasses(firm_findings)},
+    reading=read_of_superclasses(lambda t: firm_reading(t.whole["firm_findings"])),
+    shown={"Verdicts": _verdicts},
     place=35,
 )

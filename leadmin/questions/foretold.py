@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import Estimate, combine, interval_columns
-from leadmin.evidence.nested import TARGETS
+from leadmin.evidence.nested import targets
 from leadmin.evidence.scores import Evidence, Scored, named
 from leadmin.questions import Question, Tables, of
-from leadmin.questions.electrodes import WORDS
+from leadmin.questions.electrodes import target_in_words
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
@@ -30,7 +30,7 @@ def foretold_table(evidence: Evidence) -> pd.DataFrame:
         if recipe == ANY_LEAD:
             continue
         mapped = evidence.get(config, ANY_LEAD)
-        for target in TARGETS:
+        for target in targets(evidence.classes):
             both = [_of(one, target) for one in (mapped, trained)]
             row: dict[str, Any] = {"config": config, "of": recipe, "target": target}
             row |= interval_columns("auroc", both[0]) | interval_columns("trained", both[1])
@@ -68,16 +68,18 @@ def plot_foretold(tables: Tables) -> Figure | None:
         return None
     figure = style.blank_figure(3.9)
     axes = figure.subplots(1, 2)
-    for axis, targets in zip(axes, (("macro",), TARGETS[1:]), strict=True):
-        shown = table[table["target"].isin(targets)]
+    colours = style.class_colours(tables.classes)
+    for axis, drawn in zip(axes, (("macro",), tuple(tables.classes)), strict=True):
+        shown = table[table["target"].isin(drawn)]
         ends = shown[["auroc", "trained"]].to_numpy()
         limits = float(ends.min()) - 0.01, float(ends.max()) + 0.01
         axis.plot(limits, limits, **style.CRITERION)
-        for target in targets:
+        for target in drawn:
             rows = shown[shown["target"] == target]
-            colour = style.CLASS_COLOURS.get(target, style.INK)
+            colour = colours.get(target, style.INK)
             axis.plot(rows["auroc"], rows["trained"], "o", color=colour, markersize=5,
-                      label=WORDS[target], **style.WHITE_EDGE)  # fmt: skip
+                      label=target_in_words(target, tables.classes),
+                      **style.WHITE_EDGE)  # fmt: skip
         axis.set(xlim=limits, ylim=limits, aspect="equal", xlabel="AUROC, the one network")
         axis.legend(loc="lower right", fontsize=7.5)
     axes[0].set_ylabel("AUROC, trained for the set")

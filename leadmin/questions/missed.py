@@ -1,5 +1,7 @@
 """How many patients does each set miss?"""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -8,13 +10,10 @@ from pandas.io.formats.style import Styler
 from leadmin.evidence.estimates import Estimate, combine, interval_columns
 from leadmin.evidence.nested import called
 from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored
-from leadmin.labels import CLASS_NAMES, CLASSES
-from leadmin.questions import Question, each_recipe, of
+from leadmin.labels import CLASS_NAMES
+from leadmin.questions import Question, diagnoses, each_recipe, of
 from leadmin.questions.classes import by_class
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
-
-DIAGNOSES = CLASSES[1:]
-"""What can be missed; the first class is the normal ECG."""
 
 
 def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -44,7 +43,7 @@ def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
 
     def rows(scored: Scored) -> Rows:
         each, specificity = counted(scored.config)
-        for c, name in enumerate(CLASSES):
+        for c, name in enumerate(evidence.classes):
             n_positive = int(evidence.labels[:, c].sum())
             row = {"class": name, "n_positive": n_positive}
             row |= {"present": 1000 * n_positive / evidence.n_records}
@@ -56,10 +55,10 @@ def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     return evidence.table(evidence.under(recipe), rows)
 
 
-def missed_reading(missed: pd.DataFrame) -> str:
+def missed_reading(missed: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
     """Say for each diagnosis how many twelve leads miss, and the smaller set that misses fewest."""
     parts = []
-    for name in DIAGNOSES:
+    for name in diagnoses(names):
         rows = missed[missed["class"] == name]
         full, reduced = rows[rows["config"] == REFERENCE], rows[rows["config"] != REFERENCE]
         said = []
@@ -69,13 +68,13 @@ def missed_reading(missed: pd.DataFrame) -> str:
             best = dict(reduced.sort_values("missed", kind="stable").iloc[0])
             said.append(f"`{best['config']}` misses {value_with_interval(best, 'missed', 0)}")
         present = number(float(rows["present"].iloc[0]), 0)
-        parts.append(f"{present} have {CLASS_NAMES[name]}: {', '.join(said)}")
+        parts.append(f"{present} have {names[name]}: {', '.join(said)}")
     return joined_sentence("of 1,000 records " + "; ".join(parts))
 
 
 def missed_by_class(missed: pd.DataFrame) -> Styler:
     """Show what each set misses of each diagnosis."""
-    rows = missed[missed["class"].isin(DIAGNOSES)]
+    rows = missed[missed["class"].isin(diagnoses(missed["class"].unique()))]
     present = rows["present"].round().astype(int).astype(str)
     return by_class(rows.assign(**{"class": rows["class"] + ", of " + present}), "missed", 0)
 
@@ -94,7 +93,7 @@ MISSED = Question(
     name="missed",
     title="How many patients does each set miss?",
     tables={"missed": each_recipe(missed_table)},
-    reading=lambda tables: missed_reading(tables["missed"]),
+    reading=lambda tables: missed_reading(tables["missed"], tables.classes),
     shown={"Missed": of("missed", missed_by_class)},
     folded={"Show the difference to twelve leads": of("missed", reading_table, COLUMNS, DIGITS)},
     note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "

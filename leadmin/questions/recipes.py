@@ -14,7 +14,15 @@ from leadmin.evidence import resampling
 from leadmin.evidence.estimates import Estimate, bounded, combine, interval_columns
 from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored, named
 from leadmin.labels import CLASSES
-from leadmin.questions import Question, bounds_named, first_two_recipes, of, with_holm
+from leadmin.questions import (
+    Question,
+    about_superclasses,
+    bounds_named,
+    first_two_recipes,
+    of,
+    read_of_superclasses,
+    with_holm,
+)
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, p_value, reading_table, value_with_interval
 
@@ -30,7 +38,7 @@ def recipe_comparison(
     configurations within the metric; ``first_recipe, second_recipe, n_records, n_patients,
     n_seeds``. Empty where no configuration was trained under both.
     """
-    names = ["auroc", *(f"auroc_{name}" for name in CLASSES), "brier", "ece", "f1"]
+    names = ["auroc", *(f"auroc_{name}" for name in evidence.classes), "brier", "ece", "f1"]
 
     def rows(scored: Scored) -> Rows:
         other = evidence.get(scored.config, second)
@@ -150,6 +158,8 @@ def recipe_reading(comparison: pd.DataFrame) -> str:
     parts = []
     for metric, name in (("auroc", "macro AUROC"), ("auroc_HYP", "AUROC of HYP")):
         rows = comparison[comparison["metric"] == metric]
+        if rows.empty:  # of other classes than the superclasses
+            continue
         parts.append(
             f"{name} in {(rows['difference'] > 0).sum()} of {len(rows)} configurations, clear of "
             f"zero in {(rows['difference_low'] > 0).sum()}"
@@ -211,19 +221,20 @@ def _macro_auroc(comparison: pd.DataFrame) -> Styler:
 _BOTH = {"first": "{first}", "second": "{second}", "difference": "difference"}
 
 
-def plot_recipe_comparison(
-    comparison: pd.DataFrame, metrics: Sequence[str] = ("auroc", "auroc_HYP", "brier")
-) -> Figure:
+def plot_recipe_comparison(comparison: pd.DataFrame, metrics: Sequence[str] = ()) -> Figure:
     """Draw what one recipe gains over another under each configuration, a panel a metric.
 
-    For ``brier`` and ``ece`` less is better, so their axis runs the other way: the better side is
+    By default macro AUROC, that of hypertrophy where it is a class, and the Brier score. For
+    ``brier`` and ``ece`` less is better, so their axis runs the other way: the better side is
     always on the right. Filled where the interval is clear of zero. ``comparison`` holds
     ``config``, ``metric`` and ``difference`` with its bounds; where it names both recipes, so does
     the axis.
     """
     what, bounds = "plot_recipe_comparison", ["difference", "difference_low", "difference_high"]
     style.require_columns(comparison, ("config", "metric", *bounds), what)
-    absent = [metric for metric in metrics if metric not in set(comparison["metric"])]
+    known = set(comparison["metric"])
+    metrics = metrics or ["auroc", *({"auroc_HYP"} & known), "brier"]
+    absent = [metric for metric in metrics if metric not in known]
     if absent:
         raise LeadminError(
             f"{what}: the table has no rows of the metric {', '.join(absent)}; valid: "
@@ -281,8 +292,8 @@ ACROSS_RECIPES = Question(
 HYPERTROPHY = Question(
     name="hypertrophy",
     title="Is hypertrophy hard because of the leads, or because of the recipe?",
-    tables={"hypertrophy": first_two_recipes(hypertrophy_table)},
-    reading=lambda tables: hypertrophy_reading(tables["hypertrophy"]),
+    tables={"hypertrophy": about_superclasses(first_two_recipes(hypertrophy_table))},
+    reading=read_of_superclasses(lambda tables: hypertrophy_reading(tables["hypertrophy"])),
     shown={
         "Hypertrophy under both recipes": of(
             "hypertrophy", _side_by_side, {"effect_name": "", **_BOTH}

@@ -1,6 +1,7 @@
 """What is each chest electrode worth?"""
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -8,13 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.nested import TARGETS, chosen_sets, contrast, numbers_of_electrodes
+from leadmin.evidence.nested import chosen_sets, contrast, numbers_of_electrodes, targets
 from leadmin.evidence.scores import REFERENCE, Evidence
-from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.labels import CLASS_NAMES
 from leadmin.leads import CHEST_LEADS, LIMB_LEADS, electrode_sets
-from leadmin.questions import Question, Tables, of
-from leadmin.questions.electrodes import WORDS, electrodes_in_words
-from leadmin.questions.missed import DIAGNOSES
+from leadmin.questions import Question, Tables, diagnoses, of
+from leadmin.questions.electrodes import electrodes_in_words, target_in_words
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, signed, styled_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
@@ -68,10 +68,10 @@ def worth_table(evidence: Evidence) -> pd.DataFrame:
     for electrode in CHEST_LEADS if names else ():
         weights = {names[chest]: w for chest, w in shapley_weights(electrode).items()}
         fewer = {name: -w for name, w in weights.items()}
-        for target in TARGETS:
+        for target in targets(evidence.classes):
             row: dict[str, Any] = {"electrode": electrode, "target": target}
             row |= contrast(evidence, weights, "auroc", target).columns("gain")
-            if target in DIAGNOSES:
+            if target in diagnoses(evidence.classes):
                 row |= contrast(evidence, fewer, "missed", target).columns("spared")
             rows.append(row | evidence.counts(evidence.get(REFERENCE, ANY_LEAD)))
     return pd.DataFrame(rows)
@@ -90,7 +90,7 @@ def next_table(evidence: Evidence) -> pd.DataFrame:
         base = next(iter(chosen_sets(evidence, n_electrodes, "macro")))
         for electrode in sorted(set(CHEST_LEADS) - chest_of[base]):
             more = names[chest_of[base] | {electrode}]
-            for target in TARGETS:
+            for target in targets(evidence.classes):
                 gain = contrast(evidence, {more: 1.0, base: -1.0}, "auroc", target)
                 row: dict[str, Any] = {"n_electrodes": n_electrodes}
                 row |= {"base": electrodes_in_words(base)}
@@ -99,15 +99,15 @@ def next_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def worth_reading(worth: pd.DataFrame) -> str:
+def worth_reading(worth: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
     """Say which electrode each class owes most to."""
     if worth.empty:
         return LACKING
     parts = []
-    for name in CLASSES:
+    for name, called in names.items():
         best = worth[worth["target"] == name].sort_values("gain", ascending=False).iloc[0]
         gain = value_with_interval(dict(best), "gain")
-        parts.append(f"for {CLASS_NAMES[name]} from {best['electrode']} ({gain})")
+        parts.append(f"for {called} from {best['electrode']} ({gain})")
     return joined_sentence(
         "the largest part of what chest electrodes add to the AUROC comes " + "; ".join(parts)
     )
@@ -118,9 +118,10 @@ def plot_worth(tables: Tables) -> Figure | None:
     worth = tables["worth"]
     if worth.empty:
         return None
-    gain = worth.pivot(index="target", columns="electrode", values="gain").loc[list(TARGETS)]
-    gain.index = pd.Index([WORDS[target] for target in TARGETS])
-    figure = style.blank_figure(2.9)
+    gain = worth.pivot(index="target", columns="electrode", values="gain")
+    gain = gain.loc[list(targets(tables.classes))]
+    gain.index = pd.Index([target_in_words(target, tables.classes) for target in gain.index])
+    figure = style.blank_figure(1.1 + 0.3 * len(gain))
     axis = figure.subplots()
     limit = float(gain.abs().to_numpy().max())
     style.heatmap(axis, gain, annot=gain.map(signed), cmap=style.LOSS_MAP, vmin=-limit, vmax=limit,
@@ -136,7 +137,7 @@ def wide_gain(table: pd.DataFrame, head: dict[str, str], value: str, digits: int
     for keys, group in table.groupby(list(head), sort=False):
         of_target = {row["target"]: row for row in group.to_dict("records")}
         row = dict(zip(head.values(), keys, strict=True))
-        for target in TARGETS:
+        for target in of_target:
             if value in of_target[target] and pd.notna(of_target[target][value]):
                 row[target] = value_with_interval(of_target[target], value, digits)
         rows.append(row)
@@ -158,7 +159,7 @@ WORTH = Question(
     name="worth",
     title="What is each chest electrode worth?",
     tables={"worth": worth_table},
-    reading=lambda tables: worth_reading(tables["worth"]),
+    reading=lambda tables: worth_reading(tables["worth"], tables.classes),
     figures={"worth": plot_worth},
     folded={
         "AUROC gained, with intervals": of("worth", wide_gain, {"electrode": "electrode"}, "gain"),

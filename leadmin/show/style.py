@@ -6,6 +6,7 @@ figure; a table without the columns that it names is refused with a `LeadminErro
 """
 
 import io
+import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,12 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 INK, MUTED, FAINT = "#1b1b1b", "#5f6368", "#c9cdd2"
 
 CLASS_COLOURS = {"NORM": GREEN, "MI": VERMILLION, "STTC": SKY, "CD": PURPLE, "HYP": BLUE}
+
+
+def class_colours(classes: Iterable[str]) -> dict[str, str]:
+    """Give each class its colour; those of other data take turns."""
+    turns = itertools.cycle([*CLASS_COLOURS.values(), ORANGE])
+    return {name: CLASS_COLOURS.get(name) or next(turns) for name in classes}
 
 
 class Look(NamedTuple):
@@ -199,13 +206,15 @@ def require_one_recipe(table: pd.DataFrame, what: str) -> None:
                            f"{found}")  # fmt: skip
 
 
-def checked_labels(labels: ArrayLike, what: str) -> NDArray[np.bool_]:
+def checked_labels(
+    labels: ArrayLike, what: str, classes: Sequence[str] = CLASSES
+) -> NDArray[np.bool_]:
     """Give 0/1 labels as booleans ``(n_records, n_classes)``, or refuse them."""
     array = np.asarray(labels)
-    if array.ndim != 2 or array.shape[1] != len(CLASSES):
+    if array.ndim != 2 or array.shape[1] != len(classes):
         raise LeadminError(
-            f"{what}: labels have the shape {array.shape}; valid: (n_records, {len(CLASSES)}); "
-            f"hand in one column for each of {', '.join(CLASSES)}"
+            f"{what}: labels have the shape {array.shape}; valid: (n_records, {len(classes)}); "
+            f"hand in one column for each of {', '.join(classes)}"
         )
     return array.astype(bool)
 
@@ -314,6 +323,19 @@ def blank_figure(height: float, width: float = WIDTH, **options: Any) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", **options)
     FigureCanvasAgg(figure)
     return figure
+
+
+def class_panels(n_classes: int, row: float, **options: Any) -> tuple[Figure, NDArray[Any]]:
+    """Start a figure with a panel for each class, three a row of ``row`` inches, and one more.
+
+    That one, and what is left of its row, is switched off: a place for the legend.
+    """
+    n_rows = n_classes // 3 + 1
+    figure = blank_figure(row * n_rows)
+    panels = figure.subplots(n_rows, 3, squeeze=False, **options).ravel()
+    for axis in panels[n_classes:]:
+        axis.set_axis_off()
+    return figure, panels
 
 
 def add_note(figure: Figure, note: str | None) -> Figure:

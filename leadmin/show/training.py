@@ -1,6 +1,6 @@
 """Figures of one run: learning curves, ROC curves, reliability."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from leadmin.show.style import (
     WHITE_EDGE,
     blank_figure,
     checked_labels,
+    class_panels,
     darker,
     key,
     legend,
@@ -89,6 +90,7 @@ def plot_roc(
     patient_id: ArrayLike,
     rng: np.random.Generator,
     n_resamples: int = 300,
+    classes: Sequence[str] = CLASSES,
 ) -> Figure:
     """Draw the ROC curve of each class with a 95% band from a bootstrap over patients.
 
@@ -99,16 +101,18 @@ def plot_roc(
 
     Parameters
     ----------
-    labels : array_like, shape (n_records, 5)
+    labels : array_like, shape (n_records, n_classes)
         0/1 labels.
-    scores : mapping of str to array_like, shape (n_seeds, n_records, 5) or (n_records, 5)
+    scores : mapping of str to array_like, shape ([n_seeds, ]n_records, n_classes)
         Recipe to logits or probabilities: only their order matters.
     patient_id : array_like, shape (n_records,)
         Records of one patient are drawn together.
     rng : numpy.random.Generator
     n_resamples : int
+    classes : sequence of str
+        Names of the classes.
     """
-    binary = checked_labels(labels, "plot_roc")
+    binary = checked_labels(labels, "plot_roc", classes)
     stacks = _stacked_scores(scores, binary, "plot_roc")
     looks = recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
@@ -116,9 +120,8 @@ def plot_roc(
     areas = {recipe: np.mean([auroc(binary, seed) for seed in stacks[recipe]], axis=0)
              for recipe in looks}  # fmt: skip
     rates = np.linspace(0, 1, 201)
-    figure = blank_figure(5.0)
-    panels = figure.subplots(2, 3).ravel()
-    for column, (axis, name) in enumerate(zip(panels, CLASSES, strict=False)):
+    figure, panels = class_panels(len(classes), 2.5)
+    for column, (axis, name) in enumerate(zip(panels, classes, strict=False)):
         truth = binary[:, column]
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9)
         axis.set(title=f"{name}  ({truth.sum():,} of {truth.size:,})", xlim=(0, 1),
@@ -139,17 +142,16 @@ def plot_roc(
             axis.text(0.97, 0.05 + 0.11 * place, f"{recipe} {areas[recipe][column]:.3f}",
                       ha="right", fontsize=8.5, color=darker(look.colour),
                       fontweight="bold")  # fmt: skip
-    for axis in panels[[0, 3]]:
+    for axis in panels[: len(classes) : 3]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
-    panels[-1].set_axis_off()
     keys: dict[str, Any] = {
         f"{recipe}, {seeds_in_words(len(stacks[recipe]))}": key(look._replace(marker=""), line=True)
         for recipe, look in looks.items()
     }
     keys["95% band over patients\n(pointwise)"] = Patch(facecolor=MUTED, alpha=0.25)
-    legend(panels[-1], keys, loc="center left", bbox_to_anchor=(0.0, 0.55), alignment="left",
-           title="recipe; numbers: AUROC")  # fmt: skip
+    legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.55),
+           alignment="left", title="recipe; numbers: AUROC")  # fmt: skip
     return figure
 
 
@@ -194,7 +196,10 @@ def _roc(
 
 
 def plot_calibration(
-    labels: ArrayLike, probabilities: Mapping[str, ArrayLike], n_bins: int = 8
+    labels: ArrayLike,
+    probabilities: Mapping[str, ArrayLike],
+    n_bins: int = 8,
+    classes: Sequence[str] = CLASSES,
 ) -> Figure:
     """Draw predicted against observed frequency, with how many records each point stands on.
 
@@ -205,15 +210,17 @@ def plot_calibration(
 
     Parameters
     ----------
-    labels : array_like, shape (n_records, 5)
+    labels : array_like, shape (n_records, n_classes)
         0/1 labels.
-    probabilities : mapping of str to array_like, shape (n_seeds, n_records, 5) or (n_records, 5)
+    probabilities : mapping of str to array_like, shape ([n_seeds, ]n_records, n_classes)
         Recipe to predicted probabilities.
     n_bins : int
         Bins of equal count.
+    classes : sequence of str
+        Names of the classes.
     """
     what = "plot_calibration"
-    binary = checked_labels(labels, what).astype(float)
+    binary = checked_labels(labels, what, classes).astype(float)
     stacks = _stacked_scores(probabilities, binary, what)
     for recipe, stack in stacks.items():
         if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
@@ -222,10 +229,11 @@ def plot_calibration(
                 "hand in the sigmoid of the logits"
             )
     looks = recipe_looks(stacks)
-    figure = blank_figure(6.2)
-    grid = figure.subplots(4, 3, height_ratios=(3, 0.9, 3, 0.9), sharex=True)
+    n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
+    figure = blank_figure(3.1 * n_rows)
+    grid = figure.subplots(2 * n_rows, 3, height_ratios=(3, 0.9) * n_rows, sharex=True)
     edges = np.linspace(0, 1, 21)
-    for column, name in enumerate(CLASSES):
+    for column, name in enumerate(classes):
         axis, strip = grid[2 * (column // 3) : 2 * (column // 3) + 2, column % 3]
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1.0)
         tallest = 0.0
@@ -245,14 +253,14 @@ def plot_calibration(
         strip.set(ylim=(0, 1.15 * tallest), yticks=[0, int(tallest)])
         strip.grid(visible=False)
         strip.tick_params(labelsize=7.5, labelbottom=True)
-    for row, text in enumerate(("observed frequency", "records") * 2):
+    for row, text in enumerate(("observed frequency", "records") * n_rows):
         grid[row, 0].set_ylabel(text)
     figure.supxlabel("predicted probability", fontsize=9)
-    for axis in grid[2:, 2]:
+    for axis in grid[2 * last[0] :, last[1] :].ravel():
         axis.set_axis_off()
     keys: dict[str, Any] = {f"{recipe}, {seeds_in_words(len(stacks[recipe]))}": key(look, line=True)
                             for recipe, look in looks.items()}  # fmt: skip
-    legend(grid[2, 2], keys | {"perfect calibration": Line2D([], [], color=FAINT)},
+    legend(grid[2 * last[0], last[1]], keys | {"perfect calibration": Line2D([], [], color=FAINT)},
            loc="center left", bbox_to_anchor=(0.0, 0.5), alignment="left",
            title=f"recipe; {len(binary):,} records,\n{n_bins} bins of equal count")  # fmt: skip
     return figure

@@ -20,7 +20,6 @@ from sklearn.preprocessing import StandardScaler
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.labels import CLASSES
 from leadmin.leads import lead_indices, resolve
 from leadmin.metrics import auroc
 from leadmin.net.fit import check_classes
@@ -142,7 +141,7 @@ def random_network_features(
     recipe = RECIPES["default"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = ResNet1d(signals.shape[1], len(CLASSES), recipe.architecture)
+        model = ResNet1d(signals.shape[1], architecture=recipe.architecture)
     scaling = fit_scaling(recipe.scaling, signals[train])
     window = window_samples(recipe, sampling_rate, signals.shape[-1])
     for module in model.modules():

@@ -17,7 +17,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
-from leadmin.labels import CLASSES
+from leadmin.labels import CLASS_NAMES, CLASSES, check_class_names
 from leadmin.leads import Configuration, configurations, resolve
 from leadmin.metrics import probabilities, summary, thresholds
 from leadmin.study.protocol import N_FOLDS, Split, networks
@@ -59,9 +59,9 @@ class Predictions:
     ----------
     record_id, patient_id, fold : ndarray of int, shape (n_records,)
         Which records these are.
-    labels : ndarray of uint8, shape (n_records, 5)
+    labels : ndarray of uint8, shape (n_records, n_classes)
         Labels under the study's policy.
-    logits : dict of str to ndarray of float32, shape (n_seeds, n_records, 5)
+    logits : dict of str to ndarray of float32, shape (n_seeds, n_records, n_classes)
         Per recipe.
     """
 
@@ -97,6 +97,16 @@ class Run:
     def identity(self) -> dict[str, Any] | None:
         """What it follows from, see `leadmin.study.identity`; runs of earlier versions lack it."""
         return self.metrics.get("identity")
+
+    @property
+    def class_names(self) -> dict[str, str]:
+        """What it tells apart, and what a report calls it: the five superclasses if it says not."""
+        return dict(self.metrics.get("classes", CLASS_NAMES))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes, in the order of labels and logits."""
+        return tuple(self.class_names)
 
     @property
     def reads_any_lead(self) -> bool:
@@ -150,6 +160,7 @@ def write_run(folder: Path, trained: Trained) -> Run:
     metrics = {
         "config": trained.configuration.name,
         "leads": list(trained.configuration.leads),
+        "classes": trained.dataset.class_names,
         "settings": trained.settings,
         "identity": trained.identity,
         "recipes": trained.recipes,
@@ -157,7 +168,7 @@ def write_run(folder: Path, trained: Trained) -> Run:
         "n_parameters": trained.n_parameters,
         "n_records": {name: len(p.record_id) for name, p in predictions.items()},
         "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
-        "test": point_metrics(predictions["validation"], predictions["test"]),
+        "test": point_metrics(**predictions, classes=trained.dataset.classes),
         "seconds": trained.seconds,
         "compile_seconds": trained.compile_seconds,
         "provenance": trained.provenance,
@@ -166,7 +177,9 @@ def write_run(folder: Path, trained: Trained) -> Run:
     return load_run(folder)
 
 
-def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[dict[str, Any]]]:
+def point_metrics(
+    validation: Predictions, test: Predictions, classes: Sequence[str] = CLASSES
+) -> dict[str, list[dict[str, Any]]]:
     """Compute each recipe's and seed's metrics on the test records; see `fold_thresholds`."""
     result: dict[str, list[dict[str, Any]]] = {}
     for recipe, logits in test.logits.items():
@@ -174,7 +187,7 @@ def point_metrics(validation: Predictions, test: Predictions) -> dict[str, list[
         for seed in range(len(logits)):
             chosen = fold_thresholds(validation, test, recipe, seed)
             probability = probabilities(logits[seed])
-            result[recipe].append(summary(test.labels, probability, chosen))
+            result[recipe].append(summary(test.labels, probability, chosen, classes))
     return result
 
 
@@ -307,6 +320,11 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _check_parts(run: Run) -> None:
     """Raise ValueError if the parts of a run do not fit together, as those that are written do."""
+    named = run.metrics.get("classes", dict(CLASS_NAMES))
+    if not isinstance(named, dict) or not all(isinstance(word, str) for word in named.values()):
+        raise ValueError(f"classes is {named!r}, and not what each class is called")
+    check_class_names(list(named), "classes")
+    n_classes = len(named)
     if not isinstance(run.config, str) or resolve(run.config).leads != run.leads:
         raise ValueError(f"config {run.config!r} has other leads than {run.leads}")
     if not run.recipes or set(run.seeds) != set(run.recipes):
@@ -318,7 +336,7 @@ def _check_parts(run: Run) -> None:
             ("record_id", 2**31, (n_records,)),
             ("patient_id", 2**31, (n_records,)),
             ("fold", N_FOLDS, (n_records,)),
-            ("labels", 1, (n_records, len(CLASSES))),
+            ("labels", 1, (n_records, n_classes)),
         ):
             array = getattr(part, name)
             least = 1 if name == "fold" else 0
@@ -329,7 +347,7 @@ def _check_parts(run: Run) -> None:
             seeds = run.seeds[recipe]
             if seeds != tuple(range(len(seeds))):
                 raise ValueError(f"seeds of {recipe} are {seeds}")
-            wanted = (len(seeds), n_records, len(CLASSES))
+            wanted = (len(seeds), n_records, n_classes)
             finite = logits.dtype.kind == "f" and np.isfinite(logits).all()
             if not finite or logits.shape != wanted:
                 raise ValueError(f"{split}/logits/{recipe} is not {wanted} finite numbers")
@@ -369,6 +387,11 @@ def require_same_records(runs: Iterable[Run]) -> None:
     """Refuse runs on other records or labels: a paired comparison with them would be false."""
     first, *others = runs
     for run in others:
+        if run.classes != first.classes:
+            raise LeadminError(
+                f"{run.folder}: its classes are {', '.join(run.classes)}; valid: "
+                f"{', '.join(first.classes)}, as in {first.folder}; run one of them again"
+            )
         for part, name in itertools.product(("validation", "test"), RECORDS):
             ours, theirs = (getattr(getattr(one, part), name) for one in (first, run))
             if not np.array_equal(ours, theirs):

@@ -22,13 +22,15 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from leadmin.errors import LeadminError
-from leadmin.files import write_text
+from leadmin.files import read_yaml, write_text
 from leadmin.labels import LABEL_POLICIES
 from leadmin.leads import configurations, resolve
 from leadmin.net.device import PRECISIONS, choose_device
+from leadmin.net.own import MakeNetwork, find_network, source_file
 from leadmin.net.recipes import RECIPES, Recipe
 from leadmin.net.recipes import recipe as find_recipe
 from leadmin.study.protocol import PROTOCOLS
+from leadmin.study.sources import prepared_path
 from leadmin.study.tracking import tracker_names
 
 
@@ -97,6 +99,7 @@ RecipeName = Annotated[str, _one_of(RECIPES)]
 OtherRecipe = Annotated[str, _one_of(["", *RECIPES])]
 Protocol = Annotated[str, _one_of(PROTOCOLS)]
 LabelPolicy = Annotated[str, _one_of(LABEL_POLICIES)]
+OwnNetwork = Annotated[str, _checked_by(lambda name: name and source_file(name))]
 Seeds = Annotated[int, Field(ge=1, le=100)]
 Epochs = Annotated[int, Field(ge=0, le=10_000)]
 Trackers = Annotated[str, _checked_by(tracker_names)]
@@ -183,12 +186,24 @@ class RunSettings(_Checked):
     """finished run of the any-lead network to start from; empty: trained first"""
     workers: Annotated[int, Field(ge=0, le=1024)] = 1
     """fits side by side, each in a process of one thread; 0: one per thread"""
+    network: OwnNetwork = ""
+    """module:Class of your own network for recipe, in place of the study's; empty for none"""
 
     def __post_init__(self) -> None:
         if self.compare_with == self.recipe:
             raise LeadminError(
                 f"parameter compare_with is the same recipe as recipe, {self.recipe!r}; valid: "
                 "another one, or '' for none; change it"
+            )
+
+        found = RECIPES[self.recipe]
+        if self.network and (found.start or found.architecture.any_leads):
+            valid = [
+                r.name for r in RECIPES.values() if not r.start and not r.architecture.any_leads
+            ]
+            raise LeadminError(
+                f"parameter network needs a recipe from random weights, and recipe is "
+                f"{self.recipe!r}; valid: {', '.join(valid)}; change it"
             )
 
     @classmethod
@@ -207,7 +222,14 @@ class RunSettings(_Checked):
         pairs = [(self.recipe, self.seeds)]
         if self.compare_with:
             pairs.append((self.compare_with, self.compare_seeds))
-        return [(find_recipe(name, self.epochs or None), n) for name, n in pairs]
+        found = [(find_recipe(name, self.epochs or None), n) for name, n in pairs]
+        own = dataclasses.replace(found[0][0], network=self.network)
+        return [(own, self.seeds), *found[1:]]
+
+    @property
+    def own_network(self) -> MakeNetwork | None:
+        """The class that ``network`` names; none where it names none."""
+        return find_network(self.network) if self.network else None
 
     def portable(self) -> dict[str, Any]:
         """Give the parameters by name, without the folders of this machine."""
@@ -287,8 +309,21 @@ class Study(_Checked):
     """score the any-lead network on the 67 electrode sets, or on all 511 spaces; empty for none"""
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """bootstrap resamples of the analysis"""
+    table: str = ""
+    """of records of one's own: the table (CSV) that says record, patient, statements and fold"""
+    mapping: str = ""
+    """of records of one's own: what columns and statements of the table mean (YAML)"""
+    max_failures: Annotated[int, Field(ge=0)] = 0
+    """how many records may be unusable"""
+    network: OwnNetwork = ""
+    """module:Class of your own network for recipe, seen from where the workflow runs"""
 
     def __post_init__(self) -> None:
+        if bool(self.table) != bool(self.mapping):
+            raise LeadminError(
+                f"table is {self.table!r} and mapping {self.mapping!r}; valid: both, for your own "
+                "records, or neither, for PTB-XL; change one of them"
+            )
         if self.variants:
             self._check_variants()
         elif "12-lead" not in self.configurations:
@@ -327,6 +362,11 @@ class Study(_Checked):
     def _check_variants(self) -> None:
         from leadmin.study.ablation import VARIANTS
 
+        if self.network:
+            raise LeadminError(
+                f"network is {self.network!r}, and an ablation is about the study's own network; "
+                "valid: in a study without variants; leave one of them out"
+            )
         unknown = [name for name in self.variants if name not in VARIANTS]
         if unknown or len(set(self.variants)) < len(self.variants):
             raise LeadminError(
@@ -341,17 +381,31 @@ class Study(_Checked):
     @property
     def source_path(self) -> Path:
         """The source, with its environment variables replaced; one that is not set is refused."""
-        text = self.source
+        return self._path_of("source")
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Table and mapping of records of one's own; none of PTB-XL."""
+        return tuple(self._path_of(name) for name in ("table", "mapping") if self.mapping)
+
+    @property
+    def prepared(self) -> Path:
+        """The HDF5 file that the records are prepared into; the mapping names that of one's own."""
+        named = self.own_files[1].with_suffix("") if self.mapping else self.source_path
+        return prepared_path(named, self.sampling_rate)
+
+    def _path_of(self, field: str) -> Path:
+        text = str(getattr(self, field))
         if not Path(text).exists():  # a name that is there may hold a $
             text = os.path.expandvars(text)
             if "$" in text:
                 raise LeadminError(
-                    f"study {self.name}: source is {self.source}, but that environment variable is "
-                    "not set; set it to the archive or folder with the records"
+                    f"study {self.name}: {field} is {text}, but that environment variable is not "
+                    "set; set it to the path that is meant"
                 )
         if "{" in text or "}" in text:
             raise LeadminError(
-                f"study {self.name}: source is {text}; valid: a path without braces, which mean "
+                f"study {self.name}: {field} is {text}; valid: a path without braces, which mean "
                 "something to the workflow; rename it or make a link to it"
             )
         return Path(text)
@@ -374,6 +428,11 @@ class Study(_Checked):
     @property
     def has_book(self) -> bool:
         """Whether it has an analysis of configurations, around which a book is built."""
+        return self.has_analysis and not self.mapping
+
+    @property
+    def has_analysis(self) -> bool:
+        """Whether it compares configurations."""
         return "04_analysis" in self.conclusions
 
     @property
@@ -421,7 +480,7 @@ class Study(_Checked):
 
         ``run`` is one of `networks`, or any other configuration; ``start_from`` names another run.
         """
-        names = ("recipe", "compare_with", "protocol", "label_policy", "tracking")
+        names = ("recipe", "compare_with", "protocol", "label_policy", "tracking", "network")
         numbers = ("seeds", "compare_seeds", "epochs")
         chosen = {name: getattr(self, name) for name in (*names, *numbers)}
         if self.variants:
@@ -450,36 +509,10 @@ class Study(_Checked):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """Reads YAML without aliases, which a few lines can make endless, and no key twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="an alias; write out what it stands for")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            raise yaml.MarkedYAMLError(problem="one key twice")
-        return mapping
-
-
 def load_study(path: Path) -> Study:
     """Read and check a study file; a `LeadminError` names the file and the key."""
-    try:
-        if path.is_file() and path.stat().st_size > 2**20:
-            raise LeadminError(f"{path}: more than 1 MB is no study file; see workflow/studies")
-        raw = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)  # a safe one
-    except FileNotFoundError as error:
-        raise LeadminError(f"{path}: no such study file; see workflow/studies") from error
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise LeadminError(
-            f"{path}: not a readable YAML file ({' '.join(str(error).split())[:200]}); correct it"
-        ) from error
-    if not isinstance(raw, dict):
-        keys = ", ".join(item.name for item in dataclasses.fields(Study))
-        raise LeadminError(f"{path}: no mapping; valid keys: {keys}; write it so")
+    keys = ", ".join(item.name for item in dataclasses.fields(Study))
+    raw = read_yaml(path, "study file", f"see workflow/studies; valid keys: {keys}")
     if raw.get("variants") == "all":
         from leadmin.study.ablation import VARIANTS
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
-from leadmin.labels import CLASSES
 from leadmin.leads import Configuration, lead_indices, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
@@ -160,6 +159,7 @@ def _start_settings(settings: RunSettings, recipe: str) -> RunSettings:
         recipe=recipe,
         compare_with="",
         start_from="",
+        network="",
         seeds=max(n for r, n in settings.recipes() if r.start == recipe),
         out=str(settings.folder / recipe),
     )
@@ -274,7 +274,7 @@ class _Ledger:
         latest = self.logits({job.recipe.name: [job.seed]})
         policy = self.settings.label_policy
         pooled = joined_predictions(self.dataset, self.divisions, policy, latest)
-        (measured,) = point_metrics(**pooled)[job.recipe.name]
+        (measured,) = point_metrics(**pooled, classes=self.dataset.classes)[job.recipe.name]
         self.tracking.result(measured)
 
     def logits(self, seeds: Mapping[str, Iterable[int]]) -> dict[str, dict[str, Logits]]:
@@ -353,7 +353,7 @@ def _train_job(
         trained.scaling,
         configuration.leads,
         dataset.sampling_rate,
-        CLASSES,
+        dataset.classes,
         window,
         recipe.test_windows,
         metadata={},

@@ -1,0 +1,498 @@
+"""Records of one's own: a folder of signals, a table and a mapping, written as the prepared file.
+
+The table says record, patient, statements and, if there is one, the fold of each record; the
+mapping is a YAML file that says which column is which, and which statements make which class::
+
+    title: Rhythms of three hospitals
+    columns: {record: file, patient: patient, labels: statements}
+    classes:
+      AF: {meaning: atrial fibrillation, statements: [AF, 164889003]}
+      SR: {meaning: sinus rhythm, statements: [Normal, 426783006]}
+
+Everything behind the file, training, evidence and pages, works with these classes.
+"""
+
+import hashlib
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tqdm import tqdm
+
+from leadmin.data import dataset, ptbxl
+from leadmin.data.archive import FileError, FolderArchive
+from leadmin.data.prepare import (
+    Failure,
+    PrepareReport,
+    SteadyFile,
+    report_failures,
+    software,
+    up_to_date,
+    write_fields,
+    write_receipt,
+)
+from leadmin.data.ptbxl import CsvTable, check_rate, crossing_patients
+from leadmin.data.records import read_microvolts
+from leadmin.errors import LeadminError
+from leadmin.files import atomic_path, read_yaml, sha256
+from leadmin.labels import check_class_names
+from leadmin.leads import LEADS, canonical_lead, derive
+
+N_FOLDS = 10
+"""What the protocols of a study divide the patients into."""
+
+FORMS = (".hea", ".csv", ".parquet")
+"""Files that signals are read from: WFDB by its header, or a table with a column for each lead."""
+
+NARROWEST = 50.0
+"""Microvolts. A record whose widest lead spans less has another unit, or no heart in it."""
+
+_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
+_Word = Annotated[str, Field(min_length=1, max_length=200)]
+_Code = Annotated[str | int, Field(union_mode="left_to_right")]
+
+
+class _Columns(BaseModel):
+    model_config = _STRICT
+    record: _Word
+    patient: _Word
+    labels: _Word | list[_Word]
+    fold: str = ""
+    age: str = ""
+    sex: str = ""
+
+
+class _Class(BaseModel):
+    model_config = _STRICT
+    meaning: str = ""
+    statements: Annotated[list[_Code], Field(min_length=1)]
+
+
+class _Signals(BaseModel):
+    model_config = _STRICT
+    unit: str = ""
+    rate: Annotated[float, Field(ge=20, le=100_000, strict=False)] | None = None
+    leads: dict[str, str] = {}
+
+
+class Mapping(BaseModel):
+    """What a mapping file may say; the module's text has an example."""
+
+    model_config = _STRICT
+    title: _Word
+    version: str = "1"
+    license: str = "not stated"
+    doi: str = ""
+    columns: _Columns
+    separator: Annotated[str, Field(min_length=1, max_length=5)] = ","
+    """what stands between the statements of one record"""
+    classes: dict[Any, _Class]
+    signals: _Signals = _Signals()
+    """unit, rate (Hz) and names of leads of tables, which say none; WFDB headers say all three"""
+    seconds: Annotated[float, Field(ge=2.5, le=60, strict=False)] = 10
+    """how much of each record is taken, from its beginning; a shorter one cannot be used"""
+    fold_seed: Annotated[int, Field(ge=0)] = 0
+    """of the folds that are made where the table has none"""
+
+
+def read_mapping(path: Path) -> Mapping:
+    """Read and check a mapping file; a `LeadminError` names the file and the field."""
+    keys = ", ".join(Mapping.model_fields)
+    raw = read_yaml(path, "mapping file", f"valid keys: {keys}")
+    try:
+        mapping = Mapping.model_validate(raw)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("list["))
+        wrong = f"{field} is {repr(problem['input'])[:80]}; valid: {problem['msg']}; change it"
+        if problem["type"] == "missing":
+            wrong = f"{field} is missing; valid keys: {keys}; add it"
+        elif problem["type"] == "extra_forbidden":
+            wrong = f"{field} is no key that there is; valid: {keys}; correct or remove it"
+        raise LeadminError(f"{path}: {wrong}") from error
+    check_class_names(list(mapping.classes), f"{path}: classes")
+    homes: dict[str, str] = {}
+    for name, one in mapping.classes.items():
+        for statement in map(str, one.statements):
+            if homes.setdefault(statement, name) == name:
+                continue
+            raise LeadminError(
+                f"{path}: classes: the statement {statement!r} is in {homes[statement]} and in "
+                f"{name}; valid: each in one class; take it out of one"
+            )
+    unit = mapping.signals.unit
+    if unit and unit not in dataset.MICROVOLTS_PER:
+        valid = ", ".join(dataset.MICROVOLTS_PER)
+        raise LeadminError(f"{path}: signals.unit is {unit!r}; valid: {valid}; change it")
+    for lead in mapping.signals.leads.values():
+        try:
+            canonical_lead(lead)
+        except LeadminError as error:
+            raise LeadminError(f"{path}: signals.leads: {error}") from error
+    return mapping
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """What a table and a mapping say of each record, checked, in the order of the table."""
+
+    files: tuple[str, ...]
+    patient_id: NDArray[np.int32]
+    fold: NDArray[np.int8]
+    age: NDArray[np.float32]
+    sex: NDArray[np.int8]
+    labels: NDArray[np.uint8]  # (n_records, n_classes)
+    unmapped: dict[str, int]  # statements that are in no class, the most frequent first
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def read_own_table(path: Path, mapping: Mapping) -> OwnTable:
+    """Read and check the table of one's own records.
+
+    Raises
+    ------
+    LeadminError
+        If the table lacks a column or rows, names a record twice, has a record without statements,
+        a patient in two folds, a fold out of 1 to 10, or a class that no record has or all have.
+    """
+    table = CsvTable(FolderArchive(path.parent), path.name, ())
+    columns = mapping.columns
+    listed = [columns.labels] if isinstance(columns.labels, str) else columns.labels
+    wanted = [columns.record, columns.patient, *listed]
+    wanted += [name for name in (columns.fold, columns.age, columns.sex) if name]
+    for name in (name for name in wanted if name not in table.frame.columns):
+        raise LeadminError(
+            f"{path}: there is no column {name!r}; valid: {', '.join(table.frame.columns)[:200]}; "
+            "correct the columns of the mapping"
+        )
+    if not table.rows:
+        raise LeadminError(f"{path}: it has no rows; valid: one for each record; fill it")
+    for name in (columns.record, columns.patient):
+        table.require(name)
+    statements = _statements(table, mapping)
+    labels = np.array(
+        [
+            [any(str(code) in said for code in one.statements) for one in mapping.classes.values()]
+            for said in statements
+        ],
+        dtype=np.uint8,
+    )
+    for name, column in zip(mapping.classes, labels.T, strict=True):
+        if len(np.unique(column)) == 2:
+            continue
+        which = "every record has it" if column.any() else "no record has one of its statements"
+        known = ", ".join(dict.fromkeys(code for said in statements for code in said))[:200]
+        raise LeadminError(
+            f"{path}: class {name}: {which}, so that nothing can be learned; statements here: "
+            f"{known}; correct its statements, or take the class out of the mapping"
+        )
+    patients = pd.factorize(table.frame[columns.patient].str.strip())[0].astype(np.int32) + 1
+    if columns.fold:
+        fold = table.whole(columns.fold, 1, N_FOLDS).astype(np.int8)
+    else:
+        fold = made_folds(patients, labels, mapping.fold_seed)
+    if crossing := crossing_patients(patients, fold):
+        first = table.frame[columns.patient].iloc[int(np.argmax(patients == crossing[0]))]
+        raise LeadminError(
+            f"{path}: {len(crossing)} patients are in more than one fold, the first of them "
+            f"{first!r}; valid: each in one, or test records are known from training; correct the "
+            "folds, or take the column out of the mapping to have them made"
+        )
+    mapped = {str(code) for one in mapping.classes.values() for code in one.statements}
+    unmapped = Counter(code for said in statements for code in said if code not in mapped)
+    return OwnTable(
+        table.paths(columns.record),
+        patients,
+        fold,
+        table.numbers(columns.age, 0, 130, np.nan).astype(np.float32),
+        table.coded(columns.sex, {"male": 0, "m": 0, "female": 1, "f": 1, "": -1}, "male, female"),
+        labels,
+        dict(unmapped.most_common()),
+    )
+
+
+def _statements(table: CsvTable, mapping: Mapping) -> list[list[str]]:
+    """List what is said of each record: codes in one column, or columns of zeros and ones."""
+    columns = mapping.columns.labels
+    if isinstance(columns, str):
+        table.require(columns)
+        texts = table.texts(columns)
+        return [
+            [code.strip() for code in t.split(mapping.separator) if code.strip()] for t in texts
+        ]
+    flags = np.column_stack([table.whole(name, 0, 1) for name in columns])
+    return [[name for name, flag in zip(columns, row, strict=True) if flag] for row in flags]
+
+
+def made_folds(
+    patients: NDArray[np.int32], labels: NDArray[np.uint8], seed: int
+) -> NDArray[np.int8]:
+    """Divide records into ten folds by patient, each class spread over them.
+
+    Patients are taken in random order, those with the rarest class first, each into the fold that
+    has the fewest records of that class, and among equals the fewest records: the idea of iterative
+    stratification [1]_. ``patients`` are (n_records,), ``labels`` (n_records, n_classes).
+
+    References
+    ----------
+    .. [1] Sechidis K, Tsoumakas G, Vlahavas I. On the stratification of multi-label data. ECML
+       PKDD 2011.
+    """
+    _, codes = np.unique(patients, return_inverse=True)
+    counts = np.zeros((codes.max() + 1, labels.shape[1] + 1))
+    np.add.at(counts, codes, np.column_stack([labels, np.ones(len(labels))]))
+    total = counts.sum(axis=0)
+    rarest = np.where(counts > 0, total, np.inf).argmin(axis=1)
+    order = np.random.default_rng(seed).permutation(len(counts))
+    order = order[np.argsort(total[rarest[order]], kind="stable")]
+    filled, fold = np.zeros((N_FOLDS, counts.shape[1])), np.zeros(len(counts), dtype=np.int8)
+    for patient in order:
+        chosen = np.lexsort((filled[:, -1], filled[:, rarest[patient]]))[0]
+        filled[chosen] += counts[patient]
+        fold[patient] = chosen + 1
+    return fold[codes]
+
+
+class Signal(NamedTuple):
+    """One record as its file has it: microvolts (n_leads, n_samples), names of leads, and Hz."""
+
+    microvolts: NDArray[np.float64]
+    leads: tuple[str, ...]
+    rate: float
+
+
+def read_signal(file: Path, signals: _Signals) -> Signal:
+    """Read one record; `FileError` if that cannot be done."""
+    if file.suffix == ".hea":
+        return Signal(*read_microvolts(file))
+    for name in ("unit", "rate"):
+        if not getattr(signals, name):
+            raise FileError(
+                f"{file}: a table says no {name}; give signals.{name} in the mapping", "header"
+            )
+    try:
+        frame = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
+        values = frame.to_numpy(np.float64).T
+    except (ValueError, OSError, ImportError) as error:
+        raise FileError(
+            f"{file}: not a table of numbers ({str(error)[:200]})", "damaged"
+        ) from error
+    leads = tuple(signals.leads.get(str(name), str(name)) for name in frame.columns)
+    rate = float(signals.rate or 0)
+    return Signal(values * dataset.MICROVOLTS_PER[signals.unit], leads, rate)
+
+
+def twelve_leads(signal: Signal, where: str, rate: int, n_samples: int) -> NDArray[np.int16]:
+    """Give the twelve leads of a record, (12, n_samples) in microvolts at ``rate`` Hz.
+
+    Leads that are missing are derived; the signal is low-pass filtered and resampled, and cut after
+    ``n_samples``. `FileError` if it is too short, lacks leads, or is no ECG in volts.
+    """
+    if not np.isfinite(signal.microvolts).all():
+        raise FileError(f"{where}: it holds a value that is no finite number", "invalid")
+    try:
+        names = [canonical_lead(name) for name in signal.leads]
+        x = derive(signal.microvolts, names, LEADS)
+    except LeadminError as error:
+        raise FileError(f"{where}: {error}", "leads") from error
+    ratio = Fraction(rate / signal.rate).limit_denominator(5000)
+    if ratio != 1:
+        from scipy.signal import resample_poly  # 0.3 s to import
+
+        x = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="median")
+    if x.shape[-1] < n_samples:
+        raise FileError(
+            f"{where}: it lasts {x.shape[-1] / rate:g} s, not {n_samples / rate:g} s; take fewer "
+            "seconds in the mapping, or leave it out",
+            "length",
+        )
+    x = np.rint(x[:, :n_samples])
+    widest, largest = float(np.ptp(x, axis=-1).max()), float(np.abs(x).max())
+    if widest < NARROWEST or largest >= 2**15:
+        raise FileError(
+            f"{where}: its widest lead spans {widest:g} microvolts and its largest value is "
+            f"{largest:g}; valid: from {NARROWEST:g}, and below 32768; check the unit",
+            "range",
+        )
+    return x.astype(np.int16)
+
+
+def prepare_own(
+    source: Path,
+    target: Path,
+    table: Path,
+    mapping: Path,
+    sampling_rate: int = 100,
+    max_failures: int = 0,
+    force: bool = False,
+    quiet: bool = False,
+) -> PrepareReport:
+    """Convert records of one's own to one HDF5 file; see `leadmin.data.prepare.prepare`.
+
+    Parameters
+    ----------
+    source : Path
+        The folder with the signals: WFDB records, or tables (CSV, Parquet) with a column a lead.
+    target : Path
+        The HDF5 file to write.
+    table, mapping : Path
+        The table of records (CSV), and what its columns and statements mean; see `Mapping`.
+    sampling_rate : {100, 500}
+        Of the file to write, in Hz; records of other rates are resampled.
+    max_failures : int
+        How many records may be unusable. One more is an error, and ``target`` is left alone.
+    force, quiet : bool
+        Prepare even if ``target`` is up to date; show no progress bar.
+
+    Raises
+    ------
+    LeadminError
+        If mapping or table are not what they should be, or too many records cannot be used.
+    """
+    start = time.perf_counter()
+    check_rate(sampling_rate)
+    if not source.is_dir():
+        raise LeadminError(
+            f"{source}: no folder; valid: one with the records that {table} names; unpack it"
+        )
+    said = read_mapping(mapping)
+    rows = read_own_table(table, said)
+    receipt = {
+        "schema_version": dataset.SCHEMA_VERSION,
+        "created_by": software(),
+        "sampling_rate": sampling_rate,
+        "source_fingerprint": FolderArchive(source).fingerprint((), rows.files),
+        "table_sha256": sha256(table),
+        "mapping_sha256": sha256(mapping),
+    }
+    report = None if force else up_to_date(target, receipt, max_failures)
+    if report is None:
+        report = _write(source, target, said, rows, receipt, max_failures, quiet)
+        write_receipt(target, receipt, report)
+    left = int((rows.labels.sum(axis=1) == 0).sum())
+    notes = [f"{left} records are in no class, and take no part in a study"] if left else []
+    if rows.unmapped:
+        listed = ", ".join(f"{code} ({n})" for code, n in list(rows.unmapped.items())[:10])
+        notes += [f"{len(rows.unmapped)} statements are in no class, most often {listed}"]
+    return replace(report, notes=tuple(notes), seconds=time.perf_counter() - start)
+
+
+def _write(
+    source: Path,
+    target: Path,
+    mapping: Mapping,
+    rows: OwnTable,
+    receipt: dict[str, Any],
+    max_failures: int,
+    quiet: bool,
+) -> PrepareReport:
+    rate = int(receipt["sampling_rate"])
+    n_samples, n_records = round(mapping.seconds * rate), len(rows)
+    inputs, signals = hashlib.sha256(str(receipt).encode()), hashlib.sha256()
+    used: list[int] = []
+    failures: list[Failure] = []
+    with (
+        atomic_path(target) as temporary,
+        SteadyFile(str(temporary), "w+") as stream,
+        h5py.File(stream, "w", libver=("v110", "v110")) as file,
+    ):
+        shape = (len(LEADS), n_samples)
+        stored = file.create_dataset(
+            "signals", (n_records, *shape), "<i2", maxshape=(None, *shape), chunks=(1, *shape)
+        )
+        for row in tqdm(range(n_records), f"preparing {rate} Hz", disable=quiet or None):
+            try:
+                path = _file_of(source, rows.files[row])
+                found = twelve_leads(read_signal(path, mapping.signals), str(path), rate, n_samples)
+            except FileError as error:
+                failures.append(Failure(row + 1, rows.files[row], error.reason, str(error)))
+                continue
+            stored[len(used)] = found
+            signals.update(found.tobytes())
+            used.append(row)
+            stream.raise_failure()
+        stored.resize(len(used), axis=0)
+        report_failures(target, failures, max_failures, n_records)
+        arrays = _fields(rows, np.array(used))
+        _require_both(mapping, arrays["labels/any"])
+        meanings = [one.meaning or name for name, one in mapping.classes.items()]
+        classes = list(mapping.classes)
+        content = dataset.content_sha256(
+            stored.shape, signals.hexdigest(), arrays, [*classes, *meanings]
+        )
+        attributes = {
+            "format": dataset.FORMAT,
+            "schema_version": dataset.SCHEMA_VERSION,
+            "created_by": software(),
+            "source": mapping.title,
+            "source_version": mapping.version,
+            "source_doi": mapping.doi,
+            "license": mapping.license,
+            "sampling_rate": rate,
+            "n_samples": n_samples,
+            "unit": dataset.UNIT,
+            "leads": list(LEADS),
+            "classes": classes,
+            "class_meanings": meanings,
+            "policies": ["any"],
+            "n_records": len(used),
+            "n_failed": len(failures),
+            "inputs_sha256": inputs.hexdigest(),
+            "inputs_verified": False,
+            "content_sha256": content,
+        }
+        write_fields(file, arrays, attributes)
+    counts = dict(zip(classes, arrays["labels/any"].sum(axis=0, dtype=int).tolist(), strict=True))
+    return PrepareReport(
+        target, rate, len(used), content, inputs.hexdigest(), {"any": counts}, tuple(failures)
+    )
+
+
+def _file_of(source: Path, record: str) -> Path:
+    """Find the file of a record, which the table names with or without its ending."""
+    path = source / record
+    names = [path] if path.suffix in FORMS else [Path(f"{path}{end}") for end in FORMS]
+    found = [name for name in names if name.is_file()]
+    if len(found) != 1:
+        which = "there is no such file" if not found else "there are several such files"
+        raise FileError(f"{path}: {which}; valid: one that ends in {', '.join(FORMS)}", "missing")
+    return found[0]
+
+
+def _require_both(mapping: Mapping, labels: NDArray[np.uint8]) -> None:
+    """Refuse a class of which the records that can be used hold one label only."""
+    for name, column in zip(mapping.classes, labels.T, strict=True):
+        if len(np.unique(column)) < 2:
+            raise LeadminError(
+                f"class {name}: of the {len(column)} records that can be used "
+                f"{int(column.sum())} have it; valid: some, and not all; give more records, or "
+                "take the class out of the mapping"
+            )
+
+
+def _fields(rows: OwnTable, used: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    """Give everything but the signals as arrays for the file; what is not known says so."""
+    known = {"record_id": np.arange(1, len(rows) + 1)}
+    known |= {name: getattr(rows, name) for name in ("patient_id", "fold", "age", "sex")}
+    arrays: dict[str, NDArray[Any]] = {
+        name: known[name][used].astype(kind) for name, kind in dataset.TABLE_TYPES.items()
+    }
+    arrays["labels/any"] = rows.labels[used]
+    for name, (kind, _) in ptbxl.METADATA_COLUMNS.items():
+        unknown: Any = np.nan if kind is np.float32 else -1
+        arrays[f"metadata/{name}"] = (
+            np.full(len(used), b"", "S1") if kind is None else np.full(len(used), unknown, kind)
+        )
+    names = [rows.files[row].encode() for row in used]
+    arrays["metadata/record"] = np.array(names, dtype=np.bytes_)
+    return arrays

@@ -54,7 +54,7 @@ from leadmin.show.records import (
 )
 from leadmin.show.style import use_style
 from leadmin.show.torso import plot_electrodes
-from leadmin.show.words import facts
+from leadmin.show.words import facts, statement_in_words
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import open_dataset
 
@@ -119,23 +119,25 @@ for name, members in has.items():
     examples[name] = candidates[np.argmin(dataset.record_id[candidates])]
 
 # %% [markdown]
-# Each is drawn on its own sheet. The statements in a title are those of the physicians who read the
+# Each is drawn on its own sheet. The statements below it are those of the physicians who read the
 # record, with the likelihood that they gave in per cent (0 where they gave none, as for the
 # rhythm).
 
 # %%
 for name, row in examples.items():
     statements = json.loads(dataset.metadata["scp_codes"][row])
-    read = ", ".join(f"{code} ({share:.0f})" for code, share in statements.items())
-    title = f"{name}: record {dataset.record_id[row]}, read as {read}"
+    read = (f"{statement_in_words(code)} ({share:.0f})" for code, share in statements.items())
+    title = f"{name}: record {dataset.record_id[row]}"
     signal = dataset.signals[row] / 1000  # microvolts to millivolts
     facts(**{f"ecg_{name}": plot_ecg(signal, dataset.sampling_rate, title=title)})
+    facts(**{f"read_{name}": ", ".join(read)})
 
 # %% [markdown]
 # ```{glue:figure} ecg_NORM
 # :name: fig-ecg-norm
 # A normal record (NORM). Three rows show four leads each for 2.5 s, one after the other; the lowest
 # row is lead II for all ten seconds, from which the rhythm is read.
+# Read as: {glue:text}`read_NORM`.
 # ```
 #
 # {numref}`fig-ecg-norm` is the standard that the other four superclasses depart from.
@@ -144,24 +146,28 @@ for name, row in examples.items():
 # :name: fig-ecg-mi
 # Myocardial infarction (MI): tissue that died no longer takes part in the depolarisation, which
 # shows in the leads that face it, as a deep first downstroke (Q wave) or as a lost upstroke (R).
+# Read as: {glue:text}`read_MI`.
 # ```
 #
 # ```{glue:figure} ecg_STTC
 # :name: fig-ecg-sttc
 # ST/T change (STTC): the heart relaxes electrically in another way, and the segment and wave after
 # each large deflection are shifted, flattened or turned over.
+# Read as: {glue:text}`read_STTC`.
 # ```
 #
 # ```{glue:figure} ecg_CD
 # :name: fig-ecg-cd
 # Conduction disturbance (CD): a detour of the excitation changes the width or the axis of the large
 # deflection (QRS), or the pause before it.
+# Read as: {glue:text}`read_CD`.
 # ```
 #
 # ```{glue:figure} ecg_HYP
 # :name: fig-ecg-hyp
 # Hypertrophy (HYP): more muscle makes more voltage, or a longer way for it. On paper it is seen by
 # height, which is why the same scale for all records matters.
+# Read as: {glue:text}`read_HYP`.
 # ```
 
 # %% [markdown]
@@ -440,15 +446,12 @@ facts(amplitudes=plot_amplitudes(height - depth, labels[label_policy]))
 #
 # Hypertrophy stands out in every lead, and most in the chest leads ({numref}`fig-amplitudes`). The
 # best-known criterion for it, that of Sokolow and Lyon (1949, doi 10.1016/0002-8703(49)90562-1),
-# adds the depth of S in V1 to the height of R in V5 and asks for 3.5 mV. We compute it from the
-# distances just measured, and once more after each lead of each record is brought to standard
-# deviation 1.
+# adds the depth of S in V1 to the height of R in V5 or V6, whichever is taller, and asks for 3.5 mV.
+# We compute it from the distances just measured.
 
 # %%
-v1, v5 = LEADS.index("V1"), LEADS.index("V5")
-sokolow_lyon = height[:, v5] - depth[:, v1]
-deviation = dataset.signals.std(axis=-1, dtype=np.float32) / 1000
-scaled = height[:, v5] / deviation[:, v5] - depth[:, v1] / deviation[:, v1]
+v1, left = LEADS.index("V1"), [LEADS.index("V5"), LEADS.index("V6")]
+sokolow_lyon = height[:, left].max(axis=1) - depth[:, v1]
 facts(sokolow_lyon=plot_sokolow_lyon(sokolow_lyon, labels[label_policy]))
 
 # %% [markdown]
@@ -458,14 +461,13 @@ facts(sokolow_lyon=plot_sokolow_lyon(sokolow_lyon, labels[label_policy]))
 # ```
 #
 # {numref}`fig-sokolow-lyon` shows a shift and a large overlap. How well does the index tell the two
-# apart, with and without its voltage?
+# apart?
 
 # %%
 either = has["NORM"] ^ has["HYP"]
 called = sokolow_lyon >= 3.5
 facts(
     auroc_voltage=float(roc_auc_score(has["HYP"][either], sokolow_lyon[either])),
-    auroc_scaled=float(roc_auc_score(has["HYP"][either], scaled[either])),
     n_either=int(either.sum()),
     sensitivity=float(called[has["HYP"]].mean()),
     false_alarms=float(called[has["NORM"]].mean()),
@@ -474,11 +476,11 @@ facts(
 # %% [markdown]
 # At 3.5 mV the rule finds {glue:text}`sensitivity:.0%` of the records with hypertrophy and calls
 # {glue:text}`false_alarms:.0%` of the normal ones. As a score it tells the two apart with an AUROC
-# of {glue:text}`auroc_voltage:.2f`; after scaling each lead of each record, with
-# {glue:text}`auroc_scaled:.2f`, where a coin flip has 0.5 (on {glue:text}`n_either:,d` records with
-# one of the two labels). A network is not this rule and finds other signs, but it cannot find what
-# was divided out of its input. That is why the `default` recipe divides all leads of all records by
-# one number and the `original` recipe, which scales each lead of each record, is kept beside it.
+# of {glue:text}`auroc_voltage:.2f`, where a coin flip has 0.5 (on {glue:text}`n_either:,d` records with
+# one of the two labels). After scaling each lead of each record there are no millivolts to compare it
+# with. A network is not this rule and finds other signs, but it cannot find what was divided out of its
+# input. That is why the `default` recipe divides all leads of all records by one number and the
+# `original` recipe, which scales each lead of each record, is kept beside it.
 
 # %% [markdown]
 # ## What three leads see of the other nine

@@ -90,9 +90,11 @@ use_style()
 # %%
 dataset = open_dataset(settings.data)
 configuration = resolve(settings.config)
+seen = f"{len(configuration.leads)} of 12 leads: {', '.join(configuration.leads)}"
+if RECIPES[settings.recipe].any_leads:
+    seen = "all leads, a random part of them hidden from it, and is told which"
 Markdown(
-    f"**{configuration.name}** sees {len(configuration.leads)} of 12 leads: "
-    f"{', '.join(configuration.leads)}. {configuration.why}\n\n"
+    f"**{configuration.name}**, recipe `{settings.recipe}`, sees {seen}. {configuration.why}\n\n"
     f"Data: {dataset.attributes['source']}, {len(dataset.record_id):,} records of "
     f"{len(set(dataset.patient_id)):,} patients at {dataset.sampling_rate} Hz."
 )

@@ -238,9 +238,9 @@ answers.show("hypertrophy")
 answers.show("lrs")
 
 # %% [markdown]
-# Its weights, 0.7 and 0.3, are a choice. Left, the ranks as the weight moves from the Brier term to the
-# AUROC ratio: a coloured line changes its rank, and where it does the score says no more than the
-# choice. Right, the same when the retention above chance joins them as a third term.
+# Its weights, 0.7 and 0.3, are a choice. The figure shows the ranks as the weight moves from the Brier
+# term to the AUROC ratio: a coloured line changes its rank, and where it does the score says no more
+# than the choice.
 
 # %%
 answers.show("weights")

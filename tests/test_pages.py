@@ -52,6 +52,17 @@ def test_values_carry_intervals_signs_and_true_minus():
     assert value_with_interval({"auroc": float("nan")}, "auroc") == "–"
 
 
+def test_the_smallest_p_of_the_resamples_is_a_bound():
+    table = pd.DataFrame({"p": [0.002, 0.01], "p_holm": [0.004, 0.01]})
+    shown = {"p_holm": "p"}
+    assert list(reading_table(table, shown).data["p"]) == ["0.004", "0.010"]
+    table.attrs["p_floor"] = 0.002
+    assert list(reading_table(table, shown).data["p"]) == ["≤ 0.004", "0.010"]
+    assert p_value(0.004, "p", floored=True) == "p ≤ 0.004"
+    assert p_value(0.004, "p") == "p = 0.004"
+    assert p_value(0.0004, floored=True) == "< 0.001"
+
+
 def test_p_values_are_written_as_such_and_escaped():
     table = pd.DataFrame({"config": ["a<b"], "p_holm": [0.0001], "difference_p": [0.25]})
     html = reading_table(table, {"config": "c", "p_holm": "p", "difference_p": "q"}).to_html()
@@ -141,7 +152,12 @@ def test_sentences_say_what_the_tables_say(evidence, main):
 
     margins = non_inferiority_table(evidence)
     primary = margins[margins["primary"]]
-    assert f"{(primary['verdict'] == 'inferior').sum()} to be worse" in margin_reading(margins)
+    counts, said = primary["verdict"].value_counts(), margin_reading(margins)
+    for verdict, words in (("inferior", "shown to lose more"), ("undecided", "undecided at")):
+        wanted = f"{counts.get(verdict)} {words}" if verdict in counts else words
+        assert (wanted in said) == (verdict in counts)
+    cells = margin_table(margins).data["at 0.01, p (Holm), primary"]
+    assert all((cell == "inferior") or ", " in cell for cell in cells)
     pairs = pairwise_matrix(evidence)
     assert pairs_reading(pairs).startswith(f"{(pairs['p_bh'] < 0.05).sum()} of 10 pairs")
 
@@ -211,7 +227,8 @@ def test_subgroups_without_enough_records_are_counted(evidence):
     one = subgroup_table(with_groups(evidence, half=half, few=few))
     reading = subgroup_reading(one)
     assert reading.startswith("2 of 3 subgroups")
-    assert "of 1 tests" in reading
+    clear = int((one["interaction_p_holm"] < 0.05).sum())
+    assert f"in {clear or 'none'} of 1 that can be tested is the loss" in reading
     none = subgroup_table(with_groups(evidence, few=few))
     assert subgroup_reading(none).startswith("0 of 1 subgroups")
 

@@ -371,8 +371,8 @@ patient all candidate records are in:
 {(kinds == "normal").sum():,} records.
 
 It is no random sample of PTB-XL, nor of any population: normal ECGs are thinned, and the source
-holds mostly the earliest recordings. Scores on it are lower than published ones on the full set and
-can be compared only with scores on the same records.
+holds mostly the earliest recordings. Scores on it can be compared only with scores on the same
+records.
 
 ## Records by fold and superclass (label policy `any`)
 

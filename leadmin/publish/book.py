@@ -94,10 +94,11 @@ def gather(study: Study, root: Path, target: Path) -> None:
         _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
-    for figure in (root / "book" / "published").glob("[!.]*/figures/*.png"):
-        copy = target / figure.relative_to(root / "book")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(figure, copy)
+    for pattern in ("figures/*.png", "tables/*.csv"):
+        for file in (root / "book" / "published").glob(f"[!.]*/{pattern}"):
+            copy = target / file.relative_to(root / "book")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     write_text(
         target / "_toc.yml", yaml.safe_dump(_listed(contents, pages, notebooks), sort_keys=False)

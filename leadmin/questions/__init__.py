@@ -20,6 +20,7 @@ from pandas.io.formats.style import Styler
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.labels import CLASS_NAMES, CLASSES, are_superclasses
+from leadmin.show.words import P_FLOOR
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -154,6 +155,8 @@ def study_tables(evidence: "Evidence", about: str = "study") -> dict[str, pd.Dat
 def read_tables(evidence: "Evidence", tables: Mapping[str, pd.DataFrame]) -> Tables:
     """Read the tables of a study under its primary recipe."""
     tested = f"{evidence.n_records:,} test records, {evidence.n_patients:,} patients"
+    for table in tables.values():
+        table.attrs[P_FLOOR] = 2 / (evidence.n_resamples + 1)  # two-sided
     recipe = evidence.recipes[0]
     return Tables(tables, evidence.recipes, recipe, tested, evidence.class_names)
 

@@ -36,10 +36,11 @@ from leadmin.questions import (
 from leadmin.questions.margins import views_table
 from leadmin.show.words import (
     MISSING,
+    P_FLOOR,
     joined_sentence,
     latex_escape,
     latex_table,
-    p_value,
+    p_of_row,
     shown,
     styled_table,
 )
@@ -62,7 +63,8 @@ def key_findings(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     verdicts = [_verdict(*pair) for pair in zip(inside, table["p_holm"], strict=True)]
     table["verdict"] = np.where(asked, verdicts, VERDICTS[3])
     table["finding_verdict"] = table.groupby("finding")["verdict"].transform(_overall)
-    table["statement"] = table.apply(_sentence, axis=1)
+    floor = 2 / (evidence.n_resamples + 1)
+    table["statement"] = [_sentence(row, floor) for row in table.to_dict("records")]
     return table
 
 
@@ -242,7 +244,7 @@ CLAIMS: tuple[Claim, ...] = (
         4,
         "4a",
         "Is hypertrophy the hardest class when leads are few?",
-        "AUROC, mean of {reduced} smaller sets, {rival} (the next hardest class) minus HYP",
+        "AUROC, mean of {reduced}, {rival} (the next hardest class) minus HYP",
         _hardest,
         "HYP lowest of the five classes in nine of the ten reduced configurations",
     ),
@@ -250,7 +252,7 @@ CLAIMS: tuple[Claim, ...] = (
         4,
         "4b",
         "Does hypertrophy lose more than any other class when leads are taken away?",
-        "AUROC lost, mean of {reduced} smaller sets, HYP minus {rival}, the next to lose most",
+        "AUROC lost, mean of {reduced}, HYP minus {rival}, the next to lose most",
         _loses_most,
         "not in its own table: HYP lost 0.033 on average, MI 0.060",
     ),
@@ -267,7 +269,9 @@ def _asked(evidence: Evidence, claim: Claim, recipe: str) -> dict[str, Any]:
     rival, p = conjunction_test(inside)
     effect, asked = comparisons[rival], "any other" not in comparisons
     low, high = effect.interval()
-    name = claim.effect_name.format(rival=rival, reduced=len(evidence.reduced(recipe)))
+    n_reduced = len(evidence.reduced(recipe))
+    reduced = "one smaller set" if n_reduced == 1 else f"{n_reduced} smaller sets"
+    name = claim.effect_name.format(rival=rival, reduced=reduced)
     return {
         "finding": claim.finding,
         "finding_name": FINDINGS[claim.finding],
@@ -334,19 +338,19 @@ def _overall(verdicts: Iterable[str]) -> str:
     return found.pop() if len(found) == 1 else VERDICTS[2]
 
 
-def _sentence(row: pd.Series) -> str:
+def _sentence(row: dict[Any, Any], floor: float) -> str:
     """One sentence that answers a question with its numbers."""
     if np.isnan(row["effect"]):
         return f"This study lacks a run that the question needs: {row['verdict']}."
     name = row["effect_name"][0].upper() + row["effect_name"][1:]
-    effect = effect_in_words(row.to_dict(), "{} (95% interval {} to {}; the claim needs a value ")
-    p = p_value(row["p_holm"], "p")
+    effect = effect_in_words(row, "{} (95% interval {} to {}; the claim needs a value ")
+    p = p_of_row(row, "p_holm", floor, "p")
     return f"{name}: {effect}{row['threshold']}, Holm-corrected {p}): {row['verdict']}."
 
 
 def findings_table(findings: pd.DataFrame) -> Styler:
     """Show the original study's key findings with what these runs say of them."""
-    rows = findings.to_dict("records")
+    rows, floor = findings.to_dict("records"), findings.attrs.get(P_FLOOR, 0)
     table = {
         "": [row["part"] for row in rows],
         "question": [row["question"] for row in rows],
@@ -358,7 +362,7 @@ def findings_table(findings: pd.DataFrame) -> Styler:
             for row in rows
         ],
         "the claim needs": [row["threshold"] for row in rows],
-        "p (Holm)": [p_value(row["p_holm"]) for row in rows],
+        "p (Holm)": [p_of_row(row, "p_holm", floor) for row in rows],
         "the original": [row["original"] for row in rows],
     }
     if findings["recipe"].nunique() > 1:
@@ -393,7 +397,7 @@ def findings_latex(findings: pd.DataFrame, stands_on: str) -> str:
             latex_escape(row["question"]),
             latex_escape(effect_in_words(row, "{} ({} to {})")),
             latex_escape(row["threshold"]),
-            latex_escape(p_value(row["p_holm"])),
+            latex_escape(p_of_row(row, "p_holm", findings.attrs.get(P_FLOOR, 0))),
             latex_escape(row["verdict"]),
         )
         for row in findings.to_dict("records")

@@ -166,42 +166,16 @@ def plot_lrs(table: pd.DataFrame) -> Figure:
 def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     """Draw how the order of the lead sets hangs on the weights of the Lead Robustness Score.
 
-    Of `lrs_weights`, one recipe. Left, each set's rank along the segment of the two terms, those
-    that change rank in colour. Right, the triangle that opens when the retention above chance is
-    admitted as a third term: how many pairs of sets stand in another order than under the original
-    weights.
+    Of `lrs_weights`, one recipe: each set's rank along the segment of the two terms, those that
+    change rank in colour.
     """
     what = "plot_lrs_weights"
-    weights = list(_WEIGHTS)
-    style.require_columns(table, ("config", *weights, "score", "original"), what)
+    style.require_columns(table, ("config", *_WEIGHTS, "score", "original"), what)
     style.require_one_recipe(table, what)
     configs = list(dict.fromkeys(table["config"]))
     figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
-    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
     original = table[table["original"]].set_index("config").loc[configs]
-    _draw_ranks(left, table, configs, float(original["weight_ratio"].iloc[0]))
-
-    points = table.pivot_table(index=weights, columns="config", values="score")[configs]
-    first, second = np.triu_indices(len(configs), 1)
-    order = np.sign(original["score"].to_numpy()[first] - original["score"].to_numpy()[second])
-    scores = points.to_numpy()
-    turned = (np.sign(scores[:, first] - scores[:, second]) != order).sum(axis=1)
-    at = points.index.to_frame().to_numpy(dtype=float)
-    x, y = at[:, 0] + 0.5 * at[:, 2], np.sqrt(3) / 2 * at[:, 2]
-    shown = right.scatter(x, y, c=turned, cmap=style.GAIN_MAP, vmin=0, vmax=max(turned.max(), 1),
-                          marker="h", s=200, linewidths=0)  # fmt: skip
-    for px, py, count, shade in zip(x, y, turned, shown.to_rgba(turned), strict=True):
-        right.text(px, py, str(count), ha="center", va="center", fontsize=7,
-                   color=style.text_colour(shade))  # fmt: skip
-    right.plot(original["weight_ratio"].iloc[0], 0, "h", markersize=15, markerfacecolor="none",
-               markeredgecolor=style.INK, markeredgewidth=1.4)  # fmt: skip
-    for px, py, name, side in ((-0.04, -0.11, "Brier term", "left"),
-                               (1.04, -0.11, "AUROC ratio", "right"),
-                               (0.5, 0.96, "retention above chance", "center")):  # fmt: skip
-        right.text(px, py, name, ha=side, va="center", fontsize=8.5)
-    right.set(xlim=(-0.1, 1.1), ylim=(-0.18, 1.0), aspect="equal", anchor="N")
-    right.set_axis_off()
-    right.set_title(f"pairs turned round, of {len(first)}", pad=14)
+    _draw_ranks(figure.subplots(), table, configs, float(original["weight_ratio"].iloc[0]))
     return figure
 
 

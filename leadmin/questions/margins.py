@@ -19,9 +19,10 @@ from leadmin.questions import Question, Tables, bounds_named, each_recipe, of, w
 from leadmin.show import style
 from leadmin.show.words import (
     MISSING,
+    P_FLOOR,
     joined_sentence,
     number,
-    p_value,
+    p_of_row,
     range_in_words,
     styled_table,
     value_with_interval,
@@ -106,10 +107,15 @@ def margin_table(non_inferiority: pd.DataFrame) -> Styler:
             value_with_interval(row, "difference") for row in primary.to_dict("records")
         ],
     }
+    floor = non_inferiority.attrs.get(P_FLOOR, 0)
     for margin, rows in non_inferiority.groupby("margin"):
         name = f"at {margin:g}, p (Holm)" + (", primary" if rows["primary"].all() else "")
         ordered = rows.set_index("config").loc[primary["config"]].to_dict("records")
-        table[name] = [f"{row['verdict']}, {p_value(row['p_holm'])}" for row in ordered]
+        # where a set is shown to be worse, the p of "not worse" is near 1 and says nothing
+        table[name] = [
+            row["verdict"] + f", {p_of_row(row, 'p_holm', floor)}" * (row["verdict"] != "inferior")
+            for row in ordered
+        ]
     table["after Holm"] = ["holds" if holds else "no" for holds in primary["holds_corrected"]]
     table["resolvable"] = [number(value) for value in primary["smallest_resolvable"]]
     return styled_table(pd.DataFrame(table), "reading")
@@ -130,11 +136,14 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
         return "There is no smaller set to compare with twelve leads."
     rows = non_inferiority[non_inferiority["primary"]]
     counts = rows["verdict"].value_counts()
-    text = (
-        f"At the margin of {rows['margin'].iloc[0]:g}, of {len(rows)} sets "
-        f"{counts.get('non-inferior', 0)} are shown to be non-inferior to twelve leads, "
-        f"{counts.get('inferior', 0)} to be worse, and {counts.get('undecided', 0)} stay undecided"
-    )
+    margin = f"{rows['margin'].iloc[0]:g}"
+    said = {
+        "non-inferior": f"shown to lose less than {margin} of twelve leads' macro AUROC",
+        "inferior": f"shown to lose more than {margin}",
+        "undecided": f"undecided at {margin}",
+    }
+    counted = [f"{counts[name]} {words}" for name, words in said.items() if name in counts]
+    text = f"of {len(rows)} smaller sets " + ", ".join(counted)
     open_ones = rows.loc[rows["verdict"] == "undecided", "smallest_resolvable"]
     if len(open_ones):
         text += f"; for these the smallest resolvable difference is {range_in_words(open_ones)}"

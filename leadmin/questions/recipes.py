@@ -24,7 +24,14 @@ from leadmin.questions import (
     with_holm,
 )
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, number, p_value, reading_table, value_with_interval
+from leadmin.show.words import (
+    P_FLOOR,
+    joined_sentence,
+    number,
+    p_of_row,
+    reading_table,
+    value_with_interval,
+)
 
 
 def recipe_comparison(
@@ -195,10 +202,11 @@ def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
     if hypertrophy.empty:
         return "These runs hold no configuration under two recipes to compare."
     row = bounds_named(hypertrophy).iloc[0].to_dict()
+    p = p_of_row(row, "p_holm", hypertrophy.attrs.get(P_FLOOR, 0), "p")
     text = (
         f"{row['effect_name']}: {number(row['first'])} under `{row['first_recipe']}` and "
         f"{number(row['second'])} under `{row['second_recipe']}`, a difference of "
-        f"{value_with_interval(row, 'difference')} (Holm-corrected p {p_value(row['p_holm'])})"
+        f"{value_with_interval(row, 'difference')} (Holm-corrected {p})"
     )
     if row["n_reduced"]:
         fewer = "one smaller set" if row["n_reduced"] == 1 else f"{row['n_reduced']} smaller sets"

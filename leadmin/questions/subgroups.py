@@ -211,7 +211,8 @@ def subgroup_reading(subgroups: pd.DataFrame, config: str = COMPARED) -> str:
         tested = int(enough["interaction_p_holm"].notna().sum())
         clear = int((enough["interaction_p_holm"] < 0.05).sum())
         text += (
-            f", in {clear} of {tested} tests by more or less than in the other records (Holm)"
+            f"; in {clear or 'none'} of {tested} that can be tested is the loss shown to be "
+            "another than in the other records, Holm's correction included"
             if tested
             else ", and no group can be tested against the other records"
         )

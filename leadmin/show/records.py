@@ -271,7 +271,7 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
     Parameters
     ----------
     index : array_like, shape (n_records,), mV
-        Depth of S in V1 plus height of R in V5.
+        Depth of S in V1 plus height of R in V5 or V6, whichever is taller.
     labels : array_like, shape (n_records, 5)
     threshold : float, default 3.5 mV
         The criterion (Sokolow and Lyon 1949, doi 10.1016/0002-8703(49)90562-1).
@@ -296,7 +296,7 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(PER_CENT)
     beyond = f"; last bar: {top - 0.25:g} and more" if np.nanmax(values) > top else ""
-    axis.set(xlabel=f"S in V1 + R in V5 (mV){beyond}", xlim=(0, edges[-1]),
+    axis.set(xlabel=f"S in V1 + R in V5 or V6 (mV){beyond}", xlim=(0, edges[-1]),
              ylabel="share of the class per 0.25 mV")  # fmt: skip
     axis.margins(y=0.12)
     figure.legend(loc="outside upper center", ncols=2)

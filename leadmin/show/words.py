@@ -6,10 +6,13 @@ takes the same text through `latex_escape`; only its number columns want digits 
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 from IPython.display import HTML
 from markdown_it import MarkdownIt
 from myst_nb import glue
@@ -39,11 +42,25 @@ def shown(value: float, shown_as: str) -> str:
     return signed(value) if value else "0"
 
 
-def p_value(p: float, name: str = "") -> str:
-    """Write a p value, alone or as in ``p = 0.012``; a dash where there is none."""
+P_FLOOR = "p_floor"
+"""Attribute of a table: the smallest p that its resamples can give."""
+
+
+def p_value(p: float, name: str = "", floored: bool = False) -> str:
+    """Write a p value, alone or as in ``p = 0.012``; a dash where there is none.
+
+    One that is ``floored``, the smallest that the resamples can give, is only an upper bound.
+    """
     if p < 0.001:
         return f"{name} < 0.001".strip()
-    return f"{name} = {number(p)}" if name else number(p)
+    relation = "\N{LESS-THAN OR EQUAL TO}" if floored else "=" if name else ""
+    return f"{name} {relation} {number(p)}".strip()
+
+
+def p_of_row(row: Mapping[Any, Any], column: str, floor: float, name: str = "") -> str:
+    """Write a p value of a row; a corrected one is a bound where the raw one is at the floor."""
+    raw = row.get(re.sub("_(holm|bh)$", "", column), row[column])
+    return p_value(row[column], name, floored=bool(raw <= floor * (1 + 1e-9)))
 
 
 def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> str:
@@ -88,7 +105,8 @@ def reading_table(
         kind = table[name].dtype.kind
         places = digits if isinstance(digits, int) else digits.get(name, 3)
         if kind == "f" and re.search(r"(^|_)p(_holm|_bh)?$", name):
-            cells[heading] = [p_value(row[name]) for row in rows]
+            floor = table.attrs.get(P_FLOOR, 0)
+            cells[heading] = [p_of_row(row, name, floor) for row in rows]
         elif kind == "f":
             cells[heading] = [value_with_interval(row, name, places) for row in rows]
         elif kind == "i":
@@ -127,6 +145,16 @@ def facts(**values: Any) -> None:
     """Give values names by which the prose of any page finds them."""
     for name, value in values.items():
         glue(name, value, display=False)
+
+
+@cache
+def _statements() -> dict[str, str]:
+    return yaml.safe_load((Path(__file__).parent / "statements.yml").read_text(encoding="utf-8"))
+
+
+def statement_in_words(code: str) -> str:
+    """Spell an SCP-ECG statement out, such as ``ASMI``; a code that PTB-XL lacks stays a code."""
+    return _statements().get(code, code)
 
 
 def leads_in_words(row: Mapping[Any, Any]) -> str:
@@ -169,6 +197,7 @@ LATEX_SPECIAL = {character: rf"\{character}" for character in "&%$#_{}"} | {
     ">": r"\textgreater{}",
     "\N{MINUS SIGN}": r"$-$",
     "\N{EN DASH}": "--",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
 }
 
 

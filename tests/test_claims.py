@@ -1,0 +1,197 @@
+"""Claims of the book: guarded, checked before it is built, and marked on other data."""
+
+import re
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import docutils_namespace
+
+from leadmin.errors import LeadminError
+from leadmin.publish.claims import Claims
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = {
+    "studies": {"mine": "mine"},
+    "written_for": {"n_records": 100},
+    "tables": {
+        "set": {"file": "mine/sets", "by": ["config", "target"]},
+        "best": {"file": "mine/sets", "by": ["target"], "largest": "auroc"},
+        "within": {"file": "mine/sets", "by": ["target"], "where": {"within": True}},
+    },
+    "claims": {
+        "two leads lose little": ["set(I,II, macro).difference.low > -0.03"],
+        "all leads are the best": ["best(macro).config is 12-lead", "within(macro).rows is 2"],
+    },
+}
+ROWS = [
+    ("12-lead", 0.92, 0.9, 0.94, 0.0, 0.0, 0.0, True),
+    ("I,II", 0.9, 0.88, 0.92, -0.02, -0.025, -0.015, True),
+    ("II", 0.85, 0.8, 0.9, -0.07, -0.08, -0.06, False),
+]
+
+
+@pytest.fixture
+def book(tmp_path):
+    def make(n_records=100, pages=None, **more):
+        bounds = [
+            f"{name}{end}" for name in ("auroc", "difference") for end in ("", "_low", "_high")
+        ]
+        table = pd.DataFrame(ROWS, columns=["config", *bounds, "within"])
+        table = table.assign(target="macro", n_records=n_records, **more)
+        (tmp_path / "published/mine/tables").mkdir(parents=True, exist_ok=True)
+        table.to_csv(tmp_path / "published/mine/tables/sets.csv", index=False)
+        (tmp_path / "claims.yml").write_text(yaml.safe_dump(DOCUMENT, sort_keys=False))
+        for name, text in (pages or {}).items():
+            (tmp_path / f"{name}.md").write_text(text)
+        return Claims(tmp_path)
+
+    return make
+
+
+def test_a_reference_is_written_as_the_tables_write_it(book):
+    claims = book()
+    assert claims.written("set(I,II, macro).difference") == "−0.020"
+    assert claims.written("-set(I,II, macro).difference", interval=True) == "0.020 [0.015, 0.025]"
+    assert claims.written("set(12-lead, macro).difference") == "0.000"
+    assert claims.written("set(I,II, macro).auroc:.0%") == "90%"
+    assert claims.written("set(II, macro).n_records") == "100"
+    assert claims.written("within(macro).rows") == "2"
+
+
+def test_bounds_count_training_where_the_table_does(book):
+    claims = book()
+    assert claims.written("set(II, macro).difference.counts") == "patients alone"
+    wide = {"difference_low_with_seeds": [0, -0.04, -0.1], "difference_high_with_seeds": [0, 0, 0]}
+    claims = book(**wide)
+    assert claims.written("set(II, macro).difference.counts") == "patients and training"
+    assert claims.cell("set(II, macro).difference.low").value == -0.1
+    assert claims.cell("-set(II, macro).difference.high").value == 0.1
+    with pytest.raises(LeadminError, match="'two leads lose little' does not hold"):
+        claims.require()
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("curve(macro).auroc", "no table 'curve'; valid: set, best, within"),
+        ("set(I,II).auroc", "asked by config, target"),
+        ("set(I,II, macro).brier", "no such column"),
+        ("set(V9, macro).auroc", "0 rows where one is needed"),
+        ("set", "names no cell"),
+    ],
+)
+def test_a_wrong_reference_says_what_is_valid(book, text, wrong):
+    with pytest.raises(LeadminError, match=re.escape(wrong)):
+        book().written(text)
+
+
+def test_on_other_records_a_claim_that_fails_stops_nothing(book):
+    claims = book(n_records=99, difference_low_with_seeds=-0.9, difference_high_with_seeds=0)
+    claims.require()
+    assert claims.claim("two leads lose little").holds is False
+    assert claims.claim("all leads are the best").holds is True
+    assert claims.written("set(V9, macro).auroc") == "–"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build the folder with Sphinx, warnings being errors; give what it says and the page."""
+
+    def run():
+        said, out = StringIO(), tmp_path / "out"
+        settings = {
+            "extensions": ["myst_parser", "leadmin.publish.claims"],
+            "myst_enable_extensions": ["deflist"],
+            "html_theme": "basic",
+        }
+        with docutils_namespace():
+            app = Sphinx(
+                tmp_path, None, out, tmp_path / "trees", "html", settings,
+                status=None, warning=said, warningiserror=True, keep_going=True,
+            )  # fmt: skip
+            app.build()
+        return app.statuscode, said.getvalue(), (out / "index.html").read_text()
+
+    return run
+
+
+PAGE = """# Page
+
+Two leads lose {interval}`-set(I,II, macro).difference`.{claim}`two leads lose little` All leads are
+best.{claim}`all leads are the best`
+
+```{claims}
+```
+"""
+
+
+def test_a_build_writes_the_numbers_and_lists_every_claim(book, build):
+    book(pages={"index": PAGE})
+    status, said, html = build()
+    assert status == 0, said
+    assert "Two leads lose 0.020 [0.015, 0.025]. All leads" in html
+    listed = html[html.index("<dl") :]
+    for name, guard in DOCUMENT["claims"].items():
+        assert name[1:] in listed
+        for comparison in guard:
+            assert comparison.replace(">", "&gt;") in re.sub(r"</?span[^>]*>", "", listed)
+
+
+def test_a_guard_that_fails_stops_the_build(book, build):
+    book(pages={"index": PAGE}, difference_low_with_seeds=-0.9, difference_high_with_seeds=0)
+    stopped = r"'two leads lose little' does not hold: .*−0.020 \[−0.900, 0.000\]"
+    with pytest.raises(ExtensionError, match=stopped):
+        build()
+
+
+def test_on_other_records_the_sentence_is_marked(book, build):
+    other = {"difference_low_with_seeds": -0.9, "difference_high_with_seeds": 0}
+    book(n_records=99, pages={"index": PAGE}, **other)
+    status, said, html = build()
+    assert status == 0, said
+    marked = html[: html.index("<dl")]
+    assert marked.count("does not hold on these data") == 1
+
+
+def test_a_number_or_a_claim_that_is_not_there_stops_the_build(book, build):
+    book(pages={"index": "# Page\n\n{value}`set(V9, macro).auroc` {claim}`no such claim`\n"})
+    status, said, _ = build()
+    assert status != 0
+    assert "0 rows where one is needed" in said
+    assert "no claim 'no such claim'" in said
+
+
+# --- the book ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def published():
+    return Claims(ROOT / "book")
+
+
+def test_every_claim_of_the_book_holds_on_the_published_tables(published):
+    assert published.binding
+    assert len(published.guards) > 30
+    published.require()
+
+
+def test_every_claim_is_made_in_a_chapter_and_every_chapter_claims_what_is_guarded(published):
+    pages = published.pages()
+    assert list(pages) == list(published.guards)
+    assert [name for name, found in pages.items() if not found] == []
+    listed = "\n".join(published.appendix())
+    assert all(f"{name[:1].upper()}{name[1:]}\n" in listed for name in published.guards)
+
+
+def test_every_number_of_the_chapters_is_in_a_published_table(published):
+    found = 0
+    for page in (ROOT / "book").glob("*.md"):
+        for role, text in re.findall(r"\{(value|interval)\}`([^`]+)`", page.read_text("utf-8")):
+            assert published.written(text, role == "interval") != "–", f"{page.name}: {text}"
+            found += 1
+    assert found > 100

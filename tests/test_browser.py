@@ -1,7 +1,7 @@
 """The book as a reader's browser shows it: every page, wide and narrow, light and dark.
 
-`make report` is built once, in a copy of the source tree. LEADMIN_HTML names the folder of a book that
-is there already, such as outputs/sample/book/html, to be looked at instead.
+`make report` is built once, in a copy of the source tree. LEADMIN_HTML names the folder of a book
+that is there already, such as outputs/sample/book/html, to be looked at instead.
 """
 
 import functools
@@ -45,7 +45,7 @@ def html(root, tmp_path_factory) -> Path:
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copyfile(root / name, folder / name)
-    # The copy's package goes before the installed one; whoever asks the network meets a closed door.
+    # The copy's package goes before the installed one; who asks the network meets a closed door.
     closed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
     command = [sys.executable, "-c", "from leadmin.cli.main import main; main()", "report"]
     result = subprocess.run(
@@ -133,7 +133,12 @@ SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clie
 
 @pytest.mark.parametrize(
     ("width", "theme", "with_axe"),
-    [(WIDE, "light", True), (WIDE, "dark", False), (NARROW, "light", False), (NARROW, "dark", True)],
+    [
+        (WIDE, "light", True),
+        (WIDE, "dark", False),
+        (NARROW, "light", False),
+        (NARROW, "dark", True),
+    ],
 )
 def test_every_page_is_sound(open_page, pages, width, theme, with_axe):
     """No error, no other host, nothing missing, no sideways scroll, and nothing serious for axe."""

@@ -1,8 +1,8 @@
-"""What the book adds to its theme: formulas, weight, keyboard, previews, and a page for lost readers.
+"""What the book adds to its theme: formulas, weight, keyboard, previews, a page for lost readers.
 
 A local Sphinx extension. Nothing of a page may come from another host, every page has to be usable
-by keyboard and screen reader, and the landing page stays light. Most of the markup is the theme's, so
-much of this mends finished pages; ``tests/test_browser.py`` says what each mend is for.
+by keyboard and screen reader, and the landing page stays light. Most of the markup is the theme's,
+so much of this mends finished pages; ``tests/test_browser.py`` says what each mend is for.
 """
 
 import html
@@ -94,8 +94,15 @@ def elsewhere(page: str) -> Iterable[tuple[str, str, str, str]]:
     name = "03_training" if page.startswith("runs/") else page.rpartition("/")[2]
     on_github = REPOSITORY.removeprefix("https://github.com/")
     if page.startswith(("published/", "notebooks/", "runs/")) and on_github != REPOSITORY:
-        where = f"https://mybinder.org/v2/gh/{on_github}/HEAD?urlpath=lab/tree/notebooks/{name}.ipynb"
-        yield where, "Run this notebook on Binder; it starts in some minutes", "fas fa-rocket", "run"
+        where = (
+            f"https://mybinder.org/v2/gh/{on_github}/HEAD?urlpath=lab/tree/notebooks/{name}.ipynb"
+        )
+        yield (
+            where,
+            "Run this notebook on Binder; it starts in some minutes",
+            "fas fa-rocket",
+            "run",
+        )
 
 
 def finish(app: Sphinx, failed: Exception | None) -> None:
@@ -140,8 +147,12 @@ def mended(text: str, name: str) -> str:
     text = re.sub(r'\s*<script type="text/x-thebe-config">.*?</script>', "", text, flags=re.S)
     # The theme asks for no mode, calls that an error, and is dark only after a flash of light.
     text = text.replace('data-default-mode=""', 'data-default-mode="auto"')
-    text = text.replace('localStorage.getItem("mode") || ""', 'localStorage.getItem("mode") || "auto"')
-    text = text.replace('localStorage.getItem("theme") || ""', f'localStorage.getItem("theme") || {DARK}')
+    text = text.replace(
+        'localStorage.getItem("mode") || ""', 'localStorage.getItem("mode") || "auto"'
+    )
+    text = text.replace(
+        'localStorage.getItem("theme") || ""', f'localStorage.getItem("theme") || {DARK}'
+    )
     # A name that a button is called by has to be what it shows.
     text = re.sub(r'(<button class="btn search-button-field[^>]*) aria-label="Search"', r"\1", text)
     text = text.replace(
@@ -201,7 +212,7 @@ NOT_FOUND = """<!DOCTYPE html>
 <title>This page does not exist &#8212; Lead-Minimal ECG</title>
 <style>
 :root { color-scheme: light dark; }
-body { font: 1.1rem/1.6 system-ui, sans-serif; margin: 15vh auto; max-width: 34rem; padding: 0 1rem; }
+body { font: 1.1rem/1.6 system-ui, sans-serif; margin: 15vh auto; max-width: 34rem; padding: 1rem; }
 </style>
 </head>
 <body>

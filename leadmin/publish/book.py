@@ -41,9 +41,9 @@ def build_book(study: Study, root: Path, with_runs: bool = True) -> Path:
     """Gather the sources of a book and build it, warnings being errors.
 
     ``root`` is the source tree. With runs, what ``study`` produced on this machine is the book's
-    appendix, and it lies in ``outputs/<study>/book``; without, the published studies stand alone, in
-    ``outputs/report``. Gives the book's ``index.html``; what is unfinished, and a build that fails,
-    is refused.
+    appendix, and it lies in ``outputs/<study>/book``; without, the published studies stand alone,
+    in ``outputs/report``. Gives the book's ``index.html``; what is unfinished, and a build that
+    fails, is refused.
     """
     folder = root / "outputs" / study.name / "book" if with_runs else root / "outputs" / "report"
     source = folder / "source"
@@ -66,7 +66,7 @@ def build_book(study: Study, root: Path, with_runs: bool = True) -> Path:
 
 
 def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> None:
-    """Put everything that a book is made of into the folder ``target``, with a study's runs or not."""
+    """Put all that a book is made of into the folder ``target``, with a study's runs or not."""
     out = root / "outputs" / study.name
     problems = study_problems(out, study.networks) if with_runs else {}
     for published in (root / "book" / "published").glob("[!.]*"):

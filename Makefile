@@ -1,4 +1,5 @@
 # make book   set everything up, run the study on the embedded ECGs, build the book
+# make report set everything up, build the book from what is published, without training
 # make test   set everything up, check the code, run the tests
 # make paper  set everything up, typeset the paper from a study's results (needs TeX Live)
 PYTHON ?= python3
@@ -10,10 +11,13 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 
-.PHONY: book test test-all lint format lab lock publish paper clean
+.PHONY: book report test test-all lint format lab lock publish paper clean
 
 book: $(READY)
 	@leadmin run --all --study $(STUDY)
+
+report: $(READY)
+	@leadmin report
 
 test: lint
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -55,6 +55,12 @@ def test_continuous_integration_installs_what_the_paper_needs(root):
     assert {*TEX_FILES.values(), "poppler-utils"} <= set(named)
 
 
+def test_continuous_integration_installs_the_browser_that_the_pages_are_tested_in(root):
+    command = (root / ".ci" / "run").read_text(encoding="utf-8")
+    assert "chromium" in re.search(r"browser=\(([^)]*)\)", command)[1].split()
+    assert 'missing+=("${browser[@]}")' in command
+
+
 def test_actions_are_pinned_and_run_what_everyone_runs(root):
     texts = {p.stem: p.read_text(encoding="utf-8") for p in root.glob(".github/workflows/*.yml")}
     used = [one for text in texts.values() for one in re.findall(r"uses: (\S+)", text)]

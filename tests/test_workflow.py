@@ -161,7 +161,7 @@ def test_everything_is_built_and_the_last_line_is_the_page(tree, built):
 
 
 def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
-    page = (tree.out / "book" / "html" / "index.html").read_text(encoding="utf-8")
+    page = (tree.out / "book" / "html" / "runs.html").read_text(encoding="utf-8")
     results = json.loads((tree.out / "tables" / "results_final.json").read_text(encoding="utf-8"))
     (row,) = [
         r
@@ -170,10 +170,13 @@ def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
     ]
     assert f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
     assert f"{row['n_records']:,}" in page
-    page = (tree.out / "book" / "html" / "provenance.html").read_text(encoding="utf-8")
-    metrics = json.loads((tree.out / "runs" / "12-lead" / "metrics.json").read_text())
-    assert metrics["provenance"]["data"]["content_sha256"] in page
-    assert metrics["provenance"]["versions"]["torch"] in page
+    published = tree.folder / "book" / "published" / "subset"
+    for page, folder in (("machine", tree.out), ("provenance", published)):
+        text = (tree.out / "book" / "html" / f"{page}.html").read_text(encoding="utf-8")
+        recorded = json.loads((folder / "runs" / "12-lead" / "metrics.json").read_text())
+        assert recorded["provenance"]["data"]["content_sha256"] in text
+        assert str(recorded["provenance"]["git_commit"]) in text
+        assert recorded["provenance"]["versions"]["torch"] in text
     for page in (tree.out / "book" / "html").rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         assert str(tree.folder) not in text, f"{page.name} names a path of this machine"

@@ -28,6 +28,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 SAMPLE_STUDY = Path("workflow/studies/sample.yml")
+REPORT = Path("outputs/report/html/index.html")
 
 
 def _profiles() -> list[str]:
@@ -243,14 +244,34 @@ def verify(
 
 @app.command()
 @reports_errors
-def book(study: StudyOption = SAMPLE_STUDY) -> None:
-    """Assemble the executed notebooks of a study and build the HTML book."""
+def book(
+    study: StudyOption = SAMPLE_STUDY,
+    runs: Annotated[
+        bool, typer.Option(help="With what the study produced here as an appendix, or without.")
+    ] = True,
+) -> None:
+    """Assemble published and executed notebooks and build the HTML book."""
     from leadmin.publish.book import build_book
     from leadmin.study.settings import load_study
 
     root = source_tree()
-    index = build_book(load_study(root / _relative(study, root)), root)
+    index = build_book(load_study(root / _relative(study, root)), root, with_runs=runs)
     typer.echo(str(index))
+
+
+@app.command()
+@reports_errors
+def report() -> None:
+    """Build the book from what is published, as far as it is not up to date; nothing is trained."""
+    from leadmin.study.validity import held
+
+    root = source_tree()
+    log = root / REPORT.with_name("workflow.log")
+    with held(root / "outputs", "workflow"):
+        options = profile_options(root, "local", None)
+        if run_engine(root, SAMPLE_STUDY, [REPORT.as_posix()], options, log):
+            raise LeadminError(f"the report was not built; what stopped it is at the end of {log}")
+    typer.echo(str(root / REPORT))
 
 
 @app.command()

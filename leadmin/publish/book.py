@@ -1,16 +1,18 @@
 """From executed notebooks to the HTML book.
 
-The book's sources are gathered in one folder per study, ``outputs/<study>/book/source``: the
-prose chapters of ``book/``, the executed copies of the notebooks, one page per run, and a
-provenance page that is made from what the runs recorded about themselves. Jupyter Book builds
-that folder, and only a finished build replaces the previous one.
+The published studies are the book; what a study produced on this machine is its appendix, or left
+out. The sources are gathered in one folder: the prose chapters of ``book/``, published pages,
+executed copies of the notebooks, one page per run, and pages about provenance that are made from
+what the runs recorded about themselves. Jupyter Book builds that folder, and only a finished build
+replaces the previous one.
 """
 
+import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,28 +28,31 @@ from leadmin.leads import resolve
 from leadmin.net.recipes import recipe_table
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
-from leadmin.study.validity import study_problems
+from leadmin.study.validity import read_metrics, study_problems
 
 CHAPTERS = ("01_data_exploration", "02_resnet")
+"""Explanatory notebooks, which train nothing and are executed for every book."""
+
+BY_RUNS = ("runs/", "notebooks/", "machine")
+"""How the names of pages begin that need something executed here; a book may lack some of them."""
 
 
-MAP = "notebooks/06_map"
+def build_book(study: Study, root: Path, with_runs: bool = True) -> Path:
+    """Gather the sources of a book and build it, warnings being errors.
 
-
-def build_book(study: Study, root: Path) -> Path:
-    """Gather the sources of a study's book and build it, warnings being errors.
-
-    ``root`` is the source tree. Gives the book's ``index.html``; what is unfinished, and a build
-    that fails, is refused.
+    ``root`` is the source tree. With runs, what ``study`` produced on this machine is the book's
+    appendix, and it lies in ``outputs/<study>/book``; without, the published studies stand alone,
+    in ``outputs/report``. Gives the book's ``index.html``; what is unfinished, and a build that
+    fails, is refused.
     """
-    if study.mapping:
+    if study.mapping and with_runs:
         raise LeadminError(
             f"study {study.name}: its records are your own, and the book's prose is about PTB-XL; "
             f"valid: a study of PTB-XL; read outputs/{study.name}/notebooks/04_analysis.ipynb"
         )
-    folder = root / "outputs" / study.name / "book"
+    folder = root / "outputs" / study.name / "book" if with_runs else root / "outputs" / "report"
     source = folder / "source"
-    gather(study, root, source)
+    gather(study, root, source, with_runs)
     scratch = folder / "build"
     shutil.rmtree(scratch, ignore_errors=True)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source)]
@@ -65,10 +70,10 @@ def build_book(study: Study, root: Path) -> Path:
     return html / "index.html"
 
 
-def gather(study: Study, root: Path, target: Path) -> None:
-    """Put everything that the book of ``study`` is made of into the folder ``target``."""
+def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> None:
+    """Put all that a book is made of into the folder ``target``, with a study's runs or not."""
     out = root / "outputs" / study.name
-    problems = study_problems(out, study.networks)
+    problems = study_problems(out, study.networks) if with_runs else {}
     for published in (root / "book" / "published").glob("[!.]*"):
         problems |= study_problems(published)
     for found in problems.values():
@@ -76,21 +81,20 @@ def gather(study: Study, root: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
     shutil.copyfile(root / "_config.yml", target / "_config.yml")
-    notebooks = {
-        f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb"
-        for name in (*CHAPTERS, *study.conclusions)
-    }
-    pages = {name: load_run(out / "runs" / name) for name in study.networks}
-    require_same_records(pages.values())
-    notebooks |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in pages.items()}
-    machine: list[tuple[str, Any]] = []
-    for page, path in notebooks.items():
+    runs = {name: load_run(out / "runs" / name) for name in study.networks if with_runs}
+    if runs:
+        require_same_records(runs.values())
+    names = (*CHAPTERS, *(study.conclusions if with_runs else ()))
+    pages = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in names}
+    pages |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in runs.items()}
+    executions: dict[str, Any] = {}
+    for page, path in pages.items():
         if not path.is_file():
             raise LeadminError(f"{path}: this page is not executed; run the study with --all first")
         notebook = nbformat.read(path, as_version=4)
-        machine.append((page, notebook.metadata.get("papermill", {})))
+        executions[page] = notebook.metadata.get("papermill", {})
         if page.startswith("runs/"):
-            _title_run(notebook, pages[page.removeprefix("runs/")])
+            _title_run(notebook, runs[page.removeprefix("runs/")])
         _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
@@ -99,14 +103,19 @@ def gather(study: Study, root: Path, target: Path) -> None:
             copy = target / file.relative_to(root / "book")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    write_text(
-        target / "_toc.yml", yaml.safe_dump(_listed(contents, pages, notebooks), sort_keys=False)
-    )
-    write_text(target / "runs_table.md", runs_table(pages.values()))
     recipes = recipe_table("original", "default").to_markdown()
     write_text(target / "recipes_table.md", f"{recipes}\n")
-    write_text(target / "provenance.md", provenance_page(study, pages, machine))
+    texts = {
+        "provenance": _rendered("provenance", studies=published_provenance(root)),
+        "runs": _rendered("yours", study=study, table=runs_table(runs.values()) if runs else ""),
+    }
+    if runs:
+        texts["machine"] = machine_page(study, runs, executions)
+    for page, text in texts.items():
+        write_text(target / f"{page}.md", text)
+    contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    listed = _listed(contents, {*pages, *texts}, runs)
+    write_text(target / "_toc.yml", yaml.safe_dump(listed, sort_keys=False))
 
 
 def published_pages(root: Path) -> dict[str, Path]:
@@ -139,16 +148,21 @@ def _place(notebook: nbformat.NotebookNode, destination: Path) -> None:
 
 
 def _listed(
-    contents: dict[str, Any], runs: Iterable[str], notebooks: Iterable[str]
+    contents: dict[str, Any], pages: Collection[str], runs: Iterable[str]
 ) -> dict[str, Any]:
-    """Replace the runs in a table of contents by those of the study; leave out a map it lacks."""
+    """Name the runs of the study in a table of contents, and leave out the pages that it lacks."""
+
+    def there(entry: Mapping[str, Any]) -> bool:
+        return entry["file"] in pages or not entry["file"].startswith(BY_RUNS)
+
     for part in contents.get("parts", []):
-        chapters = part.get("chapters", [])
-        if MAP not in notebooks:
-            chapters[:] = [chapter for chapter in chapters if chapter.get("file") != MAP]
-        for chapter in chapters:
-            if chapter.get("file") == "runs":
-                chapter["sections"] = [{"file": f"runs/{name}", "title": name} for name in runs]
+        part["chapters"] = [chapter for chapter in part["chapters"] if there(chapter)]
+        for chapter in part["chapters"]:
+            sections = chapter.pop("sections", [])
+            own = [{"file": f"runs/{name}", "title": name} for name in runs]
+            others = [one for one in sections if not one["file"].startswith("runs/")]
+            if kept := [one for one in (*others, *own) if there(one)] if sections else []:
+                chapter["sections"] = kept
     return contents
 
 
@@ -165,32 +179,58 @@ def runs_table(runs: Iterable[Run]) -> str:
     return pd.DataFrame(rows, columns=columns).to_markdown(index=False) + "\n"
 
 
-def provenance_page(
-    study: Study, runs: Mapping[str, Run], executions: Sequence[tuple[str, Any]]
-) -> str:
-    """Write the page that says on which data, with what and in how long the book was made.
+def published_provenance(root: Path) -> list[dict[str, Any]]:
+    """Gather what the runs of each published study recorded, for those that have pages."""
+    studies: dict[str, dict[str, Any]] = {}
+    for page, path in published_pages(root).items():
+        folder = path.parents[1]
+        runs = [read_metrics(file.parent) for file in sorted(folder.glob("runs/*/metrics.json"))]
+        of_study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        made = studies.setdefault(folder.name, {"study": of_study, "pages": [], **_recorded(runs)})
+        made["pages"].append(page)
+    return list(studies.values())
+
+
+def machine_page(study: Study, runs: Mapping[str, Run], executions: Mapping[str, Any]) -> str:
+    """Write the page that says on which data, with what and in how long a study was run here.
 
     Parameters
     ----------
     study : Study
     runs : mapping of str to Run
-        Its finished runs by the names of their pages.
-    executions : sequence of (str, dict)
-        Page and papermill's own record of its execution.
+        Its finished runs by their names.
+    executions : mapping of str to dict
+        For each page papermill's own record of its execution.
     """
-    recorded = [run.metrics["provenance"] for run in runs.values()]
-    templates = Environment(
-        loader=PackageLoader("leadmin.publish", ""), undefined=StrictUndefined, trim_blocks=True
-    )
-    return templates.get_template("provenance.md.jinja").render(
+    return _rendered(
+        "machine",
         study=study,
-        first=recorded[0],
-        machines=sorted(set(map(_machine, recorded))),
-        commits=sorted({str(one["git_commit"]) for one in recorded}),
+        **_recorded([run.metrics for run in runs.values()]),
         trained={f"runs/{name}": run.metrics["seconds"] for name, run in runs.items()},
         executions=executions,
         jupyter_book=version("jupyter-book"),
     )
+
+
+def _recorded(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Bring together what the summaries of runs say of data, machines and versions."""
+    recorded = [run["provenance"] for run in runs]
+    return {
+        "first": recorded[0],
+        "machines": sorted(set(map(_machine, recorded))),
+        "commits": sorted({str(one["git_commit"]) for one in recorded}),
+        "days": sorted({one["date"] for one in recorded}),
+        "hours": sum(run["seconds"] for run in runs) / 3600,
+        "n_runs": len(runs),
+    }
+
+
+def _rendered(template: str, **values: Any) -> str:
+    """Fill in one of this folder's templates; a value that it lacks is an error."""
+    templates = Environment(
+        loader=PackageLoader("leadmin.publish", ""), undefined=StrictUndefined, trim_blocks=True
+    )
+    return templates.get_template(f"{template}.md.jinja").render(**values)
 
 
 def _machine(provenance: Mapping[str, Any]) -> str:

@@ -45,6 +45,7 @@ NOT_HASHED: Mapping[str, str] = {
     "study/mapping": "trains no network; the identity of a map counts it",
     "study/provenance": "describes machine and data, for people",
     "study/settings": _SAID,
+    "study/shipping": "trains what ships, on every record; no run of a study follows from it",
     "study/sources": "finds the prepared file, whose checksum is in the identity",
     "study/tracking": "only listens",
     "study/validity": "says whether files are whole and whose they are",

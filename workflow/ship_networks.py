@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from leadmin.data.dataset import load_dataset
-from leadmin.leads import configurations
+from leadmin.leads import configurations, signal_spaces
 from leadmin.net.recipes import RECIPES
-from leadmin.study.shipping import train_on_everything
+from leadmin.study.run import load_run
+from leadmin.study.shipping import tested_logits, train_on_everything
 
 SCRATCH = Path("outputs/shipping")
 
@@ -33,15 +34,26 @@ def train(data: Path, scratch: Path) -> None:
         train_on_everything(dataset, name, RECIPES["default"], checkpoints / name, start, note)
 
 
+def score(data: Path, run: Path, scratch: Path, workers: int) -> None:
+    """Score the networks of a cross-validated any-lead run on all 511 signal spaces."""
+    sets = {space.name: space.leads for space in signal_spaces()}
+    tested_logits(load_run(run), load_dataset(data), sets, scratch / "scored", workers)
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", choices=["train"])
+    parser.add_argument("step", choices=["train", "score"])
     parser.add_argument("--data", type=Path, required=True, help="prepared HDF5 file")
     parser.add_argument("--scratch", type=Path, default=SCRATCH, help="folder of what is between")
+    parser.add_argument("--run", type=Path, help="cross-validated run of the recipe any-lead")
+    parser.add_argument("--workers", type=int, default=1, help="networks scored side by side")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    train(chosen.data, chosen.scratch)
+    if chosen.step == "train":
+        train(chosen.data, chosen.scratch)
+    else:
+        score(chosen.data, chosen.run, chosen.scratch, chosen.workers)
 
 
 if __name__ == "__main__":

@@ -5,25 +5,33 @@ operating points that it is used with, come from networks of the same recipe tha
 nine parts in ten or less, each on records that it had not seen.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.files import write_json
+from leadmin.files import atomic_path
 from leadmin.labels import CLASSES
 from leadmin.leads import resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.study.identity import code_sha256
+from leadmin.study.protocol import splits
 from leadmin.study.provenance import describe_data, describe_environment
+from leadmin.study.run import Run
 
 WATCHED = 256
 """Training records that are looked at after each epoch, to see that a fit goes well."""
@@ -119,3 +127,74 @@ def train_on_everything(
     save_checkpoint(stem, classifier, recipe, configuration.name, provenance)
     state.unlink(missing_ok=True)
     return load_checkpoint(stem)
+
+
+def tested_logits(
+    run: Run, dataset: EcgDataset, sets: Mapping[str, Sequence[str]], folder: Path, workers: int = 1
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Let each network of a cross-validation answer the records that it was not trained on.
+
+    Parameters
+    ----------
+    run : Run
+        Cross-validated, of the any-lead recipe, with its checkpoints; the first seed is taken.
+    dataset : EcgDataset
+        The records that it stands on.
+    sets : mapping of str to sequence of str
+        Names of lead sets, and the leads that the network is shown.
+    folder : Path
+        Where the answers of each network are kept, so that a killed call goes on.
+    workers : int
+        Networks scored side by side, each by one thread.
+
+    Returns
+    -------
+    records : ndarray of int, shape (n_records,)
+        Positions in ``dataset`` of the tested records, fold after fold.
+    logits : ndarray of float32, shape (n_sets, n_records, n_classes)
+        Each record's from the one network that neither trained nor validated on it.
+    """
+    settings, names = run.metrics["settings"], list(sets)
+    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
+    tested = np.concatenate([split.test for split in divisions])
+    if settings["protocol"] != "crossval" or not run.reads_any_lead or not run.checkpoints:
+        raise LeadminError(
+            f"{run.folder}: no cross-validated run of the any-lead recipe with its checkpoints; "
+            "train one"
+        )
+    if not np.array_equal(dataset.record_id[tested], run.test.record_id):
+        raise LeadminError(f"{dataset.path}: other records than {run.folder} stands on")
+    stems = [f"{run.recipes[0]}-seed0-fold{split.test_fold}" for split in divisions]
+    pieces = joblib.Parallel(n_jobs=workers)(
+        joblib.delayed(_answers)(
+            run.folder / "checkpoints" / stem,
+            dataset.signals[split.test],
+            sets,
+            folder / f"{stem}.safetensors",
+            json.dumps([run.metrics["files"][f"checkpoints/{stem}.safetensors"], names]),
+        )
+        for stem, split in zip(stems, divisions, strict=True)
+    )
+    return tested, np.concatenate(pieces, axis=1)
+
+
+def _answers(
+    checkpoint: Path,
+    signals: NDArray[np.int16],
+    sets: Mapping[str, Sequence[str]],
+    kept: Path,
+    mark: str,
+) -> NDArray[np.float32]:
+    """Give logits, (n_sets, n_records, n_classes), of one network; ``mark`` says what was asked."""
+    if kept.is_file():
+        with safe_open(kept, "numpy") as file:
+            if (file.metadata() or {}).get("mark") == mark:
+                found: NDArray[np.float32] = file.get_tensor("logits")
+                return found
+    torch.set_num_threads(1)
+    network, microvolts = load_checkpoint(checkpoint), torch.from_numpy(signals)
+    how = (network.model, network.scaling, microvolts, network.window, network.n_windows)
+    logits = np.stack([predict_logits(*how, shown=leads).numpy() for leads in sets.values()])
+    with atomic_path(kept) as temporary:
+        save_file({"logits": logits}, temporary, {"mark": mark})
+    return logits

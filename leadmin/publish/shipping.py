@@ -6,32 +6,52 @@ nine parts in ten or less, each on records that it had not seen.
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from leadmin import metrics
+from leadmin.data import ptbxl
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.files import atomic_path
-from leadmin.labels import CLASSES
-from leadmin.leads import resolve
+from leadmin.evidence.reliability import fit_recalibration
+from leadmin.evidence.resampling import (
+    bca_interval,
+    jackknife_weights,
+    patient_weights,
+    weighted_auroc,
+)
+from leadmin.files import atomic_path, sha256, write_json, write_text
+from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.model import count_parameters
+from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run
+
+LICENSE = "mit"
+"""Of the weights, as of the code; the records that they come from are CC BY 4.0."""
+
+N_RESAMPLES = 2000
+"""Of patients, for the intervals of a model card."""
 
 WATCHED = 256
 """Training records that are looked at after each epoch, to see that a fit goes well."""
@@ -130,8 +150,8 @@ def train_on_everything(
 
 
 def tested_logits(
-    run: Run, dataset: EcgDataset, sets: Mapping[str, Sequence[str]], folder: Path, workers: int = 1
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    run: Run, dataset: EcgDataset, sets: Mapping[str, Sequence[str]], folder: Path, workers: int
+) -> NDArray[np.float32]:
     """Let each network of a cross-validation answer the records that it was not trained on.
 
     Parameters
@@ -149,10 +169,9 @@ def tested_logits(
 
     Returns
     -------
-    records : ndarray of int, shape (n_records,)
-        Positions in ``dataset`` of the tested records, fold after fold.
-    logits : ndarray of float32, shape (n_sets, n_records, n_classes)
-        Each record's from the one network that neither trained nor validated on it.
+    ndarray of float32, shape (n_sets, n_records, n_classes)
+        Logits of the records of ``run.test``, each from the one network that neither trained nor
+        validated on it.
     """
     settings, names = run.metrics["settings"], list(sets)
     divisions = splits(dataset, settings["protocol"], settings["label_policy"])
@@ -175,7 +194,7 @@ def tested_logits(
         )
         for stem, split in zip(stems, divisions, strict=True)
     )
-    return tested, np.concatenate(pieces, axis=1)
+    return np.concatenate(pieces, axis=1)
 
 
 def _answers(
@@ -198,3 +217,155 @@ def _answers(
     with atomic_path(kept) as temporary:
         save_file({"logits": logits}, temporary, {"mark": mark})
     return logits
+
+
+def fit_operating_points(labels: NDArray[Any], logits: NDArray[Any]) -> OperatingPoints:
+    """Find recalibration and thresholds on records that the networks had not seen.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_records, n_classes)
+        Zeros and ones; each class has both.
+    logits : ndarray of float, shape (n_records, n_classes)
+        Of one or several networks of a recipe.
+
+    Returns
+    -------
+    OperatingPoints
+        Each threshold lies halfway between the two neighbouring probabilities that it parts.
+    """
+    fitted = fit_recalibration(labels, logits)
+    p = metrics.probabilities(fitted(logits))
+    return OperatingPoints(
+        fitted.slope,
+        fitted.intercept,
+        {
+            "specificity90": _at_specificity(labels, p, 0.90),
+            "specificity95": _at_specificity(labels, p, 0.95),
+            "best_f1": metrics.thresholds(labels, p),
+        },
+        metrics.auroc(labels, logits),
+        len(labels),
+        np.asarray(labels).sum(axis=0, dtype=np.int64),
+    )
+
+
+def _at_specificity(labels: NDArray[Any], p: NDArray[np.float64], level: float) -> Any:
+    """Give the lowest threshold per class below which ``level`` of the negatives stay."""
+    chosen = np.empty(p.shape[1])
+    for c in range(p.shape[1]):
+        below = np.sort(p[labels[:, c] == 0, c])
+        last = below[int(np.ceil(level * len(below) - 1e-9)) - 1]  # has to stay below
+        above = p[p[:, c] > last, c].min(initial=1.0)
+        chosen[c] = (last + above) / 2
+    return chosen
+
+
+def auroc_with_intervals(
+    labels: NDArray[Any], logits: NDArray[Any], patient_id: NDArray[Any]
+) -> dict[str, list[float]]:
+    """Give AUROC and its 95% interval over patients, three numbers, per class and for the mean."""
+    weights = np.hstack(
+        [
+            np.ones((len(labels), 1), dtype=np.uint8),
+            patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0)),
+            jackknife_weights(patient_id),
+        ]
+    )
+    by_class = zip(labels.T, logits.T, strict=True)
+    values = np.stack([weighted_auroc(y, x, weights) for y, x in by_class], axis=1)
+    columns = dict(zip(("macro", *CLASSES), (values.mean(axis=1), *values.T), strict=True))
+    return {
+        name: [float(x[0]), *bca_interval(x[0], x[1 : N_RESAMPLES + 1], x[N_RESAMPLES + 1 :])]
+        for name, x in columns.items()
+    }
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What is known of a network that ships: how its like did on records that they had not seen.
+
+    ``logits`` are (n_records, n_classes) by the name of a lead set, of the records of ``run.test``;
+    ``told`` are the sets whose AUROC the card tells; ``note`` is a sentence on what differs.
+    """
+
+    run: Run
+    logits: Mapping[str, NDArray[np.float32]]
+    told: Sequence[str]
+    note: str
+
+
+def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) -> Path:
+    """Write the folder of a network that ships, in the form of the Hugging Face hub.
+
+    Parameters
+    ----------
+    name : str
+        Of the network and its folder.
+    checkpoint : Path
+        What `train_on_everything` left.
+    validated : CrossValidation
+        What its operating points and its figures stand on.
+    target : Path
+        The folder of such folders.
+
+    Returns
+    -------
+    Path
+        The folder, with ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    """
+    classifier, folder, test = load_checkpoint(checkpoint), target / name, validated.run.test
+    with atomic_path(folder / "model.safetensors") as temporary:
+        shutil.copyfile(checkpoint.with_name(f"{checkpoint.name}.safetensors"), temporary)
+    points = {
+        space_name(resolve(one).leads): fit_operating_points(test.labels, logits)
+        for one, logits in validated.logits.items()
+    }
+    write_operating_points(folder / "operating.npz", points)
+    recipe = classifier.metadata["recipe"]["name"]
+    config = classifier.metadata | {
+        "class_names": {name: CLASS_NAMES[name] for name in classifier.classes},
+        "license": LICENSE,
+        "operating_sha256": sha256(folder / "operating.npz"),
+        "cross_validation": {
+            "recipe": recipe,
+            "n_records": len(test.record_id),
+            "n_patients": len(np.unique(test.patient_id)),
+            "n_networks": len(np.unique(test.fold)),
+            "auroc": {
+                one: auroc_with_intervals(test.labels, validated.logits[one], test.patient_id)
+                for one in validated.told
+            },
+            "git_commit": validated.run.metrics["provenance"]["git_commit"],
+            "note": validated.note,
+        },
+    }
+    write_json(folder / "config.json", config)
+    write_text(folder / "README.md", model_card(name, folder))
+    return folder
+
+
+def model_card(name: str, folder: Path) -> str:
+    """Write the model card of a folder that ships, from its ``config.json``."""
+    templates = Environment(
+        loader=PackageLoader("leadmin.publish", ""), undefined=StrictUndefined, trim_blocks=True
+    )
+    classifier = load_checkpoint(folder)
+    about = classifier.metadata
+    points = classifier.operating_points(classifier.leads)
+    return templates.get_template("network.md.jinja").render(
+        name=name,
+        about=about,
+        any_leads=classifier.model.architecture.any_leads,
+        validated=about["cross_validation"],
+        data=about["provenance"]["data"],
+        trained_on=about["provenance"]["trained_on"],
+        sets={
+            one: (resolve(one).leads, electrodes_needed(resolve(one).leads))
+            for one in about["cross_validation"]["auroc"]
+        },
+        points=points,
+        n_parameters=count_parameters(classifier.model),
+        duration=classifier.window / classifier.sampling_rate,
+        ptbxl=ptbxl,
+    )

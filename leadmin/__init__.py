@@ -8,7 +8,7 @@ Examples
 ('I', 'II', 'V2')
 """
 
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def networks() -> tuple[str, ...]:
     """Name the trained networks that come with the package, ``any-lead`` first."""
     from leadmin.leads import configurations
 
-    shipped = files("leadmin") / "networks"
+    shipped = resources.files("leadmin") / "networks"
     names = ("any-lead", *configurations(beyond=True))
     return tuple(name for name in names if (shipped / name / "config.json").is_file())
 
@@ -55,7 +55,7 @@ def load(name: str | Path, runs: str | Path | None = None) -> "EcgClassifier":
     from leadmin.net.checkpoint import load_checkpoint
 
     if runs is None and isinstance(name, str) and name in networks():
-        return load_checkpoint(Path(str(files("leadmin") / "networks" / name)))
+        return load_checkpoint(Path(str(resources.files("leadmin") / "networks" / name)))
     path = Path(name) if runs is None else Path(runs, name)
     if path.suffix in {".json", ".safetensors"} or (path / "config.json").is_file():
         return load_checkpoint(path)

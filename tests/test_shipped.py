@@ -27,10 +27,11 @@ from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES
 from leadmin.publish.shipping import (
     CrossValidation,
+    answers_of,
     fit_operating_points,
     model_card,
+    score,
     ship,
-    tested_logits,
     train_on_everything,
 )
 from leadmin.study.settings import RunSettings
@@ -332,21 +333,23 @@ def test_a_recipe_that_stops_by_validation_records_is_refused(small, tmp_path):
 def test_each_record_is_answered_by_the_network_that_had_not_seen_it(made, small, tmp_path):
     _, _, run = made
     sets = {"12-lead": LEADS, "V5": ("V5",)}
-    first = tested_logits(run, small, sets, tmp_path, workers=1)
+    first = score(run, small, sets, tmp_path)
     recorded = run.test.logits["any-lead"][0]
-    np.testing.assert_allclose(first[0], recorded, atol=1e-4)
-    assert np.abs(first[1] - recorded).max() > 1e-3
+    np.testing.assert_allclose(first["12-lead"].logits, recorded, atol=1e-4)
+    assert np.abs(first["V5"].logits - recorded).max() > 1e-3
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(written) == 10
-    assert np.array_equal(tested_logits(run, small, sets, tmp_path, workers=1), first)
+    some = score(run, small, sets, tmp_path, folds=[3, 7])["V5"]
+    assert set(run.test.fold[some.rows]) == {3, 7}
+    assert np.array_equal(some.logits, first["V5"].logits[some.rows])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
     with pytest.raises(LeadminError, match="other records"):
-        tested_logits(run, small.select(np.arange(150)), sets, tmp_path, workers=1)
+        score(run, small.select(np.arange(150)), sets, tmp_path)
 
 
 def test_a_folder_that_ships_is_written_and_loaded(made, small, tmp_path):
     folder, _, run = made
-    answers = {"2-lead-I-II": run.test.logits["any-lead"][0]}
+    answers = {"2-lead-I-II": answers_of(run, "any-lead")}
     known = CrossValidation(run, answers, ["2-lead-I-II"], "A note.")
     target = ship("2-lead-I-II", folder / "2-lead-I-II", known, tmp_path)
     network = leadmin.load(target)

@@ -4,9 +4,10 @@
     python workflow/ship_networks.py write --data FILE --run outputs/map
 
 ``train`` leaves checkpoints in ``outputs/shipping``: the any-lead network, and from it one for each
-configuration. ``write`` makes ``leadmin/networks`` of them. ``--run`` is an any-lead run in
-cross-validation, with its checkpoints, on the same data: its networks answer the records that they
-had not seen, on all 511 signal spaces. Killed and called again, both go on where they were.
+configuration. ``write`` makes ``leadmin/networks`` of them, with what cross-validation knows of the
+two recipes: of ``default`` from published runs, of ``any-lead`` from a published map of electrode
+sets, and for the other signal spaces from the networks of that map, ``--run``, which answer the
+records that they had not seen. Killed and called again, both go on where they were.
 """
 
 import argparse
@@ -19,27 +20,24 @@ from leadmin.leads import configurations, resolve, signal_spaces
 from leadmin.net.recipes import RECIPES
 from leadmin.publish.shipping import (
     CrossValidation,
+    answers_of,
+    score,
     ship,
-    tested_logits,
     train_on_everything,
 )
 from leadmin.study.run import load_run
 
 ANY_LEAD, DEFAULT = "any-lead", "default"
 
-THESE_RUNS = (
-    "The networks of this cross-validation answered all 511 signal spaces; the table has those of "
-    "the named configurations. Sets that follow from each other, such as I, II and all six limb "
-    "leads, are one signal space."
-)
-PUBLISHED_RUNS = (
-    "These are the published runs of the recipe. Its networks start from an any-lead network, and "
-    "theirs was trained by an earlier version of that recipe than the one that ships."
+EARLIER_START = (
+    "These are the published runs of the recipe `default`. Its networks start from an any-lead "
+    "network, and theirs was an earlier one: trained for 120 epochs instead of 240, not told which "
+    "leads are hidden and not taught by the full view. These weights start from the one that ships."
 )
 
 
-def train(data: Path, scratch: Path) -> None:
-    """Train the any-lead network, and from it one for each configuration."""
+def train(data: Path, scratch: Path, names: list[str]) -> None:
+    """Train the any-lead network, and from it one for each configuration that is named."""
     dataset = load_dataset(data)
     start = scratch / "checkpoints" / ANY_LEAD
 
@@ -47,33 +45,37 @@ def train(data: Path, scratch: Path) -> None:
         print(f"{entry['epoch']:4.0f} {entry['train_loss']:.4f} {entry['seconds']:.1f} s")
 
     train_on_everything(dataset, "12-lead", RECIPES[ANY_LEAD], start, on_epoch=note)
-    for name in configurations(beyond=True):
+    for name in names:
         print(name, flush=True)
         target = start.with_name(name)
         train_on_everything(dataset, name, RECIPES[DEFAULT], target, start, on_epoch=note)
 
 
-def write(data: Path, scratch: Path, run: Path, published: Path, target: Path) -> None:
-    """Write the folders of all networks that are trained and whose cross-validation is there."""
-    checkpoints, spaces = scratch / "checkpoints", signal_spaces()
-    validated = load_run(run)
-    sets = {space.name: space.leads for space in spaces}
-    logits = tested_logits(validated, load_dataset(data), sets, scratch / "scored", workers=2)
-    told = [space.name for space in spaces if not {",", " "} & set(space.name)]
-    known = CrossValidation(
-        validated, dict(zip(sets, logits, strict=True)), sorted(told, key=order), THESE_RUNS
+def write_any_lead(chosen: argparse.Namespace) -> None:
+    """Write the folder of the any-lead network."""
+    run, mapped = load_run(chosen.run), load_run(chosen.map)
+    answers = {resolve(name).name: answers_of(mapped, name) for name in mapped.recipes}
+    rest = {s.name: s.leads for s in signal_spaces() if s.name not in answers}
+    scored = chosen.scratch / "scored"
+    answers |= score(run, load_dataset(chosen.data), rest, scored, chosen.folds, workers=2)
+    told = [name for name in configurations(beyond=True) if name in answers]
+    n_rest = len(answers[next(iter(rest))].rows)
+    note = (
+        f"All {len(run.test.fold):,} records were answered for the {len(mapped.recipes)} sets that "
+        f"electrodes give; for the other {len(rest)} signal spaces it was {n_rest:,}. Sets that "
+        "follow from each other, such as I, II and all six limb leads, are one signal space."
     )
-    print(ship(ANY_LEAD, checkpoints / ANY_LEAD, known, target))
-    for name in configurations():
-        one = load_run(published / name)
-        answers = {name: one.test.logits[DEFAULT][0]}
-        known = CrossValidation(one, answers, [name], PUBLISHED_RUNS)
-        print(ship(name, checkpoints / name, known, target))
+    known = CrossValidation(mapped, answers, told, note)
+    print(ship(ANY_LEAD, chosen.scratch / "checkpoints" / ANY_LEAD, known, chosen.to))
 
 
-def order(name: str) -> int:
-    """Give the place of a lead set in a table: the larger sets first."""
-    return -len(resolve(name).leads)
+def write(chosen: argparse.Namespace) -> None:
+    """Write the folders of the any-lead network and of the configurations that are named."""
+    write_any_lead(chosen)
+    for name in chosen.only:
+        run = load_run(chosen.runs / name)
+        known = CrossValidation(run, {name: answers_of(run, DEFAULT)}, [name], EARLIER_START)
+        print(ship(name, chosen.scratch / "checkpoints" / name, known, chosen.to))
 
 
 def main() -> None:
@@ -83,16 +85,19 @@ def main() -> None:
     )
     parser.add_argument("step", choices=["train", "write"])
     parser.add_argument("--data", type=Path, required=True, help="prepared HDF5 file")
+    parser.add_argument("--only", nargs="*", default=list(configurations()), help="configurations")
     parser.add_argument("--scratch", type=Path, default=Path("outputs/shipping"))
     parser.add_argument("--run", type=Path, default=Path("outputs/map"))
-    parser.add_argument("--published", type=Path, default=Path("book/published/subset/runs"))
+    parser.add_argument("--folds", type=int, nargs="*", default=[], help="of --run; default: all")
+    parser.add_argument("--map", type=Path, default=Path("book/published/map/map"))
+    parser.add_argument("--runs", type=Path, default=Path("book/published/subset/runs"))
     parser.add_argument("--to", type=Path, default=Path("leadmin/networks"))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.step == "train":
-        train(chosen.data, chosen.scratch)
+        train(chosen.data, chosen.scratch, chosen.only)
     else:
-        write(chosen.data, chosen.scratch, chosen.run, chosen.published, chosen.to)
+        write(chosen)
 
 
 if __name__ == "__main__":

@@ -149,10 +149,33 @@ def train_on_everything(
     return load_checkpoint(stem)
 
 
-def tested_logits(
-    run: Run, dataset: EcgDataset, sets: Mapping[str, Sequence[str]], folder: Path, workers: int
-) -> NDArray[np.float32]:
-    """Let each network of a cross-validation answer the records that it was not trained on.
+@dataclass(frozen=True)
+class Answers:
+    """What networks say of records that they had neither trained nor validated on.
+
+    ``rows`` (n_records,) are positions in the test records of their run, ``logits`` float32
+    (n_records, n_classes).
+    """
+
+    rows: NDArray[np.intp]
+    logits: NDArray[np.float32]
+
+
+def answers_of(run: Run, recipe: str) -> Answers:
+    """Take the answers of the first seed of a run, or of a map, where ``recipe`` names a set."""
+    logits = run.test.logits[recipe][0].astype(np.float32)
+    return Answers(np.arange(len(logits)), logits)
+
+
+def score(
+    run: Run,
+    dataset: EcgDataset,
+    sets: Mapping[str, Sequence[str]],
+    folder: Path,
+    folds: Sequence[int] = (),
+    workers: int = 1,
+) -> dict[str, Answers]:
+    """Let each network of a cross-validation answer the fold that it was tested on.
 
     Parameters
     ----------
@@ -164,37 +187,36 @@ def tested_logits(
         Names of lead sets, and the leads that the network is shown.
     folder : Path
         Where the answers of each network are kept, so that a killed call goes on.
+    folds : sequence of int
+        Test folds of the networks that are asked; all by default.
     workers : int
         Networks scored side by side, each by one thread.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_sets, n_records, n_classes)
-        Logits of the records of ``run.test``, each from the one network that neither trained nor
-        validated on it.
     """
-    settings, names = run.metrics["settings"], list(sets)
-    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
-    tested = np.concatenate([split.test for split in divisions])
+    settings = run.metrics["settings"]
     if settings["protocol"] != "crossval" or not run.reads_any_lead or not run.checkpoints:
         raise LeadminError(
             f"{run.folder}: no cross-validated run of the any-lead recipe with its checkpoints; "
             "train one"
         )
+    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
+    tested = np.concatenate([split.test for split in divisions])
     if not np.array_equal(dataset.record_id[tested], run.test.record_id):
         raise LeadminError(f"{dataset.path}: other records than {run.folder} stands on")
-    stems = [f"{run.recipes[0]}-seed0-fold{split.test_fold}" for split in divisions]
+    asked = [split for split in divisions if not folds or split.test_fold in folds]
+    stems = [f"{run.recipes[0]}-seed0-fold{split.test_fold}" for split in asked]
     pieces = joblib.Parallel(n_jobs=workers)(
         joblib.delayed(_answers)(
             run.folder / "checkpoints" / stem,
             dataset.signals[split.test],
             sets,
             folder / f"{stem}.safetensors",
-            json.dumps([run.metrics["files"][f"checkpoints/{stem}.safetensors"], names]),
+            json.dumps([run.metrics["files"][f"checkpoints/{stem}.safetensors"], list(sets)]),
         )
-        for stem, split in zip(stems, divisions, strict=True)
+        for stem, split in zip(stems, asked, strict=True)
     )
-    return np.concatenate(pieces, axis=1)
+    rows = np.flatnonzero(np.isin(run.test.fold, [split.test_fold for split in asked]))
+    joined = np.concatenate(pieces, axis=1)
+    return {name: Answers(rows, logits) for name, logits in zip(sets, joined, strict=True)}
 
 
 def _answers(
@@ -285,12 +307,12 @@ def auroc_with_intervals(
 class CrossValidation:
     """What is known of a network that ships: how its like did on records that they had not seen.
 
-    ``logits`` are (n_records, n_classes) by the name of a lead set, of the records of ``run.test``;
-    ``told`` are the sets whose AUROC the card tells; ``note`` is a sentence on what differs.
+    ``answers`` on the test records of ``run`` go by the name of a lead set; ``told`` are the sets
+    whose AUROC the card tells, answered for all records; ``note`` says in sentences what differs.
     """
 
     run: Run
-    logits: Mapping[str, NDArray[np.float32]]
+    answers: Mapping[str, Answers]
     told: Sequence[str]
     note: str
 
@@ -318,8 +340,8 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
     with atomic_path(folder / "model.safetensors") as temporary:
         shutil.copyfile(checkpoint.with_name(f"{checkpoint.name}.safetensors"), temporary)
     points = {
-        space_name(resolve(one).leads): fit_operating_points(test.labels, logits)
-        for one, logits in validated.logits.items()
+        space_name(resolve(one).leads): fit_operating_points(test.labels[of.rows], of.logits)
+        for one, of in validated.answers.items()
     }
     write_operating_points(folder / "operating.npz", points)
     recipe = classifier.metadata["recipe"]["name"]
@@ -333,7 +355,9 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
             "n_patients": len(np.unique(test.patient_id)),
             "n_networks": len(np.unique(test.fold)),
             "auroc": {
-                one: auroc_with_intervals(test.labels, validated.logits[one], test.patient_id)
+                one: auroc_with_intervals(
+                    test.labels, validated.answers[one].logits, test.patient_id
+                )
                 for one in validated.told
             },
             "git_commit": validated.run.metrics["provenance"]["git_commit"],

@@ -3,11 +3,12 @@
 Examples
 --------
 >>> import leadmin
->>> classifier = leadmin.load("outputs/sample/runs/3-lead-I-II-V2")  # doctest: +SKIP
->>> classifier.leads  # doctest: +SKIP
+>>> classifier = leadmin.load("3-lead-I-II-V2")
+>>> classifier.leads
 ('I', 'II', 'V2')
 """
 
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,21 @@ if TYPE_CHECKING:
     from leadmin.net.classifier import EcgClassifier
     from leadmin.net.own import MakeNetwork
 
-__all__ = ["load"]
+__all__ = ["load", "networks"]
+
+
+def networks() -> tuple[str, ...]:
+    """Name the trained networks that come with the package, ``any-lead`` first."""
+    from leadmin.leads import configurations
+
+    shipped = resources.files("leadmin") / "networks"
+    names = ("any-lead", *configurations(beyond=True))
+    return tuple(name for name in names if (shipped / name / "config.json").is_file())
 
 
 def load(
     name: str | Path,
-    runs: str | Path = "outputs/sample/runs",
+    runs: str | Path | None = None,
     network: "MakeNetwork | None" = None,
 ) -> "EcgClassifier":
     """Load a trained network, ready to use.
@@ -28,36 +38,45 @@ def load(
     Parameters
     ----------
     name : str or Path
-        A configuration that was trained below ``runs``, ``any-lead`` for the network that reads
-        any lead set, a run folder, or a checkpoint file. Of a run, the first seed of its primary
-        recipe is taken.
-    runs : str or Path
-        The folder of runs.
+        One of `networks`, from wherever you are: trained on every record at hand, so that none of
+        them can test it; its model card has the figures of its recipe's cross-validation. Or the
+        folder of a run of yours, such as ``outputs/sample/runs/3-lead-I-II-V2``, whose first seed
+        and fold is taken; or a checkpoint file. A text that is the name of a network is never read
+        as a folder; a Path always is.
+    runs : str or Path, optional
+        A folder of runs. If it is given, ``name`` is looked up there and nowhere else.
     network : callable, optional
         The class of a network of one's own, where it is one: nothing in a checkpoint is imported.
 
     Returns
     -------
     EcgClassifier
-        Its `predict` checks shape, unit, sampling rate and lead order.
+        Its `predict` checks shape, unit, sampling rate and leads.
 
     Raises
     ------
     LeadminError
-        If there is no such checkpoint or it is damaged.
+        If there is no such network or it is damaged.
     """
     from leadmin.errors import LeadminError
     from leadmin.net.checkpoint import load_checkpoint
+
+    if runs is None and isinstance(name, str) and name in networks():
+        return load_checkpoint(Path(str(resources.files("leadmin") / "networks" / name)))
+    path = Path(name) if runs is None else Path(runs, name)
+    if path.suffix in {".json", ".safetensors"} or (path / "config.json").is_file():
+        return load_checkpoint(path, network=network)
+    if runs is None and not path.is_dir():
+        raise LeadminError(
+            f"network: there is no {str(name)[:80]!r}; valid: {', '.join(networks())}, or the "
+            "folder of a run such as outputs/sample/runs/3-lead-I-II-V2; choose one"
+        )
     from leadmin.study.run import load_run
 
-    path = Path(name)
-    if path.suffix in {".json", ".safetensors"}:
-        return load_checkpoint(path, network=network)
-    folder = path if path.is_dir() else Path(runs) / name
-    run = load_run(folder)
+    run = load_run(path)
     if not run.checkpoints:
         raise LeadminError(
-            f"{folder}: this run names no checkpoint, as most published ones; valid: one below "
-            "outputs, or book/published/map/runs/12-lead; train it"
+            f"{path}: this run names no checkpoint, as most published ones; valid: "
+            f"{', '.join(networks())}, or a run below outputs; load one of them"
         )
     return load_checkpoint(run.checkpoints[0], network=network)

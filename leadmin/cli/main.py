@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import leadmin
 from leadmin.cli.data import app as data_app
 from leadmin.cli.data import reports_errors
 from leadmin.cli.engine import profile_options, profiles, run_engine
@@ -41,6 +42,10 @@ def _studies() -> list[str]:
 
 def _configurations() -> list[str]:
     return list(configurations(beyond=True))
+
+
+def _networks() -> list[str]:
+    return list(leadmin.networks())
 
 
 StudyOption = Annotated[
@@ -325,6 +330,24 @@ def paper(
     root = source_tree()
     made = build_paper(results or default_results(root), root, target or root / "paper" / "build")
     typer.echo("\n".join(map(str, made)))
+
+
+@app.command()
+@reports_errors
+def export(
+    onnx: Annotated[Path, typer.Option(help="The ONNX file to write.")],
+    network: Annotated[
+        str, typer.Option(help="One that ships, or the folder of a run.", autocompletion=_networks)
+    ] = "any-lead",
+    leads: Annotated[
+        str, typer.Option(help="What the file takes, such as I,V5; default: the network's leads.")
+    ] = "",
+) -> None:
+    """Write a trained network as one ONNX file: microvolts in, probabilities out."""
+    from leadmin.net.export import export_onnx
+
+    written = export_onnx(leadmin.load(network), onnx, leads.split(",") if leads else None)
+    typer.echo(f"{onnx}: " + ", ".join(f"{name} {value}" for name, value in written.items()))
 
 
 @app.command()

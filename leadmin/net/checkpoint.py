@@ -140,7 +140,8 @@ def load_checkpoint(
     Parameters
     ----------
     path : Path
-        The JSON file, the safetensors file, or their common stem.
+        The JSON file, the safetensors file, their common stem, or a folder in the form of the
+        Hugging Face hub, with ``config.json`` and ``model.safetensors``.
     device : torch.device, optional
         Where to put the weights; the CPU by default.
     network : callable, optional
@@ -156,6 +157,8 @@ def load_checkpoint(
     stem = path.with_suffix("") if path.suffix in {".json", ".safetensors"} else path
     description = stem.with_name(stem.name + ".json")
     weights = stem.with_name(stem.name + ".safetensors")
+    if path.is_dir():
+        description, weights = path / "config.json", path / "model.safetensors"
     for file in (description, weights):
         if not file.is_file():
             raise LeadminError(f"{file}: no such checkpoint file; train the configuration first")
@@ -178,6 +181,7 @@ def load_checkpoint(
     tried = predict_logits(model, scaling, torch.zeros(1, n_leads, stored.window), stored.window)
     if not tried.isfinite().all():
         raise LeadminError(f"{weights}: the network answers NaN to silence; train again")
+    metadata = json.loads(text)
     return EcgClassifier(
         model.to(device or torch.device("cpu")).eval(),
         scaling,
@@ -186,7 +190,8 @@ def load_checkpoint(
         stored.classes,
         stored.window,
         stored.n_windows,
-        json.loads(text),
+        metadata,
+        path / "operating.npz" if "operating_sha256" in metadata else None,
     )
 
 

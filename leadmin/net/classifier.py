@@ -1,8 +1,9 @@
 """A trained network, ready for somebody else's record."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.errors import LeadminError
 from leadmin.leads import canonical_lead, canonical_leads, derive, representative, span
 from leadmin.net.own import Network
+from leadmin.net.operating import OperatingPoints, read_operating_points, space_name
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
 
@@ -49,6 +51,8 @@ class EcgClassifier:
         Windows over which logits are averaged.
     metadata : dict
         The whole JSON file.
+    operating : Path, optional
+        The file of its operating points.
     """
 
     model: Network
@@ -59,6 +63,19 @@ class EcgClassifier:
     window: int
     n_windows: int
     metadata: dict[str, Any]
+    operating: Path | None = None
+
+    def operating_points(self, leads: Sequence[str]) -> OperatingPoints | None:
+        """Give recalibration and thresholds for records with these leads.
+
+        Those of a network for any leads depend on what ``leads`` span. Another one answers from
+        its own leads, whatever else is given. None where the network has none.
+        """
+        if self.operating is None:
+            return None
+        shown = _names(leads) if self.model.architecture.any_leads else self.leads
+        table = read_operating_points(self.operating, self.metadata["operating_sha256"])
+        return table[space_name(shown)]
 
     def predict(
         self,

@@ -40,6 +40,8 @@ NOT_HASHED: Mapping[str, str] = {
     "data/quality": _PREPARES,
     "data/records": _PREPARES,
     "net/own": _SAID,
+    "net/export": "writes a trained network in another form",
+    "net/operating": "says what a trained network's answers mean",
     "net/recipes": _SAID,
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",

@@ -1,0 +1,395 @@
+"""The networks that ship with the package: trained on every record, judged by cross-validation.
+
+A network that has seen every record cannot be measured on any of them. What is known of it, and the
+operating points that it is used with, come from networks of the same recipe that were trained on
+nine parts in ten or less, each on records that it had not seen.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from leadmin import metrics
+from leadmin.data import ptbxl
+from leadmin.data.dataset import EcgDataset
+from leadmin.errors import LeadminError
+from leadmin.evidence.reliability import fit_recalibration
+from leadmin.evidence.resampling import (
+    bca_interval,
+    jackknife_weights,
+    patient_weights,
+    weighted_auroc,
+)
+from leadmin.files import atomic_path, sha256, write_json, write_text
+from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.leads import electrodes_needed, resolve
+from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
+from leadmin.net.classifier import EcgClassifier
+from leadmin.net.device import Computing
+from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.model import count_parameters
+from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
+from leadmin.net.predict import predict_logits
+from leadmin.net.recipes import Recipe, recipe_identity, window_samples
+from leadmin.study.identity import code_sha256
+from leadmin.study.protocol import splits
+from leadmin.study.provenance import describe_data, describe_environment
+from leadmin.study.run import Run
+
+LICENSE = "mit"
+"""Of the weights, as of the code; the records that they come from are CC BY 4.0."""
+
+N_RESAMPLES = 2000
+"""Of patients, for the intervals of a model card."""
+
+WATCHED = 256
+"""Training records that are looked at after each epoch, to see that a fit goes well."""
+
+
+def train_on_everything(
+    dataset: EcgDataset,
+    config: str,
+    recipe: Recipe,
+    stem: Path,
+    start: Path | None = None,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> EcgClassifier:
+    """Train a network on every labelled record and leave its checkpoint.
+
+    No record is left to validate on, so the recipe has to have a fixed length, as those have that
+    this study settled on. Killed and called again, it goes on behind the last complete epoch; a
+    checkpoint of the same data, recipe and code is only read.
+
+    Parameters
+    ----------
+    dataset : EcgDataset
+        The prepared records; those without a label for the recipe are left out.
+    config : str
+        A lead configuration, or a list of leads with commas.
+    recipe : Recipe
+        With ``patience`` 0.
+    stem : Path
+        The checkpoint, without suffix; the state of the fit stands beside it until it ends.
+    start : Path, optional
+        The checkpoint to start from, trained on every record too, if the recipe starts from one.
+    on_epoch : callable, optional
+        Called with each new entry of the history; its validation is on trained records.
+
+    Raises
+    ------
+    LeadminError
+        If the recipe stops by validation records, or for what `fit` and `load_checkpoint` raise.
+    """
+    if recipe.patience:
+        raise LeadminError(
+            f"recipe {recipe.name}: it stops by validation records (patience {recipe.patience}), "
+            "and of all records none is left; valid: a recipe of fixed length; choose one"
+        )
+    configuration, device = resolve(config), torch.device("cpu")
+    begun = None
+    if start is not None:
+        found = load_checkpoint(start, device)
+        begun = Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
+    identity: dict[str, Any] = {
+        "leads": list(configuration.leads),
+        "recipe": recipe_identity(recipe),
+        "data_sha256": dataset.attributes["content_sha256"],
+        "start": begun.checksum if begun else None,
+        "code": code_sha256(),
+    }
+    try:
+        if (done := load_checkpoint(stem)).metadata["provenance"].get("identity") == identity:
+            return done
+    except LeadminError:
+        pass  # not trained yet
+    train = np.flatnonzero(dataset.labels[recipe.train_labels].any(axis=1))
+    provenance = describe_environment(device, torch.get_num_threads())
+    provenance |= {"data": describe_data(dataset), "seed": 0, "identity": identity}
+    provenance["trained_on"] = {
+        "n_records": len(train),
+        "n_patients": len(np.unique(dataset.patient_id[train])),
+        "n_positive": dict(
+            zip(CLASSES, dataset.labels[recipe.train_labels][train].sum(0).tolist(), strict=True)
+        ),
+    }
+    state = stem.with_name(f"{stem.name}.state.safetensors")
+    # `fit` wants records to watch. Without patience nothing follows from them.
+    job = FitJob(configuration, recipe, train, train[:WATCHED])
+    trained = fit(
+        dataset,
+        job,
+        computing=Computing(device),
+        state_path=state,
+        on_epoch=on_epoch,
+        start=begun,
+    )
+    classifier = EcgClassifier(
+        trained.model,
+        trained.scaling,
+        configuration.leads,
+        dataset.sampling_rate,
+        CLASSES,
+        window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1]),
+        recipe.test_windows,
+        metadata={},
+    )
+    save_checkpoint(stem, classifier, recipe, configuration.name, provenance)
+    state.unlink(missing_ok=True)
+    return load_checkpoint(stem)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What networks say of records that they had neither trained nor validated on.
+
+    ``rows`` (n_records,) are positions in the test records of their run, ``logits`` float32
+    (n_records, n_classes).
+    """
+
+    rows: NDArray[np.intp]
+    logits: NDArray[np.float32]
+
+
+def answers_of(run: Run, recipe: str) -> Answers:
+    """Take the answers of the first seed of a run, or of a map, where ``recipe`` names a set."""
+    logits = run.test.logits[recipe][0].astype(np.float32)
+    return Answers(np.arange(len(logits)), logits)
+
+
+def score(
+    run: Run,
+    dataset: EcgDataset,
+    sets: Mapping[str, Sequence[str]],
+    folder: Path,
+    folds: Sequence[int] = (),
+    workers: int = 1,
+) -> dict[str, Answers]:
+    """Let each network of a cross-validation answer the fold that it was tested on.
+
+    Parameters
+    ----------
+    run : Run
+        Cross-validated, of the any-lead recipe, with its checkpoints; the first seed is taken.
+    dataset : EcgDataset
+        The records that it stands on.
+    sets : mapping of str to sequence of str
+        Names of lead sets, and the leads that the network is shown.
+    folder : Path
+        Where the answers of each network are kept, so that a killed call goes on.
+    folds : sequence of int
+        Test folds of the networks that are asked; all by default.
+    workers : int
+        Networks scored side by side, each by one thread.
+    """
+    settings = run.metrics["settings"]
+    if settings["protocol"] != "crossval" or not run.reads_any_lead or not run.checkpoints:
+        raise LeadminError(
+            f"{run.folder}: no cross-validated run of the any-lead recipe with its checkpoints; "
+            "train one"
+        )
+    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
+    tested = np.concatenate([split.test for split in divisions])
+    if not np.array_equal(dataset.record_id[tested], run.test.record_id):
+        raise LeadminError(f"{dataset.path}: other records than {run.folder} stands on")
+    asked = [split for split in divisions if not folds or split.test_fold in folds]
+    stems = [f"{run.recipes[0]}-seed0-fold{split.test_fold}" for split in asked]
+    pieces = joblib.Parallel(n_jobs=workers)(
+        joblib.delayed(_answers)(
+            run.folder / "checkpoints" / stem,
+            dataset.signals[split.test],
+            sets,
+            folder / f"{stem}.safetensors",
+            json.dumps([run.metrics["files"][f"checkpoints/{stem}.safetensors"], list(sets)]),
+        )
+        for stem, split in zip(stems, asked, strict=True)
+    )
+    rows = np.flatnonzero(np.isin(run.test.fold, [split.test_fold for split in asked]))
+    joined = np.concatenate(pieces, axis=1)
+    return {name: Answers(rows, logits) for name, logits in zip(sets, joined, strict=True)}
+
+
+def _answers(
+    checkpoint: Path,
+    signals: NDArray[np.int16],
+    sets: Mapping[str, Sequence[str]],
+    kept: Path,
+    mark: str,
+) -> NDArray[np.float32]:
+    """Give logits, (n_sets, n_records, n_classes), of one network; ``mark`` says what was asked."""
+    if kept.is_file():
+        with safe_open(kept, "numpy") as file:
+            if (file.metadata() or {}).get("mark") == mark:
+                found: NDArray[np.float32] = file.get_tensor("logits")
+                return found
+    torch.set_num_threads(1)
+    network, microvolts = load_checkpoint(checkpoint), torch.from_numpy(signals)
+    how = (network.model, network.scaling, microvolts, network.window, network.n_windows)
+    logits = np.stack([predict_logits(*how, shown=leads).numpy() for leads in sets.values()])
+    with atomic_path(kept) as temporary:
+        save_file({"logits": logits}, temporary, {"mark": mark})
+    return logits
+
+
+def fit_operating_points(labels: NDArray[Any], logits: NDArray[Any]) -> OperatingPoints:
+    """Find recalibration and thresholds on records that the networks had not seen.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (n_records, n_classes)
+        Zeros and ones; each class has both.
+    logits : ndarray of float, shape (n_records, n_classes)
+        Of one or several networks of a recipe.
+
+    Returns
+    -------
+    OperatingPoints
+        Each threshold lies halfway between the two neighbouring probabilities that it parts.
+    """
+    fitted = fit_recalibration(labels, logits)
+    p = metrics.probabilities(fitted(logits))
+    return OperatingPoints(
+        fitted.slope,
+        fitted.intercept,
+        {
+            "specificity90": _at_specificity(labels, p, 0.90),
+            "specificity95": _at_specificity(labels, p, 0.95),
+            "best_f1": metrics.thresholds(labels, p),
+        },
+        metrics.auroc(labels, logits),
+        len(labels),
+        np.asarray(labels).sum(axis=0, dtype=np.int64),
+    )
+
+
+def _at_specificity(labels: NDArray[Any], p: NDArray[np.float64], level: float) -> Any:
+    """Give the lowest threshold per class below which ``level`` of the negatives stay."""
+    chosen = np.empty(p.shape[1])
+    for c in range(p.shape[1]):
+        below = np.sort(p[labels[:, c] == 0, c])
+        last = below[int(np.ceil(level * len(below) - 1e-9)) - 1]  # has to stay below
+        above = p[p[:, c] > last, c].min(initial=1.0)
+        chosen[c] = (last + above) / 2
+    return chosen
+
+
+def auroc_with_intervals(
+    labels: NDArray[Any], logits: NDArray[Any], patient_id: NDArray[Any]
+) -> dict[str, list[float]]:
+    """Give AUROC and its 95% interval over patients, three numbers, per class and for the mean."""
+    weights = np.hstack(
+        [
+            np.ones((len(labels), 1), dtype=np.uint8),
+            patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0)),
+            jackknife_weights(patient_id),
+        ]
+    )
+    by_class = zip(labels.T, logits.T, strict=True)
+    values = np.stack([weighted_auroc(y, x, weights) for y, x in by_class], axis=1)
+    columns = dict(zip(("macro", *CLASSES), (values.mean(axis=1), *values.T), strict=True))
+    return {
+        name: [float(x[0]), *bca_interval(x[0], x[1 : N_RESAMPLES + 1], x[N_RESAMPLES + 1 :])]
+        for name, x in columns.items()
+    }
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What is known of a network that ships: how its like did on records that they had not seen.
+
+    ``answers`` on the test records of ``run`` go by the name of a lead set; ``told`` are the sets
+    whose AUROC the card tells, answered for all records; ``note`` says in sentences what differs.
+    """
+
+    run: Run
+    answers: Mapping[str, Answers]
+    told: Sequence[str]
+    note: str
+
+
+def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) -> Path:
+    """Write the folder of a network that ships, in the form of the Hugging Face hub.
+
+    Parameters
+    ----------
+    name : str
+        Of the network and its folder.
+    checkpoint : Path
+        What `train_on_everything` left.
+    validated : CrossValidation
+        What its operating points and its figures stand on.
+    target : Path
+        The folder of such folders.
+
+    Returns
+    -------
+    Path
+        The folder, with ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    """
+    classifier, folder, test = load_checkpoint(checkpoint), target / name, validated.run.test
+    with atomic_path(folder / "model.safetensors") as temporary:
+        shutil.copyfile(checkpoint.with_name(f"{checkpoint.name}.safetensors"), temporary)
+    points = {
+        space_name(resolve(one).leads): fit_operating_points(test.labels[of.rows], of.logits)
+        for one, of in validated.answers.items()
+    }
+    write_operating_points(folder / "operating.npz", points)
+    recipe = classifier.metadata["recipe"]["name"]
+    config = classifier.metadata | {
+        "class_names": {name: CLASS_NAMES[name] for name in classifier.classes},
+        "license": LICENSE,
+        "operating_sha256": sha256(folder / "operating.npz"),
+        "cross_validation": {
+            "recipe": recipe,
+            "n_records": len(test.record_id),
+            "n_patients": len(np.unique(test.patient_id)),
+            "n_networks": len(np.unique(test.fold)),
+            "auroc": {
+                one: auroc_with_intervals(
+                    test.labels, validated.answers[one].logits, test.patient_id
+                )
+                for one in validated.told
+            },
+            "git_commit": validated.run.metrics["provenance"]["git_commit"],
+            "note": validated.note,
+        },
+    }
+    write_json(folder / "config.json", config)
+    write_text(folder / "README.md", model_card(name, folder))
+    return folder
+
+
+def model_card(name: str, folder: Path) -> str:
+    """Write the model card of a folder that ships, from its ``config.json``."""
+    templates = Environment(
+        loader=PackageLoader("leadmin.publish", ""), undefined=StrictUndefined, trim_blocks=True
+    )
+    classifier = load_checkpoint(folder)
+    about = classifier.metadata
+    points = classifier.operating_points(classifier.leads)
+    return templates.get_template("network.md.jinja").render(
+        name=name,
+        about=about,
+        any_leads=classifier.model.architecture.any_leads,
+        validated=about["cross_validation"],
+        data=about["provenance"]["data"],
+        trained_on=about["provenance"]["trained_on"],
+        sets={
+            one: (resolve(one).leads, electrodes_needed(resolve(one).leads))
+            for one in about["cross_validation"]["auroc"]
+        },
+        points=points,
+        n_parameters=count_parameters(classifier.model),
+        duration=classifier.window / classifier.sampling_rate,
+        ptbxl=ptbxl,
+    )

@@ -38,6 +38,7 @@ NOT_HASHED: Mapping[str, str] = {
     "data/ptbxl": _PREPARES,
     "data/quality": _PREPARES,
     "data/records": _PREPARES,
+    "net/classifier": "turns other people's records into what a trained network reads",
     "net/recipes": _SAID,
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",

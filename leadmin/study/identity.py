@@ -25,6 +25,7 @@ HASHED = ("labels", "leads", "metrics", "data", "net", "study")
 """Modules, and whole folders of them, whose code trained numbers follow from."""
 
 _PREPARES = "what it decides stands in the prepared file, whose checksum is in the identity"
+_OTHERS = "brings other people's records to a trained network"
 _SAID = "what it decides stands in the identity itself"
 NOT_HASHED: Mapping[str, str] = {
     "__init__": "only finds a trained network",
@@ -38,7 +39,13 @@ NOT_HASHED: Mapping[str, str] = {
     "data/ptbxl": _PREPARES,
     "data/quality": _PREPARES,
     "data/records": _PREPARES,
-    "net/classifier": "turns other people's records into what a trained network reads",
+    "data/recordings": _OTHERS,
+    "data/recordings/devices": _OTHERS,
+    "data/recordings/recording": _OTHERS,
+    "data/recordings/tables": _OTHERS,
+    "data/recordings/wfdb": _OTHERS,
+    "data/resample": _OTHERS,
+    "net/classifier": _OTHERS,
     "net/recipes": _SAID,
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",

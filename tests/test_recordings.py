@@ -60,7 +60,10 @@ def write_cinc(folder, name="HR00001"):
 
 def write_table(path, leads=LIMB, separator=",", head=None, time=None, scale=1.0, decimal="."):
     columns = [*(() if time is None else (time,)), *(scale * ecg(leads))]
-    rows = [separator.join(f"{v:.6f}".replace(".", decimal) for v in r) for r in zip(*columns)]
+    rows = [
+        separator.join(f"{v:.6f}".replace(".", decimal) for v in r)
+        for r in zip(*columns, strict=True)
+    ]
     lines = ([] if head == "" else [separator.join(head or leads)]) + rows
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -68,7 +71,9 @@ def write_table(path, leads=LIMB, separator=",", head=None, time=None, scale=1.0
 
 def write_parquet(path, leads=LIMB):
     time = np.arange(5000) / RATE
-    columns = {"time (s)": time} | {f"{n} (mV)": row for n, row in zip(leads, ecg(leads))}
+    columns = {"time (s)": time} | {
+        f"{n} (mV)": row for n, row in zip(leads, ecg(leads), strict=True)
+    }
     parquet.write_table(pa.table(columns), path)
     return path
 

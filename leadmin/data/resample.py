@@ -37,7 +37,7 @@ def checked_rate(sampling_rate: Any, where: str = "sampling_rate") -> float:
     return float(sampling_rate)
 
 
-def resample(signals: NDArray[Any], sampling_rate: float, wanted: float) -> NDArray[np.float64]:
+def resample(signals: NDArray[Any], sampling_rate: float, wanted: float) -> NDArray[Any]:
     """Bring signals to another sampling rate.
 
     Parameters
@@ -53,10 +53,10 @@ def resample(signals: NDArray[Any], sampling_rate: float, wanted: float) -> NDAr
         As many samples as fill the same time, rounded to the nearest; the first stands at the same
         moment. The filter takes each signal to go on beyond its ends at its median.
     """
-    x = np.asarray(signals, dtype=np.float64)
     ratio = Fraction(wanted / sampling_rate).limit_denominator(_LARGEST_TERM)
-    if ratio == 1 or not x.size:
-        return x
+    if ratio == 1 or not signals.size:
+        return signals
+    x = np.asarray(signals, dtype=np.float64)
     from scipy.signal import resample_poly  # 0.3 s to import
 
     resampled = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="median")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from leadmin.data.dataset import EcgDataset
+from leadmin.data.faults import FLAT_SECONDS, longest_run
 from leadmin.data.ptbxl import crossing_patients
 from leadmin.files import write_text
 from leadmin.leads import LEADS, identity_residuals, lead_indices
@@ -24,8 +25,6 @@ _BLOCK = 256
 _ANALYSIS_RATE = 100
 """Hz. Faster signals are averaged down first, so that the rules mean the same at every rate."""
 
-FLAT_SECONDS = 0.5
-"""The recorders of PTB-XL resolve about 5 microvolts; ordinary records hold a value for 0.35 s."""
 SATURATED_MICROVOLTS = 10_000.0
 """No heart reaches this at the skin."""
 CLIPPED_SECONDS, CLIPPED_MICROVOLTS = 0.08, 500.0
@@ -88,29 +87,16 @@ def assess(dataset: EcgDataset) -> QualityReport:
     """Apply the rules to every record."""
     measures = pd.concat(
         [
-            _measure(dataset.signals[first : first + _BLOCK], dataset.sampling_rate)
+            measure(dataset.signals[first : first + _BLOCK], dataset.sampling_rate)
             for first in range(0, len(dataset), _BLOCK)
         ],
         ignore_index=True,
     )
     groups = _duplicates(dataset)
     repeated = [number for group in groups for number in group]
-    mirrored = measures["corr_aVR_V6"] > 0
-    flags = pd.DataFrame(
-        {
-            "flat": measures["longest_constant_s"] >= FLAT_SECONDS,
-            "saturated": measures["largest_uv"] > SATURATED_MICROVOLTS,
-            "clipped": measures["longest_at_extreme_s"] >= CLIPPED_SECONDS,
-            "noisy": measures["noise_uv"] > NOISY_MICROVOLTS,
-            "drifting": measures["drift_uv"] > DRIFT_MICROVOLTS,
-            "arms_reversed": (measures["corr_I_V6"] < REVERSED_CORRELATION) & mirrored,
-            "arm_leg_reversed": (measures["corr_II_V6"] < REVERSED_CORRELATION) & mirrored,
-            "right_leg_misplaced": measures["range_II_by_III"] < SILENT_RATIO,
-            "identities_broken": measures["identity_uv"] > IDENTITY_MICROVOLTS,
-            "duplicated": np.isin(dataset.record_id, repeated),
-            "copied_lead": measures.pop("copied_lead"),
-        }
-    )
+    flags = mark(measures)
+    flags.insert(len(flags.columns) - 1, "duplicated", np.isin(dataset.record_id, repeated))
+    measures = measures.drop(columns="copied_lead")
     flags["any_rule"] = flags.any(axis=1)
     ids = {name: getattr(dataset, name) for name in ("record_id", "patient_id", "fold")}
     labels = dataset.labels["any"].astype(bool)
@@ -122,6 +108,25 @@ def assess(dataset: EcgDataset) -> QualityReport:
         by_class=_count(flags, {**by_class, "none": labels.sum(axis=1) == 0}),
         duplicates=groups,
         crossing_patients=crossing_patients(dataset.patient_id, dataset.fold),
+    )
+
+
+def mark(measures: pd.DataFrame) -> pd.DataFrame:
+    """Apply the rules that look at one record alone to what `measure` computes."""
+    mirrored = measures["corr_aVR_V6"] > 0
+    return pd.DataFrame(
+        {
+            "flat": measures["longest_constant_s"] >= FLAT_SECONDS,
+            "saturated": measures["largest_uv"] > SATURATED_MICROVOLTS,
+            "clipped": measures["longest_at_extreme_s"] >= CLIPPED_SECONDS,
+            "noisy": measures["noise_uv"] > NOISY_MICROVOLTS,
+            "drifting": measures["drift_uv"] > DRIFT_MICROVOLTS,
+            "arms_reversed": (measures["corr_I_V6"] < REVERSED_CORRELATION) & mirrored,
+            "arm_leg_reversed": (measures["corr_II_V6"] < REVERSED_CORRELATION) & mirrored,
+            "right_leg_misplaced": measures["range_II_by_III"] < SILENT_RATIO,
+            "identities_broken": measures["identity_uv"] > IDENTITY_MICROVOLTS,
+            "copied_lead": measures["copied_lead"],
+        }
     )
 
 
@@ -142,7 +147,7 @@ def _duplicates(dataset: EcgDataset) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in by_digest.values() if len(group) > 1)
 
 
-def _measure(signals: NDArray[np.int16], rate: int) -> pd.DataFrame:
+def measure(signals: NDArray[np.int16], rate: int) -> pd.DataFrame:
     """Compute what the rules compare: one row for each record of ``(n, 12, n_samples)``."""
     raw = signals.astype(np.float32)
     slow = raw
@@ -152,8 +157,8 @@ def _measure(signals: NDArray[np.int16], rate: int) -> pd.DataFrame:
     median = np.median(raw, axis=-1, keepdims=True)
     low, high = raw.min(axis=-1, keepdims=True), raw.max(axis=-1, keepdims=True)
     at_extreme = np.maximum(
-        _longest_run(raw == high) * (high - median >= CLIPPED_MICROVOLTS)[..., 0],
-        _longest_run(raw == low) * (median - low >= CLIPPED_MICROVOLTS)[..., 0],
+        longest_run(raw == high) * (high - median >= CLIPPED_MICROVOLTS)[..., 0],
+        longest_run(raw == low) * (median - low >= CLIPPED_MICROVOLTS)[..., 0],
     )
     baseline = uniform_filter1d(slow, _ANALYSIS_RATE, axis=-1, mode="nearest")
     beats = slow - baseline
@@ -164,7 +169,7 @@ def _measure(signals: NDArray[np.int16], rate: int) -> pd.DataFrame:
     one, two, three, avr, v6 = lead_indices(["I", "II", "III", "aVR", "V6"])
     return pd.DataFrame(
         {
-            "longest_constant_s": (_longest_run(np.diff(raw, axis=-1) == 0) + 1).max(axis=1) / rate,
+            "longest_constant_s": (longest_run(np.diff(raw, axis=-1) == 0) + 1).max(axis=1) / rate,
             "largest_uv": np.abs(raw).max(axis=(1, 2)),
             "longest_at_extreme_s": at_extreme.max(axis=1) / rate,
             "noise_uv": np.median(np.abs(np.diff(slow, 2, axis=-1)), axis=-1).max(axis=1),
@@ -177,14 +182,6 @@ def _measure(signals: NDArray[np.int16], rate: int) -> pd.DataFrame:
             "copied_lead": _has_copied_lead(signals),
         }
     )
-
-
-def _longest_run(marks: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Length of the longest run of True along the last axis."""
-    positions = np.arange(1, marks.shape[-1] + 1)
-    last_false = np.maximum.accumulate(np.where(marks, 0, positions), axis=-1)
-    longest: NDArray[np.intp] = (positions - last_false).max(axis=-1)
-    return longest
 
 
 def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from leadmin.data.dataset import MICROVOLTS_PER
+from leadmin.data.faults import in_words, lead_faults, ranges_of
+from leadmin.data.recordings.recording import Recording, millivolts
+from leadmin.data.resample import checked_rate, resample
 from leadmin.errors import LeadminError
-from leadmin.leads import canonical_lead, canonical_leads, derive, representative, span
-from leadmin.net.own import Network
+from leadmin.leads import canonical_lead, canonical_leads, coefficients, representative, span
 from leadmin.net.operating import OperatingPoints, read_operating_points, space_name
+from leadmin.net.own import Network
 from leadmin.net.predict import predict_logits
+from leadmin.net.reading import Reading, at_rate, cut, quality_notes, screen, segment_bounds
 from leadmin.net.scaling import Scaling
 
-LARGEST_VOLTS = 1.0
-"""Electrodes add some 0.3 V to an ECG at most; whatever is larger has another unit."""
-
-RANGE_MILLIVOLTS = (0.05, 100.0)
-"""Of a record's widest lead. In 4,373 records of PTB-XL it is 0.8 to 32 mV, so that another unit,
-a thousand times larger or smaller, lies outside."""
-
-FLAT_MILLIVOLTS = 0.01
-"""A lead with a smaller range is not connected. The narrowest of those records has 0.13 mV."""
+_TOGETHER = 32
+"""Records that are brought to the network's input at once, so that they stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -90,26 +85,30 @@ class EcgClassifier:
         Parameters
         ----------
         signals : ndarray, shape (n_records, n_leads, n_samples) or (n_leads, n_samples)
-            Voltages in ``unit``, leads in the order of ``leads``.
+            Voltages in ``unit``, leads in the order of ``leads``; at least as long as the network's
+            window. Of records longer than ten seconds the answer is the mean of the logits of
+            segments of ten seconds.
         leads : sequence of str
             Which leads ``signals`` holds, by the names that `leadmin.leads.canonical_lead` knows.
             More than the network needs is fine; order is free. Limb leads that are missing are
             derived from any two others. A network for any leads needs only one.
         sampling_rate : float
-            Of ``signals``, in Hz; must be the network's.
-        unit : {"mV", "uV", "V"}
-            Unit of ``signals``.
+            Of ``signals``, in Hz; they are resampled to the network's.
+        unit : str
+            Of ``signals``: ``"mV"``, ``"uV"``, ``"µV"``, ``"V"``, or ADC units by their gain as
+            WFDB headers write it, ``"200/mV"`` or ``"200(1024)/mV"``.
 
         Returns
         -------
         ndarray of float64, shape (n_records, n_classes)
-            Probabilities; the classes do not exclude each other.
+            Probabilities as the network gives them; the classes do not exclude each other.
 
         Raises
         ------
         LeadminError
-            If shape, unit, rate or leads do not fit, a value is no voltage of an ECG, or a lead is
-            flat.
+            If shape, unit, rate or leads do not fit, a value is no voltage of an ECG, or a lead
+            that the answer stands on is flat, at rest or has missing samples. `read` leaves such a
+            lead out where it can, and says so.
         """
         x, leads = _real_numbers(signals), _names(leads)
         if x.ndim == 2:
@@ -121,49 +120,162 @@ class EcgClassifier:
                 f"for the leads {', '.join(leads)}; "
                 + ("transpose them" if turned else "name the leads that they hold")
             )
-        if not isinstance(unit, str) or unit not in MICROVOLTS_PER:
-            raise LeadminError(f"unit {unit!r} is not known; valid: {', '.join(MICROVOLTS_PER)}")
-        if not isinstance(sampling_rate, Real) or sampling_rate != self.sampling_rate:
-            raise LeadminError(
-                f"signals are sampled at {sampling_rate} Hz, the network at {self.sampling_rate} "
-                "Hz; resample them first, for instance with scipy.signal.resample_poly"
-            )
-        spanned = span(leads)
+        scale, rate = millivolts(unit), checked_rate(sampling_rate)
+        used, weights = self._weights(leads)
+        self._check_length(x.shape[-1], rate)
+        ranges = ranges_of(x, scale, unit)
+        rows = [leads.index(lead) for lead in used]
+        answers = [np.empty((0, len(self.classes)))]
+        for first in range(0, len(x), _TOGETHER):
+            few = slice(first, first + _TOGETHER)
+            piece = x[few, rows] if len(rows) < len(leads) else x[few][:, rows]
+            faults = lead_faults(piece, rate, ranges[few][:, rows])
+            if faults:
+                moved = {(record + first, lead): why for (record, lead), why in faults.items()}
+                raise LeadminError(
+                    f"signals: {in_words(moved, used)}; valid: a lead that is connected; leave it "
+                    "out where the network can do without it, as `read` does"
+                )
+            answers.append(self._answers(piece, rate, scale, weights, used).mean(axis=1))
+        return _sigmoid(np.concatenate(answers))
+
+    def read(self, recording: Recording) -> Reading:
+        """Read one recording, such as `leadmin.data.recordings.read_recordings` gives.
+
+        A lead that is faulty in most segments is left out, where the network can do without it, and
+        a segment in which another one is faulty; the reading says both. With operating points for
+        the leads that are used, probabilities are recalibrated and have thresholds.
+
+        Raises
+        ------
+        LeadminError
+            With the recording's name, if it is too short, its unit cannot be right, or the leads
+            and segments that are left are not enough.
+        """
+        try:
+            return self._read(recording)
+        except LeadminError as error:
+            raise LeadminError(f"{recording.name}: {error}") from error
+
+    def _read(self, recording: Recording) -> Reading:
+        rate = checked_rate(recording.sampling_rate)
+        self._check_length(recording.signals.shape[-1], rate)
+        found = screen(recording)
+        why = "; ".join(f"lead {lead} {wrong}" for lead, wrong in found.dropped.items())
+        try:
+            used, weights = self._weights(found.good)
+        except LeadminError as error:
+            raise LeadminError(f"{why}: {error}" if why else str(error)) from error
+        readable = found.readable(used)
+        if not readable:
+            raise LeadminError(f"no segment in which all of {', '.join(used)} can be read")
+        noticed = list(recording.noticed)
+        noticed += [f"lead {lead} {wrong}: left out" for lead, wrong in found.dropped.items()]
+        for k in sorted(set(range(len(found.bounds))) - set(readable)):
+            lead, wrong = next((n, w) for n, w in found.faults[k].items() if n in used)
+            start = found.bounds[k][0]
+            noticed.append(f"the segment from {start:.1f} s is left out: lead {lead} {wrong}")
+        rows = [recording.leads.index(lead) for lead in found.good]
+        good = at_rate(recording.signals[rows], rate, 100)
+        noticed += quality_notes(good, found.good, found.bounds, readable)
+        rows = [recording.leads.index(lead) for lead in used]
+        filled = at_rate(recording.signals[rows], rate, self.sampling_rate)
+        logits = self._answers(filled[None], self.sampling_rate, (1.0, 0.0), weights, used)[0]
+        points = None
+        if hasattr(self, "operating_points"):
+            points = self.operating_points(used)
+        summed, each = _sigmoid(logits[readable].mean(axis=0)), _sigmoid(logits)
+        if points is None:
+            noticed.append("no thresholds are known for this network")
+        else:
+            summed, each = points.recalibrate(summed), points.recalibrate(each)
+        each[[k for k in range(len(each)) if k not in readable]] = np.nan
+        seen = self.leads if not self.model.architecture.any_leads else span(used)
+        return Reading(
+            name=recording.name,
+            classes=self.classes,
+            probabilities=summed,
+            recalibrated=points is not None,
+            thresholds={} if points is None else points.thresholds,
+            segments=each,
+            starts=np.array([start for start, _ in found.bounds]),
+            used=used,
+            derived=tuple(lead for lead in seen if lead not in found.good),
+            dropped=found.dropped,
+            noticed=tuple(noticed),
+        )
+
+    def _weights(self, leads: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Say from which recorded leads the network's input follows, and how.
+
+        Gives the leads that count and weights of shape (leads of the network, these leads); what
+        does not follow from them has zeros.
+        """
+        spanned = span(leads) if leads else ()
         missing = [lead for lead in self.leads if lead not in spanned]
         any_leads = self.model.architecture.any_leads
-        if missing and not any_leads:
+        if not leads or (missing and not any_leads):
             raise LeadminError(
-                f"leads: {', '.join(leads)}; the network needs {', '.join(missing)} too; give "
-                "them, or load the network for any leads"
+                f"leads: {', '.join(leads) or 'none'}; the network needs "
+                f"{', '.join(missing) if not any_leads else 'one'} too; give them, or load the "
+                "network for any leads"
             )
-        if x.shape[-1] < self.window:
+        # A network for any leads sees what equal sets have in common, and what follows.
+        basis = representative(leads) if any_leads else tuple(leads)
+        onto = np.zeros((len(basis), len(leads)))
+        for row, lead in enumerate(basis):
+            for source, weight in coefficients(lead, leads).items():
+                onto[row, leads.index(source)] = float(weight)
+        weights = np.zeros((len(self.leads), len(basis)))
+        for row, lead in enumerate(self.leads):
+            for source, weight in coefficients(lead, basis).items() if lead in spanned else ():
+                weights[row, basis.index(source)] = float(weight)
+        weights = weights @ onto
+        rows = np.flatnonzero(weights.any(axis=0))
+        return tuple(leads[row] for row in rows), weights[:, rows]
+
+    def _check_length(self, n_samples: int, rate: float) -> None:
+        if round(n_samples * self.sampling_rate / rate) < self.window:
             raise LeadminError(
-                f"records are {x.shape[-1]} samples long; the network needs {self.window}"
+                f"records are {n_samples / rate:.2f} s long ({n_samples} samples at {rate:g} Hz); "
+                f"valid: at least {self.window / self.sampling_rate:g} s; give longer ones"
             )
-        _check_voltages(x, unit, leads)
-        if not len(x):
-            return np.empty((0, len(self.classes)))
-        recorded = x.astype(np.float64)
-        recorded *= MICROVOLTS_PER[unit]
-        basis = leads
-        if any_leads:  # it sees what equal sets have in common, and what follows
-            basis = representative(leads)
-            recorded = derive(recorded, leads, basis)
-        there = [position for position, lead in enumerate(self.leads) if lead in spanned]
-        microvolts = np.zeros((len(x), len(self.leads), x.shape[-1]), dtype=np.float32)
-        microvolts[:, there] = derive(recorded, basis, [self.leads[i] for i in there])
+
+    def _answers(
+        self,
+        x: NDArray[Any],
+        rate: float,
+        scale: tuple[float, float],
+        weights: NDArray[np.float64],
+        used: Sequence[str],
+    ) -> NDArray[np.float64]:
+        """Give the logits of each segment, (n_records, n_segments, n_classes)."""
+        factor, baseline = scale
+        kind = np.float32 if rate == self.sampling_rate else np.float64
+        recorded = x.astype(kind)
+        if baseline:
+            recorded -= kind(baseline)
+        microvolts = (1000 * factor * weights).astype(kind) @ recorded
+        bounds = segment_bounds(x.shape[-1], rate)
+        microvolts = resample(microvolts, rate, self.sampling_rate).astype(np.float32, copy=False)
+        pieces = cut(microvolts, self.sampling_rate, bounds).swapaxes(1, 2)
+        flat = np.ascontiguousarray(pieces.reshape(-1, *pieces.shape[2:]))
         device = next(self.model.parameters()).device
         logits = predict_logits(
             self.model,
             self.scaling,
-            torch.from_numpy(microvolts).to(device),
+            torch.from_numpy(flat).to(device),
             self.window,
             self.n_windows,
-            shown=leads if any_leads else None,
+            shown=used if self.model.architecture.any_leads else None,
         )
         if not logits.isfinite().all():
             raise LeadminError("the network's answer is not a finite number; check the signals")
-        return torch.sigmoid(logits.double()).cpu().numpy()
+        return logits.double().cpu().numpy().reshape(len(x), len(bounds), -1)
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(torch.sigmoid(torch.from_numpy(logits)).numpy())
 
 
 def _real_numbers(signals: Any) -> NDArray[Any]:
@@ -190,37 +302,3 @@ def _names(leads: Any) -> tuple[str, ...]:
         raise LeadminError(f"leads is {str(leads)[:80]!r}; valid: a list of names such as ['I']")
     canonical_leads(names)
     return tuple(map(canonical_lead, names))
-
-
-def _check_voltages(x: NDArray[Any], unit: str, leads: tuple[str, ...]) -> None:
-    """Refuse what no electrode at the skin gives, lead by lead to save memory.
-
-    That is NaN and infinity, voltages and ranges of another unit, and a lead that rests.
-    """
-    ranges = np.empty(x.shape[:2])  # mV
-    for position in range(x.shape[1]):
-        with np.errstate(over="ignore"):
-            volts = x[:, position].astype(np.float64) * (MICROVOLTS_PER[unit] / 1e6)
-        if not np.isfinite(volts).all():
-            raise LeadminError("signals hold a value that is not a finite number")
-        largest = np.abs(volts).max(initial=0.0)
-        if largest > LARGEST_VOLTS:
-            raise LeadminError(
-                f"signals reach {largest:.3g} V; valid: up to {LARGEST_VOLTS:g} V; check that "
-                f"their unit is {unit}"
-            )
-        ranges[:, position] = 1e3 * np.ptp(volts, axis=1)
-    low, high = RANGE_MILLIVOLTS
-    widest = ranges.max(axis=1, initial=0.0)
-    for record in np.flatnonzero((widest > 0) & ((widest < low) | (widest > high))):
-        fits = (u for u, size in MICROVOLTS_PER.items()
-                if low <= widest[record] * size / MICROVOLTS_PER[unit] <= high)  # fmt: skip
-        raise LeadminError(
-            f"signals: record {record} has a range of {widest[record]:.3g} mV if their unit is "
-            f"{unit}; valid: {low:g} to {high:g} mV; the unit is probably {next(fits, 'another')}"
-        )
-    for record, position in np.argwhere(ranges < FLAT_MILLIVOLTS):
-        raise LeadminError(
-            f"signals: lead {leads[position]} of record {record} is flat; valid: a lead that is "
-            "connected; leave it out where the network can do without it"
-        )

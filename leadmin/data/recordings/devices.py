@@ -1,0 +1,240 @@
+"""What recorders and hospital archives write: EDF, DICOM waveforms, and HL7 aECG.
+
+References
+----------
+.. [1] Kemp B, Olivan J. European data format 'plus'. Clin Neurophysiol 114, 1755 (2003).
+.. [2] DICOM PS3.3, C.10.9 Waveform module: voltage = stored value * sensitivity * correction +
+   baseline, the baseline in the units of the sensitivity.
+.. [3] HL7 v3 Annotated ECG, R1: value = origin + digit * scale, time from the increment of a
+   GLIST_TS.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leadmin.data.recordings.recording import (
+    Channel,
+    Options,
+    Recording,
+    assemble,
+    check_size,
+    missing_library,
+    read_bytes,
+)
+from leadmin.errors import LeadminError
+
+_EDF_HEADER = 256
+_HL7 = "{urn:hl7-org:v3}"
+_XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+
+
+def read_edf(path: Path, options: Options, name: str) -> list[Recording]:
+    """Read an EDF or EDF+ file without gaps."""
+    where, content = str(path), read_bytes(path)
+    try:
+        import edfio
+    except ImportError as error:
+        raise missing_library("edfio", where) from error
+    if content[192:197] == b"EDF+D":
+        raise LeadminError(
+            f"{where}: an EDF+ with gaps; valid: a continuous one; cut it at its gaps"
+        )
+    try:
+        _check_edf(content, where)
+        file = edfio.read_edf(io.BytesIO(content), header_encoding="latin-1")
+        rates = {signal.sampling_frequency for signal in file.signals}
+        named = [(_bare(signal.label), signal.physical_dimension) for signal in file.signals]
+        channels = [
+            Channel(label, unit, np.asarray(signal.data, dtype=np.float64))
+            for (label, unit), signal in zip(named, file.signals, strict=True)
+        ]
+    except LeadminError:
+        raise
+    except Exception as error:  # edfio raises whatever a damaged file leads it to
+        raise _unreadable(where, "EDF", error) from error
+    if len(rates) > 1:
+        raise LeadminError(
+            f"{where}: its signals have {', '.join(f'{r:g}' for r in sorted(rates))} Hz; valid: "
+            "one rate for all; export the ECG alone"
+        )
+    return [assemble(channels, next(iter(rates), None), options, name, where)]
+
+
+def _check_edf(content: bytes, where: str) -> None:
+    """Compare the size of an EDF file with what its header announces."""
+    n_records, n_signals = int(content[236:244]), int(content[252:256])
+    first = _EDF_HEADER + 216 * n_signals
+    per_record = [int(content[first + 8 * n : first + 8 * n + 8]) for n in range(n_signals)]
+    announced = _EDF_HEADER * (n_signals + 1) + 2 * n_records * sum(per_record)
+    check_size(n_signals, n_records * max(per_record, default=0), where)
+    if min(per_record, default=0) < 1 or announced != len(content):
+        raise LeadminError(
+            f"{where}: it has {len(content)} bytes, its header announces {announced}; the file is "
+            "damaged; get it again"
+        )
+
+
+def _bare(label: str) -> str:
+    """Give a channel's label without what recorders put around it."""
+    plain = re.sub(r"\(.*?\)", "", label.replace("\0", "")).strip()
+    return re.sub(r"(?i)^e[ck]g[\s_:-]+(?=\S)", "", plain).strip()
+
+
+def _unreadable(where: str, form: str, error: Exception) -> LeadminError:
+    said = (str(error) or type(error).__name__).splitlines()[0][:200]
+    return LeadminError(f"{where}: it cannot be read as {form} ({said}); get the file again")
+
+
+def read_dicom(path: Path, options: Options, name: str) -> list[Recording]:
+    """Read the original waveforms of a DICOM ECG; each multiplex group is a recording."""
+    where, content = str(path), read_bytes(path)
+    try:
+        import pydicom
+    except ImportError as error:
+        raise missing_library("pydicom", where) from error
+    found, left_out = [], []
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(content))
+        groups = list(dataset.get("WaveformSequence", None) or [])
+        for number, group in enumerate(groups, start=1):
+            place = f"{where}: waveform {number}"
+            if str(group.get("WaveformOriginality", "ORIGINAL")) == "DERIVED":
+                left_out.append(f"waveform {number} is derived, such as a median beat: left out")
+                continue
+            channels, rate = _waveform(group, place)
+            found.append((channels, rate, place, name if len(groups) == 1 else f"{name}#{number}"))
+    except LeadminError:
+        raise
+    except Exception as error:  # pydicom raises whatever a damaged file leads it to
+        raise _unreadable(where, "a DICOM waveform", error) from error
+    if not found:
+        raise LeadminError(
+            f"{where}: it holds no original waveform; valid: a DICOM ECG; export the waveform, "
+            "not the picture"
+        )
+    return [
+        assemble(channels, rate, options, name_, place, left_out)
+        for channels, rate, place, name_ in found
+    ]
+
+
+def _waveform(group: Any, where: str) -> tuple[list[Channel], float]:
+    """Read one multiplex group; see [2]_."""
+    from pydicom.waveforms.numpy_handler import WAVEFORM_DTYPES
+
+    n_channels, n_samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
+    check_size(n_channels, n_samples, where)
+    stored = int(group.WaveformBitsAllocated), str(group.WaveformSampleInterpretation)
+    if stored not in WAVEFORM_DTYPES:
+        raise LeadminError(
+            f"{where}: its samples are stored as {stored}; valid: whole numbers; convert it"
+        )
+    kind = np.dtype(WAVEFORM_DTYPES[stored])
+    content = bytes(group.WaveformData)
+    definitions = list(group.ChannelDefinitionSequence)
+    needed = n_channels * n_samples * kind.itemsize
+    if len(content) < needed or len(definitions) != n_channels:
+        raise LeadminError(
+            f"{where}: it holds {len(content)} bytes for {len(definitions)} described channels; "
+            f"valid: {needed} for {n_channels}; get the file again"
+        )
+    raw = np.frombuffer(content, dtype=kind, count=n_channels * n_samples)
+    raw = raw.reshape(n_samples, n_channels)
+    padding = group.get("WaveformPaddingValue")
+    if isinstance(padding, bytes):
+        padding = np.frombuffer(padding, dtype=kind)[0]
+    channels = []
+    for column, definition in zip(raw.T, definitions, strict=True):
+        source = definition.get("ChannelSourceSequence")
+        label = str(source[0].get("CodeMeaning", "")) if source else ""
+        label = label or str(definition.get("ChannelLabel", ""))
+        values = column.astype(np.float64)
+        if definition.get("ChannelSensitivity") is None:
+            unit = ""  # the numbers of the ADC: the user may know their gain
+        else:
+            unit = str(definition.ChannelSensitivityUnitsSequence[0].CodeValue)
+            factor = float(definition.ChannelSensitivity)
+            factor *= float(definition.get("ChannelSensitivityCorrectionFactor") or 1)
+            values = values * factor + float(definition.get("ChannelBaseline") or 0)
+        if padding is not None:
+            values[column == padding] = np.nan
+        channels.append(Channel(_bare(label), unit, values))
+    return channels, float(group.SamplingFrequency)
+
+
+def read_aecg(path: Path, options: Options, name: str) -> list[Recording]:
+    """Read the series of an HL7 annotated ECG; each is a recording."""
+    where, content = str(path), read_bytes(path)
+    try:
+        from defusedxml import ElementTree
+    except ImportError as error:
+        raise missing_library("defusedxml", where) from error
+    try:
+        root = ElementTree.fromstring(content, forbid_dtd=True)
+    except Exception as error:  # entities, a DTD, or no XML
+        raise LeadminError(
+            f"{where}: it is no XML that is read ({type(error).__name__}: {str(error)[:120]}); "
+            "valid: HL7 aECG without DTD or entities; export it again"
+        ) from error
+    if root.tag != f"{_HL7}AnnotatedECG":
+        raise LeadminError(
+            f"{where}: the XML is {root.tag[:60]!r}; valid: AnnotatedECG of HL7 v3; convert it"
+        )
+    series = root.findall(f"{_HL7}component/{_HL7}series")
+    if not series:
+        raise LeadminError(f"{where}: it holds no series; valid: one or more; export it again")
+    found = []
+    for number, one in enumerate(series, start=1):
+        place = where if len(series) == 1 else f"{where}: series {number}"
+        try:
+            channels, rate = _series(one, place)
+        except (ValueError, OverflowError, AttributeError, TypeError) as error:
+            raise _unreadable(place, "HL7 aECG", error) from error
+        own = name if len(series) == 1 else f"{name}#{number}"
+        found.append(assemble(channels, rate, options, own, place))
+    return found
+
+
+def _series(series: Any, where: str) -> tuple[list[Channel], float]:
+    """Read one series: sequences of one time axis; see [3]_."""
+    sets = series.findall(f"{_HL7}component/{_HL7}sequenceSet")
+    if len(sets) != 1:
+        raise LeadminError(
+            f"{where}: it holds {len(sets)} sets of sequences; valid: one; export a continuous ECG"
+        )
+    channels, rates = [], []
+    for code, value in _sequences(sets[0]):
+        kind = value.get(_XSI_TYPE, "").rpartition(":")[2]
+        if code.startswith("TIME_"):
+            step = value.find(f"{_HL7}increment")
+            unit = step.get("unit")
+            rates.append(1 / (float(step.get("value")) * {"s": 1.0, "ms": 1e-3, "us": 1e-6}[unit]))
+        elif kind == "SLIST_PQ":
+            origin, scale = (value.find(f"{_HL7}{part}") for part in ("origin", "scale"))
+            if origin.get("unit") != scale.get("unit") and float(origin.get("value")):
+                raise LeadminError(
+                    f"{where}: {code}: origin and scale have the units {origin.get('unit')} and "
+                    f"{scale.get('unit')}; valid: one unit; export it again"
+                )
+            text = (value.find(f"{_HL7}digits").text or "").split()
+            values = float(origin.get("value")) + float(scale.get("value")) * np.array(text, float)
+            channels.append(Channel(code, scale.get("unit") or "", values))
+        else:
+            raise LeadminError(
+                f"{where}: {code} is written as {kind!r}; valid: SLIST_PQ; export it again"
+            )
+    if len(rates) != 1:
+        raise LeadminError(
+            f"{where}: it has {len(rates)} axes of time; valid: one; export it again"
+        )
+    return channels, rates[0]
+
+
+def _sequences(sequence_set: Any) -> Iterator[tuple[str, Any]]:
+    for sequence in sequence_set.findall(f"{_HL7}component/{_HL7}sequence"):
+        yield sequence.find(f"{_HL7}code").get("code"), sequence.find(f"{_HL7}value")

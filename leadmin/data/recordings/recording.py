@@ -1,0 +1,235 @@
+"""A recording as a file holds it, in millivolts; what every form of file is checked against."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leadmin.data.resample import checked_rate
+from leadmin.errors import LeadminError
+from leadmin.leads import canonical_lead
+
+MOST_BYTES = 2**29
+"""Of a file; five days of one lead, an hour of twelve at 1000 Hz and more."""
+
+MOST_VALUES = 2**26
+"""Samples of all leads of a recording: whatever a header asks for, no more is made room for."""
+
+SKIPPED = "-"
+"""Stands in the option ``leads`` where a channel is left out."""
+
+_VOLTAGES = {"nv": 1e-6, "uv": 1e-3, "microvolt": 1e-3, "microvolts": 1e-3, "mv": 1.0}
+_VOLTAGES |= {"millivolt": 1.0, "millivolts": 1.0, "v": 1e3, "volt": 1e3, "volts": 1e3}
+
+_GAIN = re.compile(
+    r"(?P<gain>\d{1,12}(?:\.\d{1,12})?(?:e[-+]?\d{1,2})?)"
+    r"(?:\((?P<baseline>-?\d{1,12})\))?/(?P<unit>\w+)",
+    re.ASCII | re.IGNORECASE,
+)
+"""ADC units as WFDB headers write them: ``200/mV``, ``200(1024)/mV``."""
+
+UNITS = "mV, uV, µV, V, nV, or ADC units by their gain, as 200/mV or 200(1024)/mV"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One ECG from a file.
+
+    Parameters
+    ----------
+    signals : ndarray of float64, shape (n_leads, n_samples)
+        Millivolts; NaN where the file says that there is no sample.
+    leads : tuple of str
+        In the spelling of `leadmin.leads.LEADS`, in the file's order.
+    sampling_rate : float
+        Hz.
+    name : str
+        What to call it.
+    noticed : tuple of str
+        Sentences on what was found in the file and is not in ``signals``.
+    """
+
+    signals: NDArray[np.float64]
+    leads: tuple[str, ...]
+    sampling_rate: float
+    name: str
+    noticed: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Length of the recording."""
+        return self.signals.shape[-1] / self.sampling_rate
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says of files that do not say it themselves."""
+
+    leads: tuple[str, ...] | None = None  # one name for each channel, or `SKIPPED`
+    sampling_rate: float | None = None  # Hz
+    unit: str | None = None
+
+    def rate(self, found: float | None, where: str) -> float:
+        """Choose between a file's own sampling rate, if it has one, and the option."""
+        if found is None and self.sampling_rate is None:
+            raise LeadminError(
+                f"{where}: the sampling rate is missing; valid: a time column, or the option; give "
+                "`--rate HZ` (in Python `sampling_rate`)"
+            )
+        rate = checked_rate(
+            found if found is not None else self.sampling_rate, f"{where}: the sampling rate"
+        )
+        if self.sampling_rate is not None and abs(rate - self.sampling_rate) > 0.01 * rate:
+            raise LeadminError(
+                f"{where}: the sampling rate is {rate:g} Hz in the file and "
+                f"{self.sampling_rate:g} Hz in the option; valid: one of them; drop the option"
+            )
+        return rate
+
+
+class Channel(NamedTuple):
+    """One signal of a file, before anything about it is believed."""
+
+    name: str
+    unit: str  # "" where the file does not say it
+    values: NDArray[np.float64]
+
+
+def millivolts(unit: Any, where: str = "unit") -> tuple[float, float]:
+    """Say how numbers become millivolts: ``factor * (number - baseline)``.
+
+    Parameters
+    ----------
+    unit : str
+        A voltage in any case (``"uV"``, ``"µV"``, ``"mV"``, ``"V"``), or the gain of an ADC as WFDB
+        headers write it: ``"200/mV"`` is 200 units a millivolt, ``"200(1024)/mV"`` with zero at
+        1024.
+
+    Returns
+    -------
+    factor, baseline : float
+    """
+    plain = unit.strip().replace("µ", "u").replace("μ", "u") if isinstance(unit, str) else ""
+    if plain.casefold() in _VOLTAGES and plain[:1] != "M":  # MV would be a million volts
+        return _VOLTAGES[plain.casefold()], 0.0
+    adc = _GAIN.fullmatch(plain)
+    if adc and float(adc["gain"]) > 0 and adc["unit"].casefold() in _VOLTAGES:
+        factor = _VOLTAGES[adc["unit"].casefold()] / float(adc["gain"])
+        return factor, float(adc["baseline"] or 0)
+    raise LeadminError(f"{where} {str(unit)[:40]!r} is not known; valid: {UNITS}; name one of them")
+
+
+def is_voltage(unit: str) -> bool:
+    """Whether `millivolts` knows the unit."""
+    try:
+        millivolts(unit)
+    except LeadminError:
+        return False
+    return True
+
+
+def read_bytes(path: Path) -> bytes:
+    """Give a file's content, if it is a regular file of at most `MOST_BYTES`."""
+    if not path.is_file():  # a pipe or a device would never end
+        raise LeadminError(f"{path}: there is no such file; valid: a file or a folder; check it")
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise LeadminError(
+            f"{path}: it has {size} bytes; valid: up to {MOST_BYTES}; cut the recording"
+        )
+    return path.read_bytes()
+
+
+def missing_library(library: str, where: str) -> LeadminError:
+    """Say that a form needs a library that is not installed."""
+    return LeadminError(
+        f"{where}: {library} is not installed, which reads this form; install it with "
+        '`pip install -e ".[files]"`'
+    )
+
+
+def check_size(n_channels: int, n_samples: int, where: str) -> None:
+    """Refuse a recording that is empty or larger than `MOST_VALUES`, before it is read."""
+    if not (n_channels > 0 and n_samples > 0 and n_channels * n_samples <= MOST_VALUES):
+        raise LeadminError(
+            f"{where}: it says that it holds {n_channels} channels of {n_samples} samples; valid: "
+            f"at least one of each, and {MOST_VALUES} in all; cut the recording"
+        )
+
+
+def assemble(
+    channels: Sequence[Channel],
+    sampling_rate: float | None,
+    options: Options,
+    name: str,
+    where: str,
+    noticed: Iterable[str] = (),
+) -> Recording:
+    """Make a recording of a file's channels.
+
+    A channel that is no voltage is left out, and that is noticed. Each other must be one of the
+    twelve leads, once, or be named or left out by the user.
+    """
+    rate, said = options.rate(sampling_rate, where), list(noticed)
+    names = [channel.name for channel in channels]
+    if options.leads is not None:
+        if len(options.leads) != len(channels):
+            raise LeadminError(
+                f"{where}: {len(options.leads)} leads are named for {len(channels)} channels "
+                f"({', '.join(names)[:200]}); valid: a name for each, {SKIPPED} for one to leave "
+                "out; change the option"
+            )
+        said.append("the leads are named by you, not by the file")
+        names = list(options.leads)
+    leads: list[str] = []
+    rows: list[NDArray[np.float64]] = []
+    for number, (name_, channel) in enumerate(zip(names, channels, strict=True), start=1):
+        place = f"{where}: channel {number} ({channel.name[:40]})"
+        if name_.strip() == SKIPPED:
+            said.append(f"channel {channel.name} is left out by you")
+            continue
+        if options.leads is None and channel.unit and not is_voltage(channel.unit):
+            said.append(f"channel {channel.name} in {channel.unit} is no lead and is left out")
+            continue
+        factor, baseline = _unit_of(channel, options, place)
+        try:
+            leads.append(canonical_lead(name_))
+        except LeadminError as error:
+            raise LeadminError(
+                f"{where}: channel {number}: {error}, or name every channel with `--leads` "
+                f"({SKIPPED} leaves one out)"
+            ) from error
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows.append((np.asarray(channel.values, dtype=np.float64) - baseline) * factor)
+    if not rows:
+        raise LeadminError(f"{where}: it holds no lead of an ECG; valid: one or more; check it")
+    repeated = sorted({lead for lead in leads if leads.count(lead) > 1})
+    if repeated:
+        raise LeadminError(
+            f"{where}: {', '.join(repeated)} stands there more than once; valid: each lead once; "
+            "leave one out with `--leads`"
+        )
+    if len({len(row) for row in rows}) > 1 or not len(rows[0]):
+        raise LeadminError(
+            f"{where}: its leads have {', '.join(str(len(row)) for row in rows)[:80]} samples; "
+            "valid: one number for all, at least 1; get the file again"
+        )
+    check_size(len(rows), len(rows[0]), where)
+    return Recording(np.stack(rows), tuple(leads), rate, name, tuple(said))
+
+
+def _unit_of(channel: Channel, options: Options, place: str) -> tuple[float, float]:
+    """Choose between a channel's own unit, if it has one, and the option."""
+    if not channel.unit and options.unit is None:
+        raise LeadminError(f"{place}: its unit is missing; valid: {UNITS}; give it with `--unit`")
+    found = millivolts(channel.unit or options.unit, f"{place}: the unit")
+    if options.unit is not None and millivolts(options.unit) != found:
+        raise LeadminError(
+            f"{place}: its unit is {channel.unit} in the file and {options.unit} in the option; "
+            "valid: one of them; drop the option"
+        )
+    return found

@@ -69,9 +69,7 @@ def gather_map(
     primary recipe counts.
 
     Where a class has few records, intervals are those for few patients (`Evidence.for_few`).
-    ``workers`` processes score side by side. Besides the AUROC each has ``brier``; ``missed``,
-    per 1,000 records those with a class that are not called at `SPECIFICITY`; and ``benefit``, per
-    1,000 records the net benefit of calling at `BENEFIT_THRESHOLD`, recalibrated.
+    ``workers`` processes score side by side. Each set has what `with_missed` adds.
     """
     runs = sets_of_map(run)
     sets = tuple(runs)
@@ -82,19 +80,29 @@ def gather_map(
     for name in trained.keys() & runs.keys():
         first = replace(trained[name], recipes=trained[name].recipes[:1])
         runs[name] = merge([runs[name], first])
-    evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
+    evidence = with_missed(gather(runs, n_resamples, auroc_alone=True, workers=workers))
+    return replace(evidence, configs=sets)
+
+
+def with_missed(evidence: Evidence) -> Evidence:
+    """Add metrics that are means over records to all that any-lead networks say.
+
+    These are ``brier``; per 1,000 records at `SPECIFICITY`, ``missed`` (with a class and not
+    called) and ``in_vain`` (called without it); and ``benefit``, per 1,000 records the net benefit
+    of calling at `BENEFIT_THRESHOLD`, recalibrated. Intervals are for few records where those are
+    few.
+    """
     columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
     weights = columns.T.astype(np.float64)
     weights /= weights.sum(axis=1, keepdims=True)
     scored = {
-        key: _with_means(one, evidence.runs[key[0]], weights, n_resamples)
+        key: _with_means(one, evidence.runs[key[0]], weights, evidence.n_resamples)
         if key[1] == ANY_LEAD
         else one
         for key, one in evidence.scored.items()
     }
     kind = evidence.for_few or UNKNOWN
-    scored = {key: replace(one, kind=kind) for key, one in scored.items()}
-    return replace(evidence, scored=scored, configs=sets)
+    return replace(evidence, scored={key: replace(one, kind=kind) for key, one in scored.items()})
 
 
 def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:
@@ -150,9 +158,10 @@ def called(run: Run, recipe: str) -> NDArray[np.bool_]:
 
 def _with_means(scored: Scored, run: Run, weights: NDArray[np.float64], n_resamples: int) -> Scored:
     """Add the metrics that are means over records."""
-    labels = run.test.labels
+    labels, calls = run.test.labels, called(run, ANY_LEAD)
     values = {
-        "missed": 1000.0 * (labels * ~called(run, ANY_LEAD)),
+        "missed": 1000.0 * (labels * ~calls),
+        "in_vain": 1000.0 * ((1 - labels) * calls),
         "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
         "benefit": 1000.0 * _benefit(run),
     }

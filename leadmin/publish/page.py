@@ -48,7 +48,7 @@ class Answers:
         Where the figures are saved for print.
     description : StudyDescription, optional
         What a reader must know to place the numbers of a study.
-    about : {"study", "ablation", "map"}
+    about : {"study", "ablation", "map", "elsewhere", "noise", "fallen"}
         Which questions are asked. Their `tables` are read under the primary recipe.
     """
 

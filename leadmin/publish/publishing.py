@@ -118,3 +118,27 @@ def _portable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     cells = notebook.cells
     notebook.cells = [c for c in cells if "injected-parameters" not in c.metadata.get("tags", [])]
     return notebook
+
+
+def publish_trials(out: Path, page: Path, root: Path) -> Path:
+    """Keep trials of networks and their executed page in ``book/published``, and give the folder.
+
+    The folder has the name of ``out``, where each trial, ``tables`` and ``figures`` lie. What is
+    published is all that the page is computed from, but for the map.
+    """
+    target = root / "book" / "published" / out.name
+    with _replaced(target) as scratch:
+        trials = {
+            path.parent.name: load_run(path.parent) for path in out.glob("runs/*/metrics.json")
+        }
+        _copy_runs(trials, scratch / "runs")
+        for part in ("tables", "figures"):
+            shutil.copytree(out / part, scratch / part)
+        notebook = _portable(nbformat.read(page, as_version=4))
+        (scratch / "notebooks").mkdir()
+        nbformat.write(notebook, scratch / "notebooks" / page.name)
+        first = next(iter(trials.values())).metrics["provenance"]
+        write_json(scratch / "study.json", {"name": out.name, "source": first["data"]["source"]})
+        files = sorted(path for path in scratch.rglob("*") if path.is_file())
+        seal(scratch / f"all{SEAL}", files)
+    return target

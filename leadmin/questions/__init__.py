@@ -97,14 +97,14 @@ class Question:
         Tables with many rows that exist to be drawn: in no JSON document.
     place : int
         Order among the questions.
-    about : {"study", "ablation", "map"}
+    about : {"study", "ablation", "map", "elsewhere", "noise", "fallen"}
         What kind of evidence it is asked of.
     """
 
     name: str
     title: str
     reading: Callable[[Tables], str]
-    tables: Mapping[str, Callable[["Evidence"], pd.DataFrame]] = field(default_factory=dict)
+    tables: Mapping[str, Callable[[Any], pd.DataFrame]] = field(default_factory=dict)
     figures: Mapping[str, Callable[[Tables], "Figure | None"]] = field(default_factory=dict)
     shown: Mapping[str, Callable[[Tables], Styler | None]] = field(default_factory=dict)
     folded: Folded | Callable[[Tables], Folded] = field(default_factory=dict)

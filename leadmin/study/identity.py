@@ -27,16 +27,19 @@ HASHED = ("labels", "leads", "metrics", "data", "net", "study")
 _PREPARES = "what it decides stands in the prepared file, whose checksum is in the identity"
 _OTHERS = "brings other people's records to a trained network"
 _SAID = "what it decides stands in the identity itself"
+_TRIED = "trained networks are tried on what it makes; nothing is trained on it"
 NOT_HASHED: Mapping[str, str] = {
     "__init__": "only finds a trained network",
     "errors": "words for people",
     "files": "writes files whole; what they hold is given to it",
     "data/archive": _PREPARES,
     "data/card": _PREPARES,
+    "data/disturbances": _TRIED,
     "data/download": _PREPARES,
     "data/faults": _OTHERS,
     "data/fetch": _PREPARES,
     "data/own": _PREPARES,
+    "data/hospitals": _TRIED,
     "data/prepare": _PREPARES,
     "data/ptbxl": _PREPARES,
     "data/quality": _PREPARES,
@@ -55,12 +58,14 @@ NOT_HASHED: Mapping[str, str] = {
     "net/recipes": _SAID,
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",
+    "study/cost": "counts and times networks, trained or not",
     "study/identity": _SAID,
     "study/mapping": "trains no network; the identity of a map counts it",
     "study/provenance": "describes machine and data, for people",
     "study/settings": _SAID,
     "study/sources": "finds the prepared file, whose checksum is in the identity",
     "study/tracking": "only listens",
+    "study/trials": _TRIED,
     "study/validity": "says whether files are whole and whose they are",
 }
 """What lies in those folders, or is imported from there, and does not count; with the reason."""

@@ -1,0 +1,222 @@
+"""ECGs of other hospitals: their signals in microvolts, their statements as superclasses.
+
+A hospital is a folder of WFDB records whose headers name the diagnoses, after ``#Dx:`` by SNOMED CT
+codes or short names, as in the PhysioNet Challenges [1]_, or after ``#Diagnoses:`` in words, as in
+LUDB [2]_. What a statement means for the five superclasses stands in ``statements.csv``, with the
+reason: a superclass; nothing where it says nothing of them (a rhythm, an axis); or `UNSURE`. A
+record counts if all its statements are known and none is unsure. Nothing is guessed: another record
+is left out, and its reason counted.
+
+References
+----------
+.. [1] Reyna MA et al. Issues in the automated classification of multilead ECGs using heterogeneous
+   labels and populations. Physiol. Meas. 43, 084001 (2022).
+.. [2] Kalyakulina AI et al. LUDB: a new open-access validation tool for electrocardiogram
+   delineation algorithms. IEEE Access 8, 186181-186190 (2020).
+"""
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from leadmin.data.archive import checked_member
+from leadmin.data.dataset import MICROVOLTS_PER
+from leadmin.data.records import RECORD_LIMIT, check_header
+from leadmin.errors import LeadminError
+from leadmin.labels import CLASSES
+from leadmin.leads import LEADS, canonical_lead
+
+UNSURE = "?"
+"""Stands for a superclass where a statement may mean one or another."""
+
+_VOCABULARY = re.compile(r"\s*(Dx|Diagnoses)\s*:(.*)", re.DOTALL)
+_SEPARATOR = {"Dx": ",", "Diagnoses": "|"}
+_LARGEST_DENOMINATOR = 1000
+
+
+@dataclass(frozen=True)
+class HospitalRecord:
+    """A record of a hospital; ``signal`` is (12, n_samples) in microvolts, ``labels`` (5,)."""
+
+    hospital: str
+    name: str
+    signal: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A record that does not count, and why, in words that many records can share."""
+
+    hospital: str
+    name: str
+    reason: str
+
+
+@cache
+def statement_table() -> pd.DataFrame:
+    """Read ``statements.csv``: ``vocabulary, statement, meaning, superclass, reason``, all text."""
+    with files("leadmin.data").joinpath("statements.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+@cache
+def _superclass_of() -> Mapping[tuple[str, str], str]:
+    rows = statement_table().itertuples()
+    return {(row.vocabulary, row.statement.casefold()): row.superclass for row in rows}
+
+
+def statements(comments: Iterable[str]) -> list[tuple[str, str]]:
+    """List the statements of a header's comments, each behind the name of its vocabulary.
+
+    Of LUDB's texts the part before a colon or comma counts: ``STEMI: septal.`` is ``STEMI``.
+    """
+    found = []
+    for comment in comments:
+        if match := _VOCABULARY.fullmatch(comment):
+            vocabulary, text = match.groups()
+            for part in text.split(_SEPARATOR[vocabulary]):
+                if vocabulary == "Diagnoses":
+                    part = re.split(r"[:,]", part)[0].strip().removesuffix(".")
+                if part.strip():
+                    found.append((vocabulary, part.strip()))
+    return found
+
+
+def superclasses(found: Iterable[tuple[str, str]]) -> NDArray[np.uint8]:
+    """Turn statements into labels in the order of `CLASSES`.
+
+    Refuses, with the statement, what is not in the table, and what is unsure; and none at all.
+    """
+    labels, listed = np.zeros(len(CLASSES), dtype=np.uint8), list(found)
+    if not listed:
+        raise LeadminError("no statement")
+    for vocabulary, statement in listed:
+        superclass = _superclass_of().get((vocabulary, statement.casefold()))
+        if superclass is None:
+            raise LeadminError(f"unknown statement: {statement[:80]}")
+        if superclass == UNSURE:
+            raise LeadminError(f"unsure statement: {statement}")
+        if superclass:
+            labels[CLASSES.index(superclass)] = 1
+    return labels
+
+
+def at_rate(signal: NDArray[np.float64], rate: float, wanted: int) -> NDArray[np.float64]:
+    """Resample the last axis from ``rate`` to ``wanted`` Hz, filtered against aliases."""
+    ratio = Fraction(wanted / rate).limit_denominator(_LARGEST_DENOMINATOR)
+    # Ends would ring against zeros; a line through first and last sample is continued instead.
+    resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
+    return np.asarray(resampled)
+
+
+def read_hospitals(
+    path: Path, sampling_rate: int = 100, seconds: float = 10.0, least_seconds: float = 2.5
+) -> Iterator[HospitalRecord | LeftOut]:
+    """Read all records of a zip file or folder that holds a folder for each hospital.
+
+    Parameters
+    ----------
+    path : Path
+    sampling_rate : int
+        To which records are brought, in Hz.
+    seconds, least_seconds : float
+        What is kept of a record, from its beginning; one that is shorter than the least is left
+        out.
+
+    Yields
+    ------
+    HospitalRecord or LeftOut
+        In the order of hospitals and names.
+    """
+    with _unpacked(path) as folder:
+        headers = sorted(folder.rglob("*.hea"))
+        if not headers:
+            raise LeadminError(
+                f"{path}: no WFDB headers (.hea) in it; valid: a zip file or folder with a folder "
+                "of records for each hospital; name that"
+            )
+        for header in headers:
+            hospital, name = header.parent.name, header.stem
+            try:
+                signal, comments = _read(header, sampling_rate)
+                labels = superclasses(statements(comments))
+                signal = signal[:, : round(seconds * sampling_rate)]
+                if signal.shape[1] < least_seconds * sampling_rate:
+                    raise LeadminError(f"shorter than {least_seconds:g} s")
+                yield HospitalRecord(hospital, name, signal, labels)
+            except LeadminError as error:
+                reason = str(error).removeprefix(str(header.with_suffix("")))
+                yield LeftOut(hospital, name, reason.removeprefix(".hea").lstrip(": "))
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """Give a folder with the headers and signals of an archive."""
+    if path.is_dir():
+        yield path
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise LeadminError(f"{path}: no zip file ({error}); valid: one, or a folder") from error
+    with archive, tempfile.TemporaryDirectory(prefix="leadmin-") as scratch:
+        for info in archive.infolist():
+            if Path(info.filename).suffix in {".hea", ".dat"} and info.file_size <= RECORD_LIMIT:
+                target = Path(scratch, checked_member(info.filename))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(archive.read(info))
+        yield Path(scratch)
+
+
+def _read(header: Path, sampling_rate: int) -> tuple[NDArray[np.float32], list[str]]:
+    """Read a record's microvolts, (12, n_samples) in the order of `LEADS`, and its comments."""
+    import wfdb  # takes a second, and most commands do without
+
+    check_header(header.read_bytes(), str(header))
+    try:
+        found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
+    except Exception as error:  # the library raises whatever its parsing runs into
+        raise LeadminError(f"wfdb cannot read it ({type(error).__name__})") from error
+    names = [canonical_lead(name) for name in found.sig_name]
+    if sorted(names) != sorted(LEADS):
+        raise LeadminError("not the twelve leads once each")
+    if found.calc_checksum() != [listed % 65536 for listed in found.checksum]:
+        raise LeadminError("its checksums differ")
+    scale = np.array([MICROVOLTS_PER[unit] for unit in found.units]) / found.adc_gain
+    signal = ((found.d_signal - np.array(found.baseline)) * scale).T
+    signal = signal[[names.index(lead) for lead in LEADS]]
+    if not signal.any():
+        raise LeadminError("zero everywhere")
+    return at_rate(signal, found.fs, sampling_rate).astype(np.float32), found.comments
+
+
+def same_as(signals: NDArray[np.float32], others: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Give for each of ``signals`` the largest correlation with any of ``others``.
+
+    Both are (n_records, 12, n_samples). All samples of the leads count at once, at the same place
+    in time; the same ECG comes to nearly 1 whatever its gain, two different ones hardly reach 0.8.
+    """
+    n_samples = min(signals.shape[-1], others.shape[-1])
+
+    def unit(records: NDArray[np.generic]) -> NDArray[np.float32]:
+        x = records[..., :n_samples].astype(np.float32)
+        x = (x - x.mean(axis=-1, keepdims=True)).reshape(len(x), -1)
+        return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6))
+
+    first, largest = unit(signals), np.full(len(signals), -1.0)
+    for start in range(0, len(others), 256):
+        largest = np.maximum(largest, (first @ unit(others[start : start + 256]).T).max(axis=1))
+    return largest

@@ -1,0 +1,248 @@
+"""Trials of the any-lead networks as evidence: other hospitals, noise, lost electrodes.
+
+A trial of the study's own records (`gather_own`) becomes an `Evidence` whose configurations are the
+trial's conditions and, beside them on the same records, the undisturbed sets of the map. Thresholds
+stay those of undisturbed validation records: whoever uses a network has no others.
+
+The records of other hospitals (`gather_hospitals`) have no validation records. A hospital is a
+``fold``. Its statements are its own: a class counts there only if enough of its records have it and
+enough have not (`asked`), so that one that is never stated is not taken for one that is never
+there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from leadmin import metrics
+from leadmin.errors import LeadminError
+from leadmin.evidence import resampling
+from leadmin.evidence.estimates import Array, Estimate
+from leadmin.evidence.nested import with_missed
+from leadmin.evidence.reliability import calibration_line, fit_recalibration
+from leadmin.evidence.scores import Evidence, gather
+from leadmin.labels import CLASSES
+from leadmin.study.mapping import ANY_LEAD, sets_of_map
+from leadmin.study.run import Predictions, Run
+
+LEAST = 20
+"""Records with a class, and without it, that a hospital must have for the class to count there."""
+
+TOGETHER = "all"
+"""All hospitals that state a class."""
+
+SEED = 0
+"""Of the map: that of the networks on trial."""
+
+
+def gather_own(trial: Run, mapped: Run, n_resamples: int = 2000, workers: int = 1) -> Evidence:
+    """Score the conditions of a trial on the study's records, beside the sets that they are of.
+
+    ``mapped`` is the map of the networks on trial, as its first seed.
+    """
+    conditions, sets = trial.metrics["conditions"], sets_of_map(mapped)
+    place = {record: row for row, record in enumerate(mapped.test.record_id.tolist())}
+    try:
+        rows = np.array([place[record] for record in trial.test.record_id.tolist()])
+        clean = {name: _first_seed(sets[name], rows) for name in _named(conditions)}
+    except KeyError as error:
+        raise LeadminError(
+            f"{trial.folder}: the map {mapped.folder} lacks {error.args[0]}; valid: the map of "
+            "the networks on trial; name that"
+        ) from None
+    runs = {
+        name: replace(
+            clean[said["set"]],
+            config=name,
+            metrics=trial.metrics,
+            test=replace(trial.test, logits={ANY_LEAD: _floats(trial.test.logits[name])}),
+        )
+        for name, said in conditions.items()
+    }
+    return with_missed(gather(runs | clean, n_resamples, auroc_alone=True, workers=workers))
+
+
+def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "Hospitals":
+    """Score the lead sets of a trial on the records of other hospitals."""
+
+    def of(part: Predictions, name: str) -> Predictions:
+        return replace(part, logits={ANY_LEAD: _floats(part.logits[name])})
+
+    runs = {
+        name: replace(
+            trial,
+            config=name,
+            recipes=(ANY_LEAD,),
+            seeds={ANY_LEAD: (SEED,)},
+            validation=of(trial.validation, name),
+            test=of(trial.test, name),
+        )
+        for name in trial.metrics["conditions"]
+    }
+    evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
+    columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
+    classes = asked(evidence)
+    there = {
+        (config, one.hospital, one.name): _auroc_there(evidence, config, one, columns)
+        for config in evidence.configs
+        for one in classes
+    }
+    return Hospitals(**vars(evidence), asked=tuple(classes), there=there)
+
+
+def _named(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """List the undisturbed sets that conditions are compared with."""
+    names = [said[key] for said in conditions.values() for key in ("set", "told") if key in said]
+    return list(dict.fromkeys(names))
+
+
+def _first_seed(run: Run, rows: NDArray[np.intp]) -> Run:
+    def cut(part: Predictions, rows: NDArray[np.intp] | slice) -> Predictions:
+        ids = (part.record_id[rows], part.patient_id[rows], part.fold[rows], part.labels[rows])
+        logits = part.logits[ANY_LEAD][SEED : SEED + 1, rows]
+        return Predictions(*ids, {ANY_LEAD: logits})
+
+    return replace(
+        run,
+        seeds={ANY_LEAD: (SEED,)},
+        validation=cut(run.validation, slice(None)),
+        test=cut(run.test, rows),
+    )
+
+
+def _floats(logits: NDArray[Any]) -> NDArray[np.float32]:
+    return logits.astype(np.float32)
+
+
+# --- other hospitals ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A class that counts at a hospital, and the ``rows`` of its records."""
+
+    hospital: str
+    name: str
+    rows: NDArray[np.intp]
+
+    @property
+    def place(self) -> int:
+        """Position of the class."""
+        return CLASSES.index(self.name)
+
+
+def asked(evidence: Evidence) -> list[Asked]:
+    """List the classes with at least `LEAST` records on either side, hospital by hospital.
+
+    Last come all hospitals together, for each class those that state it.
+    """
+    hospitals = trial_of(evidence)["hospitals"]
+    found = []
+    for hospital in (*hospitals, TOGETHER):
+        for place, name in enumerate(CLASSES):
+            stated = [
+                number
+                for number, one in enumerate(hospitals, start=1)
+                if evidence.labels[evidence.fold == number, place].any()
+                and hospital in (one, TOGETHER)
+            ]
+            rows = np.flatnonzero(np.isin(evidence.fold, stated))
+            positive = int(evidence.labels[rows, place].sum())
+            if min(positive, len(rows) - positive) >= LEAST:
+                found.append(Asked(hospital, name, rows))
+    return found
+
+
+def trial_of(evidence: Evidence) -> Mapping[str, Any]:
+    """Give what the trial recorded of itself."""
+    return evidence.runs[evidence.configs[0]].metrics
+
+
+def logits_of(evidence: Evidence, config: str, one: Asked) -> tuple[NDArray[Any], Array]:
+    """Give labels and logits, (n_records,) each, of a class at a hospital."""
+    logits = evidence.runs[config].test.logits[ANY_LEAD][0, one.rows, one.place]
+    return evidence.labels[one.rows, one.place], logits.astype(np.float64)
+
+
+def _auroc_there(
+    evidence: Evidence, config: str, one: Asked, columns: NDArray[np.uint8]
+) -> Estimate:
+    """Score the AUROC of a set for a class at a hospital, under the resamples of all patients."""
+    y, x = logits_of(evidence, config, one)
+    weights = np.hstack([np.ones((len(y), 1), dtype=np.uint8), columns[one.rows]])
+    values = resampling.weighted_auroc(y, x, weights)
+    n = 1 + evidence.n_resamples
+    return Estimate(float(values[0]), values[1:n], values[n:])
+
+
+@dataclass(frozen=True)
+class Hospitals(Evidence):
+    """Lead sets on the records of other hospitals.
+
+    ``asked`` are the classes that count, ``there`` each set's AUROC by set, hospital and class.
+    """
+
+    asked: tuple[Asked, ...] = ()
+    there: Mapping[tuple[str, str, str], Estimate] = field(default_factory=dict)
+
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Name the classes that count at each hospital, and at all together."""
+        names = dict.fromkeys(one.hospital for one in self.asked)
+        return {
+            hospital: tuple(one.name for one in self.asked if one.hospital == hospital)
+            for hospital in names
+        }
+
+    def mean(self, config: str, hospital: str) -> Estimate:
+        """Average a set's AUROCs of the classes that count at a hospital."""
+        each = [self.there[config, hospital, name] for name in self.classes()[hospital]]
+        value = float(metrics.macro([e.value for e in each]))
+        resampled = (
+            metrics.macro(np.stack([getattr(e, kind) for e in each]), axis=0)
+            for kind in ("replicates", "jackknife")
+        )
+        return Estimate(value, *resampled)
+
+
+def rank_correlation(home: Array, there: Array) -> Array:
+    """Spearman's correlation of (n_sets,) with each column of (n_sets, n_columns)."""
+    a, b = rankdata(home), rankdata(there, axis=0)
+    a, b = a - a.mean(), b - b.mean(axis=0)
+    return np.asarray(a @ b / np.sqrt((a @ a) * (b * b).sum(axis=0)))
+
+
+def recalibrated(
+    y: NDArray[Any], x: Array, n_local: int, n_splits: int, rng: np.random.Generator
+) -> dict[str, float]:
+    """Say what a recalibration on a few local records mends, on the others, as means over splits.
+
+    Labels and logits are (n_records,). Gives ``gap`` (mean probability less prevalence, without its
+    sign), ``brier`` and ``ece`` of the probabilities as they are, and with ``_shift`` and
+    ``_platt`` behind those of an offset, and of offset and slope, that were fitted on ``n_local``
+    records drawn at random. The offset is that at which they have the right mean. A draw with one
+    label value only mends nothing.
+    """
+    total: dict[str, list[float]] = {}
+    for _ in range(n_splits):
+        order = rng.permutation(len(y))
+        local, rest = order[:n_local], order[n_local:]
+        versions = {"": x, "_shift": x + _offset(y[local], x[local])}
+        fitted = fit_recalibration(y[local, None], x[local, None])
+        versions["_platt"] = fitted(x[:, None])[:, 0]
+        for ending, logits in versions.items():
+            p, truth = metrics.probabilities(logits[rest])[:, None], y[rest, None]
+            values = {"gap": abs(float(p.mean() - truth.mean()))}
+            values["brier"] = float(metrics.brier(truth, p)[0])
+            values["ece"] = float(metrics.calibration_error(truth, p)[0])
+            for name, value in values.items():
+                total.setdefault(name + ending, []).append(value)
+    return {name: float(np.mean(values)) for name, values in total.items()}
+
+
+def _offset(y: NDArray[Any], x: Array) -> float:
+    """Find what to add to logits so that their mean probability is the share of positives."""
+    return float(np.nan_to_num(calibration_line(y, x).offset))

@@ -1,0 +1,407 @@
+"""Other hospitals: do the networks see the same, in the same order, and can they be believed?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.estimates import LEVEL, combine, interval_columns
+from leadmin.evidence.reliability import calibration_line, resampled_calibration
+from leadmin.evidence.resampling import normal_interval, percentile_interval
+from leadmin.evidence.scores import REFERENCE
+from leadmin.evidence.trials import (
+    LEAST,
+    TOGETHER,
+    Hospitals,
+    logits_of,
+    rank_correlation,
+    recalibrated,
+    trial_of,
+)
+from leadmin.labels import CLASS_NAMES, CLASSES
+from leadmin.leads import CHEST_LEADS, electrode_sets, electrodes_needed, resolve, span
+from leadmin.metrics import calibration_error, probabilities
+from leadmin.questions import Question, Tables, of
+from leadmin.questions.electrodes import electrodes_in_words
+from leadmin.show import style
+from leadmin.show.words import (
+    joined_sentence,
+    number,
+    reading_table,
+    signed,
+    styled_table,
+    value_with_interval,
+)
+
+PAIR = "4-lead-I-II-V2-V5"
+"""Five electrodes: the set that validation chose most often at home."""
+
+SHOWN = ("2-lead-I-II", "3-lead-I-II-V2", "I,II,V5", PAIR, "5-lead-I-II-V1-V2-V5", REFERENCE)
+
+N_LOCAL = (25, 50, 100)
+"""Local records on which a recalibration is fitted."""
+
+N_SPLITS = 200
+
+
+def _electrode_configs(evidence: Hospitals) -> list[str]:
+    return [space.name for space in electrode_sets() if space.name in evidence.runs]
+
+
+def _named(hospital: str) -> str:
+    """Write a hospital's name as its data set does."""
+    known = {"cpsc2018": "CPSC2018", "georgia": "Georgia", "ludb": "LUDB", TOGETHER: "together"}
+    return known.get(hospital, hospital)
+
+
+# --- what is there --------------------------------------------------------------------------
+
+
+def hospitals_table(evidence: Hospitals) -> pd.DataFrame:
+    """Count records: ``hospital, n_records, n_left_out``, and with each class."""
+    trial, rows = trial_of(evidence), []
+    for number_, hospital in enumerate(trial["hospitals"], start=1):
+        labels = evidence.labels[evidence.fold == number_]
+        left = [row["n_records"] for row in trial["left_out"] if row["hospital"] == hospital]
+        row: dict[str, Any] = {"hospital": _named(hospital), "n_records": len(labels)}
+        row |= {"n_left_out": sum(left)}
+        rows.append(row | dict(zip(CLASSES, labels.sum(axis=0, dtype=int), strict=True)))
+    return pd.DataFrame(rows)
+
+
+def left_out_table(evidence: Hospitals) -> pd.DataFrame:
+    """List why records do not count: ``hospital, reason, n_records``."""
+    rows = pd.DataFrame(trial_of(evidence)["left_out"])
+    return rows.assign(hospital=rows["hospital"].map(_named)) if len(rows) else rows
+
+
+def transport_table(evidence: Hospitals) -> pd.DataFrame:
+    """Score every set for each class that counts at a hospital.
+
+    ``hospital, class, n_records, n_positive``; ``config, electrodes, n_electrodes``; ``auroc`` and
+    its ``difference`` to the twelve leads, each with ``_low`` and ``_high`` over records; ``home``,
+    the set's AUROC on the study's own test records.
+    """
+    home, rows = trial_of(evidence)["home"], []
+    for one in evidence.asked:
+        full = evidence.there[REFERENCE, one.hospital, one.name]
+        for config in evidence.configs:
+            there = evidence.there[config, one.hospital, one.name]
+            electrodes = electrodes_needed(resolve(config).leads)
+            row: dict[str, Any] = {"hospital": _named(one.hospital), "class": one.name}
+            row |= {"n_records": len(one.rows)}
+            row |= {"n_positive": int(evidence.labels[one.rows, one.place].sum())}
+            row |= {"config": config, "electrodes": ", ".join(electrodes)}
+            row |= {"n_electrodes": len(electrodes)}
+            row |= interval_columns("auroc", there)
+            row |= interval_columns("difference", combine(np.subtract, there, full))
+            row["home"] = home[config][one.place] if config in home else float("nan")
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def transport_reading(table: pd.DataFrame) -> str:
+    """Say what all electrodes reach elsewhere and at home."""
+    if table.empty:
+        return f"No hospital has {LEAST} records with and without any class."
+    parts = []
+    for row in table[table["config"] == REFERENCE].to_dict("records"):
+        parts.append(
+            f"{row['hospital']}, {CLASS_NAMES[row['class']]} ({row['n_positive']} of "
+            f"{row['n_records']}): {value_with_interval(row, 'auroc')}, at home "
+            f"{number(row['home'])}"
+        )
+    return joined_sentence("nine electrodes reach an AUROC as follows. " + "; ".join(parts))
+
+
+def plot_transport(tables: Tables) -> Figure | None:
+    """Draw the AUROC of the main sets for each class that counts, with that at home."""
+    table = tables["transport"]
+    if table.empty:
+        return None
+    keys = list(dict.fromkeys(zip(table["hospital"], table["class"], strict=True)))
+    sets = [name for name in SHOWN if name in set(table["config"])]
+    figure, axes = style.row_figure(
+        map(electrodes_in_words, sets), len(keys), row=0.32, sharex=True
+    )
+    for axis, (hospital, name) in zip(axes, keys, strict=True):
+        rows = table[(table["hospital"] == hospital) & (table["class"] == name)]
+        rows = rows.set_index("config").loc[sets]
+        look = style.Look(style.CLASS_COLOURS[name])
+        style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look)
+        axis.plot(rows["home"], range(len(sets)), "|", color=style.MUTED, markersize=9)
+        axis.set_title(f"{hospital}\n{name}", fontsize=8.5)
+        axis.tick_params(axis="x", labelsize=7)
+    figure.supxlabel("AUROC elsewhere, and at home (grey line)", fontsize=9)
+    return style.add_note(figure, f"{tables.tested}; 95% intervals over records")
+
+
+def wide_transport(table: pd.DataFrame) -> Styler:
+    """Show the main sets' AUROC, a column for each hospital and class."""
+    rows = []
+    for config in SHOWN:
+        row = {"electrodes": electrodes_in_words(config)}
+        for one in table[table["config"] == config].to_dict("records"):
+            row[f"{one['hospital']}, {one['class']}"] = value_with_interval(one, "auroc")
+        rows.append(row)
+    return styled_table(pd.DataFrame(rows), "reading")
+
+
+# --- the order ------------------------------------------------------------------------------
+
+
+def order_table(evidence: Hospitals) -> pd.DataFrame:
+    """Compare the order of the electrode sets elsewhere with that at home.
+
+    For each hospital and ``TOGETHER``, over the mean AUROC of the ``classes`` that count there:
+    ``n_sets``; ``correlation`` of ranks (Spearman), with ``_low`` and ``_high`` over the records
+    elsewhere; what V2 and V5 lose against all nine, ``difference``, and ``home_difference``; their
+    ``rank`` among the ``n_pairs`` of two chest electrodes, ``home_rank``, ``best_pair``, and the
+    ``share`` of resamples in which no pair is better.
+    """
+    home, rows = trial_of(evidence)["home"], []
+    configs = [name for name in _electrode_configs(evidence) if name in home]
+    pairs = [k for k, name in enumerate(configs) if _n_chest(name) == 2]
+    for hospital, classes in evidence.classes().items():
+        places = [CLASSES.index(name) for name in classes]
+        at_home = np.array([np.mean([home[name][k] for k in places]) for name in configs])
+        means = [evidence.mean(name, hospital) for name in configs]
+        value = np.array([[mean.value] for mean in means])
+        replicates = np.array([mean.replicates for mean in means])
+        low, high = percentile_interval(rank_correlation(at_home, replicates), LEVEL)
+        ours, all_nine = configs.index(PAIR), configs.index(REFERENCE)
+        row: dict[str, Any] = {"hospital": _named(hospital), "classes": ", ".join(classes)}
+        row |= {"n_sets": len(configs)}
+        row |= {"correlation": float(rank_correlation(at_home, value)[0])}
+        row |= {"correlation_low": low, "correlation_high": high}
+        lost = combine(np.subtract, means[ours], means[all_nine])
+        row |= interval_columns("difference", lost)
+        row["home_difference"] = float(at_home[ours] - at_home[all_nine])
+        row |= {"n_pairs": len(pairs), "rank": _rank(value[:, 0], ours, pairs)}
+        row["home_rank"] = _rank(at_home, ours, pairs)
+        best = pairs[int(np.argmax(value[pairs, 0]))]
+        row["best_pair"] = electrodes_in_words(configs[best])
+        row |= interval_columns(
+            "difference_to_best", combine(np.subtract, means[ours], means[best])
+        )
+        row["share"] = float(np.mean(replicates[ours] >= replicates[pairs].max(axis=0)))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _n_chest(config: str) -> int:
+    leads = span(resolve(config).leads)
+    return len(set(leads) & set(CHEST_LEADS))
+
+
+def _rank(values: NDArray[np.float64], one: int, among: list[int]) -> int:
+    return 1 + int(np.sum(values[among] > values[one]))
+
+
+def order_reading(table: pd.DataFrame) -> str:
+    """Say whether the order of the sets holds elsewhere."""
+    if table.empty:
+        return f"No hospital has {LEAST} records with and without any class."
+    parts = []
+    for row in table.to_dict("records"):
+        parts.append(
+            f"{row['hospital']} ({row['classes']}): rank correlation with the map at home "
+            f"{value_with_interval(row, 'correlation', 2)} over {row['n_sets']} electrode sets; "
+            f"V2 + V5 are number {row['rank']} of {row['n_pairs']} pairs (at home number "
+            f"{row['home_rank']}) and lose {value_with_interval(row, 'difference')} against nine "
+            f"electrodes (at home {signed(row['home_difference'])})"
+        )
+    return " ".join(joined_sentence(part) for part in parts)
+
+
+def plot_order(tables: Tables) -> Figure | None:
+    """Draw the mean AUROC of each electrode set elsewhere against that at home."""
+    table, order = tables["transport"], tables["order"]
+    if table.empty:
+        return None
+    figure = style.blank_figure(3.1)
+    axes = np.atleast_1d(figure.subplots(1, len(order)))
+    spaces = {space.name for space in electrode_sets()}
+    table = table[table["config"].isin(spaces)].dropna(subset="home")
+    for axis, row in zip(axes, order.to_dict("records"), strict=True):
+        rows = table[table["hospital"] == row["hospital"]]
+        means = rows.groupby("config")[["home", "auroc", "n_electrodes"]].mean()
+        few = means["n_electrodes"] < 4  # limb electrodes alone
+        axis.plot(means["home"][~few], means["auroc"][~few], "o", color=style.SKY, markersize=3.5)
+        axis.plot(means["home"][few], means["auroc"][few], "s", color=style.MUTED, markersize=4)
+        axis.plot(*means.loc[PAIR, ["home", "auroc"]], "D", color=style.VERMILLION, markersize=6)
+        correlation = number(row["correlation"], 2)
+        axis.set_title(f"{row['hospital']}: {correlation}\n{row['classes']}", fontsize=8.5)
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel("mean AUROC elsewhere")
+    figure.supxlabel("mean AUROC of the same classes at home", fontsize=9)
+    keys = {
+        "with chest electrodes": style.key(style.Look(style.SKY)),
+        "limb electrodes alone": style.key(style.Look(style.MUTED, "s")),
+        "V2 + V5": style.key(style.Look(style.VERMILLION, "D")),
+    }
+    style.legend(figure, keys, loc="outside upper center", ncols=3, fontsize=8)
+    return style.add_note(figure, f"{tables.tested}; the number is the rank correlation")
+
+
+# --- the probabilities ----------------------------------------------------------------------
+
+
+def trust_table(evidence: Hospitals) -> pd.DataFrame:
+    """Say how well probabilities fit elsewhere: ``hospital, class, config, electrodes``.
+
+    ``prevalence`` and ``mean_probability``; ``slope`` and ``offset`` of the calibration line with
+    ``_low`` and ``_high``; ``ece``.
+    """
+    rows = []
+    for one in evidence.asked:
+        weights = evidence.weights[one.rows]
+        for config in ("2-lead-I-II", PAIR, REFERENCE):
+            y, x = logits_of(evidence, config, one)
+            p, line = probabilities(x), calibration_line(y, x)
+            row: dict[str, Any] = {"hospital": _named(one.hospital), "class": one.name}
+            row |= {"config": config, "electrodes": electrodes_in_words(config)}
+            row |= {"prevalence": float(y.mean()), "mean_probability": float(p.mean())}
+            for name, replicates in resampled_calibration(y, x, line, weights).items():
+                value = getattr(line, name)
+                low, high = normal_interval(value, replicates, LEVEL)
+                row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+            rows.append(row | {"ece": float(calibration_error(y[:, None], p[:, None])[0])})
+    return pd.DataFrame(rows)
+
+
+def mended_table(evidence: Hospitals) -> pd.DataFrame:
+    """Say what a recalibration on a few local records mends, for all nine electrodes.
+
+    ``hospital, class, n_local``, and the means over seeded splits of
+    `leadmin.evidence.trials.recalibrated`; of single hospitals, where they have twice as many.
+    """
+    rows = []
+    for one in evidence.asked:
+        for n_local in N_LOCAL:
+            if one.hospital == TOGETHER or len(one.rows) < 2 * n_local - 10:
+                continue
+            rng = np.random.default_rng([evidence.seed, n_local, one.place])
+            y, x = logits_of(evidence, REFERENCE, one)
+            row: dict[str, Any] = {"hospital": _named(one.hospital), "class": one.name}
+            row |= {"n_local": n_local}
+            rows.append(row | recalibrated(y, x, n_local, N_SPLITS, rng))
+    return pd.DataFrame(rows)
+
+
+def trust_reading(trust: pd.DataFrame, mended: pd.DataFrame) -> str:
+    """Say how far the mean probability is off, and what local records mend."""
+    parts = []
+    for row in trust[trust["config"] == REFERENCE].to_dict("records"):
+        if row["hospital"] != _named(TOGETHER):
+            parts.append(
+                f"{row['hospital']}, {row['class']}: mean probability "
+                f"{number(row['mean_probability'], 2)}, prevalence {number(row['prevalence'], 2)}, "
+                f"slope {value_with_interval(row, 'slope', 2)}"
+            )
+    said = joined_sentence("with nine electrodes, " + "; ".join(parts))
+    fifty = mended[mended["n_local"] == 50] if len(mended) else mended
+    if len(fifty):
+        means = fifty[["ece", "ece_shift", "ece_platt"]].mean()
+        said += (
+            " On average over these, 50 local records bring the expected calibration error on the "
+            f"others from {number(means['ece'])} to {number(means['ece_shift'])} by an offset, and "
+            f"to {number(means['ece_platt'])} by offset and slope."
+        )
+    return said
+
+
+TRANSPORT = Question(
+    name="transport",
+    title="Do other hospitals' records say the same?",
+    tables={
+        "hospitals": hospitals_table,
+        "left_out": left_out_table,
+        "transport": transport_table,
+    },
+    reading=lambda tables: transport_reading(tables["transport"]),
+    figures={"transport": plot_transport},
+    shown={
+        "Records": of(
+            "hospitals",
+            reading_table,
+            {"hospital": "hospital", "n_records": "records", "n_left_out": "left out"}
+            | {name: name for name in CLASSES},
+        )
+    },
+    folded={
+        "AUROC of the main sets": of("transport", wide_transport),
+        "Why records were left out": of(
+            "left_out",
+            reading_table,
+            {"hospital": "hospital", "reason": "reason", "n_records": "records"},
+        ),
+    },
+    place=10,
+    about="elsewhere",
+)
+
+ORDER = Question(
+    name="order",
+    title="Does the order of electrode sets hold elsewhere?",
+    tables={"order": order_table},
+    reading=lambda tables: order_reading(tables["order"]),
+    figures={"order": plot_order},
+    shown={
+        "Order": of(
+            "order",
+            reading_table,
+            {
+                "hospital": "hospital",
+                "classes": "classes",
+                "correlation": "rank correlation",
+                "difference": "V2 + V5 less nine",
+                "rank": "V2 + V5 among pairs",
+                "best_pair": "best pair there",
+                "difference_to_best": "V2 + V5 less it",
+            },
+            {"correlation": 2},
+        )
+    },
+    elsewhere={"order_elsewhere": lambda tables: order_reading(tables["order"])},
+    place=20,
+    about="elsewhere",
+)
+
+TRUST = Question(
+    name="trust",
+    title="Can the probabilities be believed elsewhere?",
+    tables={"trust": trust_table, "mended": mended_table},
+    reading=lambda tables: trust_reading(tables["trust"], tables["mended"]),
+    shown={
+        "Calibration": of(
+            "trust",
+            reading_table,
+            {
+                "hospital": "hospital",
+                "class": "class",
+                "electrodes": "electrodes",
+                "prevalence": "prevalence",
+                "mean_probability": "mean probability",
+                "slope": "slope",
+                "offset": "offset",
+                "ece": "ECE",
+            },
+            2,
+        )
+    },
+    folded={
+        "What local records mend": of(
+            "mended",
+            reading_table,
+            {"hospital": "hospital", "class": "class", "n_local": "local records"}
+            | {"gap": "gap", "gap_shift": "by offset", "gap_platt": "by both"}
+            | {"brier": "Brier", "brier_shift": "Brier, offset", "brier_platt": "Brier, both"},
+        )
+    },
+    place=30,
+    about="elsewhere",
+)

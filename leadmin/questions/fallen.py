@@ -1,0 +1,127 @@
+"""What does a lost electrode cost, told and not told?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from leadmin.evidence.nested import targets
+from leadmin.evidence.scores import REFERENCE, Evidence
+from leadmin.evidence.trials import trial_of
+from leadmin.labels import CLASSES
+from leadmin.questions import Question, Tables, diagnoses, of
+from leadmin.questions.noise import disturbed_row
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, number, styled_table, value_with_interval
+
+FAULTS = {
+    "told": "told of it",
+    "flat": "not told, leads flat",
+    "noisy": "not told, noise",
+    "swapped": "not told, swapped",
+}
+LOOKS = {
+    "told": style.Look(style.BLUE, "o"),
+    "flat": style.Look(style.VERMILLION, "D"),
+    "noisy": style.Look(style.ORANGE, "s"),
+    "swapped": style.Look(style.PURPLE, "^"),
+}
+
+
+def fallen_table(evidence: Evidence) -> pd.DataFrame:
+    """Score each loss: ``electrode, fault`` (of `FAULTS`; none for all nine in place) and the row
+    of `leadmin.questions.noise.disturbed_row` for the macro average and each class.
+    """  # noqa: D205
+    conditions = trial_of(evidence)["conditions"]
+    cases = {("", "none"): REFERENCE}
+    cases |= {(said["electrode"], "told"): said["told"] for said in conditions.values()
+              if "told" in said}  # fmt: skip
+    cases |= {(said["electrode"], said["fault"]): name for name, said in conditions.items()}
+    rows = []
+    for (electrode, fault), config in cases.items():
+        head = {"electrode": electrode, "fault": fault}
+        rows += [
+            head | disturbed_row(evidence, config, REFERENCE, name)
+            for name in targets(evidence.classes)
+        ]
+    return pd.DataFrame(rows)
+
+
+def fallen_reading(table: pd.DataFrame) -> str:
+    """Say what the loss of a chest and of a limb electrode costs, told and not told."""
+    macro = table[table["target"] == "macro"]
+    full = macro[macro["fault"] == "none"].iloc[0]
+    said = f"With all nine in place the macro AUROC is {number(full['auroc'])}. "
+    parts = []
+    for where, chest in (("a chest electrode", True), ("a limb electrode", False)):
+        rows = macro[macro["electrode"].str.startswith("V") == chest]
+        for fault in ("told", "flat", "noisy"):
+            of_fault = rows[rows["fault"] == fault]
+            if len(of_fault):
+                mean, worst = of_fault["auroc"].mean(), of_fault.loc[of_fault["auroc"].idxmin()]
+                parts.append(
+                    f"{where} lost, {FAULTS[fault]}: {number(mean)} on average, at worst "
+                    f"{number(worst['auroc'])} ({worst['electrode']})"
+                )
+    swapped = macro[macro["fault"] == "swapped"]
+    parts += [f"arms swapped: {value_with_interval(dict(row), 'auroc')}"
+              for _, row in swapped.iterrows()]  # fmt: skip
+    return said + joined_sentence("; ".join(parts))
+
+
+def plot_fallen(tables: Tables) -> Figure | None:
+    """Draw the macro AUROC of each loss, told and not told."""
+    table = tables["fallen"]
+    macro = table[(table["target"] == "macro")]
+    names = [name for name in dict.fromkeys(macro["electrode"]) if name]
+    if not names:
+        return None
+    figure, (axis,) = style.row_figure(names, row=0.42)
+    for shift, (fault, look) in enumerate(LOOKS.items()):
+        rows = macro[macro["fault"] == fault]
+        places = [names.index(name) + 0.2 * (min(shift, 2) - 1) for name in rows["electrode"]]
+        style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look, places=places)
+    full = macro[macro["fault"] == "none"]["auroc"].iloc[0]
+    axis.axvline(full, **style.CRITERION)
+    axis.set_xlabel("macro AUROC; all nine in place dashed")
+    axis.set_ylabel("lost")
+    keys = {words: style.key(LOOKS[fault]) for fault, words in FAULTS.items()}
+    style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
+    return style.add_note(figure, f"{tables.tested}; 95% intervals")
+
+
+def wide_fallen(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
+    """Show values for each electrode, a column for each fault; a single one with its interval."""
+    rows = []
+    chosen = table[table["target"] == target]
+
+    def said(row: Mapping[Any, Any]) -> str:
+        if len(values) == 1:
+            return value_with_interval(row, values[0], digits)
+        return " / ".join(number(row[value], digits) for value in values)
+
+    full = said(chosen[chosen["fault"] == "none"].iloc[0].to_dict())
+    for electrode, group in chosen[chosen["fault"] != "none"].groupby("electrode", sort=False):
+        row = {"lost": electrode, "in place": full}
+        found = {one["fault"]: said(one) for one in group.to_dict("records")}
+        rows.append(row | {words: found.get(fault, "") for fault, words in FAULTS.items()})
+    return styled_table(pd.DataFrame(rows), "reading")
+
+
+FALLEN = Question(
+    name="fallen",
+    title="What does a lost electrode cost?",
+    tables={"fallen": fallen_table},
+    reading=lambda tables: fallen_reading(tables["fallen"]),
+    figures={"fallen": plot_fallen},
+    shown={"Macro AUROC": of("fallen", wide_fallen, "macro", 3, "auroc")},
+    folded={
+        f"{name} in 1,000: missed / called in vain": of(
+            "fallen", wide_fallen, name, 0, "missed", "in_vain"
+        )
+        for name in diagnoses(CLASSES)
+    },
+    about="fallen",
+)

@@ -1,0 +1,144 @@
+"""How much noise does each electrode set bear?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from leadmin.data.disturbances import NOISES
+from leadmin.evidence.nested import contrast, targets
+from leadmin.evidence.scores import Evidence
+from leadmin.evidence.trials import trial_of
+from leadmin.labels import CLASSES
+from leadmin.questions import Question, Tables, diagnoses, of
+from leadmin.questions.electrodes import electrodes_in_words
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, number, signed, styled_table, value_with_interval
+from leadmin.study.mapping import ANY_LEAD
+
+HARD = ("em", 6)
+"""Noise and ratio at which sets are compared in words: electrode motion, visible on any paper."""
+
+
+def disturbed_row(evidence: Evidence, config: str, clean: str, target: str) -> dict[str, Any]:
+    """Score what was done to records against the same set undisturbed.
+
+    ``auroc``, and of the diagnoses ``missed`` and called ``in_vain`` per 1,000 records, each with
+    ``_low`` and ``_high`` over patients, and what they differ by, ``difference`` and its like.
+    """
+    row: dict[str, Any] = {"target": target}
+    of_diagnoses = ("missed", "in_vain") if target in diagnoses(evidence.classes) else ()
+    for metric in ("auroc", *of_diagnoses):
+        name = "difference" if metric == "auroc" else f"difference_{metric}"
+        weights = {config: 1.0, clean: -1.0} if config != clean else {clean: 0.0}
+        for called, of_sets in ((metric, {config: 1.0}), (name, weights)):
+            columns = contrast(evidence, of_sets, metric, target).columns(called)
+            row |= {key: v for key, v in columns.items() if not key.endswith("_with_seeds")}
+    return row | evidence.counts(evidence.get(config, ANY_LEAD))
+
+
+def noise_table(evidence: Evidence) -> pd.DataFrame:
+    """Score the main sets under noise: ``noise, decibels, config, electrodes`` and the row of
+    `disturbed_row` for the macro average and each class. Without noise ``noise`` is empty.
+    """  # noqa: D205
+    conditions, rows = trial_of(evidence)["conditions"], []
+    sets = dict.fromkeys(said["set"] for said in conditions.values())
+    clean = {name: {"set": name, "noise": "", "decibels": float("nan")} for name in sets}
+    for config, said in (clean | conditions).items():
+        head = {"noise": said["noise"], "decibels": said["decibels"], "config": said["set"]}
+        head |= {"electrodes": electrodes_in_words(said["set"])}
+        rows += [
+            head | disturbed_row(evidence, config, said["set"], name)
+            for name in targets(evidence.classes)
+        ]
+    return pd.DataFrame(rows)
+
+
+def noise_reading(table: pd.DataFrame) -> str:
+    """Say what each set loses under the hard noise, the least first, and which noise harms most."""
+    macro = table[table["target"] == "macro"]
+    kind, decibels = HARD
+    hard = macro[(macro["noise"] == kind) & (macro["decibels"] == decibels)]
+    if hard.empty:
+        return f"No trial with {NOISES[kind]} at {decibels} dB."
+    ordered = hard.sort_values("difference", ascending=False).to_dict("records")
+    parts = [f"{row['electrodes']} {value_with_interval(row, 'difference')}" for row in ordered]
+    said = joined_sentence(
+        f"under {NOISES[kind]} at {decibels} dB the macro AUROC changes by: " + "; ".join(parts)
+    )
+    nine = macro[(macro["config"] == "12-lead") & (macro["decibels"] == decibels)]
+    others = [
+        f"{NOISES[row['noise']]} {signed(row['difference'])}" for row in nine.to_dict("records")
+    ]
+    best = hard.sort_values("auroc", ascending=False).iloc[0]
+    return (
+        f"{said} Nine electrodes at {decibels} dB, by noise: {', '.join(others)}. "
+        f"The best of these sets is then still {best['electrodes']}, at {number(best['auroc'])}."
+    )
+
+
+def plot_noise(tables: Tables) -> Figure | None:
+    """Draw the macro AUROC of each set against the ratio, a panel for each noise."""
+    table = tables["noise"]
+    macro = table[table["target"] == "macro"]
+    kinds = [kind for kind in NOISES if kind in set(macro["noise"])]
+    if not kinds:
+        return None
+    figure = style.blank_figure(3.6)
+    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    looks = [*style.SERIES, style.Look(style.INK)]
+    for axis, kind in zip(axes, kinds, strict=True):
+        rows = macro[macro["noise"] == kind]
+        places = sorted(rows["decibels"].unique(), reverse=True)
+        clean_place = places[0] + 8
+        for look, (config, line) in zip(looks, rows.groupby("config", sort=False), strict=False):
+            line = line.sort_values("decibels", ascending=False)
+            clean = macro[(macro["noise"] == "") & (macro["config"] == config)]["auroc"]
+            axis.plot([clean_place, *line["decibels"]], [*clean, *line["auroc"]],
+                      color=look.colour, linestyle=look.line, marker=".")  # fmt: skip
+        axis.set_xticks([clean_place, *places], ["none", *(f"{place:g}" for place in places)])
+        axis.invert_xaxis()
+        axis.set_title(NOISES[kind], fontsize=9)
+    axes[0].set_ylabel("macro AUROC")
+    figure.supxlabel("signal-to-noise ratio, dB", fontsize=9)
+    names = dict.fromkeys(macro["electrodes"])
+    keys = {name: style.key(look, line=True) for name, look in zip(names, looks, strict=False)}
+    style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
+    return style.add_note(figure, tables.tested)
+
+
+def wide_noise(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
+    """Show values of each set, a column for each ratio, noise by noise."""
+    rows = []
+    chosen = table[(table["target"] == target) & (table["noise"] != "")]
+    clean = table[(table["target"] == target) & (table["noise"] == "")].set_index("config")
+
+    def said(row: Mapping[Any, Any]) -> str:
+        return " / ".join(number(row[value], digits) for value in values)
+
+    for (kind, config), group in chosen.groupby(["noise", "config"], sort=False):
+        row = {"noise": NOISES[kind], "electrodes": electrodes_in_words(config)}
+        row["none"] = said(clean.loc[config].to_dict())
+        for one in group.sort_values("decibels", ascending=False).to_dict("records"):
+            row[f"{one['decibels']:g} dB"] = said(one)
+        rows.append(row)
+    return styled_table(pd.DataFrame(rows), "reading")
+
+
+NOISE = Question(
+    name="noise",
+    title="How much noise does each electrode set bear?",
+    tables={"noise": noise_table},
+    reading=lambda tables: noise_reading(tables["noise"]),
+    figures={"noise": plot_noise},
+    shown={"Macro AUROC": of("noise", wide_noise, "macro", 3, "auroc")},
+    folded={
+        f"{name} in 1,000: missed / called in vain": of(
+            "noise", wide_noise, name, 0, "missed", "in_vain"
+        )
+        for name in diagnoses(CLASSES)
+    },
+    about="noise",
+)

@@ -1,0 +1,332 @@
+"""Trials of trained networks on records that they were not made for.
+
+A trial is a run folder, like a map: nobody trains it, and where the folder of a run names a recipe,
+that of a trial names a condition. Its ``metrics.json`` describes them: ``conditions`` by name, each
+with the lead ``set`` that the network is shown and what was done to the records.
+
+Records of other hospitals are read by all networks that are given, whose logits are averaged. Of
+the study's own records each network reads those that neither trained nor stopped it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from leadmin import metrics
+from leadmin.data.dataset import EcgDataset
+from leadmin.data.disturbances import (
+    ELECTRODES,
+    INDEPENDENT,
+    arms_swapped,
+    flat_without,
+    leads_without,
+    noisy_without,
+    segments,
+    with_noise,
+)
+from leadmin.data.hospitals import HospitalRecord, LeftOut, same_as
+from leadmin.errors import LeadminError
+from leadmin.files import atomic_path
+from leadmin.labels import CLASSES
+from leadmin.leads import (
+    LEADS,
+    REFERENCE,
+    configurations,
+    representative,
+    resolve,
+    signal_spaces,
+    span,
+)
+from leadmin.net.checkpoint import load_checkpoint
+from leadmin.net.classifier import EcgClassifier
+from leadmin.net.predict import predict_logits
+from leadmin.study.mapping import sets_of_map
+from leadmin.study.protocol import splits
+from leadmin.study.run import RECORDS, Predictions, Run, load_run
+from leadmin.study.validity import finish_run
+
+DECIBELS = (24, 18, 12, 6, 0, -6)
+"""Signal-to-noise ratios, those of the Noise Stress Test Database."""
+
+LOST_DECIBELS = -6
+"""Of what a lost electrode picks up: four times the power of the ECG."""
+
+SAME = 0.95
+"""A record that correlates so with one of the study is taken for the same ECG; see `same_as`."""
+
+Say = Callable[[str], None]
+
+
+def main_sets() -> tuple[str, ...]:
+    """Name the sets that noise is tried on: two limb electrodes, three, and these with V leads."""
+    few = ("I", "I,II", "I,II,V2", "I,II,V5", "I,II,V2,V5", "I,II,V1,V2,V5")
+    return (*(resolve(leads).name for leads in few), REFERENCE)
+
+
+def sets_elsewhere() -> dict[str, tuple[str, ...]]:
+    """Give the electrode sets and the spaces of the named configurations: name to leads."""
+    named = {span(one.leads) for one in configurations(beyond=True).values()}
+    return {
+        space.name: space.leads
+        for space in signal_spaces()
+        if space.is_electrode_set or space.leads in named
+    }
+
+
+def load_networks(path: Path) -> list[EcgClassifier]:
+    """Load the networks for any leads of a run folder, or the one of a checkpoint."""
+    stems = load_run(path).checkpoints if path.is_dir() else [path]
+    networks = [load_checkpoint(stem) for stem in stems]
+    if not networks or not all(one.model.architecture.any_leads for one in networks):
+        raise LeadminError(
+            f"{path}: {len(networks)} networks, and not all read any lead; valid: a run of the "
+            "recipe any-lead with its checkpoints, or a checkpoint of it; name that"
+        )
+    return networks
+
+
+def logits_of(
+    network: EcgClassifier, signals: NDArray[np.float32], shown: Sequence[str]
+) -> NDArray[np.float32]:
+    """Give the logits (n_records, 5) of records (n_records, 12, n_samples) in microvolts."""
+    answer = predict_logits(
+        *(network.model, network.scaling, torch.from_numpy(signals), network.window),
+        *(network.n_windows, shown),
+        batch_size=512,
+    )
+    return answer.numpy()
+
+
+# --- other hospitals ------------------------------------------------------------------------
+
+
+def try_hospitals(
+    networks: Sequence[EcgClassifier],
+    records: Iterable[HospitalRecord | LeftOut],
+    dataset: EcgDataset,
+    mapped: Run,
+    out: Path,
+    extra: Mapping[str, Any],
+    say: Say = print,
+) -> Run:
+    """Score records of other hospitals on the sets of `sets_elsewhere`.
+
+    Parameters
+    ----------
+    networks : sequence of EcgClassifier
+        Whose logits are averaged.
+    records : iterable of HospitalRecord or LeftOut
+        Each counts as a patient. Those that are also in ``dataset`` are left out.
+    dataset : EcgDataset
+        All records of the study.
+    mapped : Run
+        The map, from which the AUROCs at home are taken: those of its test records.
+    out : Path
+    extra : mapping
+        What else ``metrics.json`` says, such as the checksums of what was read.
+    say : callable
+        Told of each set that is done.
+    """
+    listed = list(records)
+    kept = [one for one in listed if isinstance(one, HospitalRecord)]
+    left = [(one.hospital, one.reason) for one in listed if isinstance(one, LeftOut)]
+    by_length: dict[int, list[int]] = {}
+    for number, record in enumerate(kept):
+        by_length.setdefault(record.signal.shape[1], []).append(number)
+    alike = np.zeros(len(kept))
+    for numbers in by_length.values():
+        alike[numbers] = same_as(np.stack([kept[i].signal for i in numbers]), dataset.signals)
+    left += [(one.hospital, "a record of the study") for one in np.array(kept)[alike >= SAME]]
+    fresh = np.flatnonzero(alike < SAME)
+    names = sorted({one.hospital for one in listed})
+    conditions, logits = {}, {}
+    for name, leads in sets_elsewhere().items():
+        conditions[name] = {"set": name}
+        scored = np.empty((len(kept), len(CLASSES)))
+        for numbers in by_length.values():
+            signals = np.stack([kept[i].signal for i in numbers])
+            each = [logits_of(network, signals, leads) for network in networks]
+            scored[numbers] = np.mean(each, axis=0)
+        logits[name] = scored[fresh]
+        say(f"{name}: {len(fresh)} records")
+    chosen = [kept[i] for i in fresh]
+    test = Predictions(
+        np.arange(len(chosen), dtype=np.int32),
+        np.arange(len(chosen), dtype=np.int32),
+        np.array([1 + names.index(one.hospital) for one in chosen], dtype=np.int8),
+        np.array([one.labels for one in chosen], dtype=np.uint8),
+        {},
+    )
+    counts = sorted({row: left.count(row) for row in left}.items())
+    described = {
+        "hospitals": names,
+        "records": [one.name for one in chosen],
+        "left_out": [{"hospital": h, "reason": r, "n_records": n} for (h, r), n in counts],
+        "most_alike": float(alike.max(initial=0)),
+        "n_networks": len(networks),
+        "home": _at_home(mapped),
+    }
+    return _write_trial(out, conditions, test, logits, described | dict(extra))
+
+
+def _at_home(mapped: Run) -> dict[str, list[float]]:
+    """Give each set's AUROCs on the test records of the map, by class, as means over seeds."""
+    result = {}
+    for name, run in sets_of_map(mapped).items():
+        (stack,) = run.test.logits.values()
+        each = [metrics.auroc(run.test.labels, logits) for logits in stack]
+        result[name] = np.mean(each, axis=0).tolist()
+    return result
+
+
+# --- the study's own records, disturbed -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """What a network is shown of records, and what is said of it."""
+
+    shown: tuple[str, ...]
+    said: dict[str, Any]
+
+
+_Made = Iterator[tuple[str, _Condition, NDArray[np.float32]]]
+
+
+def try_noise(
+    run: Run,
+    dataset: EcgDataset,
+    noises: Mapping[str, NDArray[np.float32]],
+    n_records: int,
+    out: Path,
+    extra: Mapping[str, Any],
+    say: Say = print,
+) -> Run:
+    """Add noise to test records at `DECIBELS` and score the sets of `main_sets`.
+
+    ``n_records`` of each test fold are drawn, the same for all conditions; one draw of noise serves
+    all ratios and sets. ``noises`` are those of `leadmin.data.disturbances.read_noise`.
+    """
+    shown = {name: resolve(name).leads for name in main_sets()}
+
+    def conditions(signals: NDArray[np.float32], rng: np.random.Generator) -> _Made:
+        for kind, noise in noises.items():
+            added = segments(noise, len(signals), len(INDEPENDENT), signals.shape[-1], rng)
+            for decibels in DECIBELS:
+                noisy = with_noise(signals, added, decibels)
+                for name, leads in shown.items():
+                    said = {"set": name, "noise": kind, "decibels": decibels}
+                    yield f"{kind} {decibels} dB, {name}", _Condition(leads, said), noisy
+
+    return _try_own(run, dataset, conditions, n_records, out, extra, say)
+
+
+def try_fallen(
+    run: Run,
+    dataset: EcgDataset,
+    noise: NDArray[np.float32],
+    n_records: int,
+    out: Path,
+    extra: Mapping[str, Any],
+    say: Say = print,
+) -> Run:
+    """Lose each electrode in turn, and swap the arms, and show the network all twelve leads.
+
+    A network that is told of the loss is shown `leads_without` it, which the loss leaves as they
+    were: that is a set of the map.
+    """
+
+    def conditions(signals: NDArray[np.float32], rng: np.random.Generator) -> _Made:
+        for electrode in ELECTRODES:
+            said = {"set": REFERENCE, "electrode": electrode}
+            said["told"] = resolve(",".join(representative(leads_without(electrode)))).name
+            flat = flat_without(signals, electrode)
+            yield f"{electrode} flat", _Condition(LEADS, said | {"fault": "flat"}), flat
+            added = segments(noise, len(signals), 1, signals.shape[-1], rng)[:, 0]
+            noisy = noisy_without(signals, electrode, added, LOST_DECIBELS)
+            yield f"{electrode} noisy", _Condition(LEADS, said | {"fault": "noisy"}), noisy
+        swapped = {"set": REFERENCE, "electrode": "RA, LA", "fault": "swapped"}
+        yield "RA, LA swapped", _Condition(LEADS, swapped), arms_swapped(signals)
+
+    return _try_own(run, dataset, conditions, n_records, out, extra, say)
+
+
+def _try_own(
+    run: Run,
+    dataset: EcgDataset,
+    make: Callable[
+        [NDArray[np.float32], np.random.Generator], Iterable[tuple[str, _Condition, Any]]
+    ],
+    n_records: int,
+    out: Path,
+    extra: Mapping[str, Any],
+    say: Say,
+) -> Run:
+    """Score each network of a run's first seed on the records of its own test fold.
+
+    ``n_records`` of each fold are drawn at random, all with 0.
+    """
+    settings = run.metrics["settings"]
+    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
+    tested = np.concatenate([dataset.record_id[split.test] for split in divisions])
+    if not np.array_equal(tested, run.test.record_id) or len(run.checkpoints) < len(divisions):
+        raise LeadminError(
+            f"{dataset.path}: other test records than the run {run.folder} stands on, or a network "
+            "of it is missing; give the data that it was trained on"
+        )
+    conditions: dict[str, dict[str, Any]] = {}
+    logits: dict[str, list[NDArray[np.float32]]] = {}
+    rows = []
+    for split, checkpoint in zip(divisions, run.checkpoints, strict=False):
+        rng = np.random.default_rng([split.test_fold])
+        chosen = split.test
+        if 0 < n_records < len(chosen):
+            chosen = np.sort(rng.choice(chosen, n_records, replace=False))
+        rows.append(chosen)
+        network = load_checkpoint(checkpoint)
+        signals = dataset.signals[chosen].astype(np.float32)
+        for name, condition, changed in make(signals, rng):
+            conditions[name] = condition.said
+            logits.setdefault(name, []).append(logits_of(network, changed, condition.shown))
+        say(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
+    index = np.concatenate(rows)
+    test = Predictions(
+        *(getattr(dataset, name)[index] for name in RECORDS[:3]),
+        labels=dataset.labels[settings["label_policy"]][index],
+        logits={},
+    )
+    joined = {name: np.concatenate(each) for name, each in logits.items()}
+    return _write_trial(out, conditions, test, joined, dict(extra))
+
+
+def _write_trial(
+    folder: Path,
+    conditions: Mapping[str, Mapping[str, Any]],
+    test: Predictions,
+    logits: Mapping[str, NDArray[Any]],
+    extra: Mapping[str, Any],
+) -> Run:
+    """Write the folder of a trial as a run without validation records, and read it back."""
+    arrays = {f"test/{name}": getattr(test, name) for name in RECORDS}
+    arrays |= {f"validation/{name}": getattr(test, name)[:0] for name in RECORDS}
+    for name, answers in logits.items():
+        arrays[f"test/logits/{name}"] = answers[None].astype(np.float16)
+        arrays[f"validation/logits/{name}"] = answers[None, :0].astype(np.float16)
+    file = "predictions.npz"
+    with atomic_path(folder / file) as temporary:
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
+    (folder / "history.csv").write_text("recipe\n", encoding="utf-8")
+    described = {
+        "config": REFERENCE,
+        "leads": list(LEADS),
+        "recipes": {name: {} for name in conditions},
+        "seeds": {name: [0] for name in conditions},
+        "conditions": {name: dict(said) for name, said in conditions.items()},
+    }
+    finish_run(folder, described | dict(extra), (file, "history.csv"))
+    return load_run(folder)

@@ -1,0 +1,168 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does it hold elsewhere?
+#
+# Everything so far is one hospital's archive, recorded at rest with all electrodes in place. Here the
+# networks meet what they were not made for: records and opinions of other hospitals, noise, and
+# electrodes that fall off. None of it was used to train or to choose anything.
+#
+# ```{admonition} Audience and objectives
+# For those who mean to use few electrodes outside PTB-XL. After this page you can
+#
+# * say whether the order of electrode sets is the same at other hospitals, and how surely;
+# * tell why probabilities have to be fitted again where they are used;
+# * name what noise and a lost electrode cost, and what it helps to know of the loss.
+# ```
+
+# %%
+from pathlib import Path
+
+from leadmin.data.hospitals import statement_table
+from leadmin.evidence.trials import gather_hospitals, gather_own
+from leadmin.publish.page import Answers
+from leadmin.show.style import use_style
+from leadmin.show.words import facts, folded, reading_table
+from leadmin.study.run import load_run
+from leadmin.study.settings import check_injected
+from leadmin.study.sources import located
+
+# %% tags=["parameters"]
+trials: str = "book/published/elsewhere/runs"  # folder with the trials hospitals, noise, fallen
+mapped: str = "book/published/map/map"  # the map of the networks on trial
+tables_out: str = ""  # folder for the tables; empty: beside the trials
+figures_out: str = ""  # folder for the figures; empty: beside the trials
+n_resamples: int = 2000  # bootstrap resamples
+workers: int = 1  # processes that score side by side
+
+# %% [markdown]
+# What the networks said was kept when they were tried (`workflow/measure_elsewhere.py`); all below is
+# computed from that.
+
+# %%
+check_injected(In)
+use_style()
+folder, home = located(trials), load_run(located(mapped))
+figures = Path(figures_out or folder.parent / "figures")
+abroad = load_run(folder / "hospitals")
+hospitals = Answers(gather_hospitals(abroad, n_resamples, workers), figures, about="elsewhere")
+
+# %% tags=["hide-input"]
+facts(
+    n_abroad=hospitals.evidence.n_records,
+    n_networks=abroad.metrics["n_networks"],
+    n_statements=len(statement_table()),
+    most_alike=abroad.metrics["most_alike"],
+)
+
+# %% [markdown]
+# ## Other hospitals
+#
+# Three public sets with twelve leads: CPSC2018 from China, Georgia from the United States, LUDB from
+# Russia. Each states its diagnoses in its own words. A table of {glue:text}`n_statements` statements
+# says what each means for the five superclasses, and why; a record counts only if all its statements
+# are in that table and none of them is open to doubt. A class counts at a hospital that has 20 records
+# with it and 20 without: one that a hospital never states is not taken for absent. Nobody states
+# *normal* for LUDB and Georgia, and sinus rhythm alone is not taken for it.
+#
+# {glue:text}`n_abroad` records remain, each of them a patient, as far as one can know. None is a record
+# of PTB-XL: the largest correlation of any with any of PTB-XL's is {glue:text}`most_alike:.2f`. The
+# signals are resampled to 100 Hz, and the logits of {glue:text}`n_networks` networks are averaged.
+
+# %%
+hospitals.show("transport")
+
+# %% tags=["hide-input"]
+columns = {name: name for name in statement_table().columns}
+folded("What each statement means", reading_table(statement_table(), columns))
+
+# %% [markdown]
+# The labels are other people's opinions by other rules, so that a lower AUROC is not the network's
+# fault alone. What matters here is whether the sets keep their order.
+#
+# ## The order of electrode sets
+#
+# Each of the 67 electrode sets has a mean AUROC at home and one elsewhere, over the same classes. The
+# rank correlation is 1 if the order is the same. With few records the order elsewhere is blurred by
+# chance, which lowers the correlation: read it with its interval.
+
+# %%
+hospitals.show("order")
+
+# %% [markdown]
+# ## Probabilities do not travel
+#
+# A probability carries the prevalence and the habits of the place that it was learned in. The offset
+# says how far the logits are off on the whole, and the slope whether their spread is right. Below,
+# folded away: what a few dozen local records mend, over 200 random choices of them.
+
+# %%
+hospitals.show("trust")
+
+# %% [markdown]
+# ## Noise
+#
+# The noise is that of the MIT-BIH Noise Stress Test Database, recorded on moving people: electrode
+# motion, muscle, and baseline wander. Each of the eight independent leads gets a segment of its own,
+# and the other limb leads follow. The ratio is that of the mean power of these leads in a record.
+# Every network reads records of its own test fold, a random part that is the same for all conditions,
+# at the thresholds of records without noise. The networks were not trained with such noise.
+
+# %%
+noise = Answers(
+    gather_own(load_run(folder / "noise"), home, n_resamples, workers), figures, about="noise"
+)
+noise.show("noise")
+
+# %% [markdown]
+# ## An electrode falls off
+#
+# Without one of RA, LA, LL only one limb lead remains, since Wilson's terminal is gone as well. A
+# network for any leads can be *told*: it is shown what remains. A network for twelve leads cannot; it
+# gets flat leads, as a monitor shows them, or what the loose electrode picks up: electrode motion of
+# four times the ECG's power, which moves every lead that needs that electrode. Here the same networks
+# stand for it, shown all twelve places. Swapped arm electrodes turn lead I over, and nobody is told.
+
+# %%
+fallen = Answers(
+    gather_own(load_run(folder / "fallen"), home, n_resamples, workers), figures, about="fallen"
+)
+fallen.show("fallen")
+
+# %% [markdown]
+# ## What an answer costs
+#
+# Counted in the networks as they run, a multiply-add being two operations; milliseconds are processor
+# time of one core. Of larger networks stands here what their authors say.
+
+# %%
+hospitals.show("efficiency")
+
+# %% tags=["hide-input"]
+hospitals.show_rest()
+
+# %% [markdown]
+# Everything on this page as files:
+
+# %%
+for answers in (hospitals, noise, fallen):
+    for path in answers.write(Path(tables_out or folder.parent / "tables")):
+        print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
+
+# %% [markdown]
+# ```{admonition} Summary
+# * Other hospitals' records and labels are a harder test; what is compared is the order of the sets.
+# * Probabilities have to be fitted again on records of the place where they are used.
+# * A lost electrode costs least if the network is told of it; that is what reading any leads is for.
+# ```

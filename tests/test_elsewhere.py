@@ -1,0 +1,426 @@
+"""Other hospitals, noise and lost electrodes: what is done to records, and what is made of it."""
+
+import dataclasses
+import os
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import wfdb
+from torch import nn
+
+from leadmin.data.disturbances import (
+    ELECTRODES,
+    INDEPENDENT,
+    NOISES,
+    arms_swapped,
+    flat_without,
+    leads_without,
+    noisy_without,
+    power,
+    read_noise,
+    segments,
+    with_noise,
+)
+from leadmin.data.hospitals import (
+    HospitalRecord,
+    LeftOut,
+    at_rate,
+    read_hospitals,
+    same_as,
+    statement_table,
+    statements,
+    superclasses,
+)
+from leadmin.errors import LeadminError
+from leadmin.evidence import trials as evidence_of_trials
+from leadmin.evidence.trials import TOGETHER, gather_hospitals, gather_own, rank_correlation
+from leadmin.evidence.trials import recalibrated as mend
+from leadmin.labels import CLASSES
+from leadmin.leads import LEADS, REFERENCE, identity_residuals, representative, resolve
+from leadmin.net.checkpoint import load_checkpoint
+from leadmin.questions import questions, read_tables, study_tables
+from leadmin.study.cost import costs, multiply_adds
+from leadmin.study.mapping import lead_sets, map_run
+from leadmin.study.settings import RunSettings
+from leadmin.study.train import train_run
+from leadmin.study.trials import (
+    load_networks,
+    logits_of,
+    main_sets,
+    sets_elsewhere,
+    try_fallen,
+    try_hospitals,
+    try_noise,
+)
+
+RNG = np.random.default_rng(0)
+PLACES = [LEADS.index(lead) for lead in INDEPENDENT]
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("Dx: RBBB", {"CD"}),
+        ("Dx: AF", set()),
+        ("Dx: Normal", {"NORM"}),
+        ("Dx: 164873001,164934002", {"HYP", "STTC"}),
+        ("Dx: 426783006", set()),  # sinus rhythm is not said to be normal
+        ("Dx: 425623009, 270492004", {"STTC", "CD"}),
+        ("Diagnoses: Rhythm: Sinus rhythm. | STEMI: septal.", {"MI"}),
+        ("Diagnoses: Left atrial overload. | I degree AV block.", {"HYP", "CD"}),
+        ("Diagnoses: Ventricular extrasystole, type: couplet. | Ischemia: apical.", {"STTC"}),
+    ],
+)
+def test_statements_of_each_hospital_mean_what_the_table_says(comment, expected):
+    labels = superclasses(statements(["Age: 65", comment, "Sex: Male"]))
+    assert {name for name, said in zip(CLASSES, labels, strict=True) if said} == expected
+
+
+@pytest.mark.parametrize(
+    ("comment", "why"),
+    [
+        ("Dx: 999", "unknown statement: 999"),
+        ("Dx: RBBB,Something", "unknown statement: Something"),
+        ("Dx: STE", "unsure statement: STE"),
+        ("Diagnoses: Undefined ischemia/scar/supp.NSTEMI: apical.", "unsure statement: Undefined"),
+        ("Diagnoses: Dextrocardia.", "unknown statement: Dextrocardia"),
+        ("Dx: ", "no statement"),
+        ("Age: 65", "no statement"),
+    ],
+)
+def test_what_is_unknown_or_unsure_is_refused_and_named(comment, why):
+    with pytest.raises(LeadminError, match=why):
+        superclasses(statements([comment]))
+
+
+def test_the_table_of_statements_is_complete():
+    table = statement_table()
+    assert set(table["superclass"]) == {"", "?", *CLASSES}
+    assert (table["reason"].str.len() > 5).all()
+    assert not table[["vocabulary", "statement"]].map(str.casefold).duplicated().any()
+
+
+def write_hospital(folder, name, comment, signal, rate=500, unit="mV"):
+    """Write (n_samples, 12) millivolts as a record; aVR as the Challenge's files spell it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [lead if lead != "aVR" else "AVR" for lead in LEADS]
+    wfdb.wrsamp(
+        name, fs=rate, units=[unit] * 12, sig_name=names, p_signal=signal, fmt=["16"] * 12,
+        adc_gain=[1000.0] * 12, baseline=[0] * 12, comments=[comment], write_dir=str(folder),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory):
+    """Two hospitals in a zip file: what counts, what is left out, and what is damaged."""
+    folder = tmp_path_factory.mktemp("hospitals")
+    rng = np.random.default_rng(1)
+
+    def signal(n=5000):
+        return np.cumsum(rng.normal(0, 0.02, (n, 12)), axis=0)
+
+    said = ["RBBB", "Normal", "STE", "123456", "164873001"]
+    for number, statement in enumerate(said):
+        write_hospital(folder / "a", f"A{number}", f"Dx: {statement}", signal(6000))
+    write_hospital(folder / "a", "A9", "Dx: Normal", signal(1000))
+    write_hospital(folder / "b", "B1", "Diagnoses: STEMI: septal.", signal())
+    write_hospital(folder / "b", "B2", "Diagnoses: STEMI: septal.", signal())
+    damaged = folder / "b" / "B2.dat"
+    damaged.write_bytes(b"\1\0" + damaged.read_bytes()[2:])
+    path = folder / "all.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        for file in sorted(folder.rglob("*.*")):
+            if file.suffix in {".hea", ".dat"}:
+                zipped.write(file, file.relative_to(folder))
+    return path
+
+
+def test_hospitals_are_read_and_what_does_not_count_is_counted(hospitals):
+    found = list(read_hospitals(hospitals))
+    kept = {one.name: one for one in found if isinstance(one, HospitalRecord)}
+    left = {(one.hospital, one.name): one.reason for one in found if isinstance(one, LeftOut)}
+    assert set(kept) == {"A0", "A1", "A4", "B1"}
+    assert kept["A0"].signal.shape == (12, 1000), "ten seconds at 100 Hz"
+    assert kept["B1"].labels.tolist() == [0, 1, 0, 0, 0]
+    assert left == {
+        ("a", "A2"): "unsure statement: STE",
+        ("a", "A3"): "unknown statement: 123456",
+        ("a", "A9"): "shorter than 2.5 s",
+        ("b", "B2"): "its checksums differ",
+    }
+    recorded = wfdb.rdrecord(str(hospitals.parent / "a" / "A0")).p_signal.T[:, :5000:5]
+    assert np.corrcoef(recorded[1], kept["A0"].signal[1])[0, 1] > 0.99
+    assert np.ptp(kept["A0"].signal[1]) == pytest.approx(1000 * np.ptp(recorded[1]), rel=0.2)
+
+
+def test_a_folder_without_records_is_refused(tmp_path):
+    with pytest.raises(LeadminError, match="no WFDB headers"):
+        list(read_hospitals(tmp_path))
+    (tmp_path / "not.zip").write_text("no")
+    with pytest.raises(LeadminError, match=r"not\.zip: no zip file"):
+        list(read_hospitals(tmp_path / "not.zip"))
+
+
+@pytest.mark.parametrize("rate", [250, 257, 360, 500, 512.844, 1000])
+def test_resampling_keeps_what_is_slow_and_drops_what_would_fold(rate):
+    t, wanted = np.arange(int(10 * rate)) / rate, np.arange(1000) / 100
+    slow = at_rate(np.sin(2 * np.pi * 5 * t)[None], rate, 100)[0, : len(wanted)]
+    inner = slice(50, -60)
+    assert np.allclose(slow[inner], np.sin(2 * np.pi * 5 * wanted)[: len(slow)][inner], atol=0.02)
+    fast = at_rate(np.sin(2 * np.pi * 80 * t)[None], rate, 100)[0]
+    assert np.abs(fast[inner]).max() < 0.05
+
+
+def test_the_same_ecg_is_found_whatever_its_gain(small):
+    given = small.signals[:5].astype(np.float32) * 1.7 + 30
+    assert (same_as(given, small.signals) > 0.999).all()
+    assert (same_as(given, small.signals[5:]) < 0.9).all()
+
+
+# --- disturbances ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decibels", [24, 6, -6])
+def test_the_ratio_of_signal_to_noise_is_what_it_says(small, decibels):
+    clean = small.signals[:20].astype(np.float32)
+    noise = RNG.normal(size=(2, 9000)).astype(np.float32) * 7 + 100
+    added = segments(noise, 20, 8, 1000, RNG)
+    noisy = with_noise(clean, added, decibels)
+    difference = (noisy - clean)[:, PLACES]
+    ratio = 10 * np.log10(power(clean[:, PLACES]) / power(difference))
+    assert np.allclose(ratio, decibels, atol=1e-3)
+    assert np.abs(difference.mean(axis=-1)).max() < 0.05, "noise moves no mean"
+    assert np.abs(identity_residuals(noisy)).max() < 0.1, "limb leads keep their laws"
+    strengths = difference.std(axis=-1)
+    assert np.allclose(strengths, strengths[:, :1], rtol=1e-3), "equally strong in each lead"
+
+
+def test_segments_are_independent():
+    noise = RNG.normal(size=(2, 90_000)).astype(np.float32)
+    cut = segments(noise, 50, 8, 1000, RNG)
+    assert np.allclose(cut.std(axis=-1), 1, atol=1e-4)
+    between = np.corrcoef(cut.reshape(-1, 1000)) - np.eye(400)
+    assert np.mean(np.abs(between) > 0.5) < 0.01
+
+
+def test_leads_without_an_electrode_follow_from_their_definition():
+    assert leads_without("RA") == ("III",)
+    assert leads_without("LA") == ("II",)
+    assert leads_without("LL") == ("I",)
+    assert leads_without("V3") == tuple(lead for lead in LEADS if lead != "V3")
+
+
+@pytest.mark.parametrize("electrode", ELECTRODES)
+def test_a_lost_electrode_leaves_the_others_alone(small, electrode):
+    clean = small.signals[:10].astype(np.float32)
+    there = np.isin(LEADS, leads_without(electrode))
+    flat = flat_without(clean, electrode)
+    assert np.array_equal(flat[:, there], clean[:, there])
+    assert not flat[:, ~there].any()
+    added = segments(RNG.normal(size=(1, 5000)).astype(np.float32), 10, 1, 1000, RNG)[:, 0]
+    noisy = noisy_without(clean, electrode, added, 0)
+    assert np.allclose(noisy[:, there], clean[:, there], atol=2), "rounding of the records alone"
+    moved = np.abs(noisy - clean).max(axis=(0, 2))
+    assert (moved[~there] > 20).all()
+    assert np.abs(identity_residuals(noisy)).max() < 0.1
+
+
+def test_swapped_arms_turn_lead_one_over(small):
+    clean = small.signals[:5].astype(np.float32)
+    swapped = arms_swapped(clean)
+    at = {lead: LEADS.index(lead) for lead in LEADS}
+    assert np.array_equal(swapped[:, at["I"]], -clean[:, at["I"]])
+    for lead, other in {"II": "III", "III": "II", "aVR": "aVL", "aVL": "aVR", "aVF": "aVF"}.items():
+        assert np.allclose(swapped[:, at[lead]], clean[:, at[other]], atol=3), lead
+    assert np.array_equal(swapped[:, 6:], clean[:, 6:])
+
+
+# --- trials ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def any_lead(small, sample_file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("any-lead") / "any-lead"
+    settings = RunSettings(*("12-lead", str(sample_file), str(out), "any-lead", ""), epochs=1)
+    return train_run(settings, small)
+
+
+@pytest.fixture(scope="module")
+def mapped(any_lead, small):
+    return map_run(any_lead, small, any_lead.folder.parent / "map", lead_sets("electrodes"))
+
+
+def test_a_network_that_is_told_scores_the_smaller_set(any_lead, small):
+    network = load_checkpoint(any_lead.checkpoints[0])
+    clean = small.signals[:8].astype(np.float32)
+    added = segments(RNG.normal(size=(1, 5000)).astype(np.float32), 8, 1, 1000, RNG)[:, 0]
+    for electrode in ELECTRODES:
+        leads = leads_without(electrode)
+        smaller = logits_of(network, clean, representative(leads))
+        told = logits_of(network, flat_without(clean, electrode), leads)
+        assert np.allclose(told, smaller, atol=1e-5), electrode
+        told = logits_of(network, noisy_without(clean, electrode, added, -6), leads)
+        assert np.allclose(told, smaller, atol=2e-2), electrode
+        not_told = logits_of(network, flat_without(clean, electrode), LEADS)
+        assert not np.allclose(not_told, smaller, atol=1e-3), electrode
+
+
+def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
+    noise = RNG.normal(size=(2, 9000)).astype(np.float32)
+    run = try_noise(any_lead, small, {"em": noise}, 12, tmp_path / "noise", {}, say=lambda _: None)
+    assert len(run.test.record_id) == 12
+    assert set(run.test.record_id) <= set(any_lead.test.record_id)
+    evidence = gather_own(run, mapped, 50)
+    tables = read_tables(evidence, study_tables(evidence, "noise"))
+    (question,) = questions("noise")
+    table = tables["noise"]
+    assert set(table["config"]) == set(main_sets())
+    assert set(table["decibels"].dropna()) == {24, 18, 12, 6, 0, -6}
+    unmoved = table[table["noise"] == ""]
+    assert (unmoved["difference"] == 0).all()
+    weak, strong = (table[(table["decibels"] == d) & (table["target"] == "MI")] for d in (24, -6))
+    assert np.abs(weak["difference"]).mean() <= np.abs(strong["difference"]).mean()
+    assert "electrode motion at 6 dB" in question.reading(tables)
+    assert question.figures["noise"](tables) is not None
+
+    run = try_fallen(any_lead, small, noise, 0, tmp_path / "fallen", {}, say=lambda _: None)
+    assert len(run.test.record_id) == len(any_lead.test.record_id)
+    evidence = gather_own(run, mapped, 50)
+    tables = read_tables(evidence, study_tables(evidence, "fallen"))
+    (question,) = questions("fallen")
+    counts = Counter(tables["fallen"][tables["fallen"]["target"] == "macro"]["fault"])
+    assert counts == {"none": 1, "told": 9, "flat": 9, "noisy": 9, "swapped": 1}
+    assert "arms swapped" in question.reading(tables)
+    for show in (*question.shown.values(), *question.folded.values()):
+        assert len(show(tables).data) == 10
+
+
+@pytest.fixture(scope="module")
+def abroad(any_lead, mapped, small, tmp_path_factory):
+    """The study's own records as two hospitals' (shifted in time), one of them all normal or MI."""
+    records = []
+    for number in range(len(small)):
+        signal = np.roll(small.signals[number].astype(np.float32), 137, axis=-1)
+        labels = small.labels["any"][number].copy()
+        hospital = "a" if number % 2 else "b"
+        if hospital == "a":
+            labels[2:] = 0
+        records.append(HospitalRecord(hospital, str(number), signal, labels))
+    copy = HospitalRecord("b", "copy", small.signals[0].astype(np.float32), labels)
+    records += [copy, LeftOut("b", "x", "unknown statement: y"), LeftOut("b", "z", "no statement")]
+    networks, out = load_networks(any_lead.folder), tmp_path_factory.mktemp("abroad")
+    extra = {"costs": costs(repeats=1)}
+    return try_hospitals(networks, records, small, mapped, out, extra, say=lambda _: None)
+
+
+def test_other_hospitals_are_tried_and_read(abroad, small, monkeypatch):
+    assert len(abroad.test.record_id) == len(small)
+    assert {"hospital": "b", "reason": "a record of the study", "n_records": 1} in (
+        abroad.metrics["left_out"]
+    )
+    monkeypatch.setattr(evidence_of_trials, "LEAST", 10)
+    evidence = gather_hospitals(abroad, 60)
+    classes = evidence.classes()
+    assert set(classes["a"]) <= {"NORM", "MI"}, "what a hospital never states is not asked there"
+    assert set(classes) == {"a", "b", TOGETHER}
+    stated_by_one = next(name for name in classes["b"] if name not in {"NORM", "MI"})
+    one = next(
+        one for one in evidence.asked if (one.hospital, one.name) == (TOGETHER, stated_by_one)
+    )
+    assert set(evidence.fold[one.rows]) == {2}
+    tables = read_tables(evidence, study_tables(evidence, "elsewhere"))
+    assert tables["hospitals"]["n_left_out"].tolist() == [0, 3]
+    assert len(tables["transport"]) == len(evidence.asked) * len(sets_elsewhere())
+    order = tables["order"].set_index("hospital")
+    assert (order["n_sets"] == 67).all()
+    assert order["correlation"].between(-1, 1).all()
+    assert order["rank"].between(1, 15).all()
+    for question in questions("elsewhere"):
+        assert question.reading(tables)
+        for draw in question.figures.values():
+            assert draw(tables) is not None
+        for show in (*question.shown.values(), *question.folded.values()):
+            assert show(tables) is not None
+
+
+def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):
+    other = dataclasses.replace(
+        mapped, test=dataclasses.replace(mapped.test, record_id=mapped.test.record_id + 1)
+    )
+    noise = RNG.normal(size=(2, 9000)).astype(np.float32)
+    run = try_fallen(any_lead, small, noise, 4, tmp_path / "fallen", {}, say=lambda _: None)
+    with pytest.raises(LeadminError, match="the map of the networks on trial"):
+        gather_own(run, other, 10)
+
+
+def test_ranks_are_compared_as_spearman_does():
+    home = np.array([0.1, 0.3, 0.2, 0.9])
+    there = np.stack([home**2, -home, [1, 1, 1, 2]], axis=1)
+    found = rank_correlation(home, there)
+    assert found[0] == pytest.approx(1)
+    assert found[1] == pytest.approx(-1)
+    assert found[2] == pytest.approx(0.7745966692)
+
+
+def test_local_records_mend_a_shift():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=4000)
+    y = (rng.random(4000) < 1 / (1 + np.exp(-x))).astype(np.uint8)
+    mended = mend(y, x + 2, 100, 20, rng)
+    assert mended["gap"] > 0.3
+    assert mended["gap_shift"] < 0.06
+    assert mended["brier_shift"] < mended["brier"] - 0.05
+
+
+def test_operations_are_counted_by_hand():
+    convolution = nn.Conv1d(3, 4, 5, padding=2)
+    assert multiply_adds(convolution, torch.zeros(2, 3, 10)) == 2 * 4 * 10 * 3 * 5
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(12, 7), nn.ReLU(), nn.Linear(7, 2))
+    assert multiply_adds(layers, torch.zeros(1, 3, 4)) == 12 * 7 + 7 * 2
+    rows = {row["network"]: row for row in costs(repeats=1)}
+    assert rows["any-lead"]["n_parameters"] > rows["1-lead-I"]["n_parameters"]
+    # eleven places more in the stem: 11 leads x 32 channels x 15 taps x 125 places x 8 windows x 2
+    more = rows["12-lead"]["mflop"] - rows["1-lead-I"]["mflop"]
+    assert more == pytest.approx(11 * 32 * 15 * 125 * 8 * 2 / 1e6)
+
+
+def test_every_main_set_and_loss_is_a_set_of_the_map(mapped):
+    sets = set(mapped.recipes)
+    assert set(main_sets()) <= sets
+    assert {resolve(",".join(representative(leads_without(e)))).name for e in ELECTRODES} <= sets
+    assert REFERENCE in sets
+
+
+# --- the real ones --------------------------------------------------------------------------
+
+
+def real(variable):
+    path = os.environ.get(variable, "")
+    return Path(path) if path else pytest.skip(f"{variable} names no data")
+
+
+def test_real_hospitals_are_read():
+    found = list(read_hospitals(real("LEADMIN_EXTERNAL")))
+    kept = Counter(one.hospital for one in found if isinstance(one, HospitalRecord))
+    assert kept == {"cpsc2018": 141, "georgia": 72, "ludb": 159}
+    reasons = {one.reason.split(":")[0] for one in found if isinstance(one, LeftOut)}
+    assert reasons == {"unsure statement"}
+    widest = [np.ptp(one.signal, axis=1).max() for one in found if isinstance(one, HospitalRecord)]
+    assert 1000 < np.median(widest) < 5000, "microvolts"
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_real_noise_is_read(kind):
+    noise = read_noise(real("LEADMIN_NSTDB"), kind)
+    assert noise.shape == (2, 180_556)
+    cut = segments(noise, 3, 8, 1000, RNG)
+    assert np.allclose(cut.std(axis=-1), 1, atol=1e-3)
+
+
+def test_a_folder_without_noise_is_refused(tmp_path):
+    with pytest.raises(LeadminError, match="not a record of the Noise Stress Test Database"):
+        read_noise(tmp_path, "em")

@@ -1,0 +1,109 @@
+r"""Try the any-lead networks on other hospitals, noise and lost electrodes, and publish the page.
+
+    python workflow/measure_elsewhere.py --networks outputs/map/runs/12-lead --data PTBXL.h5 \
+        --map book/published/map/map --hospitals external-12-lead.zip --nstdb nstdb --publish
+
+Three trials (`leadmin/study/trials.py`), each a folder below ``--to`` that is kept where it is
+there already; then the notebook is executed. With ``--publish`` the page and what it is computed
+from replace ``book/published/elsewhere``. ``--readers`` names other networks for the hospitals,
+such as one that was trained on everything; by default those of the run.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import papermill
+import torch
+
+from leadmin.data.dataset import load_dataset
+from leadmin.data.disturbances import NOISES, read_noise
+from leadmin.data.hospitals import read_hospitals
+from leadmin.errors import LeadminError
+from leadmin.files import sha256
+from leadmin.publish.publishing import publish_trials
+from leadmin.study.cost import costs
+from leadmin.study.provenance import describe_data, describe_environment
+from leadmin.study.run import Run, load_run
+from leadmin.study.trials import load_networks, try_fallen, try_hospitals, try_noise
+
+ROOT = Path(__file__).resolve().parent.parent
+TRIALS = ("hospitals", "noise", "fallen")
+
+
+def measure(chosen: argparse.Namespace) -> None:
+    """Run the trials that are not there."""
+    run, dataset, mapped = (
+        load_run(chosen.networks),
+        load_dataset(chosen.data),
+        load_run(chosen.map),
+    )
+
+    def said(*sources: Path) -> dict[str, Any]:
+        return {
+            "provenance": describe_environment() | {"data": describe_data(dataset)},
+            "identity": {"networks": run.identity, "sources": [sha256(one) for one in sources]},
+        }
+
+    def tried(name: str, make: Callable[[Path], Run]) -> None:
+        out, started = chosen.to / "runs" / name, time.perf_counter()
+        if name in chosen.trials and not (out / "metrics.json").is_file():
+            make(out)
+            print(f"{name}: {time.perf_counter() - started:.0f} s")
+
+    noises = {kind: read_noise(chosen.nstdb, kind) for kind in NOISES}
+    recorded = [chosen.nstdb / f"{kind}.dat" for kind in NOISES]
+    tried(
+        "hospitals",
+        lambda out: try_hospitals(
+            load_networks(chosen.readers or chosen.networks),
+            read_hospitals(chosen.hospitals),
+            dataset,
+            mapped,
+            out,
+            said(chosen.hospitals) | {"costs": costs()},
+        ),
+    )
+    n = chosen.records
+    tried("noise", lambda out: try_noise(run, dataset, noises, n, out, said(*recorded)))
+    tried("fallen", lambda out: try_fallen(run, dataset, noises["em"], n, out, said(recorded[0])))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    paths = {"networks": "run of the recipe any-lead", "data": "prepared data that it stands on"}
+    paths |= {"map": "its map", "hospitals": "zip file or folder with a folder for each hospital"}
+    paths |= {"nstdb": "folder of the MIT-BIH Noise Stress Test Database"}
+    for name, words in paths.items():
+        parser.add_argument(f"--{name}", type=Path, required=True, help=words)
+    parser.add_argument("--readers", type=Path, help="networks for the hospitals")
+    parser.add_argument("--records", type=int, default=60, help="of each fold")
+    parser.add_argument("--to", type=Path, default=ROOT / "outputs" / "elsewhere")
+    parser.add_argument("--trials", nargs="*", default=TRIALS, choices=TRIALS, help="only these")
+    parser.add_argument("--publish", action="store_true", help="replace what is published")
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        measure(chosen)
+        if not all((chosen.to / "runs" / name / "metrics.json").is_file() for name in TRIALS):
+            return
+        page = chosen.to / "notebooks" / "07_elsewhere.ipynb"
+        page.parent.mkdir(exist_ok=True)
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / page.name),
+            str(page),
+            {"trials": str(chosen.to / "runs"), "mapped": str(chosen.map)},
+            progress_bar=False,
+        )
+        if chosen.publish:
+            print(publish_trials(chosen.to, page, ROOT))
+    except LeadminError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,6 +24,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import write_text
 from leadmin.leads import resolve
 from leadmin.net.recipes import recipe_table
+from leadmin.publish.first_screen import write_first_screen
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import study_problems
@@ -89,6 +90,7 @@ def gather(study: Study, root: Path, target: Path) -> None:
         _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
+    write_first_screen(root, target)
     for figure in (root / "book" / "published").glob("[!.]*/figures/*.png"):
         copy = target / figure.relative_to(root / "book")
         copy.parent.mkdir(parents=True, exist_ok=True)

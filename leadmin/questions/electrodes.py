@@ -124,7 +124,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     return table
 
 
-def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+def with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Put the intervals that carry training too, where there are some, in place of the others."""
     changed = table.copy()
     for column in (f"{name}{end}" for name in names for end in ("_low", "_high")):
@@ -135,7 +135,7 @@ def _with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
 
 def answer_reading(curve: pd.DataFrame) -> str:
     """Answer with the fewest electrodes shown to stay within the margin, class by class."""
-    curve = _with_training(curve, ["difference"])
+    curve = with_training(curve, ["difference"])
     rows = curve[curve["target"] == "macro"].to_dict("records")
     nine = rows[-1]
     within = [row for row in rows[:-1] if row["within"]]
@@ -176,7 +176,7 @@ def answer_reading(curve: pd.DataFrame) -> str:
 def plot_curve(tables: Tables) -> Figure:
     """Draw the loss against nine electrodes by their number, the cloud of all sets behind it."""
     sets, curve = tables["map"], tables["curve"]
-    curve = _with_training(curve, ["difference"])
+    curve = with_training(curve, ["difference"])
     figure = style.blank_figure(5.6)
     axes = figure.subplots(2, 3, sharex=True, sharey=True).ravel()
     for axis, target in zip(axes, TARGETS, strict=True):
@@ -243,9 +243,26 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
             columns[k] += f", of {number(of_all, 0)}"
         intervals = [k for k in columns if f"{k}_low" in rows]
         digits = dict.fromkeys(counted, 0)
-        return reading_table(_with_training(rows, intervals), columns, digits)
+        return reading_table(with_training(rows, intervals), columns, digits)
 
     return table
+
+
+def present_in_1000(scores: pd.DataFrame) -> dict[Any, float]:
+    """Give how many of 1,000 records have each class, from `map_table`."""
+    return dict(scores.groupby("target")["present"].first())
+
+
+def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
+    """Show the sets chosen for the mean of the classes in as little width as a page has."""
+    rows = with_training(curve[curve["target"] == "macro"], ["difference"])
+    present = present_in_1000(scores)
+    where = [electrodes_in_words(config).replace(" +", "") for config in rows["config"]]
+    columns = {"n_electrodes": "electrodes", "where": "which"}
+    columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in DIAGNOSES}
+    columns |= {"difference": "AUROC lost"}
+    digits = {f"missed_{name}": 0 for name in DIAGNOSES}
+    return reading_table(rows.assign(where=where), columns, digits)
 
 
 def missed_reading(table: pd.DataFrame) -> str:
@@ -269,7 +286,7 @@ def missed_reading(table: pd.DataFrame) -> str:
 def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
     """Show what each electrode set misses of each diagnosis, with its macro AUROC."""
     rows = table[table["is_electrode_set"] & (table["n_electrodes"] <= most_electrodes)]
-    counted = _with_training(rows, ["auroc", "missed"])
+    counted = with_training(rows, ["auroc", "missed"])
     macro = counted[counted["target"] == "macro"].copy()
     for name in DIAGNOSES:
         of_class = counted[counted["target"] == name].set_index("config")

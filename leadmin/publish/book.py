@@ -26,6 +26,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import write_text
 from leadmin.leads import resolve
 from leadmin.net.recipes import recipe_table
+from leadmin.publish.first_screen import write_first_screen
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import read_metrics, study_problems
@@ -98,6 +99,7 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         _place(notebook, target / f"{page}.ipynb")
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
+    write_first_screen(root, target)
     for pattern in ("figures/*.png", "tables/*.csv"):
         for file in (root / "book" / "published").glob(f"[!.]*/{pattern}"):
             copy = target / file.relative_to(root / "book")

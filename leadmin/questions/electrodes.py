@@ -272,6 +272,24 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
     return table
 
 
+def present_in_1000(scores: pd.DataFrame) -> dict[Any, float]:
+    """Give how many of 1,000 records have each class, from `map_table`."""
+    return dict(scores.groupby("target")["present"].first())
+
+
+def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
+    """Show the sets chosen for the mean of the classes in as little width as a page has."""
+    rows = with_training(curve[curve["target"] == "macro"], ["difference"])
+    present = present_in_1000(scores)
+    named = diagnoses(scores["target"].unique()[1:])
+    where = [electrodes_in_words(config).replace(" +", "") for config in rows["config"]]
+    columns = {"n_electrodes": "electrodes", "where": "which"}
+    columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
+    columns |= {"difference": "AUROC lost"}
+    digits = {f"missed_{name}": 0 for name in named}
+    return reading_table(rows.assign(where=where), columns, digits)
+
+
 def missed_reading(table: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
     """Say how many of 1,000 nine electrodes miss and which set of at most five misses fewest."""
     parts = []

@@ -84,6 +84,26 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
     return figure
 
 
+def torso_paths() -> dict[str, Any]:
+    """Give the drawing for a page: SVG paths of the ``outline``, ``electrodes`` and ``labels``.
+
+    Electrodes and the middles of their labels are points ``[x, y]``. Coordinates are per cent of
+    the unit square, downwards as on a screen.
+    """
+    paths = []
+    for outline in (_TORSO, _FLANK):
+        for mirrored in (False, True):
+            drawn = _smooth(np.array([(1 - x if mirrored else x, y) for x, y in outline]))
+            points = [f"{100 * x:.1f} {100 * (1 - y):.1f}" for x, y in np.asarray(drawn.vertices)]
+            paths.append(f"M{points[0]}C{' '.join(points[1:])}")
+    places, labels = {}, {}
+    for name, (x, y) in _ELECTRODES.items():
+        dx, dy = _LABEL_OFFSETS.get(name, (0.0, 0.062))
+        places[name] = [round(100 * x, 1), round(100 * (1 - y), 1)]
+        labels[name] = [round(100 * (x + dx), 1), round(100 * (1 - y - dy), 1)]
+    return {"outline": paths, "electrodes": places, "labels": labels}
+
+
 def _draw_torso(axis: Axes) -> None:
     for outline in (_TORSO, _FLANK):
         for mirrored in (False, True):

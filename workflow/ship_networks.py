@@ -55,10 +55,10 @@ def write_any_lead(chosen: argparse.Namespace) -> None:
     """Write the folder of the any-lead network."""
     run, mapped = load_run(chosen.run), load_run(chosen.map)
     answers = {resolve(name).name: answers_of(mapped, name) for name in mapped.recipes}
+    told = [name for name in configurations(beyond=True) if name in answers]
     rest = {s.name: s.leads for s in signal_spaces() if s.name not in answers}
     scored = chosen.scratch / "scored"
-    answers |= score(run, load_dataset(chosen.data), rest, scored, chosen.folds, workers=2)
-    told = [name for name in configurations(beyond=True) if name in answers]
+    answers |= score(run, load_dataset(chosen.data), rest, scored, chosen.folds, chosen.workers)
     n_rest = len(answers[next(iter(rest))].rows)
     note = (
         f"All {len(run.test.fold):,} records were answered for the {len(mapped.recipes)} sets that "
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("outputs/shipping"))
     parser.add_argument("--run", type=Path, default=Path("outputs/map"))
     parser.add_argument("--folds", type=int, nargs="*", default=[], help="of --run; default: all")
+    parser.add_argument("--workers", type=int, default=1, help="networks that answer side by side")
     parser.add_argument("--map", type=Path, default=Path("book/published/map/map"))
     parser.add_argument("--runs", type=Path, default=Path("book/published/subset/runs"))
     parser.add_argument("--to", type=Path, default=Path("leadmin/networks"))

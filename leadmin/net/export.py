@@ -8,6 +8,8 @@ thresholds stand in the file's metadata.
 """
 
 import json
+import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -72,15 +74,17 @@ def export_onnx(
         0: torch.export.Dim("batch", min=1),
         2: torch.export.Dim("n_samples", min=classifier.window),
     }
-    program = torch.onnx.export(
-        network,
-        (example,),
-        input_names=["microvolts"],
-        output_names=["probabilities"],
-        dynamic_shapes=(free,),
-        dynamo=True,
-        verbose=False,
-    )
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision is not needed
+    with warnings.catch_warnings(category=FutureWarning, action="ignore"):
+        program = torch.onnx.export(
+            network,
+            (example,),
+            input_names=["microvolts"],
+            output_names=["probabilities"],
+            dynamic_shapes=(free,),
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     metadata = _metadata(classifier, taken, points)

@@ -400,7 +400,7 @@
 
   function numbers(now) {
     const more = (k) => (now.set === ALL ? "\u2013" : withInterval(now.set.more[k], 0, true));
-    return table("95% intervals, " + data.counted, ["", "AUROC", "missed of 1,000", "more than all nine"],
+    return table("95% intervals, " + data.counted, ["class", "AUROC", "missed of 1,000", "more than all nine"],
       TARGETS.map((name, k) => {
         const missed = k - 2; // the mean and the normal ECG are nothing that can be missed
         const cells = [NAMES[name]];

@@ -12,85 +12,103 @@ import pandas as pd
 from leadmin.evidence.scores import MARGIN
 from leadmin.files import write_text
 from leadmin.labels import CLASSES
-from leadmin.leads import CHEST_LEADS, electrodes_needed, resolve
+from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, electrodes_needed, resolve
 from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import N_ALL, present_in_1000, short_curve, with_training
-from leadmin.show.words import joined_sentence, markdown_table, number, value_with_interval
+from leadmin.show.words import markdown_table, number, value_with_interval
 
-_COUNTS = dict(enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine"], start=2))
-_PLURAL = {"MI": "infarctions", "STTC": "ST or T changes", "CD": "conduction disturbances",
-           "HYP": "hypertrophies"}  # fmt: skip
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_MANY = {
+    "MI": "infarctions",
+    "STTC": "ST or T changes",
+    "CD": "conduction disturbances",
+    "HYP": "hypertrophies",
+}
+_LIMBS = {"RA": "right arm", "LA": "left arm", "LL": "left leg"}
 
 
 def write_first_screen(root: Path, target: Path) -> None:
     """Write ``answer.md``, ``how_sure.md`` and ``electrode_table.md`` into the book's sources."""
     tables = root / "book" / "published" / "map" / "tables"
     curve, scores = (pd.read_csv(tables / f"{name}.csv") for name in ("curve", "map"))
-    write_text(target / "answer.md", answer(curve, scores))
-    write_text(target / "how_sure.md", how_sure(curve))
-    write_text(target / "electrode_table.md", markdown_table(short_curve(curve, scores)) + "\n")
-
-
-def _row(curve: pd.DataFrame) -> dict[Any, Any]:
-    """Give the fewest electrodes that are within the margin for the mean of the classes."""
-    rows = with_training(curve[curve["target"] == "macro"], ["difference"]).to_dict("records")
-    return next(row for row in rows if row["within"])
-
-
-def _places(row: dict[Any, Any]) -> str:
-    """Say where the electrodes of a set sit."""
-    needed = electrodes_needed(resolve(row["config"]).leads)
-    limbs = {"RA": "right arm", "LA": "left arm", "LL": "left leg"}
-    chest = [one for one in needed if one in CHEST_LEADS]
-    sites = [limbs[one] for one in needed if one in limbs]
-    if len(sites) == len(limbs):
-        sites = ["both arms", "the left leg"]
-    said = "on " + ", ".join(sites)
-    if chest:
-        said += f" and at {', '.join(chest[:-1])}{' and ' if chest[1:] else ''}{chest[-1]} of the chest"
-    return said
+    write_text(target / "answer.md", f"{answer(curve, scores)}\n")
+    write_text(target / "how_sure.md", f"{how_sure(curve)}\n")
+    write_text(target / "electrode_table.md", f"{markdown_table(short_curve(curve, scores))}\n")
 
 
 def answer(curve: pd.DataFrame, scores: pd.DataFrame) -> str:
-    """Answer in patients and electrodes; the sentence is bold Markdown."""
-    best, present = _row(curve), present_in_1000(scores)
-    if best["n_electrodes"] == N_ALL:
-        return (
-            f"**It takes all nine: no smaller number of electrodes was shown to lose less than "
-            f"{MARGIN:g} AUROC.**\n"
-        )
-    rows = curve[curve["target"] == "macro"].set_index("n_electrodes")
-
-    def more(n_electrodes: int, of: str = "") -> str:
-        losses = {name: round(rows.loc[n_electrodes, f"missed_{name}"])
-                  - round(rows.loc[N_ALL, f"missed_{name}"]) for name in diagnoses(CLASSES)}  # fmt: skip
-        said = [f"{losses[name]} more {_PLURAL[name]}" + of.format(number(present[name], 0))
-                for name in sorted(diagnoses(CLASSES), key=lambda one: -losses[one])
-                if losses[name] > 0]  # fmt: skip
-        return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]])) or "no more of anything"
-
+    """Answer in electrodes and missed patients; Markdown, the sentence itself bold."""
+    best = _fewest(curve)
     n = best["n_electrodes"]
+    if n == N_ALL:
+        return (
+            "**It takes all nine: no smaller number of electrodes was shown to lose less than "
+            f"{MARGIN:g} AUROC.**"
+        )
     return (
-        f"**{_COUNTS[n].capitalize()} electrodes, {_places(best)}, read an ECG almost as well as all "
-        f"nine: in 1,000 patients the network misses {more(n, ' (of {})')}.** "
-        f"The three limb electrodes alone miss {more(3)}.\n"
+        f"**{COUNTS[n].capitalize()} electrodes, {_places(best['config'])}, read an ECG almost as "
+        f"well as all nine: in 1,000 patients the network misses "
+        f"{_more_missed(curve, n, present_in_1000(scores))}.** "
+        f"With the three limb electrodes alone it misses {_more_missed(curve, 3)}."
     )
 
 
 def how_sure(curve: pd.DataFrame) -> str:
     """Say on what the answer stands and how firm it is."""
-    best = _row(curve)
-    several = best["n_seeds"] > 1
-    counted = (
-        f"counts patients and {best['n_seeds']} trainings" if several
-        else "counts patients alone, as there is one training"
-    )  # fmt: skip
-    chosen = round(best["share"] * best["n_networks"])
+    best = _fewest(curve)
+    counted = "patients alone, as there is one training"
+    if best["n_seeds"] > 1:
+        counted = f"patients and {best['n_seeds']} trainings"
     text = (
-        f"{best['n_records']:,} ECGs of {best['n_patients']:,} patients, each read by a network that "
-        f"had never met the patient. Over five diagnostic classes the {_COUNTS[best['n_electrodes']]} electrodes' mean AUROC is "
-        f"{value_with_interval(best, 'difference')} from that of nine; the 95% interval {counted}. "
-        f"This set was chosen on other records than it was tested on, in {chosen} of "
-        f"{best['n_networks']} folds"
+        f"{best['n_records']:,} ECGs of {best['n_patients']:,} patients, each read by a network "
+        "that had never met the patient."
     )
-    return joined_sentence(text) + "\n"
+    if best["n_electrodes"] == N_ALL:
+        return text
+    chosen = round(best["share"] * best["n_networks"])
+    return (
+        f"{text} Over five classes, the mean AUROC with {COUNTS[best['n_electrodes']]} electrodes "
+        f"differs from that with nine by {value_with_interval(best, 'difference')}; the 95% "
+        f"interval counts {counted}. The electrodes were chosen on other ECGs than those they "
+        f"were tested on; {chosen} of {best['n_networks']} choices fell on this set."
+    )
+
+
+def _fewest(curve: pd.DataFrame) -> dict[Any, Any]:
+    """Give the fewest electrodes that are within the margin for the mean of the classes."""
+    rows = with_training(curve[curve["target"] == "macro"], ["difference"]).to_dict("records")
+    return next(row for row in rows if row["within"])
+
+
+def _places(config: str) -> str:
+    """Say where the electrodes of a set sit."""
+    needed = electrodes_needed(resolve(config).leads)
+    chest = [one for one in needed if one in CHEST_LEADS]
+    if set(LIMB_ELECTRODES) <= set(needed):
+        said = "on both arms and the left leg"
+    else:
+        said = "on " + " and ".join(_LIMBS[one] for one in needed)
+    return f"{said} and at {_listed(chest)} of the chest" if chest else said
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _more_missed(
+    curve: pd.DataFrame, n_electrodes: int, present: dict[Any, float] | None = None
+) -> str:
+    """Say how many more of each diagnosis are missed than with nine, the largest number first."""
+    rows = curve[curve["target"] == "macro"].set_index("n_electrodes")
+    losses = {
+        name: round(rows.loc[n_electrodes, f"missed_{name}"])
+        - round(rows.loc[N_ALL, f"missed_{name}"])
+        for name in diagnoses(CLASSES)
+    }
+    said = [
+        f"{losses[name]} more {_MANY[name]}"
+        + (f" (of {number(present[name], 0)})" if present else "")
+        for name in sorted(diagnoses(CLASSES), key=lambda one: -losses[one])
+        if losses[name] > 0
+    ]
+    return _listed(said) or "no more of any diagnosis"

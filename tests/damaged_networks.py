@@ -552,7 +552,7 @@ def arrays() -> Made:
     for number, rate in enumerate((math.nan, "100", None, [100], -100, 0, math.inf, X)):
         yield case(f"rate {number}", lambda: X, sampling_rate=rate)
     for unit in (None, "", "mv", "volt", ["mV"], {}, 5):
-        yield case(f"unit {unit!r}", lambda: X, unit=unit)
+        yield case(f"unit {unit!r}", lambda: X, unit == "mv", unit=unit)
     for number, names in enumerate(
         (None, 5, "III", two, [*two, "II"], [*two, 5], [*two, None], [*two, ["V2"]], {*two, "X"})
     ):

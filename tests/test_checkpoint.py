@@ -100,7 +100,7 @@ def test_names_may_be_those_of_a_file(run):
     ("change", "message"),
     [
         ({"sampling_rate": 500}, "500 Hz"),
-        ({"unit": "volts"}, "valid: uV, mV, V"),
+        ({"unit": "mmHg"}, "valid: mV, uV, µV, V"),
         ({"leads": ("I", "II", "V3")}, "needs V2 too"),
         ({"leads": ("I", "II")}, "shape.*name the leads"),
         ({"signals": np.zeros((1, 3, 100))}, "100 samples"),

@@ -14,6 +14,7 @@ import leadmin
 from leadmin.cli.data import app as data_app
 from leadmin.cli.data import reports_errors
 from leadmin.cli.engine import profile_options, profiles, run_engine
+from leadmin.cli.predict import app as predict_app
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(predict_app)
 
 SAMPLE_STUDY = Path("workflow/studies/sample.yml")
 REPORT = Path("outputs/report/html/index.html")

@@ -44,7 +44,8 @@ def plot_ecg(
     Parameters
     ----------
     signal : array_like, shape (12, n_samples), mV
-        Leads in the order of :data:`leadmin.leads.LEADS`; at least ten seconds.
+        Leads in the order of :data:`leadmin.leads.LEADS`; at least ten seconds; NaN where there
+        is nothing to draw.
     sampling_rate : int
         In Hz.
     leads_kept : sequence of str, default all twelve
@@ -52,7 +53,7 @@ def plot_ecg(
     title : str, optional
         Stands above the paper.
     """
-    millivolts = np.asarray(signal, dtype=float)
+    millivolts = np.array(signal, dtype=float)
     least = round(ECG_SECONDS * sampling_rate)
     if millivolts.ndim != 2 or len(millivolts) != len(LEADS) or millivolts.shape[1] < least:
         raise LeadminError(
@@ -66,7 +67,9 @@ def plot_ecg(
             "range of the recorder; divide microvolts by 1000"
         )
     kept = {canonical_lead(lead) for lead in leads_kept}
-    millivolts = millivolts - np.nanmedian(millivolts, axis=1, keepdims=True)
+    recorded = np.isfinite(millivolts).any(axis=1)  # of the others only the name is drawn
+    medians = np.nanmedian(millivolts[recorded], axis=1, keepdims=True)
+    millivolts[recorded] = millivolts[recorded] - medians
     figure, baselines = _paper(title)
     paper = figure.axes[0]
 

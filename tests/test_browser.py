@@ -109,6 +109,7 @@ def open_page(browser, site):
         size = {"width": width, "height": 900}
         contexts.append(browser.new_context(viewport=size, color_scheme=theme, base_url=site))
         page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # the machine may have other work
         page.wrong = []
         page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: page.wrong.append(str(error)))

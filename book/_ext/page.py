@@ -155,6 +155,7 @@ def mended(text: str, name: str) -> str:
     )
     # A name that a button is called by has to be what it shows.
     text = re.sub(r'(<button class="btn search-button-field[^>]*) aria-label="Search"', r"\1", text)
+    text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     text = text.replace(
         '<summary><span class="toctree-toggle"',
         '<summary aria-label="Pages below this one"><span class="toctree-toggle"',
@@ -211,7 +212,7 @@ NOT_FOUND = """<!DOCTYPE html>
 <link rel="icon" href="data:," />
 <title>This page does not exist &#8212; Lead-Minimal ECG</title>
 <style>
-:root { color-scheme: light dark; }
+:root { background: Canvas; color: CanvasText; color-scheme: light dark; }
 body { font: 1.1rem/1.6 system-ui, sans-serif; margin: 15vh auto; max-width: 34rem; padding: 1rem; }
 </style>
 </head>

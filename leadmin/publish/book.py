@@ -105,7 +105,7 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
             copy = target / file.relative_to(root / "book")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
-    recipes = recipe_table("original", "default").to_markdown()
+    recipes = recipe_table("original", "default").rename_axis("setting").to_markdown()
     write_text(target / "recipes_table.md", f"{recipes}\n")
     texts = {
         "provenance": _rendered("provenance", studies=published_provenance(root)),

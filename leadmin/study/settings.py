@@ -187,7 +187,7 @@ class RunSettings(_Checked):
     workers: Annotated[int, Field(ge=0, le=1024)] = 1
     """fits side by side, each in a process of one thread; 0: one per thread"""
     network: OwnNetwork = ""
-    """module:Class of your own network for recipe, in place of the study's; empty for none"""
+    """module:Class of your own network for recipe; empty: the study's"""
 
     def __post_init__(self) -> None:
         if self.compare_with == self.recipe:

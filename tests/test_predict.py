@@ -1,18 +1,56 @@
 """A stranger's ECG through a trained network: what is read, what is refused, and what is said."""
 
+import contextlib
+import json
+import os
+import random
+import zipfile
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from test_recordings import (
+    ecg,
+    write_aecg,
+    write_cinc,
+    write_dicom,
+    write_edf,
+    write_parquet,
+    write_table,
+    write_watch,
+    write_wfdb,
+)
+from typer.testing import CliRunner
 
 import leadmin
+from leadmin.cli.main import app
+from leadmin.data.recordings import Recording, iter_recordings
+from leadmin.data.resample import RATES, resample
+from leadmin.errors import LeadminError
+from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, lead_indices, span
+from leadmin.net.classifier import EcgClassifier
+from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
+from leadmin.net.scaling import Scaling
+
+NETWORK = "book/published/map/runs/12-lead"
+THREE = ("I", "II", "V2")
 
 
 @pytest.fixture(scope="session")
 def network(root):
     """The any-lead network of one fold, as it is published."""
-    return leadmin.load(root / "book" / "published" / "map" / "runs" / "12-lead")
+    return leadmin.load(root / NETWORK)
+
+
+@pytest.fixture(scope="session")
+def fixed():
+    """A network for three leads that has learned nothing."""
+    torch.manual_seed(0)
+    scaling = Scaling("factor", (0.0,) * 3, (200.0,) * 3)
+    return EcgClassifier(ResNet1d(3).eval(), scaling, THREE, 100, CLASSES, 250, 8, {})
 
 
 @torch.no_grad()
@@ -37,3 +75,390 @@ def test_all_windows_at_once_are_the_windows_one_by_one(network, n_records, show
     )
     expected = one_pass_a_window(network, microvolts, shown)
     assert torch.allclose(found, expected, atol=1e-5)
+
+
+# --- rates, lengths, units ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [250, 257, 360, 500, 512.844, 1000])
+def test_a_rate_is_brought_down_without_what_the_network_cannot_see(rate):
+    def signal(at):
+        time = np.arange(round(10 * at)) / at
+        return np.sin(2 * np.pi * 5 * time) + 0.5 * np.cos(2 * np.pi * 17 * time)
+
+    time = np.arange(round(10 * rate)) / rate
+    above = np.sin(2 * np.pi * 90 * time)  # would come back as 10 Hz
+    found = resample(np.stack([signal(rate), above]), rate, 100)
+    assert found.shape == (2, 1000)
+    np.testing.assert_allclose(found[0, 20:-20], signal(100)[20:-20], atol=0.02)
+    assert np.abs(found[1, 20:-20]).max() < 0.02
+
+
+def test_any_rate_is_a_ratio_that_keeps_time():
+    rng = random.Random(0)
+    rates = [round(rng.uniform(RATES[0], 4000), rng.choice([0, 1, 3])) for _ in range(40)]
+    for rate in rates:
+        n = round(10 * rate)
+        ramp = resample(np.arange(n) / rate, rate, 100)
+        assert abs(len(ramp) - 1000) <= 1
+        assert abs(ramp[500] - 5) < 2e-3, rate
+
+
+@pytest.mark.parametrize("rate", [100, 360, 512.844, 1000])
+def test_the_answer_hardly_depends_on_the_rate(network, rate):
+    at = network.predict(ecg(rate=2000), leads=LEADS, sampling_rate=2000)
+    found = network.predict(ecg(rate=rate), leads=LEADS, sampling_rate=rate)
+    np.testing.assert_allclose(found, at, atol=0.05)
+
+
+@pytest.mark.skipif("LEADMIN_PTBXL" not in os.environ, reason="LEADMIN_PTBXL names no archive")
+def test_ptb_xl_itself_at_500_hz_reads_as_at_100(network):
+    with zipfile.ZipFile(os.environ["LEADMIN_PTBXL"]) as archive:
+        names = set(archive.namelist())
+        fast = sorted(n for n in names if "/records500/" in n and n.endswith(".dat"))[:60]
+        slow = [n.replace("records500", "records100").replace("_hr", "_lr") for n in fast]
+        pairs = [pair for pair in zip(fast, slow, strict=True) if names.issuperset(pair)]
+        a, b = (
+            np.stack([np.frombuffer(archive.read(n), "<i2").reshape(-1, 12).T for n in side])
+            for side in zip(*pairs, strict=True)
+        )
+    assert len(a) >= 50
+    found, own = resample(a, 500, 100), b.astype(float)
+    correlations = [
+        np.corrcoef(x, y)[0, 1]
+        for x, y in zip(found.reshape(-1, 1000), own.reshape(-1, 1000), strict=True)
+    ]
+    assert np.median(correlations) > 0.99
+    answers = [network.predict(x, leads=LEADS, sampling_rate=r, unit="uV")
+               for x, r in ((a, 500), (b, 100))]  # fmt: skip
+    difference = np.abs(answers[0] - answers[1])
+    assert difference.max() < 0.06
+    assert difference.mean() < 0.003
+
+
+@pytest.mark.parametrize(
+    "unit", ["uV", "µV", "μV", "V", "mV", "MICROVOLT", "200/mV", "200(1024)/mV"]
+)
+def test_units_and_gains_give_one_answer(fixed, unit):
+    x = ecg(THREE, rate=100)
+    expected = fixed.predict(x, leads=THREE, sampling_rate=100)
+    sizes = {"mV": (1, 0), "V": (1e-3, 0), "200/mV": (200, 0), "200(1024)/mV": (200, 1024)}
+    factor, zero = sizes.get(unit, (1000, 0))
+    found = fixed.predict(x * factor + zero, leads=THREE, sampling_rate=100, unit=unit)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_long_records_are_read_in_segments(fixed):
+    x = ecg(THREE, seconds=36, rate=100)
+    whole = fixed.predict(x, leads=THREE, sampling_rate=100)[0]
+    starts = [0, 867, 1733, 2600]
+    parts = [fixed.predict(x[:, s : s + 1000], leads=THREE, sampling_rate=100)[0] for s in starts]
+    logits = np.log(parts) - np.log1p(-np.array(parts))
+    np.testing.assert_allclose(whole, 1 / (1 + np.exp(-logits.mean(axis=0))), atol=1e-6)
+    reading = fixed.read(Recording(x, THREE, 100.0, "long"))
+    np.testing.assert_allclose(reading.segments, parts, atol=1e-6)
+    np.testing.assert_allclose(reading.probabilities, whole, atol=1e-6)
+    assert reading.starts.tolist() == pytest.approx([0, 26 / 3, 52 / 3, 26])
+    with pytest.raises(LeadminError, match=r"2.40 s long .* at least 2.5 s"):
+        fixed.predict(x[:, :240], leads=THREE, sampling_rate=100)
+
+
+def test_twelve_leads_follow_from_eight(network):
+    x, independent = ecg(rate=100), [LEADS.index(n) for n in ("I", "II", *LEADS[6:])]
+    names = [LEADS[i] for i in independent]
+    expected = network.predict(x, leads=LEADS, sampling_rate=100)
+    found = network.predict(x[independent], leads=names, sampling_rate=100)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    reading = network.read(Recording(x[independent], tuple(names), 100.0, "eight"))
+    assert reading.derived == LEADS[2:6]
+    assert reading.seen == LEADS
+
+
+# --- bad leads ------------------------------------------------------------------------------------
+
+
+def broken(kind, leads=LEADS, lead="V2", seconds=10.0):
+    x = ecg(leads, seconds=seconds, rate=100)
+    row = x[leads.index(lead)]
+    if kind == "flat":
+        row[:] = 0.3
+    elif kind == "nan":
+        row[400:405] = np.nan
+    elif kind == "at rest":
+        row[300:360] = 5.0
+    elif kind == "too large":
+        row[500] = 500.0
+    return x
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("flat", "is flat"), ("nan", "no finite number"), ("at rest", "at rest for 0.6 s"),
+     ("too large", "a range of 50")],
+)  # fmt: skip
+def test_a_bad_lead_is_left_out_where_the_network_can_do_without_it(network, fixed, kind, words):
+    x = broken(kind)
+    rest = [lead for lead in LEADS if lead != "V2"]
+    expected = network.predict(np.delete(x, 7, axis=0), leads=rest, sampling_rate=100)[0]
+    reading = network.read(Recording(x, LEADS, 100.0, "a"))
+    np.testing.assert_allclose(reading.probabilities, expected, atol=1e-6)
+    assert words in reading.dropped["V2"]
+    assert "V2" not in reading.seen
+    assert any("V2" in sentence and "left out" in sentence for sentence in reading.noticed)
+    with pytest.raises(LeadminError, match=f"lead V2 of record 0 .*{words}"):
+        network.predict(x, leads=LEADS, sampling_rate=100)
+    with pytest.raises(LeadminError, match=f"a: lead V2 .*{words}.*needs V2 too"):
+        fixed.read(Recording(x, LEADS, 100.0, "a"))
+
+
+def test_a_bad_limb_lead_is_derived_and_one_that_nobody_needs_does_not_matter(fixed):
+    x = broken("flat", lead="II")
+    reading = fixed.read(Recording(x, LEADS, 100.0, "a"))
+    good = fixed.predict(ecg(rate=100), leads=LEADS, sampling_rate=100)[0]
+    np.testing.assert_allclose(reading.probabilities, good, atol=0.01)
+    assert reading.derived == ("II",)
+    unneeded = broken("nan", lead="V5")
+    found = fixed.predict(unneeded, leads=LEADS, sampling_rate=100)[0]
+    np.testing.assert_allclose(found, good, atol=1e-9)
+
+
+def test_a_bad_stretch_costs_its_segment_alone(fixed):
+    x = ecg(THREE, seconds=30, rate=100)
+    x[1, 1200:1300] = 0.0
+    reading = fixed.read(Recording(x, THREE, 100.0, "a"))
+    assert np.isnan(reading.segments).any(axis=1).tolist() == [False, True, False]
+    assert any("from 10.0 s is left out: lead II is at rest" in said for said in reading.noticed)
+    assert reading.as_dict()["segments"][1]["probabilities"] is None
+
+
+def test_swapped_arms_and_a_rail_are_noticed(network):
+    x = ecg(rate=100)
+    x[0] *= -1
+    x[[1, 2]], x[[3, 4]] = x[[2, 1]], x[[4, 3]]
+    said = " ".join(network.read(Recording(x, LEADS, 100.0, "a")).noticed)
+    assert "arm electrodes look swapped" in said
+    y = ecg(rate=100)
+    y[7, 300:320] = 3.0
+    said = " ".join(network.read(Recording(y, LEADS, 100.0, "a")).noticed)
+    assert "rests at its extreme value" in said
+    assert "no thresholds are known" in said
+
+
+def test_operating_points_recalibrate_and_draw_the_line(fixed, monkeypatch):
+    asked = []
+
+    def points(self, leads):
+        asked.append(leads)
+        lines = {
+            "specificity90": np.array([0.0, 1, 1, 1, 1]),
+            "best_f1": np.array([0.0, 0, 1, 1, 1]),
+        }
+        return SimpleNamespace(thresholds=lines, recalibrate=lambda p: p / 2)
+
+    plain = fixed.read(Recording(ecg(THREE, rate=100), THREE, 100.0, "a"))
+    monkeypatch.setattr(EcgClassifier, "operating_points", points, raising=False)
+    reading = fixed.read(Recording(ecg(THREE, rate=100), THREE, 100.0, "a"))
+    np.testing.assert_allclose(reading.probabilities, plain.probabilities / 2)
+    assert asked == [THREE]
+    assert reading.recalibrated
+    assert reading.passed("NORM") == ("specificity90", "best_f1")
+    assert reading.passed(CLASSES[1]) == ("best_f1",)
+    assert not any("no thresholds" in sentence for sentence in reading.noticed)
+
+
+# --- hundreds of malformed inputs -----------------------------------------------------------------
+
+X = ecg(THREE, rate=100)[None].repeat(2, axis=0)
+ALIASES = ["Lead {}", "{}", " {} ", "MDC_ECG_LEAD_{}", "ecg {}", "lead_{}"]
+NO_LEADS = ["-aVR", "MLII", "V", "V7", "", "D4", "aV", "II-", "VI", "X", "ECG", "V02", "1", "RA"]
+NO_UNITS = ["", "volts per m", "mmHg", "kV", "MV", "0/mV", "/mV", "200", "200/mmHg", "-5/mV"]
+NO_RATES = [0, -100, np.nan, np.inf, "100", None, [100], 50, 1e9, True, 1j, np.array([100, 100])]
+
+
+def spoiled(rng):
+    """One malformed call of `predict`: arguments, and whether an answer is right."""
+    x, names, rate, unit = X.copy(), list(THREE), 100, "mV"
+    k, row = rng.randrange(3), rng.randrange(2)
+    kind = rng.randrange(14)
+    if kind == 0:
+        names[k] = rng.choice(NO_LEADS)
+    elif kind == 1:
+        names[k] = names[k - 1]
+    elif kind == 2:
+        names = [rng.choice(ALIASES).format(rng.choice([n, n.upper(), n.lower()])) for n in names]
+        return (x, names, rate, unit), True
+    elif kind == 3:
+        unit = rng.choice(NO_UNITS)
+    elif kind == 4:
+        x = x * rng.choice([1e3, 1e6, 1e-3, 1e-6, 1e9])
+    elif kind == 5:
+        rate = rng.choice(NO_RATES)
+    elif kind == 6:
+        x[row, k, rng.randrange(1000)] = rng.choice([np.nan, np.inf, -np.inf, 1e300, -5e4])
+    elif kind == 7:
+        x[row, k] = rng.choice([0.0, 1.0, -3.2])
+    elif kind == 8:
+        first = rng.randrange(900)
+        x[row, k, first : first + rng.randrange(55, 100)] = rng.choice([0.0, 5.0])
+    elif kind == 9:
+        x = rng.choice([x.mT, x[0, 0], x[None], x[:, :2], x[..., : rng.randrange(250)], x[:, :0]])
+    elif kind == 10:
+        cell = rng.choice([None, "a", {}, [1.0], 1j])
+        x = x.astype(object)
+        x[row, k, 5] = cell
+    elif kind == 11:
+        ragged = [*x.tolist()[:1], [[1.0]]]
+        masked = np.ma.masked_greater(x, 0.5)
+        x = rng.choice(
+            [x.astype("U8"), x + 1j, x > 0, masked, ragged, "x", None, 5, x.astype("M8[s]"), b"x"]
+        )
+    elif kind == 12:
+        x = rng.choice([x.astype("f4"), x.astype(">f8"), x.tolist(), np.asfortranarray(x), x[:1],
+                        np.ma.array(x), x.astype(object)])  # fmt: skip
+        return (x, names, rate, unit), True
+    else:
+        whole = np.rint(1000 * x)
+        x, unit = rng.choice(
+            [(whole.astype("i2"), "µV"), (whole, "1000/mV"), (whole.astype("i8") + 9, "1000(9)/mV")]
+        )
+        return (x, names, rate, unit), True
+    return (x, names, rate, unit), False
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_malformed_calls_give_right_answers_or_clear_errors(fixed, seed):
+    expected = fixed.predict(X, leads=THREE, sampling_rate=100)
+    rng = random.Random(seed)
+    for number in range(60):
+        (x, names, rate, unit), right = spoiled(rng)
+        if right:
+            found = fixed.predict(x, leads=names, sampling_rate=rate, unit=unit)
+            np.testing.assert_allclose(found, expected[: len(found)], atol=2e-4)
+            continue
+        with pytest.raises(LeadminError) as caught:
+            fixed.predict(x, leads=names, sampling_rate=rate, unit=unit)
+        assert 20 < len(str(caught.value)) < 1000, number
+        assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory):
+    """A small file of each form: the file to read, and the one to damage."""
+    folder = tmp_path_factory.mktemp("forms")
+    header = write_wfdb(folder, leads=THREE, signal=ecg(THREE))
+    cinc = write_cinc(folder)
+    table = write_table(folder / "t.csv", THREE, time=np.arange(5000) / 500,
+                        head=["time", *(f"{n} (mV)" for n in THREE)])  # fmt: skip
+    edf, dicom = write_edf(folder / "e.edf", THREE), write_dicom(folder / "d.dcm", THREE)
+    packed = folder / "z.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(edf, "in/e.edf")
+    return [
+        (header, ".hea"), (header, ".dat"), (cinc, ".hea"), (table, ".csv"), (edf, ".edf"),
+        (write_parquet(folder / "p.parquet", THREE), ".parquet"), (dicom, ".dcm"),
+        (write_aecg(folder / "x.xml", leads=THREE), ".xml"), (packed, ".zip"),
+        (write_watch(folder / "ecg_w.csv"), ".csv"),
+    ]  # fmt: skip
+
+
+def damaged(content, rng):
+    """Change a file: in its first 2,000 bytes more often than behind them."""
+    kind, span_ = rng.randrange(7), min(len(content), rng.choice([400, 2000, len(content)]))
+    at = rng.randrange(span_)
+    if kind == 0:
+        return content[:at]
+    if kind == 1:
+        return content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]
+    if kind == 2:
+        return content[:at] + rng.randbytes(rng.randrange(1, 9)) + content[at:]
+    if kind == 3:
+        return content[:at] + content[at + rng.randrange(1, 40) :]
+    if kind == 4:
+        words = [b"999999999999", b"-1", b"nan", b"1e400", b"\0\0\0\0", b"\xff\xff\xff\xff"]
+        return content[:at] + (word := rng.choice(words)) + content[at + len(word) :]
+    if kind == 5:
+        return content[:at] + content[at : at + 60] + content[at:]
+    lines = content.split(b"\n")
+    rng.shuffle(lines)
+    return b"\n".join(lines)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_malformed_files_give_recordings_that_can_be_or_clear_errors(
+    fixed, originals, tmp_path, seed
+):
+    rng = random.Random(seed)
+    for number in range(60):
+        path, suffix = originals[number % len(originals)]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for other in (path.with_suffix(s) for s in (".dat", ".mat", ".hea")):
+            if other.is_file() and path.suffix == ".hea":
+                (folder / other.name).write_bytes(other.read_bytes())
+        target = folder / path.with_suffix(suffix).name
+        target.write_bytes(damaged(path.with_suffix(suffix).read_bytes(), rng))
+        for one in iter_recordings(folder / path.name):
+            if isinstance(one, LeadminError):
+                assert str(folder) in str(one)
+                assert "\n" not in str(one)
+                continue
+            assert one.signals.shape[0] == len(set(one.leads)) > 0
+            assert set(one.leads) <= set(LEADS)
+            assert RATES[0] <= one.sampling_rate <= RATES[1]
+            with contextlib.suppress(LeadminError):
+                assert np.isfinite(fixed.read(one).probabilities).all()
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_answers_what_it_can_and_says_what_it_cannot(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    good, bad = write_edf(tmp_path / "limb.edf"), tmp_path / "bad.csv"
+    bad.write_text("I\n1\n")
+    network = str(root / NETWORK)
+    page = tmp_path / "page.html"
+    said = CliRunner().invoke(
+        app, ["predict", str(bad), str(good), "--network", network, "--json", "--page", str(page)]
+    )
+    assert said.exit_code == 2
+    assert "error: " in said.stderr
+    assert "bad.csv" in said.stderr
+    (found,) = json.loads(said.stdout)
+    assert found["name"] == "limb"
+    assert [one["class"] for one in found["classes"]] == list(CLASSES)
+    assert found["seen"] == list(LEADS[:6])
+    text = page.read_text()
+    assert "data:image/png;base64," in text
+    assert "Read from I, II." in text
+    plain = CliRunner().invoke(
+        app, ["predict", str(good), "--network", network, "--page", str(tmp_path / "p.png")]
+    )
+    assert plain.exit_code == 0
+    assert "myocardial infarction" in plain.stdout
+    assert "no thresholds are known" in plain.stdout
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+    table = CliRunner().invoke(app, ["predict", str(good), "--network", network, "--csv"])
+    assert table.stdout.splitlines()[0].startswith("file,name,class,probability")
+    assert len(table.stdout.splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--page", "a.pdf"], "ends in .png or .html"), (["--json", "--csv"], "both are given")],
+)
+def test_the_command_refuses_options_that_do_not_fit(options, message):
+    said = CliRunner().invoke(app, ["predict", "x.edf", *options])
+    assert said.exit_code == 2
+    assert message in said.stderr
+
+
+def test_hidden_leads_are_grey_on_the_page(network, fixed):
+    from leadmin.show.ecg_paper import ECG_DROPPED, ECG_KEPT
+    from leadmin.show.reading import plot_reading
+
+    recording = Recording(ecg(), LEADS, 500.0, "a")
+    lines = {line.get_gid(): line.get_color()
+             for line in plot_reading(recording, fixed.read(recording)).axes[0].lines}  # fmt: skip
+    assert lines["lead-V2"] == lines["lead-I"] == ECG_KEPT
+    assert lines["lead-V3"] == lines["lead-aVR"] == ECG_DROPPED

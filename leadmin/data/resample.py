@@ -51,7 +51,7 @@ def resample(signals: NDArray[Any], sampling_rate: float, wanted: float) -> NDAr
     -------
     ndarray of float64, shape (..., n_wanted)
         As many samples as fill the same time, rounded to the nearest; the first stands at the same
-        moment. The filter takes each signal to go on beyond its ends at its median.
+        moment. Beyond its ends the filter takes each signal to go on along the line between them.
     """
     ratio = Fraction(wanted / sampling_rate).limit_denominator(_LARGEST_TERM)
     if ratio == 1 or not signals.size:
@@ -59,6 +59,6 @@ def resample(signals: NDArray[Any], sampling_rate: float, wanted: float) -> NDAr
     x = np.asarray(signals, dtype=np.float64)
     from scipy.signal import resample_poly  # 0.3 s to import
 
-    resampled = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="median")
+    resampled = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
     n_wanted = max(1, round(x.shape[-1] * wanted / sampling_rate))
     return np.ascontiguousarray(resampled[..., :n_wanted])

@@ -200,6 +200,7 @@ class EcgClassifier:
             segments=each,
             starts=np.array([start for start, _ in found.bounds]),
             used=used,
+            seen=seen,
             derived=tuple(lead for lead in seen if lead not in found.good),
             dropped=found.dropped,
             noticed=tuple(noticed),
@@ -225,13 +226,13 @@ class EcgClassifier:
         onto = np.zeros((len(basis), len(leads)))
         for row, lead in enumerate(basis):
             for source, weight in coefficients(lead, leads).items():
-                onto[row, leads.index(source)] = float(weight)
+                onto[row, list(leads).index(source)] = float(weight)
         weights = np.zeros((len(self.leads), len(basis)))
         for row, lead in enumerate(self.leads):
             for source, weight in coefficients(lead, basis).items() if lead in spanned else ():
                 weights[row, basis.index(source)] = float(weight)
         weights = weights @ onto
-        rows = np.flatnonzero(weights.any(axis=0))
+        rows = np.flatnonzero(weights.any(axis=0)).tolist()
         return tuple(leads[row] for row in rows), weights[:, rows]
 
     def _check_length(self, n_samples: int, rate: float) -> None:
@@ -252,10 +253,10 @@ class EcgClassifier:
         """Give the logits of each segment, (n_records, n_segments, n_classes)."""
         factor, baseline = scale
         kind = np.float32 if rate == self.sampling_rate else np.float64
-        recorded = x.astype(kind)
+        recorded: NDArray[Any] = x.astype(kind)
         if baseline:
-            recorded -= kind(baseline)
-        microvolts = (1000 * factor * weights).astype(kind) @ recorded
+            recorded = recorded - kind(baseline)
+        microvolts = np.matmul((1000 * factor * weights).astype(kind), recorded)
         bounds = segment_bounds(x.shape[-1], rate)
         microvolts = resample(microvolts, rate, self.sampling_rate).astype(np.float32, copy=False)
         pieces = cut(microvolts, self.sampling_rate, bounds).swapaxes(1, 2)

@@ -41,8 +41,11 @@ class Reading:
         The same for each segment of ten seconds; NaN where one was left out.
     starts : ndarray of float64, shape (n_segments,)
         Seconds.
-    used, derived : tuple of str
-        Recorded leads that the answer stands on, and those that the network saw beside them.
+    used, seen : tuple of str
+        Recorded leads that the answer stands on, and the leads that the network saw: these, and
+        what follows from them.
+    derived : tuple of str
+        Those of ``seen`` that were not recorded, or recorded with a fault.
     dropped : mapping of str to str
         Lead to what is wrong with it.
     noticed : tuple of str
@@ -57,6 +60,7 @@ class Reading:
     segments: NDArray[np.float64]
     starts: NDArray[np.float64]
     used: tuple[str, ...]
+    seen: tuple[str, ...]
     derived: tuple[str, ...] = ()
     dropped: Mapping[str, str] = field(default_factory=dict)
     noticed: tuple[str, ...] = ()
@@ -87,6 +91,7 @@ class Reading:
             "classes": found,
             "recalibrated": self.recalibrated,
             "used": list(self.used),
+            "seen": list(self.seen),
             "derived": list(self.derived),
             "dropped": dict(self.dropped),
             "noticed": list(self.noticed),

@@ -36,19 +36,15 @@ def plot_reading(recording: Recording, reading: Reading) -> Figure:
     rate = min(1000, round(recording.sampling_rate))
     good = [lead for lead in recording.leads if lead not in reading.dropped]
     rows = [recording.leads.index(lead) for lead in good]
-    piece = at_rate(
-        recording.signals[rows, first : first + n_samples], recording.sampling_rate, rate
-    )
+    piece = recording.signals[rows, first : first + n_samples]
+    piece = at_rate(piece, recording.sampling_rate, rate)
     piece = piece - np.median(piece, axis=-1, keepdims=True)
     there = [lead for lead in LEADS if lead in span(good)]
     drawn = np.full((len(LEADS), max(piece.shape[-1], round(ECG_SECONDS * rate))), np.nan)
     for lead, row in zip(there, derive(piece, good, there), strict=True):
         drawn[LEADS.index(lead), : len(row)] = np.clip(row, -LARGEST_MILLIVOLTS, LARGEST_MILLIVOLTS)
-    seen = tuple(lead for lead in (*reading.used, *reading.derived) if lead in there)
-    if "II" in seen or "I" in seen:
-        seen = tuple(lead for lead in there if lead in span(seen))
     start = f", from {reading.starts[read[0]]:.0f} s" if read[0] else ""
-    return plot_ecg(drawn, rate, seen, f"{reading.name[:60]}{start}")
+    return plot_ecg(drawn, rate, reading.seen, f"{reading.name[:60]}{start}")
 
 
 def write_page(path: Path, readings: Sequence[tuple[Recording, Reading]]) -> None:

@@ -114,7 +114,7 @@ def millivolts(unit: Any, where: str = "unit") -> tuple[float, float]:
     factor, baseline : float
     """
     plain = unit.strip().replace("µ", "u").replace("μ", "u") if isinstance(unit, str) else ""
-    if plain.casefold() in _VOLTAGES and plain[:1] != "M":  # MV would be a million volts
+    if plain.casefold() in _VOLTAGES and plain != "MV":  # which would be a million volts
         return _VOLTAGES[plain.casefold()], 0.0
     adc = _GAIN.fullmatch(plain)
     if adc and float(adc["gain"]) > 0 and adc["unit"].casefold() in _VOLTAGES:

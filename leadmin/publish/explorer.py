@@ -101,7 +101,7 @@ def map_part(published: Path) -> dict[str, Any]:
         "counted": "patients and training" if seeds > 1 else "patients (one training)",
         "margin": MARGIN,
         "specificity": SPECIFICITY,
-        "classes": CLASS_NAMES | {},
+        "classes": dict(CLASS_NAMES),
         "present": [round(float(present[one])) for one in DIAGNOSES],
         "electrodes": [*LIMB_ELECTRODES, *CHEST_LEADS],
         "sets": sets,

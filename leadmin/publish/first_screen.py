@@ -88,7 +88,7 @@ def _places(config: str) -> str:
         said = "on both arms and the left leg"
     else:
         said = "on " + " and ".join(_LIMBS[one] for one in needed)
-    return f"{said} and at {_listed(chest)} of the chest" if chest else said
+    return f"{said}, and at {_listed(chest)} of the chest" if chest else said
 
 
 def _listed(words: list[str]) -> str:
@@ -100,11 +100,10 @@ def _more_missed(
 ) -> str:
     """Say how many more of each diagnosis are missed than with nine, the largest number first."""
     rows = curve[curve["target"] == "macro"].set_index("n_electrodes")
-    losses = {
-        name: round(rows.loc[n_electrodes, f"missed_{name}"])
-        - round(rows.loc[N_ALL, f"missed_{name}"])
-        for name in diagnoses(CLASSES)
-    }
+    losses = {}
+    for name in diagnoses(CLASSES):
+        missed = rows[f"missed_{name}"].round().astype(int)  # as the table beside it shows them
+        losses[name] = missed.loc[n_electrodes] - missed.loc[N_ALL]
     said = [
         f"{losses[name]} more {_MANY[name]}"
         + (f" (of {number(present[name], 0)})" if present else "")

@@ -163,6 +163,10 @@ def mended(text: str, name: str) -> str:
 
     text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
 
+    # A column without a heading is read out as one, and seen as before.
+    hidden = r'\1<span class="visually-hidden">entry</span></th>'
+    text = re.sub(r"(<th\b[^>]*>)(?:\s|&nbsp;|<p></p>)*</th>", hidden, text)
+
     def reachable(found: re.Match[str]) -> str:
         return REGION + found[2] + ("" if found[1] else "</div>")
 

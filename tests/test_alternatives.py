@@ -13,7 +13,7 @@ def page(*before, image=None):
     return image
 
 
-READING = nodes.raw("", "<p>All <em>twelve</em> leads\nreach 0.9.</p>", format="html")
+READING = nodes.raw("", "<p>All <em>twelve</em>, together,\nreach 0.9.</p>", format="html")
 TABLE = nodes.raw("", "<table><tr><td>0.9</td></tr></table>", format="html")
 CODE = nodes.literal_block("", "answers.show('x')")
 
@@ -21,8 +21,8 @@ CODE = nodes.literal_block("", "answers.show('x')")
 @pytest.mark.parametrize(
     ("before", "words"),
     [
-        ([READING], "All twelve leads reach 0.9."),
-        ([READING, TABLE], "All twelve leads reach 0.9."),
+        ([READING], "All twelve, together, reach 0.9."),
+        ([READING, TABLE], "All twelve, together, reach 0.9."),
         ([CODE], "Above."),
         ([], "Above."),
     ],

@@ -36,7 +36,7 @@ def words_for(image: nodes.image) -> str:
         before = node.parent.children[: node.parent.index(node)]
         found = next(filter(None, map(_said, reversed(before))), "")
         node = node.parent
-    text = " ".join(found.split())
+    text = re.sub(r" ([,.;:)])", r"\1", " ".join(found.split()))  # where a tag stood
     if len(text) > LONGEST:
         text = text[:LONGEST]
         text = text[: text.rfind(". ") + 1] or f"{text.rsplit(' ', 1)[0]} \N{HORIZONTAL ELLIPSIS}"

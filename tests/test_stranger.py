@@ -429,7 +429,8 @@ def test_figures_have_room_for_any_number_of_classes(n_classes):
         plot_roc(y, p, np.arange(40), rng, 10, classes=names),
         plot_calibration(y, p, classes=names),
     ):
-        titles = [axis.get_title(loc="left").split("  ")[0] for axis in figure.axes]
+        found = (axis.get_title(loc="left") or axis.get_title() for axis in figure.axes)
+        titles = [title.split("  ")[0] for title in found]
         assert [title for title in titles if title] == names
         figure.draw_without_rendering()
     colours = style.class_colours([*labels.CLASSES, *names])

@@ -44,7 +44,7 @@ from leadmin.data.records import read_microvolts
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, read_yaml, sha256
 from leadmin.labels import check_class_names
-from leadmin.leads import LEADS, canonical_lead, derive
+from leadmin.leads import LEADS, canonical_lead, coefficients, derive
 
 N_FOLDS = 10
 """What the protocols of a study divide the patients into."""
@@ -302,9 +302,11 @@ def twelve_leads(signal: Signal, where: str, rate: int, n_samples: int) -> NDArr
         raise FileError(f"{where}: it holds a value that is no finite number", "invalid")
     try:
         names = [canonical_lead(name) for name in signal.leads]
-        x = derive(signal.microvolts, names, LEADS)
+        for lead in LEADS:
+            coefficients(lead, names)
     except LeadminError as error:
         raise FileError(f"{where}: {error}", "leads") from error
+    x = signal.microvolts
     ratio = Fraction(rate / signal.rate).limit_denominator(5000)
     if ratio != 1:
         from scipy.signal import resample_poly  # 0.3 s to import
@@ -316,7 +318,7 @@ def twelve_leads(signal: Signal, where: str, rate: int, n_samples: int) -> NDArr
             "seconds in the mapping, or leave it out",
             "length",
         )
-    x = np.rint(x[:, :n_samples])
+    x = np.rint(derive(x[:, :n_samples], names, LEADS))  # last, so that limb leads agree exactly
     widest, largest = float(np.ptp(x, axis=-1).max()), float(np.abs(x).max())
     if widest < NARROWEST or largest >= 2**15:
         raise FileError(

@@ -14,7 +14,13 @@ from leadmin.files import write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, electrodes_needed, resolve
 from leadmin.questions import diagnoses
-from leadmin.questions.electrodes import N_ALL, present_in_1000, short_curve, with_training
+from leadmin.questions.electrodes import (
+    N_ALL,
+    choice_in_words,
+    present_in_1000,
+    short_curve,
+    with_training,
+)
 from leadmin.show.words import markdown_table, number, value_with_interval
 
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -46,7 +52,7 @@ def answer(curve: pd.DataFrame, scores: pd.DataFrame) -> str:
             f"{MARGIN:g} AUROC.**"
         )
     return (
-        f"**{COUNTS[n].capitalize()} electrodes, {_places(best['config'])}, read an ECG almost as "
+        f"**{COUNTS[n].capitalize()} electrodes, {_places(best)}, read an ECG almost as "
         f"well as all nine: in 1,000 patients the network misses "
         f"{_more_missed(curve, n, present_in_1000(scores))}.** "
         f"With the three limb electrodes alone it misses {_more_missed(curve, 3)}."
@@ -65,12 +71,11 @@ def how_sure(curve: pd.DataFrame) -> str:
     )
     if best["n_electrodes"] == N_ALL:
         return text
-    chosen = round(best["share"] * best["n_networks"])
     return (
         f"{text} Over five classes, the mean AUROC with {COUNTS[best['n_electrodes']]} electrodes "
         f"differs from that with nine by {value_with_interval(best, 'difference')}; the 95% "
         f"interval counts {counted}. The electrodes were chosen on other ECGs than those they "
-        f"were tested on; {chosen} of {best['n_networks']} choices fell on this set."
+        f"were tested on, for each of {best['n_networks']} folds apart: {best['chosen']}."
     )
 
 
@@ -80,15 +85,17 @@ def _fewest(curve: pd.DataFrame) -> dict[Any, Any]:
     return next(row for row in rows if row["within"])
 
 
-def _places(config: str) -> str:
-    """Say where the electrodes of a set sit."""
-    needed = electrodes_needed(resolve(config).leads)
+def _places(row: dict[Any, Any]) -> str:
+    """Say where the electrodes that were chosen sit."""
+    needed = electrodes_needed(resolve(row["config"]).leads)
     chest = [one for one in needed if one in CHEST_LEADS]
     if set(LIMB_ELECTRODES) <= set(needed):
         said = "on both arms and the left leg"
     else:
         said = "on " + " and ".join(_LIMBS[one] for one in needed)
-    return f"{said}, and at {_listed(chest)} of the chest" if chest else said
+    return (
+        f"{said} and {COUNTS[len(chest)]} on the chest ({choice_in_words(row)})" if chest else said
+    )
 
 
 def _listed(words: list[str]) -> str:

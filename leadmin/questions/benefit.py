@@ -5,7 +5,7 @@ from pandas.io.formats.style import Styler
 
 from leadmin.evidence.reliability import BENEFIT_THRESHOLD
 from leadmin.questions import Question, Tables, diagnoses
-from leadmin.questions.electrodes import electrodes_in_words, with_training
+from leadmin.questions.electrodes import choice_in_words, with_training
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 
 
@@ -41,8 +41,8 @@ def benefit_table(tables: Tables, lost: bool = False) -> Styler:
     """Show the net benefit of the chosen sets, or what they differ by from nine electrodes."""
     what = "difference_benefit" if lost else "benefit"
     rows = _chosen(tables)
-    rows = rows.assign(which=[electrodes_in_words(config) for config in rows["config"]])
-    columns = {"n_electrodes": "electrodes", "which": "chosen most often"}
+    rows = rows.assign(which=[choice_in_words(row) for row in rows.to_dict("records")])
+    columns = {"n_electrodes": "electrodes", "which": "chosen (of folds)"}
     columns |= {f"{what}_{name}": name for name in diagnoses(tables.classes)}
     return reading_table(rows, columns, dict.fromkeys(list(columns)[2:], 1))
 

@@ -19,7 +19,7 @@ from leadmin.evidence.nested import (
 )
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
 from leadmin.labels import CLASS_NAMES, are_superclasses, classes_in_words
-from leadmin.leads import CHEST_LEADS, electrodes_needed, resolve, signal_spaces
+from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, electrodes_needed, resolve, signal_spaces
 from leadmin.questions import Question, Tables, diagnoses, of, with_holm
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
@@ -41,6 +41,22 @@ def electrodes_in_words(config: str) -> str:
     needed = electrodes_needed(resolve(config).leads)
     chest = [one for one in needed if one in CHEST_LEADS]
     return " + ".join(chest or needed)
+
+
+def choice_in_words(row: Mapping[Any, Any]) -> str:
+    """Say what validation chose for one number of electrodes, from a row of `curve_table`.
+
+    ``V2 V5`` where all folds agree; ``V1 or V2, V5 or V6`` where they differ by a neighbour and
+    no electrode stands in two places; else the most frequent choice, ``V1 V3 V5 (4 of 10)``.
+    """
+    choices = [one.partition(" (")[0].split(" + ") for one in str(row["chosen"]).split(", ")]
+    places = [sorted(set(place)) for place in zip(*choices, strict=True)]
+    apart = sum(map(len, places)) == len(set().union(*places))
+    if apart and max(map(len, places)) <= 2:
+        comma = ", " if len(choices) > 1 else " "
+        return comma.join(" or ".join(place) for place in places)
+    n_chosen = round(row["share"] * row["n_networks"])
+    return f"{' '.join(choices[0])} ({n_chosen} of {row['n_networks']})"
 
 
 def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
@@ -168,10 +184,11 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
             f"(intervals for {counted})."
         )
     best = within[0]
-    named = ", ".join(electrodes_needed(resolve(best["config"]).leads))
-    often = "every fold"
-    if best["share"] < 1:
-        often = f"{100 * best['share']:.0f}% of folds, another set of as many in the rest"
+    needed = electrodes_needed(resolve(best["config"]).leads)
+    named = ", ".join(one for one in needed if one not in CHEST_LEADS)
+    if best["n_electrodes"] > len(LIMB_ELECTRODES):
+        named += f" and {choice_in_words(best)}"
+    often = "every fold" if best["share"] == 1 else f"each fold apart: {best['chosen']}"
     said = (
         f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
         f"read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "
@@ -185,9 +202,7 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
         first = of_class[0]
         said_of = "all nine"
         if first["n_electrodes"] < N_ALL:
-            said_of = f"{first['n_electrodes']}, {electrodes_in_words(first['config'])}"
-            if first["share"] < 1:
-                said_of += f" in {100 * first['share']:.0f}% of folds"
+            said_of = f"{first['n_electrodes']}, {choice_in_words(first)}"
         apart.append(f"{called} {said_of}")
     return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
 
@@ -233,20 +248,13 @@ def plot_curve(tables: Tables) -> Figure:
 
 CURVE_COLUMNS = {
     "n_electrodes": "electrodes",
-    "chosen": "chosen most often (folds)",
+    "chosen": "chosen (of folds)",
     "missed": "missed in 1,000",
     "auroc": "AUROC",
     "difference": "difference to nine",
     "p_holm": "p (Holm)",
     "within": f"within {MARGIN:g}",
 }
-
-
-def _most_chosen(row: dict[Any, Any]) -> str:
-    """Name the set that was chosen most often, and in how many folds."""
-    named = electrodes_in_words(row["config"]).replace(" +", "")
-    n_chosen = round(row["share"] * row["n_networks"])
-    return f"{named} ({n_chosen} of {row['n_networks']})" if row["share"] < 1 else named
 
 
 def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
@@ -256,7 +264,7 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
         present = tables["map"].groupby("target")["present"].first()
         rows = tables["curve"]
         rows = rows[rows["target"] == target].dropna(axis=1, how="all")
-        rows = rows.assign(chosen=[_most_chosen(row) for row in rows.to_dict("records")])
+        rows = rows.assign(chosen=[choice_in_words(row) for row in rows.to_dict("records")])
         named = {f"missed_{name}": name for name in diagnoses(tables.classes)}
         first, second, *others = CURVE_COLUMNS.items()
         every = dict([first, second, *named.items(), *others])
@@ -282,7 +290,7 @@ def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
     rows = with_training(curve[curve["target"] == "macro"], ["difference"])
     present = present_in_1000(scores)
     named = diagnoses(scores["target"].unique()[1:])
-    where = [electrodes_in_words(config).replace(" +", "") for config in rows["config"]]
+    where = [choice_in_words(row) for row in rows.to_dict("records")]
     columns = {"n_electrodes": "electrodes", "where": "which"}
     columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
     columns |= {"difference": "AUROC lost"}

@@ -12,7 +12,7 @@ import pandas as pd
 from leadmin.evidence.scores import MARGIN
 from leadmin.files import write_text
 from leadmin.labels import CLASSES
-from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, electrodes_needed, resolve
+from leadmin.leads import CHEST_LEADS, electrodes_needed, resolve
 from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import (
     N_ALL,
@@ -25,10 +25,10 @@ from leadmin.show.words import markdown_table, number, value_with_interval
 
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _MANY = {
-    "MI": "infarctions",
-    "STTC": "ST or T changes",
-    "CD": "conduction disturbances",
-    "HYP": "hypertrophies",
+    "MI": ("infarction", "infarctions"),
+    "STTC": ("ST or T change", "ST or T changes"),
+    "CD": ("conduction disturbance", "conduction disturbances"),
+    "HYP": ("hypertrophy", "hypertrophies"),
 }
 _LIMBS = {"RA": "right arm", "LA": "left arm", "LL": "left leg"}
 
@@ -89,13 +89,10 @@ def _places(row: dict[Any, Any]) -> str:
     """Say where the electrodes that were chosen sit."""
     needed = electrodes_needed(resolve(row["config"]).leads)
     chest = [one for one in needed if one in CHEST_LEADS]
-    if set(LIMB_ELECTRODES) <= set(needed):
-        said = "on both arms and the left leg"
-    else:
-        said = "on " + " and ".join(_LIMBS[one] for one in needed)
-    return (
-        f"{said} and {COUNTS[len(chest)]} on the chest ({choice_in_words(row)})" if chest else said
-    )
+    if chest:
+        number_of = f"{COUNTS[len(chest)]} place{'s' * (len(chest) > 1)}"
+        return f"on both arms, the left leg and {number_of} of the chest ({choice_in_words(row)})"
+    return "on " + _listed([_LIMBS[one] for one in needed])
 
 
 def _listed(words: list[str]) -> str:
@@ -112,7 +109,7 @@ def _more_missed(
         missed = rows[f"missed_{name}"].round().astype(int)  # as the table beside it shows them
         losses[name] = missed.loc[n_electrodes] - missed.loc[N_ALL]
     said = [
-        f"{losses[name]} more {_MANY[name]}"
+        f"{losses[name]} more {_MANY[name][losses[name] > 1]}"
         + (f" (of {number(present[name], 0)})" if present else "")
         for name in sorted(diagnoses(CLASSES), key=lambda one: -losses[one])
         if losses[name] > 0

@@ -74,8 +74,8 @@ def statement_table() -> pd.DataFrame:
 
 @cache
 def _superclass_of() -> Mapping[tuple[str, str], str]:
-    rows = statement_table().itertuples()
-    return {(row.vocabulary, row.statement.casefold()): row.superclass for row in rows}
+    rows = statement_table()[["vocabulary", "statement", "superclass"]].to_numpy().tolist()
+    return {(vocabulary, name.casefold()): found for vocabulary, name, found in rows}
 
 
 def statements(comments: Iterable[str]) -> list[tuple[str, str]]:

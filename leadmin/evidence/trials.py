@@ -11,7 +11,7 @@ there.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "
         for config in evidence.configs
         for one in classes
     }
-    return Hospitals(**vars(evidence), asked=tuple(classes), there=there)
+    found = {one.name: getattr(evidence, one.name) for one in fields(Evidence)}
+    return Hospitals(**found, asked=tuple(classes), there=there)
 
 
 def _named(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -107,7 +107,7 @@ def _more_missed(
     losses = {}
     for name in diagnoses(CLASSES):
         missed = rows[f"missed_{name}"].round().astype(int)  # as the table beside it shows them
-        losses[name] = missed.loc[n_electrodes] - missed.loc[N_ALL]
+        losses[name] = int(missed.loc[n_electrodes] - missed.loc[N_ALL])
     said = [
         f"{losses[name]} more {_MANY[name][losses[name] > 1]}"
         + (f" (of {number(present[name], 0)})" if present else "")

@@ -217,6 +217,18 @@ def test_an_apple_watch_speaks_several_languages(tmp_path, language):
     np.testing.assert_allclose(found.signals, ecg(["I"], 30, 512.844), atol=1e-6)
 
 
+def test_records_packed_as_flac_are_read(root, tmp_path):
+    pytest.importorskip("soundfile", reason="libsndfile reads FLAC")
+    with zipfile.ZipFile(root / "data" / "sample" / "ptb-xl-sample.zip") as archive:
+        for name in archive.namelist():
+            if name.endswith(("00003_lr.hea", "00003_lr.dat")):
+                (tmp_path / name.rpartition("/")[2]).write_bytes(archive.read(name))
+    (found,) = read_recordings(tmp_path)
+    assert found.leads == LEADS
+    assert found.signals[:3, 0].tolist() == [-0.029, -0.079, -0.049]  # as its header says
+    assert not found.noticed
+
+
 def test_options_say_what_a_file_does_not(tmp_path):
     path = write_table(tmp_path / "a.csv", scale=200, head="")
     (found,) = read_recordings(path, leads=SIX, sampling_rate=RATE, unit="200/mV")

@@ -49,10 +49,12 @@ _BITS = {
     "310": 10,
     "311": 10,
 }
-"""Bits that one sample takes at least, by format."""
+_BITS |= {"508": 0, "516": 0, "524": 0}
+"""Bits that one sample takes at least, by format; in the last three it depends."""
 
 _INVALID = {"16": -(2**15), "61": -(2**15), "160": -(2**15), "80": -128, "212": -(2**11)}
 _INVALID |= {"24": -(2**23), "32": -(2**31), "310": -(2**9), "311": -(2**9)}
+_INVALID |= {"508": -128, "516": -(2**15), "524": -(2**23)}
 """What stands where there is no valid sample."""
 
 

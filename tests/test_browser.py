@@ -15,6 +15,7 @@ import threading
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag, urljoin
 
 import pytest
@@ -264,7 +265,7 @@ def test_a_lost_reader_finds_home(open_page, site):
     assert "How few" in page.locator("h1").first.inner_text()
 
 
-CUT = """() => [...document.querySelectorAll(".bd-article *")]
+CUT = """() => [...document.querySelectorAll(".bd-article *:not(.visually-hidden)")]
   .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth
     && getComputedStyle(one).overflowX !== "visible")
   .map((one) => one.outerHTML.slice(0, 120))"""
@@ -313,7 +314,20 @@ def test_a_notebook_can_be_run_where_the_repository_is(root, extension, page, no
     assert all((root / "notebooks" / name).is_file() for name in launched)
 
 
+def test_a_link_to_a_page_has_a_picture_where_the_address_is_known(extension, monkeypatch):
+    app = SimpleNamespace(config=SimpleNamespace(project="Book", html_title="The book"))
+    monkeypatch.setenv("LEADMIN_BOOK_URL", "https://someone.github.io/ecg/")
+    context = {"title": "How <em>few</em>?", "header_buttons": []}
+    extension("https://github.com/someone/ecg").describe(app, "methods", "", context, None)
+    meta = Links(context["metatags"]).meta
+    assert meta["og:title"] == "How few?"
+    assert meta["og:url"] == "https://someone.github.io/ecg/methods.html"
+    assert meta["og:image"] == "https://someone.github.io/ecg/_static/preview.png"
+    assert [button["icon"] for button in context["header_buttons"]] == ["fab fa-github"]
+
+
 def test_without_a_repository_no_button_leads_to_one(html, pages, extension):
     assert extension("").REPOSITORY == ""
     for name in pages:
         assert "mybinder" not in (html / name).read_text(encoding="utf-8"), name
+    assert (html / "_static" / "preview.png").stat().st_size > 10_000

@@ -91,7 +91,7 @@ use_style()
 dataset = open_dataset(settings.data)
 configuration = resolve(settings.config)
 seen = f"{len(configuration.leads)} of 12 leads: {', '.join(configuration.leads)}"
-if RECIPES[settings.recipe].any_leads:
+if RECIPES[settings.recipe].architecture.any_leads:
     seen = "all leads, a random part of them hidden from it, and is told which"
 Markdown(
     f"**{configuration.name}**, recipe `{settings.recipe}`, sees {seen}. {configuration.why}\n\n"

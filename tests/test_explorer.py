@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from leadmin.evidence.nested import TARGETS
+from leadmin.evidence.nested import targets
 from leadmin.labels import CLASSES
 from leadmin.leads import CHEST_LEADS, LEADS, LIMB_ELECTRODES, electrode_sets, lead_indices
 from leadmin.publish.explorer import (
@@ -25,8 +25,8 @@ from leadmin.publish.explorer import (
     thresholds,
 )
 from leadmin.publish.first_screen import COUNTS, answer, how_sure
+from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import short_curve
-from leadmin.questions.missed import DIAGNOSES
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "book" / "published" / "map"
@@ -62,9 +62,11 @@ def test_every_number_is_that_of_the_published_table(data, tables):
     assert len(data["sets"]) == 67
     for one in data["sets"]:
         name = ", ".join(one["electrodes"])
-        for target, bounds in zip(TARGETS, one["auroc"], strict=True):
+        for target, bounds in zip(targets(CLASSES), one["auroc"], strict=True):
             assert bounds[0] == pytest.approx(rows.loc[(name, target), "auroc"], abs=5.1e-4)
-        for target, missed, more in zip(DIAGNOSES, one["missed"], one["more"], strict=True):
+        for target, missed, more in zip(
+            diagnoses(CLASSES), one["missed"], one["more"], strict=True
+        ):
             row = rows.loc[(name, target)]
             low = row["missed_low"]
             if one["electrodes"] and np.isfinite(row["missed_low_with_seeds"]):
@@ -86,7 +88,7 @@ def test_what_an_electrode_adds_is_the_set_with_it_less_the_set_without(data, ta
     assert by_set[ALL] == {}
     added = by_set["RA", "LA", "LL", "V2"]["V5"]
     gain = auroc["RA, LA, LL, V2, V5"] - auroc["RA, LA, LL, V2"]
-    assert added == [pytest.approx(gain[target], abs=5.1e-4) for target in TARGETS]
+    assert added == [pytest.approx(gain[target], abs=5.1e-4) for target in targets(CLASSES)]
 
 
 def test_the_network_says_of_the_examples_what_is_shown(data, sample):
@@ -277,9 +279,9 @@ def test_it_shows_the_published_numbers(opened, tables):
     page = opened("#electrodes=RA,LA,LL,V1,V4&by=HYP&ecg=CD")
     rows = tables["map"][tables["map"]["electrodes"] == "RA, LA, LL, V1, V4"].set_index("target")
     shown = page.locator(".lx-values tbody tr").all_inner_texts()
-    for target, text in zip(TARGETS, shown, strict=True):
+    for target, text in zip(targets(CLASSES), shown, strict=True):
         assert f"{rows.loc[target, 'auroc']:.3f}" in text
-        if target in DIAGNOSES:
+        if target in diagnoses(CLASSES):
             count, present = (round(rows.loc[target, name]) for name in ("missed", "present"))
             assert f"{count} of {present}" in text
     assert f"{rows.loc['macro', 'auroc']:.3f}" in summary(page)

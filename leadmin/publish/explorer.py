@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.evidence.nested import SPECIFICITY, TARGETS
+from leadmin.evidence.nested import SPECIFICITY, targets
 from leadmin.evidence.scores import MARGIN
 from leadmin.files import write_text
 from leadmin.labels import CLASS_NAMES, CLASSES
@@ -30,8 +30,8 @@ from leadmin.leads import (
 from leadmin.metrics import probabilities
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.net.classifier import EcgClassifier
+from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import electrodes_in_words, with_training
-from leadmin.questions.missed import DIAGNOSES
 from leadmin.show.torso import torso_paths
 from leadmin.study.mapping import ANY_LEAD
 from leadmin.study.protocol import N_FOLDS, networks
@@ -68,6 +68,7 @@ def map_part(published: Path) -> dict[str, Any]:
     """
     scores = pd.read_csv(published / "tables" / "map.csv")
     curve = pd.read_csv(published / "tables" / "curve.csv")
+    diagnosed = diagnoses(CLASSES)
     whole = with_training(scores, ["auroc", "missed", "difference_missed"])
     by_set = {key: dict(rows.iloc[0]) for key, rows in whole.groupby(["electrodes", "target"])}
     value = scores.set_index(["electrodes", "target"])["auroc"]
@@ -80,14 +81,14 @@ def map_part(published: Path) -> dict[str, Any]:
         sets.append(
             {
                 "electrodes": list(space.electrodes),
-                "auroc": [_bounds(by_set[name, target], "auroc", 3) for target in TARGETS],
-                "missed": [_bounds(by_set[name, one], "missed", 0) for one in DIAGNOSES],
-                "more": [_bounds(by_set[name, one], "difference_missed", 0) for one in DIAGNOSES],
+                "auroc": [_bounds(by_set[name, target], "auroc", 3) for target in targets(CLASSES)],
+                "missed": [_bounds(by_set[name, one], "missed", 0) for one in diagnosed],
+                "more": [_bounds(by_set[name, one], "difference_missed", 0) for one in diagnosed],
                 "rank": [1 + sum(bool(macro[other] > macro[name]) for other in group)
                          for group in (macro, same)],
                 "of": [len(macro), len(same)],
                 "adds": {one: [round(value[more, target] - value[name, target], 3) + 0.0
-                               for target in TARGETS]
+                               for target in targets(CLASSES)]
                          for one, more in _one_more(space.electrodes).items()},
             }
         )  # fmt: skip
@@ -102,10 +103,10 @@ def map_part(published: Path) -> dict[str, Any]:
         "margin": MARGIN,
         "specificity": SPECIFICITY,
         "classes": dict(CLASS_NAMES),
-        "present": [round(float(present[one])) for one in DIAGNOSES],
+        "present": [round(float(present[one])) for one in diagnosed],
         "electrodes": [*LIMB_ELECTRODES, *CHEST_LEADS],
         "sets": sets,
-        "curve": {target: _curve(curve, target) for target in TARGETS},
+        "curve": {target: _curve(curve, target) for target in targets(CLASSES)},
     }
 
 

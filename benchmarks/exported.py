@@ -7,8 +7,9 @@
 * torch: `predict_logits` on what the file takes in: scaling, windows, network; no checks.
 * predict: `EcgClassifier.predict` and `recalibrate`, with all checks of the input.
 
-The three take turns. Medians of processor time are printed, which other work on the machine lengthens
-less than it does the wall clock, and the ratio of torch to onnxruntime. The same for a batch of 64.
+The three take turns. Medians of processor time are printed, which other work on the machine
+lengthens less than the wall clock, and the ratio of torch to onnxruntime. The same for a batch of
+64.
 """
 
 import argparse

@@ -8,7 +8,8 @@
 * predict: `EcgClassifier.predict` and `recalibrate`, with all checks of the input.
 
 The three take turns. Medians of processor time are printed, which other work on the machine
-lengthens less than it does the wall clock, and the ratio of torch to onnxruntime. The same for a batch of 64.
+lengthens less than the wall clock, and the ratio of torch to onnxruntime. The same for a batch of
+64.
 """
 
 import argparse

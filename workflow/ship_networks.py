@@ -59,11 +59,13 @@ def write_any_lead(chosen: argparse.Namespace) -> None:
     rest = {s.name: s.leads for s in signal_spaces() if s.name not in answers}
     scored = chosen.scratch / "scored"
     answers |= score(run, load_dataset(chosen.data), rest, scored, chosen.folds, chosen.workers)
-    n_rest = len(answers[next(iter(rest))].rows)
+    rows = answers[next(iter(rest))].rows
+    n_folds = len(set(run.test.fold[rows].tolist()))
     note = (
         f"All {len(run.test.fold):,} records were answered for the {len(mapped.recipes)} sets that "
-        f"electrodes give; for the other {len(rest)} signal spaces it was {n_rest:,}. Sets that "
-        "follow from each other, such as I, II and all six limb leads, are one signal space."
+        f"electrodes give; for the other {len(rest)} signal spaces it was {len(rows):,}, of "
+        f"{n_folds} of the ten folds. Sets that follow from each other, such as I, II and all six "
+        "limb leads, are one signal space."
     )
     known = CrossValidation(mapped, answers, told, note)
     print(ship(ANY_LEAD, chosen.scratch / "checkpoints" / ANY_LEAD, known, chosen.to))

@@ -38,8 +38,7 @@ def efficiency_table(evidence: Evidence) -> pd.DataFrame:
 
 def efficiency_reading(table: pd.DataFrame) -> str:
     """Say what the network for any leads costs, and how much larger others are."""
-    ours = table[table["source"] == "measured"].set_index("network")
-    one = ours.loc[ANY_LEAD]
+    one = dict(table[table["network"] == ANY_LEAD].iloc[0])
     smallest = table[table["source"] != "measured"].sort_values("n_parameters").iloc[0]
     times = smallest["n_parameters"] / one["n_parameters"]
     return joined_sentence(

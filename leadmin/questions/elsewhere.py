@@ -366,7 +366,6 @@ ORDER = Question(
             {"correlation": 2},
         )
     },
-    elsewhere={"order_elsewhere": lambda tables: order_reading(tables["order"])},
     place=20,
     about="elsewhere",
 )

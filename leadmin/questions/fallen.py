@@ -60,7 +60,7 @@ def fallen_reading(table: pd.DataFrame) -> str:
         for fault in ("told", "flat", "noisy"):
             of_fault = rows[rows["fault"] == fault]
             if len(of_fault):
-                mean, worst = of_fault["auroc"].mean(), of_fault.loc[of_fault["auroc"].idxmin()]
+                mean, worst = of_fault["auroc"].mean(), of_fault.sort_values("auroc").iloc[0]
                 parts.append(
                     f"{where} lost, {FAULTS[fault]}: {number(mean)} on average, at worst "
                     f"{number(worst['auroc'])} ({worst['electrode']})"

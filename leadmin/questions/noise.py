@@ -111,20 +111,19 @@ def plot_noise(tables: Tables) -> Figure | None:
 
 def wide_noise(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
     """Show values of each set, a column for each ratio, noise by noise."""
-    rows = []
-    chosen = table[(table["target"] == target) & (table["noise"] != "")]
-    clean = table[(table["target"] == target) & (table["noise"] == "")].set_index("config")
 
     def said(row: Mapping[Any, Any]) -> str:
         return " / ".join(number(row[value], digits) for value in values)
 
-    for (kind, config), group in chosen.groupby(["noise", "config"], sort=False):
-        row = {"noise": NOISES[kind], "electrodes": electrodes_in_words(config)}
-        row["none"] = said(clean.loc[config].to_dict())
-        for one in group.sort_values("decibels", ascending=False).to_dict("records"):
-            row[f"{one['decibels']:g} dB"] = said(one)
-        rows.append(row)
-    return styled_table(pd.DataFrame(rows), "reading")
+    of_target = table[table["target"] == target].to_dict("records")
+    clean = {row["config"]: said(row) for row in of_target if not row["noise"]}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in of_target:
+        kind, config = one["noise"], one["config"]
+        if kind:
+            head = {"noise": NOISES[kind], "electrodes": one["electrodes"], "none": clean[config]}
+            rows.setdefault((kind, config), head)[f"{one['decibels']:g} dB"] = said(one)
+    return styled_table(pd.DataFrame(rows.values()), "reading")
 
 
 NOISE = Question(

@@ -295,11 +295,8 @@ def _try_own(
             logits.setdefault(name, []).append(logits_of(network, changed, condition.shown))
         say(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
     index = np.concatenate(rows)
-    test = Predictions(
-        *(getattr(dataset, name)[index] for name in RECORDS[:3]),
-        labels=dataset.labels[settings["label_policy"]][index],
-        logits={},
-    )
+    ids = (dataset.record_id[index], dataset.patient_id[index], dataset.fold[index])
+    test = Predictions(*ids, dataset.labels[settings["label_policy"]][index], {})
     joined = {name: np.concatenate(each) for name, each in logits.items()}
     return _write_trial(out, conditions, test, joined, dict(extra))
 

@@ -221,9 +221,9 @@ def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
     place, counts = _columns(frame, first)
     figure = style.blank_figure(4.5)
     axis = figure.subplots()
-    ends = frame[bounds].to_numpy(float)
-    ends = ends[np.isfinite(ends)] if np.isfinite(ends).any() else np.array([0.0, 1.0])
-    low, high = ends.min(), ends.max()
+    reached = frame[bounds].to_numpy(float)
+    known = reached[np.isfinite(reached)] if np.isfinite(reached).any() else np.array([0.0, 1.0])
+    low, high = known.min(), known.max()
     pad = 0.06 * (high - low) or 0.01
     axis.set(xlim=(-0.75, place.max() + 0.75), ylim=(low - pad, high + 1.9 * pad))
     deepest = max(style.stacked_leads(config).count("\n") + 1 for config in place.index)

@@ -190,7 +190,7 @@ class Hospitals(Evidence):
     asked: tuple[Asked, ...] = ()
     there: Mapping[tuple[str, str, str], Estimate] = field(default_factory=dict)
 
-    def classes(self) -> dict[str, tuple[str, ...]]:
+    def classes_there(self) -> dict[str, tuple[str, ...]]:
         """Name the classes that count at each hospital, and at all together."""
         names = dict.fromkeys(one.hospital for one in self.asked)
         return {
@@ -200,7 +200,7 @@ class Hospitals(Evidence):
 
     def mean(self, config: str, hospital: str) -> Estimate:
         """Average a set's AUROCs of the classes that count at a hospital."""
-        each = [self.there[config, hospital, name] for name in self.classes()[hospital]]
+        each = [self.there[config, hospital, name] for name in self.classes_there()[hospital]]
         value = float(metrics.macro([e.value for e in each]))
         resampled = (
             metrics.macro(np.stack([getattr(e, kind) for e in each]), axis=0)

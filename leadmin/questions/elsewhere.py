@@ -165,7 +165,7 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
     home, rows = trial_of(evidence)["home"], []
     configs = [name for name in _electrode_configs(evidence) if name in home]
     pairs = [k for k, name in enumerate(configs) if _n_chest(name) == 2]
-    for hospital, classes in evidence.classes().items():
+    for hospital, classes in evidence.classes_there().items():
         places = [CLASSES.index(name) for name in classes]
         at_home = np.array([np.mean([home[name][k] for k in places]) for name in configs])
         means = [evidence.mean(name, hospital) for name in configs]

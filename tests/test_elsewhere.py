@@ -344,7 +344,7 @@ def test_other_hospitals_are_tried_and_read(abroad, small, monkeypatch):
     )
     monkeypatch.setattr(evidence_of_trials, "LEAST", 6)
     evidence = gather_hospitals(abroad, 60)
-    classes = evidence.classes()
+    classes = evidence.classes_there()
     assert set(classes["a"]) <= {"NORM", "MI"}, "what a hospital never states is not asked there"
     assert set(classes) == {"a", "b", TOGETHER}
     stated_by_one = next(name for name in classes["b"] if name not in {"NORM", "MI"})

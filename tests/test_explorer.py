@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from leadmin.evidence.nested import targets
 from leadmin.labels import CLASSES
@@ -133,6 +134,16 @@ def test_the_explorer_is_small_and_asks_no_other_host():
     for file in files:
         hosts = set(re.findall(r"https?://[\w.]+", file.read_text(encoding="utf-8")))
         assert hosts <= {"http://www.w3.org"}, "the name of SVG is all that looks like an address"
+
+
+def test_the_pages_that_show_it_find_its_files():
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    folder = (ROOT / SHOWN).parent
+    assert folder.name in settings["sphinx"]["config"]["html_extra_path"], "so they lie beside"
+    for name in ("index", "explorer"):
+        page = (ROOT / "book" / f"{name}.md").read_text(encoding="utf-8")
+        asked = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert set(asked) == {file.name for file in folder.iterdir()}
 
 
 # --- the first screen -------------------------------------------------------------------------

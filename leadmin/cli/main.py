@@ -273,7 +273,7 @@ def report() -> None:
     from leadmin.study.validity import held
 
     root = source_tree()
-    log = root / REPORT.with_name("workflow.log")
+    log = root / REPORT.parents[1] / "workflow.log"
     with held(root / "outputs", "workflow"):
         options = profile_options(root, "local", None)
         if run_engine(root, SAMPLE_STUDY, [REPORT.as_posix()], options, log):

@@ -118,11 +118,12 @@ def transport_reading(table: pd.DataFrame) -> str:
 
 
 def plot_transport(tables: Tables) -> Figure | None:
-    """Draw the AUROC of the main sets for each class that counts, with that at home."""
+    """Draw the main sets' AUROC for each class that counts at a hospital, with that at home."""
     table = tables["transport"]
     if table.empty:
         return None
     keys = list(dict.fromkeys(zip(table["hospital"], table["class"], strict=True)))
+    keys = [key for key in keys if key[0] != _named(TOGETHER)] or keys
     sets = [name for name in SHOWN if name in set(table["config"])]
     figure, axes = style.row_figure(
         map(electrodes_in_words, sets), len(keys), row=0.32, sharex=True
@@ -134,7 +135,9 @@ def plot_transport(tables: Tables) -> Figure | None:
         style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look)
         axis.plot(rows["home"], range(len(sets)), "|", color=style.MUTED, markersize=9)
         axis.set_title(f"{hospital}\n{name}", fontsize=8.5)
+        axis.set_xticks([0.5, 0.75, 1.0])
         axis.tick_params(axis="x", labelsize=7)
+    axes[0].set_xlim(0.45, 1.02)
     figure.supxlabel("AUROC elsewhere, and at home (grey line)", fontsize=9)
     return style.add_note(figure, f"{tables.tested}; 95% intervals over records")
 

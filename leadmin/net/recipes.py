@@ -19,13 +19,14 @@ step from random weights, with twice the epochs. All others are one of these wit
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, Literal
 
 from leadmin.errors import LeadminError
 from leadmin.net.model import Architecture
 from leadmin.net.own import source_sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def recipe_identity(recipe: Recipe) -> dict[str, Any]:
     return found
 
 
-def recipe_table(*recipes: str | Mapping[str, Any]) -> pd.DataFrame:
+def recipe_table(*recipes: str | Mapping[str, Any]) -> "pd.DataFrame":
     """List the options of some recipes in words: rows are `OPTIONS`, columns recipes.
 
     A recipe is given by its name, or as a run has stored it, see `recipe_identity`. An unknown one,
@@ -218,6 +219,8 @@ def recipe_table(*recipes: str | Mapping[str, Any]) -> pd.DataFrame:
             text = f"{value:g}" if isinstance(value, float) else str(value)
             values[title] = VALUES.get(option, {}).get(text, text)
         columns[str(stored["name"])] = values
+    import pandas as pd  # who only loads a network does not wait for it
+
     return pd.DataFrame(columns)
 
 

@@ -178,7 +178,7 @@ for answers in (hospitals, noise, fallen):
 #   pair there, since V1 tells more of the conduction disturbances that these hospitals state.
 # * Diagnoses by other rules (LUDB's hypertrophy, ST/T change) are found less well with any electrodes.
 # * Probabilities have to be fitted again on records of the place where they are used.
-# * With more electrodes a set bears more noise; the sets keep their order.
+# * With more electrodes a set bears more noise.
 # * A network that is told of a lost electrode keeps its false alarms; one that is not told calls nearly
 #   everybody if leads fall flat. Flat leads should be found and named before a network reads them.
 # ```

@@ -6,7 +6,7 @@ import numpy as np
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.scores import Evidence
-from leadmin.labels import LABEL_POLICIES
+from leadmin.labels import LABEL_POLICIES, are_superclasses
 from leadmin.study.protocol import PROTOCOL_WORDS
 
 
@@ -83,8 +83,11 @@ def basis(evidence: Evidence, study: StudyDescription) -> str:
         n_trained = sum((config, recipe) in evidence.scored for config in evidence.configs)
         if n_trained < len(evidence.configs):
             trained += f"; recipe {recipe} on {n_trained} of {len(evidence.configs)} configurations"
+    labels = LABEL_POLICIES[study.label_policy].words
+    if not are_superclasses(evidence.classes):
+        labels = "the statements of its table"
     return (
-        f"Data: {study.data}. Labels: {LABEL_POLICIES[study.label_policy].words}. "
+        f"Data: {study.data}. Labels: {labels}. "
         f"Protocol: {PROTOCOL_WORDS[study.protocol]}. "
         f"{evidence.n_records:,} test records of {evidence.n_patients:,} patients; {trained}; "
         f"{evidence.n_resamples:,} bootstrap resamples of patients. {absent_in_words(evidence)}"

@@ -222,7 +222,7 @@ def _recorded(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "machines": sorted(set(map(_machine, recorded))),
         "commits": sorted({str(one["git_commit"]) for one in recorded}),
         "days": sorted({one["date"] for one in recorded}),
-        "hours": sum(run["seconds"] for run in runs) / 3600,
+        "hours": sum(run.get("seconds", 0) for run in runs) / 3600,
         "n_runs": len(runs),
     }
 

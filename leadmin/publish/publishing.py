@@ -137,8 +137,9 @@ def publish_trials(out: Path, page: Path, root: Path) -> Path:
         notebook = _portable(nbformat.read(page, as_version=4))
         (scratch / "notebooks").mkdir()
         nbformat.write(notebook, scratch / "notebooks" / page.name)
-        first = next(iter(trials.values())).metrics["provenance"]
-        write_json(scratch / "study.json", {"name": out.name, "source": first["data"]["source"]})
+        said = {"name": out.name, "title": "Other hospitals, noise and lost electrodes"}
+        said |= {"protocol": "crossval", "label_policy": "any"}  # of the networks on trial
+        write_json(scratch / "study.json", said)
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
         seal(scratch / f"all{SEAL}", files)
     return target

@@ -290,10 +290,10 @@ def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
     rows = with_training(curve[curve["target"] == "macro"], ["difference"])
     present = present_in_1000(scores)
     named = diagnoses(scores["target"].unique()[1:])
-    where = [choice_in_words(row) for row in rows.to_dict("records")]
+    where = [choice_in_words(row).partition(" (")[0] for row in rows.to_dict("records")]
     columns = {"n_electrodes": "electrodes", "where": "which"}
     columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
-    columns |= {"difference": "AUROC lost"}
+    columns |= {"difference": "AUROC vs nine"}
     digits = {f"missed_{name}": 0 for name in named}
     return reading_table(rows.assign(where=where), columns, digits)
 

@@ -17,7 +17,7 @@ from leadmin.publish.claims import Claims
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = {
     "studies": {"mine": "mine"},
-    "written_for": {"n_records": 100},
+    "written_for": {"n_records": [100]},
     "tables": {
         "set": {"file": "mine/sets", "by": ["config", "target"]},
         "best": {"file": "mine/sets", "by": ["target"], "largest": "auroc"},

@@ -121,7 +121,7 @@ class Claims:
         self.folder, self.file = folder, folder / "claims.yml"
         document = yaml.safe_load(self.file.read_text(encoding="utf-8"))
         self._studies: dict[str, str] = document["studies"]
-        self._written_for: dict[str, int] = document["written_for"]
+        self._written_for: dict[str, list[int]] = document["written_for"]
         self._tables: dict[str, dict[str, Any]] = document["tables"]
         self.guards: dict[str, list[str]] = document["claims"]
         self._kept: dict[str, pd.DataFrame] = {}
@@ -161,9 +161,9 @@ class Claims:
                 rows = self.table(name)
             except AbsentError:
                 continue
-            for column, n in self._written_for.items():
+            for column, counts in self._written_for.items():
                 # another label policy leaves other records, beside these
-                if column in rows and not (rows[column] == n).any():
+                if column in rows and not rows[column].isin(counts).any():
                     return False
         return True
 

@@ -82,8 +82,13 @@ def imported_files(path: Path) -> set[Path]:
 
     Of a folder that is imported itself all modules count: it may look for them when it runs.
     """
+    return _imported_by(path.read_text(encoding="utf-8"))
+
+
+@cache  # the workflow asks for each page, and most pages stand on the same code
+def _imported_by(source: str) -> set[Path]:
     found: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             named = [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -295,7 +295,7 @@ def test_missing_runs_leave_a_finding_open(runs):
     assert "lacks a run" in lacking["statement"]
     assert table.loc["3a", "finding_verdict"] == "not asked"
     assert asked["verdict"] != "not asked"
-    assert "mean of 1 smaller sets" in asked["effect_name"]
+    assert "mean of one smaller set" in asked["effect_name"]
     assert not math.isnan(asked["effect"])
     # only two questions could be asked, so Holm corrects for two
     assert asked["p_holm"] <= 2 * asked["p"] + 1e-12

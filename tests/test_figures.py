@@ -350,7 +350,8 @@ def test_recipe_comparison_fills_what_is_clear_of_zero():
     assert auroc.get_xlim()[0] < auroc.get_xlim()[1]
     assert brier.get_xlim()[0] > brier.get_xlim()[1]  # less is better, better is right
     with pytest.raises(LeadminError, match="auroc_HYP"):
-        plot_recipe_comparison(comparison)
+        plot_recipe_comparison(comparison, ["auroc_HYP"])
+    assert len(plot_recipe_comparison(comparison).axes) == 2  # hypertrophy is no class of all data
 
 
 def test_pairs_are_row_minus_column_and_bold_where_clear():

@@ -200,7 +200,8 @@ def test_cells_are_short_and_surrounded_by_prose(root):
         for cell in cells:
             if cell.cell_type == "code" and "import" not in cell.source:
                 lines = [line for line in cell.source.splitlines() if line.strip()]
-                allowed = 16 if "parameters" in cell.metadata.get("tags", []) else 15
+                # a parameter is a line
+                allowed = 17 if "parameters" in cell.metadata.get("tags", []) else 15
                 assert len(lines) <= allowed, (
                     f"{path.name}: a cell of {len(lines)} lines:\n{cell.source}"
                 )

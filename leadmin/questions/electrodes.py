@@ -184,11 +184,13 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
             f"(intervals for {counted})."
         )
     best = within[0]
-    needed = electrodes_needed(resolve(best["config"]).leads)
-    named = ", ".join(one for one in needed if one not in CHEST_LEADS)
-    if best["n_electrodes"] > len(LIMB_ELECTRODES):
-        named += f" and {choice_in_words(best)}"
-    often = "every fold" if best["share"] == 1 else f"each fold apart: {best['chosen']}"
+    named, often = ", ".join(electrodes_needed(resolve(best["config"]).leads)), "every fold"
+    if best["share"] < 1:
+        limbs = [one for one in named.split(", ") if one in LIMB_ELECTRODES]
+        chosen = choice_in_words(best)
+        on_chest = best["n_electrodes"] > len(LIMB_ELECTRODES)
+        named = f"{', '.join(limbs)} and {chosen}" if on_chest else chosen
+        often = f"each fold apart: {best['chosen']}"
     said = (
         f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
         f"read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "

@@ -28,13 +28,13 @@ from leadmin.data.disturbances import (
 from leadmin.data.hospitals import (
     HospitalRecord,
     LeftOut,
-    at_rate,
     read_hospitals,
     same_as,
     statement_table,
     statements,
     superclasses,
 )
+from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.evidence import trials as evidence_of_trials
 from leadmin.evidence.trials import TOGETHER, gather_hospitals, gather_own, rank_correlation
@@ -169,10 +169,10 @@ def test_a_folder_without_records_is_refused(tmp_path):
 @pytest.mark.parametrize("rate", [250, 257, 360, 500, 512.844, 1000])
 def test_resampling_keeps_what_is_slow_and_drops_what_would_fold(rate):
     t, wanted = np.arange(int(10 * rate)) / rate, np.arange(1000) / 100
-    slow = at_rate(np.sin(2 * np.pi * 5 * t)[None], rate, 100)[0, : len(wanted)]
+    slow = resample(np.sin(2 * np.pi * 5 * t)[None], rate, 100)[0, : len(wanted)]
     inner = slice(50, -60)
     assert np.allclose(slow[inner], np.sin(2 * np.pi * 5 * wanted)[: len(slow)][inner], atol=0.02)
-    fast = at_rate(np.sin(2 * np.pi * 80 * t)[None], rate, 100)[0]
+    fast = resample(np.sin(2 * np.pi * 80 * t)[None], rate, 100)[0]
     assert np.abs(fast[inner]).max() < 0.05
 
 

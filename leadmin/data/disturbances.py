@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from leadmin.data.hospitals import at_rate
+from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.leads import CHEST_LEADS, LEADS, LIMB_ELECTRODES, derive, electrodes_needed
 
@@ -53,7 +53,7 @@ def read_noise(folder: Path, kind: str, sampling_rate: int = 100) -> Signals:
             f"{stem}: not a record of the Noise Stress Test Database ({error}); valid: a folder "
             f"with {', '.join(NOISES)} as .hea and .dat; name that"
         ) from error
-    return at_rate(found.d_signal.T.astype(np.float64), found.fs, sampling_rate).astype(np.float32)
+    return resample(found.d_signal.T.astype(np.float64), found.fs, sampling_rate).astype(np.float32)
 
 
 def segments(

@@ -21,7 +21,6 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from leadmin.data.archive import checked_member
 from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.data.records import RECORD_LIMIT, check_header
+from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, canonical_lead
@@ -43,7 +42,6 @@ UNSURE = "?"
 
 _VOCABULARY = re.compile(r"\s*(Dx|Diagnoses)\s*:(.*)", re.DOTALL)
 _SEPARATOR = {"Dx": ",", "Diagnoses": "|"}
-_LARGEST_DENOMINATOR = 1000
 
 
 @dataclass(frozen=True)
@@ -112,14 +110,6 @@ def superclasses(found: Iterable[tuple[str, str]]) -> NDArray[np.uint8]:
         if superclass:
             labels[CLASSES.index(superclass)] = 1
     return labels
-
-
-def at_rate(signal: NDArray[np.float64], rate: float, wanted: int) -> NDArray[np.float64]:
-    """Resample the last axis from ``rate`` to ``wanted`` Hz, filtered against aliases."""
-    ratio = Fraction(wanted / rate).limit_denominator(_LARGEST_DENOMINATOR)
-    # Ends would ring against zeros; a line through first and last sample is continued instead.
-    resampled = resample_poly(signal, ratio.numerator, ratio.denominator, axis=-1, padtype="line")
-    return np.asarray(resampled)
 
 
 def read_hospitals(
@@ -200,7 +190,7 @@ def _read(header: Path, sampling_rate: int) -> tuple[NDArray[np.float32], list[s
     signal = signal[[names.index(lead) for lead in LEADS]]
     if not signal.any():
         raise LeadminError("zero everywhere")
-    return at_rate(signal, found.fs, sampling_rate).astype(np.float32), found.comments
+    return resample(signal, found.fs, sampling_rate).astype(np.float32), found.comments
 
 
 def same_as(signals: NDArray[np.float32], others: NDArray[np.int16]) -> NDArray[np.float64]:

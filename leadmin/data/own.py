@@ -16,7 +16,6 @@ import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -41,6 +40,7 @@ from leadmin.data.prepare import (
 )
 from leadmin.data.ptbxl import CsvTable, check_rate, crossing_patients
 from leadmin.data.records import read_microvolts
+from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, read_yaml, sha256
 from leadmin.labels import check_class_names
@@ -306,12 +306,7 @@ def twelve_leads(signal: Signal, where: str, rate: int, n_samples: int) -> NDArr
             coefficients(lead, names)
     except LeadminError as error:
         raise FileError(f"{where}: {error}", "leads") from error
-    x = signal.microvolts
-    ratio = Fraction(rate / signal.rate).limit_denominator(5000)
-    if ratio != 1:
-        from scipy.signal import resample_poly  # 0.3 s to import
-
-        x = resample_poly(x, ratio.numerator, ratio.denominator, axis=-1, padtype="median")
+    x = resample(signal.microvolts, signal.rate, rate)
     if x.shape[-1] < n_samples:
         raise FileError(
             f"{where}: it lasts {x.shape[-1] / rate:g} s, not {n_samples / rate:g} s; take fewer "

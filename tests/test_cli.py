@@ -124,6 +124,8 @@ def test_ctrl_c_says_what_is_kept(clone):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a shell's background job, such as `nohup make test &`, is deaf to it, and its children too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr.readline().startswith("runs: 0 of 3")
     time.sleep(0.3)

@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
 
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, sha256
@@ -67,6 +66,8 @@ class OperatingPoints:
                 f"probabilities: shape {p.shape}; valid: numbers from 0 to 1, "
                 f"(..., {len(self.slope)}); give what `predict` gives"
             )
+        from scipy.special import expit, logit  # 0.3 s to import
+
         return np.asarray(expit(self.offset + self.slope * logit(p)))
 
 

@@ -216,6 +216,11 @@ class Contrast:
         return float(t.sf((self.estimate.value - bound) / error, freedom))
 
 
+def difference(config: str, reference: str) -> dict[str, float]:
+    """Weights of a `contrast`: one set less another; of a set less itself, nothing."""
+    return {config: 1.0, reference: -1.0} if config != reference else {config: 0.0}
+
+
 def contrast(
     evidence: Evidence, weights: Mapping[str, float], metric: str, target: str
 ) -> Contrast:

@@ -14,6 +14,7 @@ from leadmin.evidence.nested import (
     best_of,
     chosen_sets,
     contrast,
+    difference,
     numbers_of_electrodes,
     targets,
 )
@@ -62,12 +63,11 @@ def choice_in_words(row: Mapping[Any, Any]) -> str:
 def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
     """Give what a row of either table says of one set and one class, or their mean."""
     row: dict[str, Any] = {}
-    against = {config: 1.0, REFERENCE: -1.0} if config != REFERENCE else {config: 0.0}
     for metric, name in COMPARED.items():
         if metric != "auroc" and target not in diagnoses(evidence.classes):
             continue
         row |= contrast(evidence, {config: 1.0}, metric, target).columns(metric)
-        row |= contrast(evidence, against, metric, target).columns(name)
+        row |= contrast(evidence, difference(config, REFERENCE), metric, target).columns(name)
     row |= contrast(evidence, {config: 1.0}, "brier", target).columns("brier")
     return row | evidence.counts(evidence.get(config, ANY_LEAD))
 
@@ -80,8 +80,7 @@ def _of_diagnosis(evidence: Evidence, config: str, name: str) -> dict[str, float
     row: dict[str, float] = {}
     for metric in ("missed", "benefit"):
         row |= contrast(evidence, {config: 1.0}, metric, name).columns(f"{metric}_{name}")
-    against = {config: 1.0, REFERENCE: -1.0} if config != REFERENCE else {config: 0.0}
-    lost = contrast(evidence, against, "benefit", name)
+    lost = contrast(evidence, difference(config, REFERENCE), "benefit", name)
     return row | lost.columns(f"difference_benefit_{name}")
 
 
@@ -150,7 +149,7 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
             if target == "macro":
                 for name in diagnoses(evidence.classes):
                     row |= _of_diagnosis(evidence, config, name)
-            to_all = contrast(evidence, {config: 1.0, REFERENCE: -1.0}, "auroc", target)
+            to_all = contrast(evidence, difference(config, REFERENCE), "auroc", target)
             row["p"] = to_all.p_above(-MARGIN) if n_electrodes < N_ALL else float("nan")
             rows.append(row)
         tables.append(with_holm(pd.DataFrame(rows)))

@@ -10,9 +10,8 @@ from pandas.io.formats.style import Styler
 from leadmin.evidence.nested import targets
 from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.evidence.trials import trial_of
-from leadmin.labels import CLASSES
-from leadmin.questions import Question, Tables, diagnoses, of
-from leadmin.questions.noise import disturbed_row
+from leadmin.questions import Question, Tables, of
+from leadmin.questions.noise import disturbed_row, false_calls
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, styled_table, value_with_interval
 
@@ -117,11 +116,6 @@ FALLEN = Question(
     reading=lambda tables: fallen_reading(tables["fallen"]),
     figures={"fallen": plot_fallen},
     shown={"Macro AUROC": of("fallen", wide_fallen, "macro", 3, "auroc")},
-    folded={
-        f"{name} in 1,000: missed / called in vain": of(
-            "fallen", wide_fallen, name, 0, "missed", "in_vain"
-        )
-        for name in diagnoses(CLASSES)
-    },
+    folded=false_calls("fallen", wide_fallen),
     about="fallen",
 )

@@ -1,6 +1,6 @@
 """How much noise does each electrode set bear?"""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from leadmin.data.disturbances import NOISES
-from leadmin.evidence.nested import contrast, targets
+from leadmin.evidence.nested import contrast, difference, targets
 from leadmin.evidence.scores import Evidence
 from leadmin.evidence.trials import trial_of
 from leadmin.labels import CLASSES
@@ -32,8 +32,7 @@ def disturbed_row(evidence: Evidence, config: str, clean: str, target: str) -> d
     of_diagnoses = ("missed", "in_vain") if target in diagnoses(evidence.classes) else ()
     for metric in ("auroc", *of_diagnoses):
         name = "difference" if metric == "auroc" else f"difference_{metric}"
-        weights = {config: 1.0, clean: -1.0} if config != clean else {clean: 0.0}
-        for called, of_sets in ((metric, {config: 1.0}), (name, weights)):
+        for called, of_sets in ((metric, {config: 1.0}), (name, difference(config, clean))):
             columns = contrast(evidence, of_sets, metric, target).columns(called)
             row |= {key: v for key, v in columns.items() if not key.endswith("_with_seeds")}
     return row | evidence.counts(evidence.get(config, ANY_LEAD))
@@ -126,6 +125,16 @@ def wide_noise(table: pd.DataFrame, target: str, digits: int, *values: str) -> S
     return styled_table(pd.DataFrame(rows.values()), "reading")
 
 
+def false_calls(
+    table: str, wide: Callable[..., Styler]
+) -> dict[str, Callable[[Tables], Styler | None]]:
+    """Fold away, diagnosis by diagnosis, what is missed and what is called in vain."""
+    return {
+        f"{name} in 1,000: missed / called in vain": of(table, wide, name, 0, "missed", "in_vain")
+        for name in diagnoses(CLASSES)
+    }
+
+
 NOISE = Question(
     name="noise",
     title="How much noise does each electrode set bear?",
@@ -133,11 +142,6 @@ NOISE = Question(
     reading=lambda tables: noise_reading(tables["noise"]),
     figures={"noise": plot_noise},
     shown={"Macro AUROC": of("noise", wide_noise, "macro", 3, "auroc")},
-    folded={
-        f"{name} in 1,000: missed / called in vain": of(
-            "noise", wide_noise, name, 0, "missed", "in_vain"
-        )
-        for name in diagnoses(CLASSES)
-    },
+    folded=false_calls("noise", wide_noise),
     about="noise",
 )

@@ -56,8 +56,13 @@ def values(folder):
 
 
 @pytest.fixture(scope="module")
-def sample_results(root):
-    return root / "book" / "published" / "sample"
+def sample_results(root, tmp_path_factory):
+    """What `leadmin publish` leaves of a study, as far as a paper reads it."""
+    folder = tmp_path_factory.mktemp("published") / "sample"
+    shutil.copytree(root / "tests" / "results", folder)
+    for name in ("recipes", "recalibration", "subgroups", "classes", "ranks"):
+        shutil.copyfile(folder / "figures" / "answer.pdf", folder / "figures" / f"{name}.pdf")
+    return folder
 
 
 def changed(source, target, change):
@@ -121,9 +126,8 @@ def as_one_recipe(document):
 def results(sample_results, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     crossval = changed(sample_results, folder / "crossval", as_cross_validation)
-    for name in ("recipes", "recalibration", "subgroups", "my_own_idea"):
-        figures = crossval / "figures"
-        shutil.copyfile(figures / "answer.pdf", figures / f"{name}.pdf")
+    figures = crossval / "figures"
+    shutil.copyfile(figures / "answer.pdf", figures / "my_own_idea.pdf")
     return {
         "holdout": sample_results,
         "crossval": crossval,

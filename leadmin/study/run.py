@@ -155,7 +155,7 @@ def write_run(folder: Path, trained: Trained) -> Run:
     files = _write_predictions(folder, predictions)
     rows = pd.DataFrame(trained.history, columns=None if trained.history else ["recipe"])
     with atomic_path(folder / "history.csv") as temporary:
-        rows.to_csv(temporary, index=False)
+        rows.to_csv(temporary, index=False, float_format="%.7g")  # as much as float32 holds
     n_seeds = {name: len(layers) for name, layers in trained.logits["test"].items()}
     metrics = {
         "config": trained.configuration.name,

@@ -94,7 +94,7 @@ def steps(archive: Path, folder: Path) -> dict[tuple[str, str], list[str]]:
     for protocol in PROTOCOLS:
         name = f"full-size-{folder.name}-{protocol}"
         study = {"name": name, "title": "Full size by repetition, one epoch", "source": str(source)}
-        study |= {"protocol": protocol, "configurations": "all", "epochs": 1}
+        study |= {"protocol": protocol, "configurations": "all", "epochs": 1, "compare_with": ""}
         file = folder / f"{name}.yml"
         write_text(file, yaml.safe_dump(study))
         engine = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--quiet"]

@@ -47,15 +47,17 @@ def electrodes_in_words(config: str) -> str:
 def choice_in_words(row: Mapping[Any, Any]) -> str:
     """Say what validation chose for one number of electrodes, from a row of `curve_table`.
 
-    ``V2 V5`` where all folds agree; ``V1 or V2, V5 or V6`` where they differ by a neighbour and
-    no electrode stands in two places; else the most frequent choice, ``V1 V3 V5 (4 of 10)``.
+    ``V2 V5`` where all folds agree; ``V1 or V2, and V4, V5 or V6`` where each of several places
+    is taken by up to three neighbours; else the most frequent one, ``V1 V3 V5 (4 of 10)``.
     """
     choices = [one.partition(" (")[0].split(" + ") for one in str(row["chosen"]).split(", ")]
     places = [sorted(set(place)) for place in zip(*choices, strict=True)]
     apart = sum(map(len, places)) == len(set().union(*places))
-    if apart and max(map(len, places)) <= 2:
-        comma = ", " if len(choices) > 1 else " "
-        return comma.join(" or ".join(place) for place in places)
+    alike = all(len(one) < 4 and "".join(one) in "".join(CHEST_LEADS) for one in places)
+    if len(choices) == 1:
+        return " ".join(choices[0])
+    if apart and alike and len(places) > 1:
+        return ", and ".join(" or ".join(", ".join(one).rsplit(", ", 1)) for one in places)
     n_chosen = round(row["share"] * row["n_networks"])
     return f"{' '.join(choices[0])} ({n_chosen} of {row['n_networks']})"
 

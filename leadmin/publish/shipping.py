@@ -24,13 +24,9 @@ from leadmin import metrics
 from leadmin.data import ptbxl
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
+from leadmin.evidence.estimates import of_columns
 from leadmin.evidence.reliability import fit_recalibration
-from leadmin.evidence.resampling import (
-    bca_interval,
-    jackknife_weights,
-    patient_weights,
-    weighted_auroc,
-)
+from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.files import atomic_path, sha256, write_json, write_text
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import electrodes_needed, resolve
@@ -287,20 +283,13 @@ def auroc_with_intervals(
     labels: NDArray[Any], logits: NDArray[Any], patient_id: NDArray[Any]
 ) -> dict[str, list[float]]:
     """Give AUROC and its 95% interval over patients, three numbers, per class and for the mean."""
-    weights = np.hstack(
-        [
-            np.ones((len(labels), 1), dtype=np.uint8),
-            patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0)),
-            jackknife_weights(patient_id),
-        ]
-    )
+    drawn = patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0))
+    weights = all_weights(patient_id, drawn)
     by_class = zip(labels.T, logits.T, strict=True)
     values = np.stack([weighted_auroc(y, x, weights) for y, x in by_class], axis=1)
     columns = dict(zip(("macro", *CLASSES), (values.mean(axis=1), *values.T), strict=True))
-    return {
-        name: [float(x[0]), *bca_interval(x[0], x[1 : N_RESAMPLES + 1], x[N_RESAMPLES + 1 :])]
-        for name, x in columns.items()
-    }
+    found = {name: of_columns(x, N_RESAMPLES) for name, x in columns.items()}
+    return {name: [one.value, *one.bca()] for name, one in found.items()}
 
 
 @dataclass(frozen=True)

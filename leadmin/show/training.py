@@ -45,7 +45,7 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
         Recipes that keep the weights of the last epoch; the others keep those of the best.
     """
     columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
-    require_columns(history, columns, "plot_learning_curves")
+    require_columns(history, columns, "plot_learning_curves", True)
     looks = recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
     figure = blank_figure(0.4 + 2.1 * len(looks))

@@ -157,17 +157,6 @@ def statement_in_words(code: str) -> str:
     return _statements().get(code, code)
 
 
-def leads_in_words(row: Mapping[Any, Any]) -> str:
-    """Write how many leads a row has."""
-    n = row["n_leads"]
-    return "One lead" if n == 1 else f"{n} leads"
-
-
-def macro_in_words(row: pd.Series) -> str:
-    """Write a row's macro AUROC with its interval."""
-    return value_with_interval(row.to_dict(), "auroc")
-
-
 def range_in_words(values: pd.Series) -> str:
     """Write the range of some AUROCs."""
     return " to ".join(dict.fromkeys(number(end) for end in (values.min(), values.max())))

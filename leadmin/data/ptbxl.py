@@ -95,6 +95,7 @@ _NOTES = (
 
 _TEXT_LIMIT, _MOST_COLUMNS = 4096, 1000
 _FILE_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
+_YES = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
 _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 
 
@@ -196,7 +197,7 @@ def read_table(archive: Archive) -> RecordTable:
         "weight": table.numbers("weight", 0, 1000, np.nan),
         "recording_date": table.texts("recording_date"),
         **{name: table.notes(name) for name in _NOTES},
-        "validated_by_human": table.booleans("validated_by_human"),
+        "validated_by_human": table.coded("validated_by_human", _YES, "True, False"),
         "resampled_from_500_hz": _resampled(archive, record_id),
         "scp_codes": [_as_json(codes) for codes in statements],
     }
@@ -414,15 +415,6 @@ class CsvTable:
         if name not in self.frame.columns:
             return np.full(len(self.frame), -1, np.int8)
         return (self.frame[name].str.strip() != "").to_numpy()
-
-    def booleans(self, name: str) -> NDArray[Any]:
-        """Read a column of yes and no as 1 and 0, -1 where empty or without such a column."""
-        if name not in self.frame.columns:
-            return np.full(len(self.frame), -1.0)
-        meaning = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
-        values = self.frame[name].str.strip().str.casefold().map(meaning)
-        self._check(name, values.notna().to_numpy(), "True or False")
-        return values.to_numpy()
 
     def paths(self, name: str) -> tuple[str, ...]:
         """Read a column of record paths, empty or inside the archive, no two the same.

@@ -45,13 +45,7 @@ StudyOption = Annotated[
 
 
 def source_tree() -> Path:
-    """Find the clone that this package was installed from.
-
-    Raises
-    ------
-    LeadminError
-        If the package stands alone, without notebooks and workflow.
-    """
+    """Find the clone that this package was installed from; one that stands alone is refused."""
     root = Path(__file__).resolve().parents[2]
     if not (root / "workflow" / "Snakefile").is_file():
         raise LeadminError(

@@ -33,12 +33,8 @@ def publish_study(study: Study, root: Path) -> Path:
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
     predictions, so that everything can be computed again without training. Of checkpoints only
     those of a network for any leads that test fold 10, of all seeds. A folder published before is
-    replaced as a whole.
-
-    Raises
-    ------
-    LeadminError
-        If a run or the analysis is not finished or damaged, or what lies there was not published.
+    replaced as a whole. A run or an analysis that is not finished, or damaged, is refused, and so
+    is a folder that was not published.
     """
     out = root / "outputs" / study.name
     names = study.variants or study.configurations

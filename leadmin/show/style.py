@@ -380,14 +380,8 @@ def forest(
 ) -> None:
     """Draw values on their intervals, one below the other; ``upright``, side by side.
 
-    Parameters
-    ----------
-    rows : array_like, shape (n, 3)
-        Value, low, high. A row without a value is left out.
-    looks, filled
-        Of all rows or of each; by default all markers are filled.
-    places
-        Where the rows stand; 0, 1, ... by default.
+    ``rows`` are (n, 3): value, low, high; one without a value is left out. ``looks`` is of all rows
+    or of each; by default all markers are ``filled``, and rows stand at the ``places`` 0, 1, ...
     """
     bounds = np.asarray(rows, dtype=float).reshape(-1, 3)
     n = len(bounds)

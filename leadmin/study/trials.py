@@ -115,21 +115,10 @@ def try_hospitals(
 ) -> Run:
     """Score records of other hospitals on the sets of `sets_elsewhere`.
 
-    Parameters
-    ----------
-    networks : sequence of EcgClassifier
-        Whose logits are averaged.
-    records : iterable of HospitalRecord or LeftOut
-        Each counts as a patient. Those that are also in ``dataset`` are left out.
-    dataset : EcgDataset
-        All records of the study.
-    mapped : Run
-        The map, from which the AUROCs at home are taken: those of its test records.
-    out : Path
-    extra : mapping
-        What else ``metrics.json`` says, such as the checksums of what was read.
-    say : callable
-        Told of each set that is done.
+    The logits of the networks are averaged. Each record counts as a patient; those that are also in
+    ``dataset``, all records of the study, are left out. The AUROCs at home are those of the test
+    records of the map, ``mapped``. ``extra`` is what else ``metrics.json`` says, such as the
+    checksums of what was read; ``say`` is told of each set that is done.
     """
     listed = list(records)
     kept = [one for one in listed if isinstance(one, HospitalRecord)]

@@ -19,16 +19,8 @@ from leadmin.errors import LeadminError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds.
 
-    Parameters
-    ----------
-    path : Path
-        The final file name. Missing parent folders are made.
-
-    Yields
-    ------
-    Path
-        A name in the same folder, with the same suffix, that does not exist yet.
-        If the block raises, whatever was written there is removed.
+    It has the same suffix and does not exist yet; missing parent folders are made. If the block
+    raises, whatever was written there is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -51,10 +43,7 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` to ``path`` as indented JSON, all or nothing.
 
-    Raises
-    ------
-    ValueError
-        If ``value`` holds a NaN or an infinity, which JSON has no word for.
+    A NaN or an infinity, which JSON has no word for, is a ValueError.
     """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 

@@ -34,35 +34,18 @@ SAMPLE_STUDY = Path("workflow/studies/sample.yml")
 REPORT = Path("outputs/report/html/index.html")
 
 
-def _profiles() -> list[str]:
-    return profiles(source_tree())
-
-
-def _studies() -> list[str]:
-    return sorted(map(str, Path().glob("workflow/studies/*.yml")))
-
-
-def _configurations() -> list[str]:
-    return list(configurations(beyond=True))
-
-
-def _networks() -> list[str]:
-    return list(leadmin.networks())
-
-
 StudyOption = Annotated[
-    Path, typer.Option("--study", help="Study file (YAML).", autocompletion=_studies)
+    Path,
+    typer.Option(
+        "--study",
+        help="Study file (YAML).",
+        autocompletion=lambda: sorted(map(str, Path().glob("workflow/studies/*.yml"))),
+    ),
 ]
 
 
 def source_tree() -> Path:
-    """Find the clone that this package was installed from.
-
-    Raises
-    ------
-    LeadminError
-        If the package stands alone, without notebooks and workflow.
-    """
+    """Find the clone that this package was installed from; one that stands alone is refused."""
     root = Path(__file__).resolve().parents[2]
     if not (root / "workflow" / "Snakefile").is_file():
         raise LeadminError(
@@ -111,7 +94,7 @@ def run(
         typer.Option(
             help="One configuration, or leads separated by commas; of an ablation one variant. May "
             "be repeated.",
-            autocompletion=_configurations,
+            autocompletion=lambda: list(configurations(beyond=True)),
         ),
     ] = None,
     quick: Annotated[
@@ -125,7 +108,8 @@ def run(
     profile: Annotated[
         str,
         typer.Option(
-            help="Where it runs: a folder of workflow/profiles.", autocompletion=_profiles
+            help="Where it runs: a folder of workflow/profiles.",
+            autocompletion=lambda: profiles(source_tree()),
         ),
     ] = "local",
     gpus: Annotated[
@@ -339,7 +323,11 @@ def paper(
 def export(
     onnx: Annotated[Path, typer.Option(help="The ONNX file to write.")],
     network: Annotated[
-        str, typer.Option(help="One that ships, or the folder of a run.", autocompletion=_networks)
+        str,
+        typer.Option(
+            help="One that ships, or the folder of a run.",
+            autocompletion=lambda: list(leadmin.networks()),
+        ),
     ] = "any-lead",
     leads: Annotated[
         str, typer.Option(help="What the file takes, such as I,V5; default: the network's leads.")

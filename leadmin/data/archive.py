@@ -198,19 +198,9 @@ _ABOVE = ("", "*/", "*/*/", "files/*/*/", "physionet.org/files/*/*/")
 def open_archive(path: Path, landmark: str) -> Archive:
     """Open a zip file or a folder that holds a tree with the file ``landmark`` at its top.
 
-    Parameters
-    ----------
-    path : Path
-        The zip file, the tree's top folder, the folder that holds the top folder, or any folder
-        above it that ``wget -r`` makes.
-    landmark : str
-        A file name that marks the top, for instance ``"ptbxl_database.csv"``.
-
-    Raises
-    ------
-    LeadminError
-        If ``path`` is nothing of the kind, is damaged, holds a member twice, or the landmark not
-        exactly once.
+    The folder is the tree's top, one that holds the top, or any above it that ``wget -r`` makes;
+    the landmark a file name such as ``"ptbxl_database.csv"``. What is nothing of the kind, is
+    damaged, holds a member twice, or the landmark not exactly once, is refused.
     """
     wanted = f"{path} should hold one {landmark} at its top or one folder below"
     if path.is_dir():

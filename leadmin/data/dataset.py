@@ -133,16 +133,9 @@ class EcgDataset:
 def load_dataset(path: Path) -> EcgDataset:
     """Read prepared ECGs into memory and check them.
 
-    Parameters
-    ----------
-    path : Path
-        A file that `leadmin.data.prepare.prepare` wrote.
-
-    Raises
-    ------
-    LeadminError
-        If the file is missing, was not written by `prepare`, has another schema version, or is
-        damaged in any byte of its content. The message names the file, the field, and what to do.
+    A file that is missing, was not written by `leadmin.data.prepare.prepare`, has another schema
+    version, or is damaged in any byte of its content is refused. The message names the file, the
+    field, and what to do.
     """
     path = Path(path)
     wrong = "it does not exist or is no file"

@@ -37,13 +37,8 @@ def ranges_of(
 ) -> NDArray[np.float64]:
     """Give the range of each lead in mV, NaN where a sample is missing; refuse another unit.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (n_records, n_leads, n_samples)
-    unit : (factor, baseline)
-        ``factor * (signals - baseline)`` are millivolts.
-    named : str
-        What the user called the unit.
+    Of signals (n_records, n_leads, n_samples); ``unit`` is (factor, baseline), so that ``factor *
+    (signals - baseline)`` are millivolts, and ``named`` what the user called it.
     """
     factor, baseline = unit
     if not signals.size:
@@ -84,12 +79,7 @@ def _check_unit(ranges: NDArray[np.float64], named: str, factor: float) -> None:
 def lead_faults(
     signals: NDArray[np.number], sampling_rate: float, ranges: NDArray[np.float64]
 ) -> dict[tuple[int, int], str]:
-    """Say which leads cannot be read, and why; ``ranges`` are those of `ranges_of`.
-
-    Returns
-    -------
-    dict of (record, position of the lead) to what is wrong with it
-    """
+    """Say by record and position of the lead which cannot be read; ``ranges`` as of `ranges_of`."""
     faults: dict[tuple[int, int], str] = {}
     resting = _at_rest(signals, sampling_rate)
     usual = (ranges >= FLAT_MILLIVOLTS) & (ranges <= RANGE_MILLIVOLTS[1])

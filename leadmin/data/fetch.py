@@ -79,6 +79,9 @@ def fetch(
 ) -> FetchReport:
     """Get PTB-XL and unpack what one sampling rate needs.
 
+    A source that cannot be had or is damaged, and a disk that is too small, are refused. What has
+    arrived is kept; the same command goes on from there.
+
     Parameters
     ----------
     target : Path
@@ -92,12 +95,6 @@ def fetch(
         Keep the downloaded zip file in ``target``; by default it is removed in the end.
     patience, quiet
         When to give up on a server; show no progress bars.
-
-    Raises
-    ------
-    LeadminError
-        If the source cannot be had, is damaged, or the disk is too small. What has arrived is
-        kept; the same command goes on from there.
     """
     target, patience = Path(target), patience or Patience()
     ptbxl.check_rate(sampling_rate)
@@ -260,10 +257,7 @@ class _Copier:
 def verify(source: Path, sampling_rate: int = 100, quiet: bool = False) -> VerifyReport:
     """Check an archive or an unpacked folder: tables, checksums, and every record of one rate.
 
-    Raises
-    ------
-    LeadminError
-        If the source or one of its tables cannot be read at all.
+    A source that cannot be read at all, or a table of it, is refused.
     """
     ptbxl.check_rate(sampling_rate)
     archive = ptbxl.open_ptbxl(Path(source))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,7 @@ def prepare(
 
 def software() -> str:
     """Name and version of this package, e.g. ``"leadmin 0.1.0"``."""
-    try:
-        return f"leadmin {version('leadmin')}"
-    except PackageNotFoundError:
-        return "leadmin (not installed)"
+    return f"leadmin {version('leadmin')}"
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ _NOTES = (
 
 _TEXT_LIMIT, _MOST_COLUMNS = 4096, 1000
 _FILE_COLUMNS = {100: "filename_lr", 500: "filename_hr"}
+_YES = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
 _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 
 
@@ -150,11 +151,8 @@ def source_version(archive: Archive) -> str:
 def read_table(archive: Archive) -> RecordTable:
     """Read and check ``ptbxl_database.csv``.
 
-    Raises
-    ------
-    LeadminError
-        If the table is missing, is that of a version before 1.0.3, or a field cannot be what it
-        should be; the message names file, column and record.
+    A table that is missing or that of a version before 1.0.3, and a field that cannot be what it
+    should be, are refused; the message names file, column and record.
     """
     table = CsvTable(archive, DATABASE_FILE, _REQUIRED)
     if not table.rows:
@@ -196,7 +194,7 @@ def read_table(archive: Archive) -> RecordTable:
         "weight": table.numbers("weight", 0, 1000, np.nan),
         "recording_date": table.texts("recording_date"),
         **{name: table.notes(name) for name in _NOTES},
-        "validated_by_human": table.booleans("validated_by_human"),
+        "validated_by_human": table.coded("validated_by_human", _YES, "True, False"),
         "resampled_from_500_hz": _resampled(archive, record_id),
         "scp_codes": [_as_json(codes) for codes in statements],
     }
@@ -224,12 +222,8 @@ def read_table(archive: Archive) -> RecordTable:
 def read_superclasses(archive: Archive) -> dict[str, str]:
     """Read from ``scp_statements.csv`` which SCP-ECG code belongs to which superclass.
 
-    Every diagnostic code has one; form and rhythm codes are left out.
-
-    Raises
-    ------
-    LeadminError
-        If the table is missing, incomplete, or names a superclass that is not one of `CLASSES`.
+    Every diagnostic code has one; form and rhythm codes are left out. A table that is missing,
+    incomplete, or names a superclass that is not one of `CLASSES` is refused.
     """
     table = CsvTable(archive, STATEMENTS_FILE, ("diagnostic", "diagnostic_class"))
     where, frame = table.where, table.frame
@@ -266,10 +260,7 @@ def label_matrix(
 ) -> NDArray[np.uint8]:
     """Turn SCP-ECG codes with their likelihoods into superclass labels under a label policy.
 
-    Returns
-    -------
-    ndarray of uint8
-        ``(n_records, 5)`` in the order of `CLASSES`; several may be 1, or none.
+    Gives ``(n_records, 5)`` in the order of `CLASSES`; several may be 1, or none.
     """
     if policy not in LABEL_POLICIES:
         raise LeadminError(
@@ -292,10 +283,7 @@ def class_counts(labels: NDArray[np.uint8]) -> dict[str, int]:
 def parse_statements(text: str, where: str) -> dict[str, float]:
     """Read one ``scp_codes`` field, which PTB-XL writes as a Python dictionary literal.
 
-    Raises
-    ------
-    LeadminError
-        If it is anything but a dictionary of codes with likelihoods from 0 to 100.
+    Anything but a dictionary of codes with likelihoods from 0 to 100 is refused.
     """
     if len(text) > _TEXT_LIMIT:
         raise LeadminError(f"{where}: scp_codes has {len(text)} characters; at most {_TEXT_LIMIT}")
@@ -414,15 +402,6 @@ class CsvTable:
         if name not in self.frame.columns:
             return np.full(len(self.frame), -1, np.int8)
         return (self.frame[name].str.strip() != "").to_numpy()
-
-    def booleans(self, name: str) -> NDArray[Any]:
-        """Read a column of yes and no as 1 and 0, -1 where empty or without such a column."""
-        if name not in self.frame.columns:
-            return np.full(len(self.frame), -1.0)
-        meaning = {"true": 1, "false": 0, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "": -1}
-        values = self.frame[name].str.strip().str.casefold().map(meaning)
-        self._check(name, values.notna().to_numpy(), "True or False")
-        return values.to_numpy()
 
     def paths(self, name: str) -> tuple[str, ...]:
         """Read a column of record paths, empty or inside the archive, no two the same.

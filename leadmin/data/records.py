@@ -58,12 +58,9 @@ class Header(NamedTuple):
 def check_header(content: bytes, where: str) -> Header:
     """Check that a WFDB header is complete, so that no default of the library steps in.
 
-    Raises
-    ------
-    FileError
-        If it is not a single-segment header with one complete line for each signal, or holds what
-        this study cannot honour (several samples a frame, skew, offsets, other units than volts).
-        ``where`` names it in the message.
+    `FileError` if it is not a single-segment header with one complete line for each signal, or
+    holds what this study cannot honour (several samples a frame, skew, offsets, other units than
+    volts). ``where`` names it in the message.
     """
     try:
         text = content.decode("utf-8")  # the library skips over what is not text
@@ -110,19 +107,10 @@ def read_record(
 ) -> tuple[NDArray[np.int16], Digests]:
     """Read one record, e.g. ``records100/00000/00001_lr``, which must have ``sampling_rate`` Hz.
 
-    Every file read must be listed in ``checksums`` and agree, unless there are none.
-
-    Returns
-    -------
-    signal : ndarray of int16
-        ``(12, 10 s * sampling_rate)``, microvolts, in the order of `leadmin.leads.LEADS`: leads
-        are placed by their names, not by their position.
-    digests : list of (str, str)
-
-    Raises
-    ------
-    FileError
-        If the record is missing, damaged, or not what it should be; ``reason`` says which.
+    Every file read must be listed in ``checksums`` and agree, unless there are none. Gives the
+    signal, ``(12, 10 s * sampling_rate)`` in microvolts, in the order of `leadmin.leads.LEADS`
+    (leads are placed by their names, not by their position), and the digests. `FileError` if the
+    record is missing, damaged, or not what it should be; its ``reason`` says which.
     """
     found = next(read_records(archive, [record], sampling_rate, checksums))
     if isinstance(found, FileError):

@@ -38,20 +38,11 @@ def checked_rate(sampling_rate: Any, where: str = "sampling_rate") -> float:
 
 
 def resample(signals: NDArray[Any], sampling_rate: float, wanted: float) -> NDArray[Any]:
-    """Bring signals to another sampling rate.
+    """Bring signals (..., n_samples), any unit, no NaN, to another sampling rate in Hz.
 
-    Parameters
-    ----------
-    signals : ndarray, shape (..., n_samples)
-        Any unit, no NaN.
-    sampling_rate, wanted : float
-        Hz. Where they are equal, the signals come back as they are.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., n_wanted)
-        As many samples as fill the same time, rounded to the nearest; the first stands at the same
-        moment. Beyond its ends the filter takes each signal to go on along the line between them.
+    Gives float64 (..., n_wanted), as many samples as fill the same time, rounded to the nearest;
+    the first stands at the same moment. Beyond its ends the filter takes each signal to go on along
+    the line between them. Where the rates are equal, the signals come back as they are.
     """
     ratio = Fraction(wanted / sampling_rate).limit_denominator(_LARGEST_TERM)
     if ratio == 1 or not signals.size:

@@ -63,13 +63,9 @@ def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = 
     sort. With patients who have several records it is Obuchowski's extension [3]_: placement values
     are summed over each patient first. With one record a patient both are the same.
 
-    Parameters
-    ----------
-    labels : array_like of 0 and 1, shape (n_records,)
-        Both values must occur. Where one occurs in a single patient the covariance is NaN.
-    scores : array_like, shape (n_scores, n_records)
-    patient_id : array_like of int, shape (n_records,), optional
-        Without it every record counts as a patient.
+    Labels are (n_records,), 0 and 1; both must occur, and where one occurs in a single patient the
+    covariance is NaN. Scores are (n_scores, n_records). Without ``patient_id``, (n_records,), every
+    record counts as a patient.
 
     References
     ----------

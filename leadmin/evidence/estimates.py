@@ -62,6 +62,12 @@ class Estimate:
         return replace(self, value=float(value), replicates=replicates, jackknife=jackknife)
 
 
+def of_columns(values: Array, n_resamples: int) -> Estimate:
+    """Take apart what a statistic is under the columns of `resampling.all_weights`."""
+    n = 1 + n_resamples
+    return Estimate(float(values[0]), values[1:n], values[n:])
+
+
 UNKNOWN = Estimate(float("nan"), np.empty(0), np.empty(0))
 """Of a statistic that could not be computed."""
 

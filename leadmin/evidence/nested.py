@@ -18,7 +18,6 @@ from scipy.special import expit
 from scipy.stats import t
 
 from leadmin import metrics
-from leadmin.evidence import resampling
 from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, with_seeds
 from leadmin.evidence.reliability import (
     BENEFIT_THRESHOLD,
@@ -92,8 +91,7 @@ def with_missed(evidence: Evidence) -> Evidence:
     of calling at `BENEFIT_THRESHOLD`, recalibrated. Intervals are for few records where those are
     few.
     """
-    columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
-    weights = columns.T.astype(np.float64)
+    weights = evidence.columns.T.astype(np.float64)
     weights /= weights.sum(axis=1, keepdims=True)
     scored = {
         key: _with_means(one, evidence.runs[key[0]], weights, evidence.n_resamples)
@@ -101,8 +99,7 @@ def with_missed(evidence: Evidence) -> Evidence:
         else one
         for key, one in evidence.scored.items()
     }
-    kind = evidence.for_few or UNKNOWN
-    return replace(evidence, scored={key: replace(one, kind=kind) for key, one in scored.items()})
+    return replace(evidence, scored=scored).estimated(evidence.for_few or UNKNOWN)
 
 
 def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:
@@ -165,15 +162,12 @@ def _with_means(scored: Scored, run: Run, weights: NDArray[np.float64], n_resamp
         "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
         "benefit": 1000.0 * _benefit(run),
     }
-    means = {name: weights @ value.mean(axis=0) for name, value in values.items()}
+    means, n = {name: weights @ v.mean(axis=0) for name, v in values.items()}, 1 + n_resamples
     return replace(
         scored,
-        per_seed={
-            **scored.per_seed,
-            **{name: value.mean(axis=1) for name, value in values.items()},
-        },
-        replicates={**scored.replicates, **{k: m[:n_resamples] for k, m in means.items()}},
-        jackknife={**scored.jackknife, **{k: m[n_resamples:] for k, m in means.items()}},
+        per_seed={**scored.per_seed, **{name: v.mean(axis=1) for name, v in values.items()}},
+        replicates={**scored.replicates, **{name: mean[1:n] for name, mean in means.items()}},
+        jackknife={**scored.jackknife, **{name: mean[n:] for name, mean in means.items()}},
     )
 
 

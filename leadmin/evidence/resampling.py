@@ -63,6 +63,12 @@ def jackknife_weights(patient_id: ArrayLike, max_groups: int = 500) -> Weights:
     return (patient[:, None] % n_groups != np.arange(n_groups)).astype(np.uint8)
 
 
+def all_weights(patient_id: ArrayLike, drawn: Weights) -> Weights:
+    """Put side by side the columns that an `Estimate` needs: ones, ``drawn``, the jackknife."""
+    ones = np.ones((len(drawn), 1), dtype=np.uint8)
+    return np.hstack([ones, drawn, jackknife_weights(patient_id)])
+
+
 def numbered_patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
     """Give each record the number of its patient, from 0, and the count of patients."""
     ids = np.asarray(patient_id)

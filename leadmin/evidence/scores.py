@@ -178,22 +178,18 @@ class Evidence:
         settings = self.runs[self.configs[0]].metrics.get("settings", {})
         return str(settings.get("label_policy", "any"))
 
-    def _estimated(self, kind: Estimate, weights: resampling.Weights | None = None) -> "Evidence":
-        """Estimate by another method; with weights of the records, the AUROCs under these."""
-        scored = {
-            key: replace(
-                one if weights is None else _auroc(self.runs[key[0]], key[1], weights), kind=kind
-            )
-            for key, one in self.scored.items()
-        }
+    def estimated(self, kind: Estimate) -> "Evidence":
+        """Estimate by another method."""
+        scored = {key: replace(one, kind=kind) for key, one in self.scored.items()}
         return replace(self, scored=scored)
 
     @cached_property
     def folds(self) -> "Evidence":
         """The AUROCs within each fold, which tell of other training patients too."""
-        within = (self.fold[:, None] == np.unique(self.fold)).astype(np.uint8)
-        kind = FoldEstimate(**vars(UNKNOWN), freedom=within.shape[1] - 1)
-        return self._estimated(kind, within)
+        within = self.fold[:, None] == np.unique(self.fold)
+        columns, n = np.insert(within, 0, True, axis=1).astype(np.uint8), within.shape[1]
+        scored = {key: _auroc(self.runs[key[0]], key[1], columns, n) for key in self.scored}
+        return replace(self, scored=scored).estimated(FoldEstimate(**vars(UNKNOWN), freedom=n - 1))
 
     def views(self) -> Iterator[tuple[str, str, "Evidence"]]:
         """Give this evidence under each label policy by each kind of interval, which it names.
@@ -204,7 +200,7 @@ class Evidence:
         for policy, one in {self.label_policy: self, **self.relabelled}.items():
             yield policy, "patients", one
             if (kind := one.for_few) is not None:
-                yield policy, "few patients", one._estimated(kind)
+                yield policy, "few patients", one.estimated(kind)
             if len(np.unique(self.fold)) > 1:
                 yield policy, "folds", one.folds
 
@@ -234,6 +230,11 @@ class Evidence:
         drawn = resampling.patient_weights(self.patient_id, self.n_resamples, generator)
         drawn.setflags(write=False)
         return drawn
+
+    @cached_property
+    def columns(self) -> resampling.Weights:
+        """Those of `resampling.all_weights` under which everything was scored."""
+        return resampling.all_weights(self.patient_id, self.weights)
 
     def absent_resamples(self) -> dict[str, int]:
         """Count the resamples without a positive, or a negative, record of each class."""
@@ -308,11 +309,11 @@ def gather(
     if seed < 0:
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
     drawn = resampling.patient_weights(test.patient_id, n_resamples, np.random.default_rng(seed))
-    weights = np.hstack([drawn, resampling.jackknife_weights(test.patient_id)])
+    columns = resampling.all_weights(test.patient_id, drawn)
     keys = [(config, recipe) for config, run in by_config.items() for recipe in run.recipes]
     score = joblib.delayed(_auroc if auroc_alone else _score)
     scored = joblib.Parallel(n_jobs=workers)(
-        score(by_config[config], recipe, weights, n_resamples) for config, recipe in keys
+        score(by_config[config], recipe, columns, n_resamples) for config, recipe in keys
     )
     return Evidence(
         dict(zip(keys, scored, strict=True)),
@@ -437,53 +438,46 @@ def _require_logits(run: Run) -> None:
                 )
 
 
-def _auroc(
-    run: Run, recipe: str, weights: resampling.Weights, n_resamples: int | None = None
-) -> Scored:
-    """Score the AUROC alone, per seed on all records and averaged over seeds under each weight."""
-    columns = np.hstack([np.ones((len(weights), 1), dtype=np.uint8), weights])
-    of_seeds = np.array(
+def _auroc(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:
+    """Score the AUROC alone."""
+    of_seeds = [
         [
-            [
-                resampling.weighted_auroc(y, x, columns)
-                for y, x in zip(run.test.labels.T, logits.T, strict=True)
-            ]
-            for logits in run.test.logits[recipe]
+            resampling.weighted_auroc(y, x, columns)
+            for y, x in zip(run.test.labels.T, logits.T, strict=True)
         ]
-    )
-    rest = of_seeds.mean(axis=0).T[1:]
-    n_drawn = len(rest) if n_resamples is None else n_resamples
-    resampled = {"auroc": rest[:n_drawn]}, {"auroc": rest[n_drawn:]}
-    per_seed = {"auroc": of_seeds[:, :, 0]}
-    return Scored(run.config, recipe, tuple(run.leads), per_seed, *resampled, classes=run.classes)
+        for logits in run.test.logits[recipe]
+    ]
+    return _scored(run, recipe, {"auroc": np.array(of_seeds).swapaxes(1, 2)}, n_resamples)
 
 
-def _score(run: Run, recipe: str, weights: resampling.Weights, n_resamples: int) -> Scored:
-    """Point values per seed, and resampled values averaged over seeds."""
+def _score(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:
+    """Score every metric."""
     labels, fold = np.asarray(run.test.labels, dtype=np.uint8), np.asarray(run.test.fold)
-    per_seed: dict[str, list[Array]] = {}
-    totals: dict[str, Array] = {}
-    all_weights = np.hstack([np.ones((len(labels), 1), dtype=np.uint8), weights])
-    n_seeds = len(run.test.logits[recipe])
-    for index in range(n_seeds):
-        p = metrics.probabilities(run.test.logits[recipe][index])
-        chosen = fold_thresholds(run.validation, run.test, recipe, index)
-        resampled = resampling.resampled_metrics(labels, p, chosen, all_weights)
+    of_seeds = []
+    for seed, logits in enumerate(run.test.logits[recipe]):
+        p = metrics.probabilities(logits)
+        chosen = fold_thresholds(run.validation, run.test, recipe, seed)
+        found = resampling.resampled_metrics(labels, p, chosen, columns)
         if len(np.unique(fold)) > 1:
-            within = (
-                resampling.within_fold_auroc(y, of_class, fold, all_weights)
+            within = [
+                resampling.within_fold_auroc(y, of_class, fold, columns)
                 for y, of_class in zip(labels.T, p.T, strict=True)
-            )
-            resampled["auroc_within_fold"] = np.stack(list(within), axis=1)
-        for name, values in resampled.items():
-            per_seed.setdefault(name, []).append(values[0])
-            totals[name] = totals.get(name, 0.0) + values[1:] / n_seeds
+            ]
+            found["auroc_within_fold"] = np.stack(within, axis=1)
+        of_seeds.append(found)
+    values = {name: np.array([found[name] for found in of_seeds]) for name in of_seeds[0]}
+    return _scored(run, recipe, values, n_resamples)
+
+
+def _scored(run: Run, recipe: str, values: Mapping[str, Array], n_resamples: int) -> Scored:
+    """Take metrics apart, (n_seeds, n_columns, n_classes) each; resampled they are means."""
+    means, n = {name: of_seeds.mean(axis=0) for name, of_seeds in values.items()}, 1 + n_resamples
     return Scored(
         config=run.config,
         recipe=recipe,
         leads=tuple(run.leads),
-        per_seed={name: np.array(values) for name, values in per_seed.items()},
-        replicates={name: values[:n_resamples] for name, values in totals.items()},
-        jackknife={name: values[n_resamples:] for name, values in totals.items()},
+        per_seed={name: of_seeds[:, 0] for name, of_seeds in values.items()},
+        replicates={name: mean[1:n] for name, mean in means.items()},
+        jackknife={name: mean[n:] for name, mean in means.items()},
         classes=run.classes,
     )

@@ -21,7 +21,7 @@ from scipy.stats import rankdata
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.estimates import Array, Estimate
+from leadmin.evidence.estimates import Array, Estimate, of_columns
 from leadmin.evidence.nested import with_missed
 from leadmin.evidence.reliability import calibration_line, fit_recalibration
 from leadmin.evidence.scores import Evidence, gather
@@ -84,10 +84,9 @@ def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "
         for name in trial.metrics["conditions"]
     }
     evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
-    columns = np.hstack([evidence.weights, resampling.jackknife_weights(evidence.patient_id)])
     classes = asked(evidence)
     there = {
-        (config, one.hospital, one.name): _auroc_there(evidence, config, one, columns)
+        (config, one.hospital, one.name): _auroc_there(evidence, config, one)
         for config in evidence.configs
         for one in classes
     }
@@ -169,15 +168,11 @@ def logits_of(evidence: Evidence, config: str, one: Asked) -> tuple[NDArray[Any]
     return evidence.labels[one.rows, one.place], logits.astype(np.float64)
 
 
-def _auroc_there(
-    evidence: Evidence, config: str, one: Asked, columns: NDArray[np.uint8]
-) -> Estimate:
+def _auroc_there(evidence: Evidence, config: str, one: Asked) -> Estimate:
     """Score the AUROC of a set for a class at a hospital, under the resamples of all patients."""
     y, x = logits_of(evidence, config, one)
-    weights = np.hstack([np.ones((len(y), 1), dtype=np.uint8), columns[one.rows]])
-    values = resampling.weighted_auroc(y, x, weights)
-    n = 1 + evidence.n_resamples
-    return Estimate(float(values[0]), values[1:n], values[n:])
+    values = resampling.weighted_auroc(y, x, evidence.columns[one.rows])
+    return of_columns(values, evidence.n_resamples)
 
 
 @dataclass(frozen=True)

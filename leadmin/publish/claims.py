@@ -111,10 +111,7 @@ class Claim:
 class Claims:
     """The claims of a book, and the published tables that they stand on.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds ``claims.yml`` and, in ``published/<study>/tables``, the tables.
+    ``folder`` holds ``claims.yml`` and, in ``published/<study>/tables``, the tables.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -41,15 +41,9 @@ def resamples_in_words(evidence: Evidence) -> str:
 class Answers:
     """The answers to all questions that are asked of some evidence, computed once.
 
-    Parameters
-    ----------
-    evidence : Evidence
-    figures_folder : Path
-        Where the figures are saved for print.
-    description : StudyDescription, optional
-        What a reader must know to place the numbers of a study.
-    about : {"study", "ablation", "map", "elsewhere", "noise", "fallen"}
-        Which questions are asked. Their `tables` are read under the primary recipe.
+    Figures are saved for print in ``figures_folder``. ``description`` is what a reader must know to
+    place the numbers of a study. The questions ``about`` study, ablation, map, elsewhere, noise or
+    fallen are asked; their `tables` are read under the primary recipe.
     """
 
     def __init__(

@@ -159,17 +159,10 @@ def _told(verdict: str, found: Sequence[str]) -> str:
 def build_paper(results: Path, root: Path, target: Path) -> list[Path]:
     """Typeset the paper and its supplement; the same results give the same bytes.
 
-    Missing TeX, unfit results, a text that asks for what they lack, and a reference that leads
-    nowhere are refused.
-
-    Parameters
-    ----------
-    results : Path
-        See `read_published`.
-    root : Path
-        The source tree: ``paper/*.tex``, ``book/references.bib`` and ``CITATION.cff``.
-    target : Path
-        Folder for the PDFs. What is typeset is kept in ``tex`` below it, also when that fails.
+    ``results`` is what `read_published` reads, ``root`` the source tree with ``paper/*.tex``,
+    ``book/references.bib`` and ``CITATION.cff``. The PDFs go into ``target``; what is typeset is
+    kept in ``tex`` below it, also when that fails. Missing TeX, unfit results, a text that asks for
+    what they lack, and a reference that leads nowhere are refused.
     """
     check_tex()
     study = read_published(results)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -32,12 +33,8 @@ def publish_study(study: Study, root: Path) -> Path:
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
     predictions, so that everything can be computed again without training. Of checkpoints only
     those of a network for any leads that test fold 10, of all seeds. A folder published before is
-    replaced as a whole.
-
-    Raises
-    ------
-    LeadminError
-        If a run or the analysis is not finished or damaged, or what lies there was not published.
+    replaced as a whole. A run or an analysis that is not finished, or damaged, is refused, and so
+    is a folder that was not published.
     """
     out = root / "outputs" / study.name
     names = study.variants or study.configurations
@@ -50,29 +47,19 @@ def publish_study(study: Study, root: Path) -> Path:
         for problem in seal_problems(page.with_name(page.name + SEAL)):
             raise LeadminError(problem)
     target = root / "book" / "published" / study.name
-    with _replaced(target) as scratch:
-        for part in ("tables", "figures"):
-            if (out / part).is_dir():
-                shutil.copytree(out / part, scratch / part)
+    with _replaced(target, study.plain()) as scratch:
+        _copy_results(out, scratch)
         _copy_runs(runs, scratch / "runs")
         if study.map:
             _copy_runs({"map": load_run(out / "map")}, scratch)
         for page in pages if study.name != EDITION else ():
-            notebook = _portable(nbformat.read(page, as_version=4))
-            if page.stem in TITLES:
-                title = f"# {TITLES[page.stem]} {study.title}"
-                notebook.cells[0].source = re.sub(r"\A# .*", title, notebook.cells[0].source)
-            (scratch / "notebooks").mkdir(exist_ok=True)
-            nbformat.write(notebook, scratch / "notebooks" / page.name)
-        write_json(scratch / "study.json", study.plain())
-        files = sorted(path for path in scratch.rglob("*") if path.is_file())
-        seal(scratch / f"all{SEAL}", files)
+            _copy_page(page, scratch, study.title)
     return target
 
 
 @contextmanager
-def _replaced(target: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of ``target`` if all goes well."""
+def _replaced(target: Path, study: Mapping[str, Any]) -> Iterator[Path]:
+    """Give an empty folder that takes the place of ``target``, described and sealed, at the end."""
     scratch, older = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
     if older.exists() and not target.exists():  # a replacement that was killed
         older.rename(target)
@@ -86,6 +73,9 @@ def _replaced(target: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True)
     try:
         yield scratch
+        write_json(scratch / "study.json", study)
+        files = sorted(path for path in scratch.rglob("*") if path.is_file())
+        seal(scratch / f"all{SEAL}", files)
         if target.exists():
             target.rename(older)
         scratch.rename(target)
@@ -95,6 +85,12 @@ def _replaced(target: Path) -> Iterator[Path]:
             older.rename(target)
         raise
     shutil.rmtree(older, ignore_errors=True)
+
+
+def _copy_results(out: Path, target: Path) -> None:
+    for part in ("tables", "figures"):
+        if (out / part).is_dir():
+            shutil.copytree(out / part, target / part)
 
 
 def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
@@ -109,15 +105,20 @@ def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
         finish_run(target / name, run.metrics, kept)
 
 
-def _portable(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Take the folders of this machine out of an executed notebook."""
+def _copy_page(page: Path, target: Path, title: str = "") -> None:
+    """Copy an executed notebook without the folders of this machine; ``title`` is its study's."""
+    notebook = nbformat.read(page, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
     cells = notebook.cells
     notebook.cells = [c for c in cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    return notebook
+    if page.stem in TITLES:
+        heading = f"# {TITLES[page.stem]} {title}"
+        notebook.cells[0].source = re.sub(r"\A# .*", heading, notebook.cells[0].source)
+    (target / "notebooks").mkdir(exist_ok=True)
+    nbformat.write(notebook, target / "notebooks" / page.name)
 
 
 def publish_trials(out: Path, page: Path, root: Path) -> Path:
@@ -127,19 +128,11 @@ def publish_trials(out: Path, page: Path, root: Path) -> Path:
     published is all that the page is computed from, but for the map.
     """
     target = root / "book" / "published" / out.name
-    with _replaced(target) as scratch:
-        trials = {
-            path.parent.name: load_run(path.parent) for path in out.glob("runs/*/metrics.json")
-        }
+    said = {"name": out.name, "title": "Other hospitals, noise and lost electrodes"}
+    said |= {"protocol": "crossval", "label_policy": "any"}  # of the networks on trial
+    trials = {path.parent.name: load_run(path.parent) for path in out.glob("runs/*/metrics.json")}
+    with _replaced(target, said) as scratch:
+        _copy_results(out, scratch)
         _copy_runs(trials, scratch / "runs")
-        for part in ("tables", "figures"):
-            shutil.copytree(out / part, scratch / part)
-        notebook = _portable(nbformat.read(page, as_version=4))
-        (scratch / "notebooks").mkdir()
-        nbformat.write(notebook, scratch / "notebooks" / page.name)
-        said = {"name": out.name, "title": "Other hospitals, noise and lost electrodes"}
-        said |= {"protocol": "crossval", "label_policy": "any"}  # of the networks on trial
-        write_json(scratch / "study.json", said)
-        files = sorted(path for path in scratch.rglob("*") if path.is_file())
-        seal(scratch / f"all{SEAL}", files)
+        _copy_page(page, scratch)
     return target

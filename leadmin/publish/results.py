@@ -42,16 +42,8 @@ def write_publication_outputs(
 
     These are the LaTeX tables of the questions, ``RESULTS.md``, one CSV per table that has rows,
     ``summary.json`` and ``results_final.json`` (every table but those that are only drawn). What
-    does not fit ``results_schema.json`` is refused.
-
-    Parameters
-    ----------
-    evidence : Evidence
-    folder : Path
-        Made if it is missing; files in it are replaced one by one, each all or nothing.
-    study : StudyDescription
-    tables : mapping of str to DataFrame, optional
-        Of `leadmin.questions.study_tables`, where they are at hand already.
+    does not fit ``results_schema.json`` is refused. Files are replaced one by one, each all or
+    nothing. ``tables`` are those of `leadmin.questions.study_tables`, where they are at hand.
     """
     made = dict(study_tables(evidence) if tables is None else tables)
     documents = {

@@ -24,13 +24,9 @@ from leadmin import metrics
 from leadmin.data import ptbxl
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
+from leadmin.evidence.estimates import of_columns
 from leadmin.evidence.reliability import fit_recalibration
-from leadmin.evidence.resampling import (
-    bca_interval,
-    jackknife_weights,
-    patient_weights,
-    weighted_auroc,
-)
+from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.files import atomic_path, sha256, write_json, write_text
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import electrodes_needed, resolve
@@ -71,25 +67,10 @@ def train_on_everything(
     this study settled on. Killed and called again, it goes on behind the last complete epoch; a
     checkpoint of the same data, recipe and code is only read.
 
-    Parameters
-    ----------
-    dataset : EcgDataset
-        The prepared records; those without a label for the recipe are left out.
-    config : str
-        A lead configuration, or a list of leads with commas.
-    recipe : Recipe
-        With ``patience`` 0.
-    stem : Path
-        The checkpoint, without suffix; the state of the fit stands beside it until it ends.
-    start : Path, optional
-        The checkpoint to start from, trained on every record too, if the recipe starts from one.
-    on_epoch : callable, optional
-        Called with each new entry of the history; its validation is on trained records.
-
-    Raises
-    ------
-    LeadminError
-        If the recipe stops by validation records, or for what `fit` and `load_checkpoint` raise.
+    ``stem`` is that checkpoint without suffix, beside which the state of the fit stands until it
+    ends; ``start`` the one to start from, trained on every record too, if the recipe starts from
+    one. ``on_epoch`` is called with each new entry of the history, whose validation is on trained
+    records. A recipe that stops by validation records is refused; its ``patience`` has to be 0.
     """
     if recipe.patience:
         raise LeadminError(
@@ -177,20 +158,10 @@ def score(
 ) -> dict[str, Answers]:
     """Let each network of a cross-validation answer the fold that it was tested on.
 
-    Parameters
-    ----------
-    run : Run
-        Cross-validated, of the any-lead recipe, with its checkpoints; the first seed is taken.
-    dataset : EcgDataset
-        The records that it stands on.
-    sets : mapping of str to sequence of str
-        Names of lead sets, and the leads that the network is shown.
-    folder : Path
-        Where the answers of each network are kept, so that a killed call goes on.
-    folds : sequence of int
-        Test folds of the networks that are asked; all by default.
-    workers : int
-        Networks scored side by side, each by one thread.
+    The first seed of a ``run`` of the any-lead recipe, with its checkpoints, on the records that it
+    stands on. ``sets`` are names and the leads that the network is shown; ``folder`` keeps the
+    answers of each network, so that a killed call goes on; ``folds`` are the test folds of the
+    networks that are asked, all by default; ``workers`` are scored side by side, one thread each.
     """
     settings = run.metrics["settings"]
     if settings["protocol"] != "crossval" or not run.reads_any_lead or not run.checkpoints:
@@ -244,17 +215,9 @@ def _answers(
 def fit_operating_points(labels: NDArray[Any], logits: NDArray[Any]) -> OperatingPoints:
     """Find recalibration and thresholds on records that the networks had not seen.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape (n_records, n_classes)
-        Zeros and ones; each class has both.
-    logits : ndarray of float, shape (n_records, n_classes)
-        Of one or several networks of a recipe.
-
-    Returns
-    -------
-    OperatingPoints
-        Each threshold lies halfway between the two neighbouring probabilities that it parts.
+    Labels, of which each class has both, and logits of one or several networks of a recipe are
+    (n_records, n_classes). A threshold lies halfway between the neighbouring probabilities that it
+    parts.
     """
     fitted = fit_recalibration(labels, logits)
     p = metrics.probabilities(fitted(logits))
@@ -287,20 +250,13 @@ def auroc_with_intervals(
     labels: NDArray[Any], logits: NDArray[Any], patient_id: NDArray[Any]
 ) -> dict[str, list[float]]:
     """Give AUROC and its 95% interval over patients, three numbers, per class and for the mean."""
-    weights = np.hstack(
-        [
-            np.ones((len(labels), 1), dtype=np.uint8),
-            patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0)),
-            jackknife_weights(patient_id),
-        ]
-    )
+    drawn = patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0))
+    weights = all_weights(patient_id, drawn)
     by_class = zip(labels.T, logits.T, strict=True)
     values = np.stack([weighted_auroc(y, x, weights) for y, x in by_class], axis=1)
     columns = dict(zip(("macro", *CLASSES), (values.mean(axis=1), *values.T), strict=True))
-    return {
-        name: [float(x[0]), *bca_interval(x[0], x[1 : N_RESAMPLES + 1], x[N_RESAMPLES + 1 :])]
-        for name, x in columns.items()
-    }
+    found = {name: of_columns(x, N_RESAMPLES) for name, x in columns.items()}
+    return {name: [one.value, *one.bca()] for name, one in found.items()}
 
 
 @dataclass(frozen=True)
@@ -320,21 +276,8 @@ class CrossValidation:
 def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) -> Path:
     """Write the folder of a network that ships, in the form of the Hugging Face hub.
 
-    Parameters
-    ----------
-    name : str
-        Of the network and its folder.
-    checkpoint : Path
-        What `train_on_everything` left.
-    validated : CrossValidation
-        What its operating points and its figures stand on.
-    target : Path
-        The folder of such folders.
-
-    Returns
-    -------
-    Path
-        The folder, with ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    ``checkpoint`` is what `train_on_everything` left, ``target`` the folder of such folders. Gives
+    the folder, with ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
     """
     classifier, folder, test = load_checkpoint(checkpoint), target / name, validated.run.test
     with atomic_path(folder / "model.safetensors") as temporary:

@@ -42,14 +42,9 @@ def check_tex() -> None:
 def typeset(work: Path, document: str, day: date) -> None:
     """Run pdflatex and bibtex until references are settled; what leads nowhere is refused.
 
-    Parameters
-    ----------
-    work : Path
-        Folder with all that is typeset; the PDF and TeX's own files are left there.
-    document : str
-        Name without suffix.
-    day : date
-        What the PDF says of its making, so that the same text gives the same bytes.
+    ``work`` holds all that is typeset, and the PDF and TeX's own files are left there; ``document``
+    has no suffix; ``day`` is what the PDF says of its making, so that the same text gives the same
+    bytes.
     """
     where = work / f"{document}.tex"
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)

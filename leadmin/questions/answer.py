@@ -30,8 +30,6 @@ from leadmin.show.words import (
     latex_interval,
     latex_number,
     latex_table,
-    leads_in_words,
-    macro_in_words,
     reading_table,
     value_with_interval,
 )
@@ -90,9 +88,10 @@ def answer_sentence(
     proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
         best = proven.iloc[0].to_dict()
+        count = "One lead" if best["n_leads"] == 1 else f"{best['n_leads']} leads"
         doubt = firm.get(best["config"]) == DEPENDS
         return (
-            f"**{leads_in_words(best)}**: {best['leads']} read the {classes_in_words(classes)} "
+            f"**{count}**: {best['leads']} read the {classes_in_words(classes)} "
             f"within {MARGIN} of the twelve leads' macro AUROC (difference "
             f"{value_with_interval(best, 'difference')}), and no smaller set of the study could be "
             "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
@@ -124,16 +123,13 @@ def answer_sentence(
 def configurations_reading(main: pd.DataFrame) -> str:
     """Say what the figure of the answer shows: all leads, the best and the worst smaller set."""
     full, reduced = main[main["config"] == REFERENCE], main[main["config"] != REFERENCE]
-    parts = []
-    if len(full):
-        parts.append(f"all twelve leads reach {macro_in_words(full.iloc[0])}")
-    if len(reduced):
-        ordered = reduced.sort_values("auroc", ascending=False, kind="stable")
-        best, worst = ordered.iloc[0], ordered.iloc[-1]
-        parts.append(f"the best smaller set, `{best['config']}`, {macro_in_words(best)}")
-        if len(reduced) > 1:
-            parts.append(f"the weakest, `{worst['config']}`, {macro_in_words(worst)}")
-    return joined_sentence("; ".join(parts))
+    ordered = reduced.sort_values("auroc", ascending=False, kind="stable").to_dict("records")
+    named = [("all twelve leads reach", row) for row in full.to_dict("records")]
+    named += [(f"the best smaller set, `{row['config']}`,", row) for row in ordered[:1]]
+    named += [(f"the weakest, `{row['config']}`,", row) for row in ordered[1:][-1:]]
+    return joined_sentence(
+        "; ".join(f"{words} {value_with_interval(row, 'auroc')}" for words, row in named)
+    )
 
 
 def main_latex(main: pd.DataFrame, stands_on: str, classes: Iterable[str] = CLASSES) -> str:
@@ -212,7 +208,7 @@ def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
     table holds ``difference_low`` a filled marker says that it lies above the margin.
     """
     bounds = ["auroc", "auroc_low", "auroc_high"]
-    style.require_columns(table, ("config", "n_leads", *bounds), "plot_answer")
+    style.require_columns(table, ("config", "n_leads", *bounds), "plot_answer", True)
     frame = table if "recipe" in table.columns else table.assign(recipe="default")
     looks = style.recipe_looks(frame["recipe"])
     answer = next(iter(looks))

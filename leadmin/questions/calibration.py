@@ -238,7 +238,6 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     what = "plot_recalibration"
     titles = {"slope": "calibration slope", "smooth_ece": "smooth ECE", "brier": "Brier score"}
     style.require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
-    style.require_one_recipe(calibration, what)
     rows = calibration[calibration["class"] == "macro"]
     style.require_columns(rows, (), f"{what}: rows of the class 'macro'")
     before, after = before_and_after(rows)
@@ -265,7 +264,6 @@ def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     columns = ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
                "n_positive", "n_records")  # fmt: skip
     style.require_columns(curves, columns, what)
-    style.require_one_recipe(curves, what)
     configs = list(dict.fromkeys(curves["config"]))
     looks = dict(zip(configs, itertools.cycle(style.SERIES), strict=False))
     classes = list(dict.fromkeys(curves["class"]))

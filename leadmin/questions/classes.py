@@ -193,7 +193,6 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
     """
     what = "plot_class_heatmap"
     style.require_columns(per_class, ("config", "class", "auroc"), what)
-    style.require_one_recipe(per_class, what)
     configs = list(dict.fromkeys(per_class["config"]))
     if REFERENCE not in configs:
         raise LeadminError(
@@ -206,7 +205,6 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
     values = values.loc[configs, [name for name in dict.fromkeys(order) if name in values.columns]]
     if macro is not None:
         style.require_columns(macro, ("config", "auroc"), what)
-        style.require_one_recipe(macro, what)
         values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
     figure = style.blank_figure(0.30 * len(configs) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)

@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.estimates import combine, interval_columns
 from leadmin.evidence.nested import targets
-from leadmin.evidence.scores import Evidence, Scored, named
+from leadmin.evidence.scores import Evidence, named
 from leadmin.questions import Question, Tables, of
 from leadmin.questions.electrodes import target_in_words
 from leadmin.show import style
@@ -31,16 +31,13 @@ def foretold_table(evidence: Evidence) -> pd.DataFrame:
             continue
         mapped = evidence.get(config, ANY_LEAD)
         for target in targets(evidence.classes):
-            both = [_of(one, target) for one in (mapped, trained)]
+            metric = "auroc" if target == "macro" else f"auroc_{target}"
+            both = [named(one, metric) for one in (mapped, trained)]
             row: dict[str, Any] = {"config": config, "of": recipe, "target": target}
             row |= interval_columns("auroc", both[0]) | interval_columns("trained", both[1])
             row |= interval_columns("difference", combine(np.subtract, *reversed(both)))
             rows.append(row | evidence.counts(mapped) | {"n_trained": trained.n_seeds})
     return pd.DataFrame(rows)
-
-
-def _of(scored: Scored, target: str) -> Estimate:
-    return named(scored, "auroc" if target == "macro" else f"auroc_{target}")
 
 
 def foretold_reading(table: pd.DataFrame) -> str:

@@ -120,7 +120,6 @@ def plot_lrs(table: pd.DataFrame) -> Figure:
     """
     what = "plot_lrs"
     style.require_columns(table, ("config", "auroc", "brier"), what)
-    style.require_one_recipe(table, what)
     values = table.set_index("config")[["auroc", "brier"]].astype(float)
     if REFERENCE not in values.index:
         raise LeadminError(
@@ -171,7 +170,6 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     """
     what = "plot_lrs_weights"
     style.require_columns(table, ("config", *_WEIGHTS, "score", "original"), what)
-    style.require_one_recipe(table, what)
     configs = list(dict.fromkeys(table["config"]))
     figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
     original = table[table["original"]].set_index("config").loc[configs]

@@ -161,7 +161,6 @@ def plot_differences(
     """
     what, bounds = "plot_differences", ["difference", "difference_low", "difference_high"]
     style.require_columns(comparisons, ("config", *bounds), what)
-    style.require_one_recipe(comparisons, what)
     rows = comparisons[comparisons["config"] != REFERENCE].reset_index(drop=True)
     if rows.empty:
         raise LeadminError(

@@ -133,7 +133,6 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
               "share_best_of_size": "of its size"}  # fmt: skip
     style.require_columns(ranks, ("config", *bounds, *shares), what)
-    style.require_one_recipe(ranks, what)
     figure, (axis, text) = style.row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
     style.forest(axis, ranks[bounds])
     axis.set(xlim=(0.5, len(ranks) + 0.5), xticks=range(1, len(ranks) + 1),

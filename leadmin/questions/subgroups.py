@@ -15,7 +15,7 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.estimates import Estimate, combine, interval_columns, of_columns
 from leadmin.evidence.scores import REFERENCE, Evidence, matched
 from leadmin.questions import Question, each_recipe, of, with_holm
 from leadmin.show import style
@@ -92,7 +92,6 @@ def subgroup_table(
     (bool), ``auroc, difference, interaction``, each with ``_low`` and ``_high``, ``interaction_p,
     interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
     """
-    weights = evidence.weights if evidence.groups else np.empty((0, 0), dtype=np.uint8)
     present = [config for config in configs if (config, recipe) in evidence.scored]
     rows = []
     for grouping, values in evidence.groups.items():
@@ -110,7 +109,7 @@ def subgroup_table(
                 rest = np.zeros_like(inside)  # the test against the other level is made already
             rows += [
                 {"recipe": recipe, "grouping": grouping, "subgroup": level, **row}
-                for row in _subgroup_rows(evidence, recipe, present, (inside, rest), weights)
+                for row in _subgroup_rows(evidence, recipe, present, (inside, rest))
             ]
     return with_holm(pd.DataFrame(rows), "interaction_p")
 
@@ -127,14 +126,13 @@ def _subgroup_rows(
     recipe: str,
     present: Sequence[str],
     parts: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    weights: resampling.Weights,
 ) -> list[dict[str, Any]]:
     """One row per configuration for one subgroup, of those inside and those to set against them."""
     nan = float("nan")
     inside, rest = parts
     enough, enough_rest = (_fewest(evidence, part) >= MIN_POSITIVES for part in parts)
     scores = {
-        (config, part): _subset_auroc(evidence, config, recipe, mask, weights)
+        (config, part): _subset_auroc(evidence, config, recipe, mask)
         for config in present
         for part, mask, use in (("in", inside, enough), ("rest", rest, enough and enough_rest))
         if use
@@ -174,26 +172,18 @@ def _fewest(evidence: Evidence, mask: NDArray[np.bool_]) -> int:
 
 
 def _subset_auroc(
-    evidence: Evidence,
-    config: str,
-    recipe: str,
-    mask: NDArray[np.bool_],
-    weights: resampling.Weights,
+    evidence: Evidence, config: str, recipe: str, mask: NDArray[np.bool_]
 ) -> Estimate:
     """Macro AUROC of some of the records, mean over seeds."""
-    ones = np.ones((int(mask.sum()), 1), dtype=np.uint8)
-    left_out = resampling.jackknife_weights(evidence.patient_id)[mask]
-    chosen = np.hstack([ones, weights[mask], left_out])
-    labels = evidence.labels[mask]
+    columns, labels = evidence.columns[mask], evidence.labels[mask]
 
     def macro(logits: NDArray[np.float32]) -> NDArray[np.float64]:
         pairs = zip(labels.T, logits.T, strict=True)
-        return metrics.macro([resampling.weighted_auroc(y, x, chosen) for y, x in pairs], axis=0)
+        return metrics.macro([resampling.weighted_auroc(y, x, columns) for y, x in pairs], axis=0)
 
     of_seeds = evidence.runs[config].test.logits[recipe][:, mask]
     values = np.mean([macro(logits) for logits in of_seeds], axis=0)
-    replicates, jackknife = np.split(values[1:], [weights.shape[1]])
-    return Estimate(float(values[0]), replicates, jackknife)
+    return of_columns(values, evidence.n_resamples)
 
 
 def subgroup_reading(subgroups: pd.DataFrame, config: str = COMPARED) -> str:
@@ -251,7 +241,6 @@ def plot_subgroups(table: pd.DataFrame, config: str = COMPARED) -> Figure:
     what, bounds = "plot_subgroups", ["difference", "difference_low", "difference_high"]
     columns = ("grouping", "subgroup", "config", "n_records", "fewest_positives", "enough", *bounds)
     style.require_columns(table, columns, what)
-    style.require_one_recipe(table, what)
     rows = table[table["config"] == config].reset_index(drop=True)
     if rows.empty:
         raise LeadminError(

@@ -185,8 +185,10 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
 # --- checks ---------------------------------------------------------------------------------
 
 
-def require_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Refuse a table that has no rows, or lacks columns which a figure needs."""
+def require_columns(
+    table: pd.DataFrame, columns: Iterable[str], what: str, several_recipes: bool = False
+) -> None:
+    """Refuse a table that has no rows, lacks columns, or has recipes too many for a figure."""
     columns = tuple(columns)
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -196,11 +198,7 @@ def require_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> N
         )
     if table.empty:
         raise LeadminError(f"{what}: the table has no rows; valid: one or more; hand in some")
-
-
-def require_one_recipe(table: pd.DataFrame, what: str) -> None:
-    """Refuse a table of several recipes where a figure shows one."""
-    if "recipe" in table.columns and table["recipe"].nunique() > 1:
+    if not several_recipes and "recipe" in table.columns and table["recipe"].nunique() > 1:
         found = ", ".join(map(str, table["recipe"].unique()))
         raise LeadminError(f"{what}: the table holds several recipes; valid: one; select one of "
                            f"{found}")  # fmt: skip
@@ -382,14 +380,8 @@ def forest(
 ) -> None:
     """Draw values on their intervals, one below the other; ``upright``, side by side.
 
-    Parameters
-    ----------
-    rows : array_like, shape (n, 3)
-        Value, low, high. A row without a value is left out.
-    looks, filled
-        Of all rows or of each; by default all markers are filled.
-    places
-        Where the rows stand; 0, 1, ... by default.
+    ``rows`` are (n, 3): value, low, high; one without a value is left out. ``looks`` is of all rows
+    or of each; by default all markers are ``filled``, and rows stand at the ``places`` 0, 1, ...
     """
     bounds = np.asarray(rows, dtype=float).reshape(-1, 3)
     n = len(bounds)

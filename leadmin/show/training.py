@@ -36,16 +36,12 @@ _HALVES: dict[str, Any] = {"xticks": [0, 0.5, 1], "yticks": [0, 0.5, 1]}
 def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()) -> Figure:
     """Draw the loss and the validation AUROC of every fit of a run, a row a recipe.
 
-    Parameters
-    ----------
-    history : DataFrame
-        One row a fit and epoch: ``recipe``, ``seed``, ``epoch``, ``train_loss``,
-        ``validation_loss``, ``validation_auroc``, and optionally ``fold``.
-    keeps_last : collection of str, default none
-        Recipes that keep the weights of the last epoch; the others keep those of the best.
+    ``history`` has a row for each fit and epoch: ``recipe``, ``seed``, ``epoch``, ``train_loss``,
+    ``validation_loss``, ``validation_auroc``, and optionally ``fold``. The recipes ``keeps_last``
+    keep the weights of the last epoch; the others keep those of the best.
     """
     columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
-    require_columns(history, columns, "plot_learning_curves")
+    require_columns(history, columns, "plot_learning_curves", True)
     looks = recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
     figure = blank_figure(0.4 + 2.1 * len(looks))
@@ -99,18 +95,9 @@ def plot_roc(
     patients, and shows the error of the test set alone. Its 300 resamples are enough for drawing,
     not for an interval that is quoted.
 
-    Parameters
-    ----------
-    labels : array_like, shape (n_records, n_classes)
-        0/1 labels.
-    scores : mapping of str to array_like, shape ([n_seeds, ]n_records, n_classes)
-        Recipe to logits or probabilities: only their order matters.
-    patient_id : array_like, shape (n_records,)
-        Records of one patient are drawn together.
-    rng : numpy.random.Generator
-    n_resamples : int
-    classes : sequence of str
-        Names of the classes.
+    ``labels`` are 0/1, (n_records, n_classes); ``scores``, by recipe, are logits or probabilities,
+    ([n_seeds, ]n_records, n_classes), of which only the order matters; records of one patient,
+    ``patient_id`` (n_records,), are drawn together.
     """
     binary = checked_labels(labels, "plot_roc", classes)
     stacks = _stacked_scores(scores, binary, "plot_roc")
@@ -206,18 +193,8 @@ def plot_calibration(
     Predictions of all seeds of a recipe are pooled and cut into bins of equal count. A point
     stands at the mean prediction and the observed frequency of its bin; its bar is Wilson's 95%
     interval at the bin's number of records (of predictions divided by seeds), as though records
-    were independent. Beneath, the distribution of the predictions.
-
-    Parameters
-    ----------
-    labels : array_like, shape (n_records, n_classes)
-        0/1 labels.
-    probabilities : mapping of str to array_like, shape ([n_seeds, ]n_records, n_classes)
-        Recipe to predicted probabilities.
-    n_bins : int
-        Bins of equal count.
-    classes : sequence of str
-        Names of the classes.
+    were independent. Beneath, the distribution of the predictions. ``labels`` are 0/1, (n_records,
+    n_classes), ``probabilities``, by recipe, ([n_seeds, ]n_records, n_classes).
     """
     what = "plot_calibration"
     binary = checked_labels(labels, what, classes).astype(float)

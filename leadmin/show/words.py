@@ -84,14 +84,9 @@ def reading_table(
 ) -> Styler:
     """Turn a tidy table into one that people read.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Numbers with ``_low`` and ``_high`` columns beside them are written with their interval.
-    columns : mapping of str to str
-        Column of ``table`` to its heading, in order.
-    digits : int, or mapping of column to int
-        Decimals of numbers that are not whole.
+    ``columns`` are those that it shows, with their headings, in order. Numbers with ``_low`` and
+    ``_high`` columns beside them are written with their interval; ``digits`` are the decimals of
+    those that are not whole, of all columns or of each.
     """
     missing = [name for name in columns if name not in table]
     if missing:
@@ -157,17 +152,6 @@ def statement_in_words(code: str) -> str:
     return _statements().get(code, code)
 
 
-def leads_in_words(row: Mapping[Any, Any]) -> str:
-    """Write how many leads a row has."""
-    n = row["n_leads"]
-    return "One lead" if n == 1 else f"{n} leads"
-
-
-def macro_in_words(row: pd.Series) -> str:
-    """Write a row's macro AUROC with its interval."""
-    return value_with_interval(row.to_dict(), "auroc")
-
-
 def range_in_words(values: pd.Series) -> str:
     """Write the range of some AUROCs."""
     return " to ".join(dict.fromkeys(number(end) for end in (values.min(), values.max())))
@@ -226,16 +210,8 @@ def latex_table(
 ) -> str:
     """Set a LaTeX table with caption and label; it needs booktabs and siunitx.
 
-    Parameters
-    ----------
-    spec : str
-        Of the columns.
-    heading : str
-        Their names, with ``&`` between them.
-    rows : sequence of sequence of str
-        Cells, safe for LaTeX, behind the recipe of the row. Where there are several recipes, each
-        has a line of its own above its rows.
-    caption, label : str
+    ``spec`` is that of the columns, ``heading`` their names with ``&`` between them. A row holds
+    its recipe, then its cells, safe for LaTeX; of several recipes, each has a line above its rows.
     """
     recipes = list(dict.fromkeys(row[0] for row in rows))
     blocks = []

@@ -75,21 +75,12 @@ def r_peaks(microvolts: Array, sampling_rate: int) -> NDArray[np.intp]:
 def waveform_features(signals: NDArray[np.int16], sampling_rate: int) -> Array:
     """Describe each record by rhythm, amplitudes, spectrum and its median beat.
 
-    Parameters
-    ----------
-    signals : ndarray of int16, shape (n_records, n_leads, n_samples)
-        Microvolts.
-    sampling_rate : int
-        Hz.
-
-    Returns
-    -------
-    ndarray, shape (n_records, 4 + n_leads * 51)
-        Number of beats, mean, SD and root mean square successive difference of the RR intervals
-        in s; then for each lead the SD, the 1st and 99th percentile, skewness, kurtosis and mean
-        absolute step (mV), the logarithm of the power in four bands, and the median beat from 0.3
-        s before to 0.5 s behind the R peak in steps of 20 ms (mV). Finite for any record: what
-        cannot be computed, such as RR intervals of a record without beats, is 0.
+    Of signals (n_records, n_leads, n_samples) in microvolts and their rate in Hz gives (n_records,
+    4 + n_leads * 51): number of beats, mean, SD and root mean square successive difference of the
+    RR intervals in s; then for each lead the SD, the 1st and 99th percentile, skewness, kurtosis
+    and mean absolute step (mV), the logarithm of the power in four bands, and the median beat from
+    0.3 s before to 0.5 s behind the R peak in steps of 20 ms (mV). Finite for any record: what
+    cannot be computed, such as RR intervals of a record without beats, is 0.
     """
     n_leads, n_samples = signals.shape[1:]
     offsets = np.arange(round(-BEFORE_R / BEAT_STEP), round(AFTER_R / BEAT_STEP) + 1)

@@ -57,30 +57,13 @@ def map_run(
 ) -> Run:
     """Score the networks of a run on lead sets and write the folder of the map.
 
-    Killed and called again it goes on behind the last network that was scored.
+    Killed and called again it goes on behind the last network that was scored. A map of the same
+    networks, sets and code that lies in ``out`` is returned as it is.
 
-    Parameters
-    ----------
-    run : Run
-        Of a recipe for any leads, with its checkpoints.
-    dataset : EcgDataset
-        The records that it was trained and tested on.
-    out : Path
-        The folder that is written. A map of the same networks, sets and code that lies there is
-        returned as it is.
-    spaces : iterable of SignalSpace
-        The sets, see `leadmin.leads.signal_spaces` and `leadmin.leads.electrode_sets`.
-    workers : int
-        Networks scored side by side, each by one thread; on an accelerator one at a time.
-    device : str
-        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-    on_network : callable, optional
-        Called with the name of each network that is scored.
-
-    Raises
-    ------
-    LeadminError
-        If the run is not of such a network, lacks checkpoints, or stands on other records.
+    The ``run`` is of a recipe for any leads, with its checkpoints, and stands on these records;
+    another one is refused. ``workers`` networks are scored side by side, each by one thread; on an
+    accelerator (``device`` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``) one at a time.
+    ``on_network`` is called with the name of each network that is scored.
     """
     names = {space.name: space.leads for space in spaces}
     if not run.reads_any_lead or not run.checkpoints:

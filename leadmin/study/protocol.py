@@ -35,12 +35,7 @@ def splits(dataset: EcgDataset, protocol: str, label_policy: str) -> list[Split]
     [Strodthoff2021]_. ``crossval``: each of the ten folds is tested once, the fold behind it
     validates, the other eight train.
 
-    Records without a label under ``label_policy`` are left out.
-
-    Raises
-    ------
-    LeadminError
-        If one of the folds 1 to 10 has no labelled record.
+    Records without a label under ``label_policy`` are left out; a fold without any is refused.
 
     References
     ----------
@@ -72,20 +67,9 @@ def networks(
     threshold or a recalibration is fitted on the validation records of the network that it serves;
     fitted on all of them, it would have seen every test label.
 
-    Parameters
-    ----------
-    validation_fold, test_fold : ndarray of int, shape (n_records,)
-        Folds of the records of the two parts.
-
-    Yields
-    ------
-    tuple of ndarray of bool
-        Masks of the validation and the test records of one network; with one test fold, of all.
-
-    Raises
-    ------
-    LeadminError
-        If a network has no validation record.
+    Of the folds of both parts, (n_records,) each, yields masks of the validation and the test
+    records of one network after the other; with one test fold, of all. A network without a
+    validation record is refused.
     """
     tested = np.unique(test_fold)
     for fold in tested:

@@ -55,14 +55,9 @@ UNREADABLE = (
 class Predictions:
     """What the networks of one run say about one split.
 
-    Parameters
-    ----------
-    record_id, patient_id, fold : ndarray of int, shape (n_records,)
-        Which records these are.
-    labels : ndarray of uint8, shape (n_records, n_classes)
-        Labels under the study's policy.
-    logits : dict of str to ndarray of float32, shape (n_seeds, n_records, n_classes)
-        Per recipe.
+    The first three say which records these are, (n_records,) each. ``labels``, (n_records,
+    n_classes), are those under the study's policy; ``logits`` are (n_seeds, n_records, n_classes)
+    by recipe.
     """
 
     record_id: NDArray[np.int32]
@@ -357,13 +352,9 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
     """Read finished runs below ``folder`` by configuration, in the order of the registry.
 
     By default all that are finished, but for a network of any lead set, from which the others
-    start. A second recipe may be missing from some: see ``Study.compare_configurations``.
-
-    Raises
-    ------
-    LeadminError
-        If there is none, one that was asked for is unfinished, or the runs do not stand on the
-        same records, labels and primary recipe, so that a paired comparison would be false.
+    start. A second recipe may be missing from some: see ``Study.compare_configurations``. It is
+    refused if there is none, one that was asked for is unfinished, or the runs do not stand on the
+    same records, labels and primary recipe, so that a paired comparison would be false.
     """
     runs = [load_run(folder / name) for name in configs]
     if not runs:

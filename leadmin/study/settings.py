@@ -148,10 +148,7 @@ def _in_words(problem: ErrorDetails, model: Any) -> str:
 class RunSettings(_Checked):
     """The parameters of the training notebook, checked; each field says what it is.
 
-    Raises
-    ------
-    LeadminError
-        If a value is of the wrong type or not valid; the message says what is.
+    A value that is of the wrong type or not valid is refused; the message says what is.
     """
 
     config: Annotated[str, AfterValidator(_config_name)] = "3-lead-I-II-V2"
@@ -241,17 +238,8 @@ def check_injected(cells: Sequence[str]) -> None:
     """Refuse parameters that papermill injected and the notebook does not have.
 
     papermill puts them into a cell of its own behind the cell of the defaults; of an unknown name
-    it only warns, and the notebook would run with its defaults.
-
-    Parameters
-    ----------
-    cells : sequence of str
-        Source of the cells executed so far: IPython's ``In``.
-
-    Raises
-    ------
-    LeadminError
-        If the injected cell sets a name that the cell before it does not set.
+    it only warns, and the notebook would run with its defaults. ``cells`` are the sources of those
+    executed so far, IPython's ``In``; the injected one may set what the one before it sets.
     """
     for before, injected in itertools.pairwise(cells):
         if injected.lstrip().startswith("# Parameters"):
@@ -272,12 +260,8 @@ def _assigned_names(source: str) -> list[str]:
 class Study(_Checked):
     """One YAML file: which data, which configurations, how trained, how tested.
 
-    With ``variants`` it is an ablation: its one configuration is trained once for each of them.
-
-    Raises
-    ------
-    LeadminError
-        If a key is unknown or missing, or a value is not valid; the message names the key.
+    With ``variants`` it is an ablation: its one configuration is trained once for each of them. An
+    unknown or missing key and a value that is not valid are refused; the message names the key.
     """
 
     name: Annotated[str, _checked_by(_folder_name)]

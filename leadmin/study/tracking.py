@@ -55,18 +55,10 @@ def study_name(folder: Path) -> str:
 class Tracking:
     """Hands what happens in one run to the trackers that were chosen; a context manager.
 
-    Parameters
-    ----------
-    tracking : str
-        See `tracker_names`; a package that is not installed is refused.
-    folder : Path
-        The run folder. What trackers wrote there for an earlier training is taken away: a resumed
-        fit tells its whole history again.
-    config : str
-        Name of the lead configuration.
+    ``tracking`` is what `tracker_names` reads; a package that is not installed is refused. What
+    trackers wrote into the run folder for an earlier training is taken away: a resumed fit tells
+    its whole history again.
 
-    Notes
-    -----
     An error inside a tracker (a full disk, a service that does not answer) is shown once as a
     warning; that tracker is then left out for the rest of the run, with what it wrote so far.
     """

@@ -48,22 +48,9 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
     """Train one configuration and write its run folder, unless that was done before.
 
     Killed at any moment and started again with the same settings, it goes on behind the last
-    complete epoch.
-
-    Parameters
-    ----------
-    settings : RunSettings
-        What to train.
-    dataset : EcgDataset
-        The data that ``settings.data`` names.
-    on_epoch : callable, optional
-        Called with each new row of the history.
-
-    Returns
-    -------
-    Run
-        As read back from the folder. The valid run of the same identity that is found there is
-        returned as it is, marked as ``kept``.
+    complete epoch. ``dataset`` is what ``settings.data`` names; ``on_epoch`` is called with each
+    new row of the history. The valid run of the same identity that is found in the folder is
+    returned as it is, marked as ``kept``.
 
     Raises
     ------

@@ -9,7 +9,6 @@ the study's own records each network reads those that neither trained nor stoppe
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,21 +115,10 @@ def try_hospitals(
 ) -> Run:
     """Score records of other hospitals on the sets of `sets_elsewhere`.
 
-    Parameters
-    ----------
-    networks : sequence of EcgClassifier
-        Whose logits are averaged.
-    records : iterable of HospitalRecord or LeftOut
-        Each counts as a patient. Those that are also in ``dataset`` are left out.
-    dataset : EcgDataset
-        All records of the study.
-    mapped : Run
-        The map, from which the AUROCs at home are taken: those of its test records.
-    out : Path
-    extra : mapping
-        What else ``metrics.json`` says, such as the checksums of what was read.
-    say : callable
-        Told of each set that is done.
+    The logits of the networks are averaged. Each record counts as a patient; those that are also in
+    ``dataset``, all records of the study, are left out. The AUROCs at home are those of the test
+    records of the map, ``mapped``. ``extra`` is what else ``metrics.json`` says, such as the
+    checksums of what was read; ``say`` is told of each set that is done.
     """
     listed = list(records)
     kept = [one for one in listed if isinstance(one, HospitalRecord)]
@@ -187,15 +175,8 @@ def _at_home(mapped: Run) -> dict[str, list[float]]:
 # --- the study's own records, disturbed -----------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Condition:
-    """What a network is shown of records, and what is said of it."""
-
-    shown: tuple[str, ...]
-    said: dict[str, Any]
-
-
-_Made = Iterator[tuple[str, _Condition, NDArray[np.float32]]]
+_Made = Iterator[tuple[str, dict[str, Any], tuple[str, ...], NDArray[np.float32]]]
+"""Conditions: a name, what is said of it, the leads that a network is shown, and the records."""
 
 
 def try_noise(
@@ -221,7 +202,7 @@ def try_noise(
                 noisy = with_noise(signals, added, decibels)
                 for name, leads in shown.items():
                     said = {"set": name, "noise": kind, "decibels": decibels}
-                    yield f"{kind} {decibels} dB, {name}", _Condition(leads, said), noisy
+                    yield f"{kind} {decibels} dB, {name}", said, leads, noisy
 
     return _try_own(run, dataset, conditions, n_records, out, extra, say)
 
@@ -246,12 +227,12 @@ def try_fallen(
             said = {"set": REFERENCE, "electrode": electrode}
             said["told"] = resolve(",".join(representative(leads_without(electrode)))).name
             flat = flat_without(signals, electrode)
-            yield f"{electrode} flat", _Condition(LEADS, said | {"fault": "flat"}), flat
+            yield f"{electrode} flat", said | {"fault": "flat"}, LEADS, flat
             added = segments(noise, len(signals), 1, signals.shape[-1], rng)[:, 0]
             noisy = noisy_without(signals, electrode, added, LOST_DECIBELS)
-            yield f"{electrode} noisy", _Condition(LEADS, said | {"fault": "noisy"}), noisy
+            yield f"{electrode} noisy", said | {"fault": "noisy"}, LEADS, noisy
         swapped = {"set": REFERENCE, "electrode": "RA, LA", "fault": "swapped"}
-        yield "RA, LA swapped", _Condition(LEADS, swapped), arms_swapped(signals)
+        yield "RA, LA swapped", swapped, LEADS, arms_swapped(signals)
 
     return _try_own(run, dataset, conditions, n_records, out, extra, say)
 
@@ -259,9 +240,7 @@ def try_fallen(
 def _try_own(
     run: Run,
     dataset: EcgDataset,
-    make: Callable[
-        [NDArray[np.float32], np.random.Generator], Iterable[tuple[str, _Condition, Any]]
-    ],
+    make: Callable[[NDArray[np.float32], np.random.Generator], _Made],
     n_records: int,
     out: Path,
     extra: Mapping[str, Any],
@@ -290,9 +269,9 @@ def _try_own(
         rows.append(chosen)
         network = load_checkpoint(checkpoint)
         signals = dataset.signals[chosen].astype(np.float32)
-        for name, condition, changed in make(signals, rng):
-            conditions[name] = condition.said
-            logits.setdefault(name, []).append(logits_of(network, changed, condition.shown))
+        for name, said, shown, changed in make(signals, rng):
+            conditions[name] = said
+            logits.setdefault(name, []).append(logits_of(network, changed, shown))
         say(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
     index = np.concatenate(rows)
     ids = (dataset.record_id[index], dataset.patient_id[index], dataset.fold[index])

@@ -77,13 +77,7 @@ def run_problems(folder: Path) -> list[str]:
 
 
 def valid_metrics(folder: Path) -> dict[str, Any]:
-    """Read the ``metrics.json`` of a run whose files are all what it says they are.
-
-    Raises
-    ------
-    LeadminError
-        Naming the first file that is not.
-    """
+    """Read the ``metrics.json`` of a run; the first file that is not what it says is refused."""
     for problem in run_problems(folder):
         raise LeadminError(problem)
     return read_metrics(folder)
@@ -119,10 +113,8 @@ def foreign_files(folder: Path, named: Collection[str]) -> list[str]:
 def held(folder: Path, work: str) -> Iterator[None]:
     """Let one process at a time do some work in a folder; a killed one leaves no lock behind.
 
-    Raises
-    ------
-    LeadminError
-        If another process does, with what is known of it, or the folder cannot be written.
+    It is refused while another does, with what is known of that one, and where the folder cannot be
+    written.
     """
     import fcntl  # not on Windows, which the command line refuses
 
@@ -182,14 +174,8 @@ def study_problems(
 ) -> dict[Path, list[str]]:
     """Say what is wrong below the folder of a study, by run folder or seal.
 
-    Parameters
-    ----------
-    folder : Path
-        ``outputs/<study>`` or ``book/published/<study>``.
-    runs : iterable of str, optional
-        The runs that must be there; by default those that are.
-    pages : bool
-        Whether the map and pages that belong to no single run are looked at.
+    That is ``outputs/<study>`` or ``book/published/<study>``; ``runs`` must be there, by default
+    those that are. With ``pages`` the map and pages that belong to no single run are looked at too.
     """
     names = list(runs) or [path.name for path in sorted(folder.glob("runs/*")) if path.is_dir()]
     places = [folder / "runs" / name for name in names]

@@ -729,7 +729,7 @@ def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_pat
     assert (tmp_path / "a.png").stat().st_size < 300_000
     assert (drawn == 255).all(axis=2).mean() > 0.4  # white stays white
     blue = [round(255 * part) for part in mpl.colors.to_rgb(RECIPE_LOOKS["default"].colour)]
-    assert (np.abs(drawn.astype(int) - blue).max(axis=2) <= 6).any()
+    assert (drawn == blue).all(axis=2).any()  # an area keeps its colour exactly
 
 
 def test_an_unknown_ending_is_refused(tmp_path):

@@ -7,6 +7,7 @@ takes the same text through `latex_escape`; only its number columns want digits 
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,25 @@ def styled_table(table: pd.DataFrame, kind: str) -> Styler:
 
 
 def folded(heading: str, table: Styler) -> HTML:
-    """Fold a table away behind its heading, which a click opens."""
-    return HTML(f"<details><summary>{heading}</summary>{table.to_html()}</details>")
+    """Fold a table away behind its heading, which a click opens and the book numbers."""
+    return HTML(f"<details><summary>{heading}</summary>{_lean(table)}</details>")
+
+
+def headed(heading: str, table: Styler) -> HTML:
+    """Show a table below its heading, which the book numbers."""
+    return HTML(_lean(table).replace(">", f"><caption>{heading}</caption>", 1))
+
+
+def _lean(table: Styler) -> str:
+    """Write a table without the name that pandas gives each cell: less than half the weight."""
+    named = r"<style.*?</style>\n?| id=\"T_[^\"]*\"| class=\"(?:data |\w+_heading|blank)[^\"]*\" ?"
+    bare = re.sub(named, "", table.to_html(), flags=re.DOTALL)
+    return re.sub(r">\s+(?=<(?:t[dh]|/tr)\b)", ">", bare)
+
+
+def legend(caption: str, alt: str) -> HTML:
+    """Write what stands below a figure; ``alt``, what it shows, is heard and not seen."""
+    return HTML(f'<p class="caption" data-alt="{escape(alt)}">{escape(caption)}</p>')
 
 
 def markdown_table(table: Styler) -> str:

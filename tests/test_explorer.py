@@ -179,6 +179,7 @@ html[data-theme=dark] {{ --pst-color-text-base: #eee; --pst-color-background: #1
 background: #121212; --pst-color-surface: #222 }} body {{ margin: 16px }}</style></head>
 <body><main class="bd-article"><h1>Explorer</h1><div class="explorer"></div>
 <table id="still"><tr><th>table</th></tr></table></main>
+<script src="paper.js"></script>
 <script src="explorer-data.js"></script><script src="explorer.js"></script></body></html>"""
 
 

@@ -5,9 +5,7 @@
   const data = window.leadminExplorer;
   if (!data) return;
 
-  const LIMB = ["I", "II", "III", "aVR", "aVL", "aVF"];
-  const CHEST = ["V1", "V2", "V3", "V4", "V5", "V6"];
-  const LEADS = LIMB.concat(CHEST);
+  const { LIMB, CHEST, LEADS, listed, make, drawing, table, sheet } = window.leadminPaper;
   const POLES = { I: ["RA", "LA"], II: ["RA", "LL"], III: ["LA", "LL"] };
   const PLACES = {
     RA: "right arm", LA: "left arm", LL: "left leg",
@@ -85,10 +83,6 @@
     return low === high ? value : value + " [" + low + ", " + high + "]";
   }
 
-  function listed(words) {
-    return words.length < 2 ? words.join("") : words.slice(0, -1).join(", ") + " and " + words.at(-1);
-  }
-
   function plural(count, word) {
     return (COUNTS[count] || count) + " " + word + (count === 1 ? "" : "s");
   }
@@ -119,25 +113,6 @@
     return said.join(" ");
   }
 
-  // --- making elements --------------------------------------------------------------------------
-
-  function make(tag, attributes, children) {
-    const svg = make.inSvg;
-    const one = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag)
-      : document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes || {})) {
-      if (name.startsWith("on")) one.addEventListener(name.slice(2), value);
-      else if (value !== false && value !== undefined) one.setAttribute(name, value);
-    }
-    for (const child of [children === undefined ? [] : children].flat(9)) one.append(child);
-    return one;
-  }
-
-  function drawing(build) {
-    make.inSvg = true;
-    try { return build(); } finally { make.inSvg = false; }
-  }
-
   let groups = 0;
   /* A choice of one; a short label is followed by the rest of its name for a screen reader. */
   function radios(legend, values, short, key) {
@@ -150,15 +125,6 @@
         make("span", {}, [short[value],
           make("span", { class: "lx-unseen" }, short[value] === NAMES[value] ? "" : ", " + NAMES[value])]),
       ])),
-    ]);
-  }
-
-  function table(caption, heads, rows) {
-    return make("table", { class: "lx-table" }, [
-      make("caption", {}, caption),
-      make("thead", {}, make("tr", {}, heads.map((one) => make("th", { scope: "col" }, one)))),
-      make("tbody", {}, rows.map((cells) => make("tr", {}, cells.map((cell, k) =>
-        make(k ? "td" : "th", k ? {} : { scope: "row" }, cell))))),
     ]);
   }
 
@@ -326,47 +292,10 @@
   }
 
   function paper(example, now, width) {
-    const leads = signals(example);
-    const narrow = width < 560;
-    const rows = (narrow
-      ? [["I", "V1"], ["II", "V2"], ["III", "V3"], ["aVR", "V4"], ["aVL", "V5"], ["aVF", "V6"]]
-      : [["I", "aVR", "V1", "V4"], ["II", "aVL", "V2", "V5"], ["III", "aVF", "V3", "V6"]])
-      .map((row) => row.map((lead, k) => ({ lead, from: 2.5 * k, to: 2.5 * (k + 1) })));
-    if (!narrow) rows.push([{ lead: "II", from: 0, to: 10 }]);
-    const left = 13, size = narrow ? 5 : 4.6, wide = left + 62.5 * rows[0].length + 4;
-    let at = 3;
-    const pieces = [], texts = [];
-    for (const row of rows) {
-      const spans = row.map(({ lead, from, to }) =>
-        leads[lead].slice(from * data.rate, to * data.rate + 1));
-      const up = Math.max(12, ...spans.map((one) => Math.max(...one)));
-      const down = Math.max(5, ...spans.map((one) => -Math.min(...one)));
-      const base = at + up + 2;
-      at = base + down + 1;
-      pieces.push(["lx-pulse", "M" + (left - 10) + " " + base + "h2v-10h5v10h2"]);
-      row.forEach(({ lead, from }, k) => {
-        const kept = now.leads.includes(lead), start = left + 25 * from;
-        const points = Array.from(spans[k], (mm, t) =>
-          (start + (25 * t) / data.rate).toFixed(2) + " " + (base - mm).toFixed(2));
-        pieces.push([kept ? "lx-kept" : "lx-lost", "M" + points.join("L")]);
-        texts.push(make("text", { class: kept ? "lx-kept" : "lx-lost", x: start + 1.2,
-          y: base - up + size * 0.6, "font-size": size }, lead));
-      });
-    }
-    const high = at + 3;
-    const words = "ECG of record " + example.record + ", " + example.statement + ". Recorded, black: "
-      + (listed(now.leads) || "none") + ". Lost, grey: "
-      + (listed(LEADS.filter((lead) => !now.leads.includes(lead))) || "none") + ".";
-    const lines = (step, end, along) => Array.from({ length: Math.floor(end / step) + 1 }, (_, k) =>
-      along(k * step)).join("");
-    const grid = (step) => lines(step, wide, (x) => "M" + x + " 0V" + high)
-      + lines(step, high, (y) => "M0 " + y + "H" + wide);
-    pieces.sort((a, b) => (a[0] !== "lx-lost") - (b[0] !== "lx-lost"));
-    return make("svg", { class: "lx-paper", role: "img", "aria-label": words,
-      viewBox: "0 0 " + wide + " " + high }, [
-      make("path", { class: "lx-minor", d: grid(1) }), make("path", { class: "lx-major", d: grid(5) }),
-      ...texts, ...pieces.map(([look, d]) => make("path", { class: look, d })),
-    ]);
+    const lost = LEADS.filter((lead) => !now.leads.includes(lead));
+    return sheet(signals(example), data.rate, now.leads, width, "ECG of record " + example.record + ", "
+      + example.statement + ". Recorded, black: " + (listed(now.leads) || "none") + ". Lost, grey: "
+      + (listed(lost) || "none") + ".");
   }
 
   function bar(value, cut) {
@@ -438,7 +367,7 @@
     const part = (look, attributes) => make("div", Object.assign({ class: look }, attributes));
     const summary = make("p", { class: "lx-summary", "aria-live": "polite" });
     const tags = make("ul", { class: "lx-leads", "aria-label": "Leads" });
-    const values = part("lx-values"), next = part("lx-next"), sheet = part("lx-sheet");
+    const values = part("lx-values"), next = part("lx-next"), ecg = part("lx-sheet");
     const about = make("p", { class: "lx-about" }), said = part("lx-reading"), chart = part("lx-chart");
     host.append(
       make("div", { class: "lx-top" }, [
@@ -447,7 +376,7 @@
       ]),
       chart,
       make("div", { class: "lx-ecg" }, [
-        radios("Example ECG", CLASSES, SHORT, "ecg"), about, sheet, said,
+        radios("Example ECG", CLASSES, SHORT, "ecg"), about, ecg, said,
         make("p", { class: "lx-note" }, "25 mm/s, 10 mm/mV; black: recorded, grey: lost. One network "
           + "(test fold " + data.fold + ", seed " + data.seed + "), which has met no patient of that fold; "
           + "probabilities are its own, not calibrated. The tick on a bar is the threshold that leaves "
@@ -477,7 +406,7 @@
       about.replaceChildren(make("strong", {}, example.statement), ", record " + example.record
         + " of PTB-XL, labelled " + listed(example.labels.map((one) => data.classes[one]))
         + ". Look at " + example.look + ".");
-      sheet.replaceChildren(drawing(() => paper(example, now, sheet.clientWidth)));
+      ecg.replaceChildren(paper(example, now, ecg.clientWidth));
       said.replaceChildren(reading(example, now));
       drawCurve();
       for (const place of [values, said]) { // what scrolls must be reached by keyboard

@@ -50,12 +50,13 @@ from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
 from leadmin.study.trials import (
     load_networks,
+    loss_conditions,
     logits_of,
     main_sets,
+    noise_conditions,
     sets_elsewhere,
-    try_fallen,
     try_hospitals,
-    try_noise,
+    try_own,
 )
 
 RNG = np.random.default_rng(0)
@@ -279,7 +280,8 @@ def test_a_network_that_is_told_scores_the_smaller_set(any_lead, small):
 
 def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = try_noise(any_lead, small, {"em": noise}, 12, tmp_path / "noise", {}, say=lambda _: None)
+    made = noise_conditions({"em": noise})
+    run = try_own(any_lead, small, made, 12, tmp_path / "noise", {}, say=lambda _: None)
     assert len(run.test.record_id) == 12
     assert set(run.test.record_id) <= set(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
@@ -295,7 +297,8 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert "electrode motion at 6 dB" in question.reading(tables)
     assert question.figures["noise"](tables) is not None
 
-    run = try_fallen(any_lead, small, noise, 0, tmp_path / "fallen", {}, say=lambda _: None)
+    made = loss_conditions(noise)
+    run = try_own(any_lead, small, made, 0, tmp_path / "fallen", {}, say=lambda _: None)
     assert len(run.test.record_id) == len(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
     tables = read_tables(evidence, study_tables(evidence, "fallen"))
@@ -372,7 +375,8 @@ def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):
         mapped, test=dataclasses.replace(mapped.test, record_id=mapped.test.record_id + 1)
     )
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = try_fallen(any_lead, small, noise, 4, tmp_path / "fallen", {}, say=lambda _: None)
+    made = loss_conditions(noise)
+    run = try_own(any_lead, small, made, 4, tmp_path / "fallen", {}, say=lambda _: None)
     with pytest.raises(LeadminError, match="the map of the networks on trial"):
         gather_own(run, other, 10)
 

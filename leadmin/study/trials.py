@@ -10,7 +10,7 @@ the study's own records each network reads those that neither trained nor stoppe
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -175,27 +175,23 @@ def _at_home(mapped: Run) -> dict[str, list[float]]:
 # --- the study's own records, disturbed -----------------------------------------------------
 
 
-_Made = Iterator[tuple[str, dict[str, Any], tuple[str, ...], NDArray[np.float32]]]
-"""Conditions: a name, what is said of it, the leads that a network is shown, and the records."""
+Signals: TypeAlias = NDArray[np.float32]
+Conditions: TypeAlias = Callable[
+    [Signals, np.random.Generator], Iterator[tuple[str, dict[str, Any], tuple[str, ...], Signals]]
+]
+"""Of records: a name, what is said of it, the leads that a network is shown, and what became of
+them."""
 
 
-def try_noise(
-    run: Run,
-    dataset: EcgDataset,
-    noises: Mapping[str, NDArray[np.float32]],
-    n_records: int,
-    out: Path,
-    extra: Mapping[str, Any],
-    say: Say = print,
-) -> Run:
-    """Add noise to test records at `DECIBELS` and score the sets of `main_sets`.
+def noise_conditions(noises: Mapping[str, Signals]) -> Conditions:
+    """Add noise to test records at `DECIBELS`, for the sets of `main_sets`.
 
-    ``n_records`` of each test fold are drawn, the same for all conditions; one draw of noise serves
-    all ratios and sets. ``noises`` are those of `leadmin.data.disturbances.read_noise`.
+    One draw of noise serves all ratios and sets. ``noises`` are those of
+    `leadmin.data.disturbances.read_noise`.
     """
     shown = {name: resolve(name).leads for name in main_sets()}
 
-    def conditions(signals: NDArray[np.float32], rng: np.random.Generator) -> _Made:
+    def conditions(signals: Signals, rng: np.random.Generator) -> Iterator[Any]:
         for kind, noise in noises.items():
             added = segments(noise, len(signals), len(INDEPENDENT), signals.shape[-1], rng)
             for decibels in DECIBELS:
@@ -204,25 +200,17 @@ def try_noise(
                     said = {"set": name, "noise": kind, "decibels": decibels}
                     yield f"{kind} {decibels} dB, {name}", said, leads, noisy
 
-    return _try_own(run, dataset, conditions, n_records, out, extra, say)
+    return conditions
 
 
-def try_fallen(
-    run: Run,
-    dataset: EcgDataset,
-    noise: NDArray[np.float32],
-    n_records: int,
-    out: Path,
-    extra: Mapping[str, Any],
-    say: Say = print,
-) -> Run:
+def loss_conditions(noise: Signals) -> Conditions:
     """Lose each electrode in turn, and swap the arms, and show the network all twelve leads.
 
     A network that is told of the loss is shown `leads_without` it, which the loss leaves as they
     were: that is a set of the map.
     """
 
-    def conditions(signals: NDArray[np.float32], rng: np.random.Generator) -> _Made:
+    def conditions(signals: Signals, rng: np.random.Generator) -> Iterator[Any]:
         for electrode in ELECTRODES:
             said = {"set": REFERENCE, "electrode": electrode}
             said["told"] = resolve(",".join(representative(leads_without(electrode)))).name
@@ -234,21 +222,21 @@ def try_fallen(
         swapped = {"set": REFERENCE, "electrode": "RA, LA", "fault": "swapped"}
         yield "RA, LA swapped", swapped, LEADS, arms_swapped(signals)
 
-    return _try_own(run, dataset, conditions, n_records, out, extra, say)
+    return conditions
 
 
-def _try_own(
+def try_own(
     run: Run,
     dataset: EcgDataset,
-    make: Callable[[NDArray[np.float32], np.random.Generator], _Made],
+    make: Conditions,
     n_records: int,
     out: Path,
     extra: Mapping[str, Any],
-    say: Say,
+    say: Say = print,
 ) -> Run:
     """Score each network of a run's first seed on the records of its own test fold.
 
-    ``n_records`` of each fold are drawn at random, all with 0.
+    ``n_records`` of each fold are drawn at random, the same for all conditions; all with 0.
     """
     settings = run.metrics["settings"]
     divisions = splits(dataset, settings["protocol"], settings["label_policy"])
@@ -259,7 +247,7 @@ def _try_own(
             "of it is missing; give the data that it was trained on"
         )
     conditions: dict[str, dict[str, Any]] = {}
-    logits: dict[str, list[NDArray[np.float32]]] = {}
+    logits: dict[str, list[Signals]] = {}
     rows = []
     for split, checkpoint in zip(divisions, run.checkpoints, strict=False):
         rng = np.random.default_rng([split.test_fold])

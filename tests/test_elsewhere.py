@@ -50,8 +50,8 @@ from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
 from leadmin.study.trials import (
     load_networks,
-    loss_conditions,
     logits_of,
+    loss_conditions,
     main_sets,
     noise_conditions,
     sets_elsewhere,

@@ -58,8 +58,6 @@ LOST_DECIBELS = -6
 SAME = 0.95
 """A record that correlates so with one of the study is taken for the same ECG; see `same_as`."""
 
-Say = Callable[[str], None]
-
 
 def main_sets() -> tuple[str, ...]:
     """Name the sets that noise is tried on: two limb electrodes, three, and these with V leads."""
@@ -111,14 +109,13 @@ def try_hospitals(
     mapped: Run,
     out: Path,
     extra: Mapping[str, Any],
-    say: Say = print,
 ) -> Run:
     """Score records of other hospitals on the sets of `sets_elsewhere`.
 
     The logits of the networks are averaged. Each record counts as a patient; those that are also in
     ``dataset``, all records of the study, are left out. The AUROCs at home are those of the test
     records of the map, ``mapped``. ``extra`` is what else ``metrics.json`` says, such as the
-    checksums of what was read; ``say`` is told of each set that is done.
+    checksums of what was read.
     """
     listed = list(records)
     kept = [one for one in listed if isinstance(one, HospitalRecord)]
@@ -141,7 +138,7 @@ def try_hospitals(
             each = [logits_of(network, signals, leads) for network in networks]
             scored[numbers] = np.mean(each, axis=0)
         logits[name] = scored[fresh]
-        say(f"{name}: {len(fresh)} records")
+        print(f"{name}: {len(fresh)} records")
     chosen = [kept[i] for i in fresh]
     test = Predictions(
         np.arange(len(chosen), dtype=np.int32),
@@ -232,7 +229,6 @@ def try_own(
     n_records: int,
     out: Path,
     extra: Mapping[str, Any],
-    say: Say = print,
 ) -> Run:
     """Score each network of a run's first seed on the records of its own test fold.
 
@@ -260,7 +256,7 @@ def try_own(
         for name, said, shown, changed in make(signals, rng):
             conditions[name] = said
             logits.setdefault(name, []).append(logits_of(network, changed, shown))
-        say(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
+        print(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
     index = np.concatenate(rows)
     ids = (dataset.record_id[index], dataset.patient_id[index], dataset.fold[index])
     test = Predictions(*ids, dataset.labels[settings["label_policy"]][index], {})

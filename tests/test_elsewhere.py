@@ -51,11 +51,12 @@ from leadmin.study.train import train_run
 from leadmin.study.trials import (
     load_networks,
     logits_of,
+    loss_conditions,
     main_sets,
+    noise_conditions,
     sets_elsewhere,
-    try_fallen,
     try_hospitals,
-    try_noise,
+    try_own,
 )
 
 RNG = np.random.default_rng(0)
@@ -279,7 +280,7 @@ def test_a_network_that_is_told_scores_the_smaller_set(any_lead, small):
 
 def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = try_noise(any_lead, small, {"em": noise}, 12, tmp_path / "noise", {}, say=lambda _: None)
+    run = try_own(any_lead, small, noise_conditions({"em": noise}), 12, tmp_path / "noise", {})
     assert len(run.test.record_id) == 12
     assert set(run.test.record_id) <= set(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
@@ -295,7 +296,7 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert "electrode motion at 6 dB" in question.reading(tables)
     assert question.figures["noise"](tables) is not None
 
-    run = try_fallen(any_lead, small, noise, 0, tmp_path / "fallen", {}, say=lambda _: None)
+    run = try_own(any_lead, small, loss_conditions(noise), 0, tmp_path / "fallen", {})
     assert len(run.test.record_id) == len(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
     tables = read_tables(evidence, study_tables(evidence, "fallen"))
@@ -334,7 +335,7 @@ def abroad(any_lead, mapped, small, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         few = {name: leads for name, leads in sets_elsewhere().items() if name in SOME}
         patched.setattr(trials, "sets_elsewhere", lambda: few)
-        return try_hospitals(networks, records, small, mapped, out, extra, say=lambda _: None)
+        return try_hospitals(networks, records, small, mapped, out, extra)
 
 
 def test_other_hospitals_are_tried_and_read(abroad, small, monkeypatch):
@@ -372,7 +373,7 @@ def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):
         mapped, test=dataclasses.replace(mapped.test, record_id=mapped.test.record_id + 1)
     )
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = try_fallen(any_lead, small, noise, 4, tmp_path / "fallen", {}, say=lambda _: None)
+    run = try_own(any_lead, small, loss_conditions(noise), 4, tmp_path / "fallen", {})
     with pytest.raises(LeadminError, match="the map of the networks on trial"):
         gather_own(run, other, 10)
 

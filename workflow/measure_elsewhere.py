@@ -28,7 +28,13 @@ from leadmin.publish.publishing import publish_trials
 from leadmin.study.cost import costs
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run, load_run
-from leadmin.study.trials import load_networks, try_fallen, try_hospitals, try_noise
+from leadmin.study.trials import (
+    load_networks,
+    loss_conditions,
+    noise_conditions,
+    try_hospitals,
+    try_own,
+)
 from leadmin.study.validity import finish_run, read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,9 +79,9 @@ def measure(chosen: argparse.Namespace) -> None:
         folder = chosen.to / "runs" / "hospitals"
         found = read_metrics(folder)
         finish_run(folder, found | {"costs": costs()}, list(found.pop("files")))
-    n = chosen.records
-    tried("noise", lambda out: try_noise(run, dataset, noises, n, out, said(*recorded)))
-    tried("fallen", lambda out: try_fallen(run, dataset, noises["em"], n, out, said(recorded[0])))
+    n, noise, loss = chosen.records, noise_conditions(noises), loss_conditions(noises["em"])
+    tried("noise", lambda out: try_own(run, dataset, noise, n, out, said(*recorded)))
+    tried("fallen", lambda out: try_own(run, dataset, loss, n, out, said(recorded[0])))
 
 
 def main() -> None:

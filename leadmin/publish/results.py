@@ -46,10 +46,10 @@ def write_publication_outputs(
     nothing. ``tables`` are those of `leadmin.questions.study_tables`, where they are at hand.
     """
     made = dict(study_tables(evidence) if tables is None else tables)
-    documents = {
-        "summary": _summary(evidence, study, made),
-        "results": _results(evidence, study, made),
-    }
+    drawn = {name for question in questions() for name in question.only_csv}
+    kept = {name: _rows(table) for name, table in made.items() if name not in drawn}
+    head = {"schema_version": SCHEMA_VERSION, "study": _study_document(evidence, study)}
+    documents = {"summary": head | _summary(evidence, made), "results": head | {"tables": kept}}
     for kind, document in documents.items():
         check_document(document, kind, f"{kind} document")
     read, stands_on = read_tables(evidence, made), basis(evidence, study)
@@ -81,26 +81,10 @@ def write_tables(
     return written
 
 
-def _results(
-    evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
-) -> dict[str, Any]:
-    """Give everything as one document, the content of ``results_final.json``."""
-    drawn = {name for question in questions() for name in question.only_csv}
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "study": _study_document(evidence, study),
-        "tables": {name: _rows(table) for name, table in tables.items() if name not in drawn},
-    }
-
-
-def _summary(
-    evidence: Evidence, study: StudyDescription, tables: Mapping[str, pd.DataFrame]
-) -> dict[str, Any]:
-    """Give what most readers look for, the content of ``summary.json``."""
+def _summary(evidence: Evidence, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Give what most readers look for."""
     main, findings = tables["main"], tables["key_findings"]
     return {
-        "schema_version": SCHEMA_VERSION,
-        "study": _study_document(evidence, study),
         "recipes": {
             recipe: {
                 row["config"]: {key: row[key] for key in SUMMARY_COLUMNS}

@@ -8,7 +8,7 @@ notebook names is shown at the end of the page.
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Tables(Mapping[str, pd.DataFrame]):
+class Tables:
     """The tables of *all* questions, by the name of their file, read under one recipe.
 
     ``whole`` holds every recipe, ``tables[name]`` the rows of ``recipe`` only; the first of
@@ -51,14 +51,6 @@ class Tables(Mapping[str, pd.DataFrame]):
         if "recipe" not in table:
             return table
         return table[table["recipe"] == self.recipe].reset_index(drop=True)
-
-    def __iter__(self) -> Iterator[str]:
-        """Go over the names."""
-        return iter(self.whole)
-
-    def __len__(self) -> int:
-        """Count the tables."""
-        return len(self.whole)
 
     def under(self, recipe: str) -> "Tables":
         """Read the same tables under another recipe."""

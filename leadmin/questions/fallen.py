@@ -7,11 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.nested import targets
 from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.evidence.trials import trial_of
 from leadmin.questions import Question, Tables, of
-from leadmin.questions.noise import disturbed_row, false_calls
+from leadmin.questions.noise import disturbed, false_calls
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, styled_table, value_with_interval
 
@@ -30,22 +29,20 @@ LOOKS = {
 
 
 def fallen_table(evidence: Evidence) -> pd.DataFrame:
-    """Score each loss: ``electrode, fault`` (of `FAULTS`; none for all nine in place) and the row
-    of `leadmin.questions.noise.disturbed_row` for the macro average and each class.
-    """  # noqa: D205
+    """Score each loss: ``electrode, fault`` (of `FAULTS`; none for all nine in place).
+
+    Then what `leadmin.questions.noise.disturbed` gives.
+    """
     conditions = trial_of(evidence)["conditions"]
     cases = {("", "none"): REFERENCE}
     cases |= {(said["electrode"], "told"): said["told"] for said in conditions.values()
               if "told" in said}  # fmt: skip
     cases |= {(said["electrode"], said["fault"]): name for name, said in conditions.items()}
-    rows = []
-    for (electrode, fault), config in cases.items():
-        head = {"electrode": electrode, "fault": fault}
-        rows += [
-            head | disturbed_row(evidence, config, REFERENCE, name)
-            for name in targets(evidence.classes)
-        ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        row
+        for (electrode, fault), config in cases.items()
+        for row in disturbed(evidence, config, REFERENCE, {"electrode": electrode, "fault": fault})
+    )
 
 
 def fallen_reading(table: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from pandas.io.formats.style import Styler
 
 from leadmin.data.disturbances import NOISES
 from leadmin.evidence.nested import contrast, difference, targets
-from leadmin.evidence.scores import Evidence
+from leadmin.evidence.scores import Evidence, Rows
 from leadmin.evidence.trials import trial_of
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, diagnoses, of
@@ -22,36 +22,37 @@ HARD = ("em", 6)
 """Noise and ratio at which sets are compared in words: electrode motion, visible on any paper."""
 
 
-def disturbed_row(evidence: Evidence, config: str, clean: str, target: str) -> dict[str, Any]:
-    """Score what was done to records against the same set undisturbed.
+def disturbed(evidence: Evidence, config: str, clean: str, head: dict[str, Any]) -> Rows:
+    """Score what was done to records against the same set undisturbed, for each class and the mean.
 
-    ``auroc``, and of the diagnoses ``missed`` and called ``in_vain`` per 1,000 records, each with
-    ``_low`` and ``_high`` over patients, and what they differ by, ``difference`` and its like.
+    Behind ``head`` the ``target``; ``auroc``, and of the diagnoses ``missed`` and called
+    ``in_vain`` per 1,000 records, each with ``_low`` and ``_high`` over patients, and what they
+    differ by, ``difference`` and its like.
     """
-    row: dict[str, Any] = {"target": target}
-    of_diagnoses = ("missed", "in_vain") if target in diagnoses(evidence.classes) else ()
-    for metric in ("auroc", *of_diagnoses):
-        name = "difference" if metric == "auroc" else f"difference_{metric}"
-        for called, of_sets in ((metric, {config: 1.0}), (name, difference(config, clean))):
-            columns = contrast(evidence, of_sets, metric, target).columns(called)
-            row |= {key: v for key, v in columns.items() if not key.endswith("_with_seeds")}
-    return row | evidence.counts(evidence.get(config, ANY_LEAD))
+    for target in targets(evidence.classes):
+        row = head | {"target": target}
+        of_diagnoses = ("missed", "in_vain") if target in diagnoses(evidence.classes) else ()
+        for metric in ("auroc", *of_diagnoses):
+            name = "difference" if metric == "auroc" else f"difference_{metric}"
+            for called, of_sets in ((metric, {config: 1.0}), (name, difference(config, clean))):
+                columns = contrast(evidence, of_sets, metric, target).columns(called)
+                row |= {key: v for key, v in columns.items() if not key.endswith("_with_seeds")}
+        yield row | evidence.counts(evidence.get(config, ANY_LEAD))
 
 
 def noise_table(evidence: Evidence) -> pd.DataFrame:
-    """Score the main sets under noise: ``noise, decibels, config, electrodes`` and the row of
-    `disturbed_row` for the macro average and each class. Without noise ``noise`` is empty.
-    """  # noqa: D205
-    conditions, rows = trial_of(evidence)["conditions"], []
+    """Score the main sets under noise: ``noise, decibels, config, electrodes``, then `disturbed`.
+
+    Without noise ``noise`` is empty.
+    """
+    conditions = trial_of(evidence)["conditions"]
+    rows: list[dict[str, Any]] = []
     sets = dict.fromkeys(said["set"] for said in conditions.values())
     clean = {name: {"set": name, "noise": "", "decibels": float("nan")} for name in sets}
     for config, said in (clean | conditions).items():
         head = {"noise": said["noise"], "decibels": said["decibels"], "config": said["set"]}
         head |= {"electrodes": electrodes_in_words(said["set"])}
-        rows += [
-            head | disturbed_row(evidence, config, said["set"], name)
-            for name in targets(evidence.classes)
-        ]
+        rows += disturbed(evidence, config, said["set"], head)
     return pd.DataFrame(rows)
 
 

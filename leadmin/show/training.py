@@ -15,20 +15,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.resampling import patient_weights
 from leadmin.labels import CLASSES
 from leadmin.metrics import auroc
-from leadmin.show.style import (
-    FAINT,
-    MUTED,
-    WHITE_EDGE,
-    blank_figure,
-    checked_labels,
-    class_panels,
-    darker,
-    key,
-    legend,
-    recipe_looks,
-    require_columns,
-    seeds_in_words,
-)
+from leadmin.show import style
 
 _HALVES: dict[str, Any] = {"xticks": [0, 0.5, 1], "yticks": [0, 0.5, 1]}
 
@@ -41,10 +28,10 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     keep the weights of the last epoch; the others keep those of the best.
     """
     columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
-    require_columns(history, columns, "plot_learning_curves", True)
-    looks = recipe_looks(history["recipe"])
+    style.require_columns(history, columns, "plot_learning_curves", True)
+    looks = style.recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
-    figure = blank_figure(0.4 + 2.1 * len(looks))
+    figure = style.blank_figure(0.4 + 2.1 * len(looks))
     grid = figure.subplots(len(looks), 2, squeeze=False)
     for (losses, scores), (recipe, look) in zip(grid, looks.items(), strict=True):
         fits = [fit.set_index("epoch").sort_index()
@@ -53,7 +40,7 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
         line = {"linewidth": 1.4 if few else 0.9, "alpha": 0.9 if few else max(0.25, 3 / len(fits))}
         kept: dict[int, float] = {}
         for number, fit in enumerate(fits):
-            losses.plot(fit["train_loss"], color=MUTED, linestyle=(0, (3, 1.5)), **line)
+            losses.plot(fit["train_loss"], color=style.MUTED, linestyle=(0, (3, 1.5)), **line)
             losses.plot(fit["validation_loss"], color=look.colour, **line)
             reached = fit["validation_auroc"]
             scores.plot(reached, color=look.colour, **line)
@@ -61,18 +48,18 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
                 row = -1 if recipe in keeps_last else int(np.nanargmax(reached))
                 kept[number] = reached.iloc[row]
                 scores.plot(fit.index[row], kept[number], look.marker, color=look.colour,
-                            markersize=6, zorder=4, **WHITE_EDGE)  # fmt: skip
+                            markersize=6, zorder=4, **style.WHITE_EDGE)  # fmt: skip
         losses.set_title(f"{recipe} recipe: loss ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
         scores.set_title("validation AUROC, macro")
         losses.set_ylabel("binary cross-entropy")
-        legend(losses, {"training (as augmented)": Line2D([], [], color=MUTED,
-                                                          linestyle=(0, (3, 1.5))),
-                        "validation": Line2D([], [], color=look.colour)},
-               loc="upper right")  # fmt: skip
+        drawn = {"training (as augmented)": Line2D([], [], color=style.MUTED,
+                                                   linestyle=(0, (3, 1.5))),
+                 "validation": Line2D([], [], color=look.colour)}  # fmt: skip
+        style.legend(losses, drawn, loc="upper right")
         if kept:
             words = f"{'last' if recipe in keeps_last else 'best'} epoch, kept: "
             words += f"{np.mean(list(kept.values())):.3f}" + (" (mean)" if len(kept) > 1 else "")
-            legend(scores, {words: key(look)}, loc="lower right")
+            style.legend(scores, {words: style.key(look)}, loc="lower right")
     for axis in grid.ravel():
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     for axis in grid[-1]:
@@ -99,24 +86,24 @@ def plot_roc(
     ([n_seeds, ]n_records, n_classes), of which only the order matters; records of one patient,
     ``patient_id`` (n_records,), are drawn together.
     """
-    binary = checked_labels(labels, "plot_roc", classes)
+    binary = style.checked_labels(labels, "plot_roc", classes)
     stacks = _stacked_scores(scores, binary, "plot_roc")
-    looks = recipe_looks(stacks)
+    looks = style.recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
     plain = np.ones((1, len(binary)))
     areas = {recipe: np.mean([auroc(binary, seed) for seed in stacks[recipe]], axis=0)
              for recipe in looks}  # fmt: skip
     rates = np.linspace(0, 1, 201)
-    figure, panels = class_panels(len(classes), 2.5)
+    figure, panels = style.class_panels(len(classes), 2.5)
     for column, (axis, name) in enumerate(zip(panels, classes, strict=False)):
         truth = binary[:, column]
-        axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9)
+        axis.plot([0, 1], [0, 1], color=style.FAINT, linewidth=0.9)
         axis.set(title=f"{name}  ({truth.sum():,} of {truth.size:,})", xlim=(0, 1),
                  ylim=(0, 1.005), aspect="equal", **_HALVES)  # fmt: skip
         axis.grid(axis="both", visible=True)
         if truth.all() or not truth.any():
             axis.text(0.5, 0.5, "only one class\nin these records", ha="center", va="center",
-                      fontsize=8.5, color=MUTED)  # fmt: skip
+                      fontsize=8.5, color=style.MUTED)  # fmt: skip
             continue
         for place, (recipe, look) in enumerate(reversed(looks.items())):
             curve, resampled = (
@@ -127,18 +114,18 @@ def plot_roc(
             axis.fill_between(rates, low, high, color=look.colour, alpha=0.18, linewidth=0)
             axis.plot(rates, curve[0], color=look.colour, linestyle=look.line, linewidth=1.6)
             axis.text(0.97, 0.05 + 0.11 * place, f"{recipe} {areas[recipe][column]:.3f}",
-                      ha="right", fontsize=8.5, color=darker(look.colour),
+                      ha="right", fontsize=8.5, color=style.darker(look.colour),
                       fontweight="bold")  # fmt: skip
     for axis in panels[: len(classes) : 3]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
-    keys: dict[str, Any] = {
-        f"{recipe}, {seeds_in_words(len(stacks[recipe]))}": key(look._replace(marker=""), line=True)
-        for recipe, look in looks.items()
-    }
-    keys["95% band over patients\n(pointwise)"] = Patch(facecolor=MUTED, alpha=0.25)
-    legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.55),
-           alignment="left", title="recipe; numbers: AUROC")  # fmt: skip
+    keys: dict[str, Any] = {}
+    for recipe, look in looks.items():
+        name = f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}"
+        keys[name] = style.key(look._replace(marker=""), line=True)
+    keys["95% band over patients\n(pointwise)"] = Patch(facecolor=style.MUTED, alpha=0.25)
+    style.legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.55),
+                 alignment="left", title="recipe; numbers: AUROC")  # fmt: skip
     return figure
 
 
@@ -197,7 +184,7 @@ def plot_calibration(
     n_classes), ``probabilities``, by recipe, ([n_seeds, ]n_records, n_classes).
     """
     what = "plot_calibration"
-    binary = checked_labels(labels, what, classes).astype(float)
+    binary = style.checked_labels(labels, what, classes).astype(float)
     stacks = _stacked_scores(probabilities, binary, what)
     for recipe, stack in stacks.items():
         if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
@@ -205,14 +192,14 @@ def plot_calibration(
                 f"{what}: recipe {recipe!r} has values outside 0 to 1; valid: probabilities; "
                 "hand in the sigmoid of the logits"
             )
-    looks = recipe_looks(stacks)
+    looks = style.recipe_looks(stacks)
     n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
-    figure = blank_figure(3.1 * n_rows)
+    figure = style.blank_figure(3.1 * n_rows)
     grid = figure.subplots(2 * n_rows, 3, height_ratios=(3, 0.9) * n_rows, sharex=True)
     edges = np.linspace(0, 1, 21)
     for column, name in enumerate(classes):
         axis, strip = grid[2 * (column // 3) : 2 * (column // 3) + 2, column % 3]
-        axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1.0)
+        axis.plot([0, 1], [0, 1], color=style.FAINT, linewidth=1.0)
         tallest = 0.0
         for recipe, look in looks.items():
             n_seeds = len(stacks[recipe])
@@ -221,7 +208,7 @@ def plot_calibration(
             around = [bins["observed"] - bins["low"], bins["high"] - bins["observed"]]
             axis.errorbar(bins["predicted"], bins["observed"], around, color=look.colour,
                           marker=look.marker, markersize=4, linestyle=look.line, linewidth=1.1,
-                          elinewidth=0.9, **WHITE_EDGE)  # fmt: skip
+                          elinewidth=0.9, **style.WHITE_EDGE)  # fmt: skip
             counts = np.histogram(predicted, edges)[0] / n_seeds
             tallest = max(tallest, counts.max())
             strip.stairs(counts, edges, color=look.colour, linestyle=look.line, linewidth=1.2)
@@ -235,11 +222,14 @@ def plot_calibration(
     figure.supxlabel("predicted probability", fontsize=9)
     for axis in grid[2 * last[0] :, last[1] :].ravel():
         axis.set_axis_off()
-    keys: dict[str, Any] = {f"{recipe}, {seeds_in_words(len(stacks[recipe]))}": key(look, line=True)
-                            for recipe, look in looks.items()}  # fmt: skip
-    legend(grid[2 * last[0], last[1]], keys | {"perfect calibration": Line2D([], [], color=FAINT)},
-           loc="center left", bbox_to_anchor=(0.0, 0.5), alignment="left",
-           title=f"recipe; {len(binary):,} records,\n{n_bins} bins of equal count")  # fmt: skip
+    keys: dict[str, Any] = {}
+    for recipe, look in looks.items():
+        name = f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}"
+        keys[name] = style.key(look, line=True)
+    keys["perfect calibration"] = Line2D([], [], color=style.FAINT)
+    style.legend(grid[2 * last[0], last[1]], keys, loc="center left", bbox_to_anchor=(0.0, 0.5),
+                 alignment="left", title=f"recipe; {len(binary):,} records,\n"
+                 f"{n_bins} bins of equal count")  # fmt: skip
     return figure
 
 

@@ -10,7 +10,7 @@ the study's own records each network reads those that neither trained nor stoppe
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -57,8 +57,6 @@ LOST_DECIBELS = -6
 
 SAME = 0.95
 """A record that correlates so with one of the study is taken for the same ECG; see `same_as`."""
-
-Say = Callable[[str], None]
 
 
 def main_sets() -> tuple[str, ...]:
@@ -111,14 +109,13 @@ def try_hospitals(
     mapped: Run,
     out: Path,
     extra: Mapping[str, Any],
-    say: Say = print,
 ) -> Run:
     """Score records of other hospitals on the sets of `sets_elsewhere`.
 
     The logits of the networks are averaged. Each record counts as a patient; those that are also in
     ``dataset``, all records of the study, are left out. The AUROCs at home are those of the test
     records of the map, ``mapped``. ``extra`` is what else ``metrics.json`` says, such as the
-    checksums of what was read; ``say`` is told of each set that is done.
+    checksums of what was read.
     """
     listed = list(records)
     kept = [one for one in listed if isinstance(one, HospitalRecord)]
@@ -141,7 +138,7 @@ def try_hospitals(
             each = [logits_of(network, signals, leads) for network in networks]
             scored[numbers] = np.mean(each, axis=0)
         logits[name] = scored[fresh]
-        say(f"{name}: {len(fresh)} records")
+        print(f"{name}: {len(fresh)} records")
     chosen = [kept[i] for i in fresh]
     test = Predictions(
         np.arange(len(chosen), dtype=np.int32),
@@ -175,27 +172,23 @@ def _at_home(mapped: Run) -> dict[str, list[float]]:
 # --- the study's own records, disturbed -----------------------------------------------------
 
 
-_Made = Iterator[tuple[str, dict[str, Any], tuple[str, ...], NDArray[np.float32]]]
-"""Conditions: a name, what is said of it, the leads that a network is shown, and the records."""
+Signals: TypeAlias = NDArray[np.float32]
+Conditions: TypeAlias = Callable[
+    [Signals, np.random.Generator], Iterator[tuple[str, dict[str, Any], tuple[str, ...], Signals]]
+]
+"""Of records: a name, what is said of it, the leads that a network is shown, and what became of
+them."""
 
 
-def try_noise(
-    run: Run,
-    dataset: EcgDataset,
-    noises: Mapping[str, NDArray[np.float32]],
-    n_records: int,
-    out: Path,
-    extra: Mapping[str, Any],
-    say: Say = print,
-) -> Run:
-    """Add noise to test records at `DECIBELS` and score the sets of `main_sets`.
+def noise_conditions(noises: Mapping[str, Signals]) -> Conditions:
+    """Add noise to test records at `DECIBELS`, for the sets of `main_sets`.
 
-    ``n_records`` of each test fold are drawn, the same for all conditions; one draw of noise serves
-    all ratios and sets. ``noises`` are those of `leadmin.data.disturbances.read_noise`.
+    One draw of noise serves all ratios and sets. ``noises`` are those of
+    `leadmin.data.disturbances.read_noise`.
     """
     shown = {name: resolve(name).leads for name in main_sets()}
 
-    def conditions(signals: NDArray[np.float32], rng: np.random.Generator) -> _Made:
+    def conditions(signals: Signals, rng: np.random.Generator) -> Iterator[Any]:
         for kind, noise in noises.items():
             added = segments(noise, len(signals), len(INDEPENDENT), signals.shape[-1], rng)
             for decibels in DECIBELS:
@@ -204,25 +197,17 @@ def try_noise(
                     said = {"set": name, "noise": kind, "decibels": decibels}
                     yield f"{kind} {decibels} dB, {name}", said, leads, noisy
 
-    return _try_own(run, dataset, conditions, n_records, out, extra, say)
+    return conditions
 
 
-def try_fallen(
-    run: Run,
-    dataset: EcgDataset,
-    noise: NDArray[np.float32],
-    n_records: int,
-    out: Path,
-    extra: Mapping[str, Any],
-    say: Say = print,
-) -> Run:
+def loss_conditions(noise: Signals) -> Conditions:
     """Lose each electrode in turn, and swap the arms, and show the network all twelve leads.
 
     A network that is told of the loss is shown `leads_without` it, which the loss leaves as they
     were: that is a set of the map.
     """
 
-    def conditions(signals: NDArray[np.float32], rng: np.random.Generator) -> _Made:
+    def conditions(signals: Signals, rng: np.random.Generator) -> Iterator[Any]:
         for electrode in ELECTRODES:
             said = {"set": REFERENCE, "electrode": electrode}
             said["told"] = resolve(",".join(representative(leads_without(electrode)))).name
@@ -234,21 +219,20 @@ def try_fallen(
         swapped = {"set": REFERENCE, "electrode": "RA, LA", "fault": "swapped"}
         yield "RA, LA swapped", swapped, LEADS, arms_swapped(signals)
 
-    return _try_own(run, dataset, conditions, n_records, out, extra, say)
+    return conditions
 
 
-def _try_own(
+def try_own(
     run: Run,
     dataset: EcgDataset,
-    make: Callable[[NDArray[np.float32], np.random.Generator], _Made],
+    make: Conditions,
     n_records: int,
     out: Path,
     extra: Mapping[str, Any],
-    say: Say,
 ) -> Run:
     """Score each network of a run's first seed on the records of its own test fold.
 
-    ``n_records`` of each fold are drawn at random, all with 0.
+    ``n_records`` of each fold are drawn at random, the same for all conditions; all with 0.
     """
     settings = run.metrics["settings"]
     divisions = splits(dataset, settings["protocol"], settings["label_policy"])
@@ -259,7 +243,7 @@ def _try_own(
             "of it is missing; give the data that it was trained on"
         )
     conditions: dict[str, dict[str, Any]] = {}
-    logits: dict[str, list[NDArray[np.float32]]] = {}
+    logits: dict[str, list[Signals]] = {}
     rows = []
     for split, checkpoint in zip(divisions, run.checkpoints, strict=False):
         rng = np.random.default_rng([split.test_fold])
@@ -272,7 +256,7 @@ def _try_own(
         for name, said, shown, changed in make(signals, rng):
             conditions[name] = said
             logits.setdefault(name, []).append(logits_of(network, changed, shown))
-        say(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
+        print(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
     index = np.concatenate(rows)
     ids = (dataset.record_id[index], dataset.patient_id[index], dataset.fold[index])
     test = Predictions(*ids, dataset.labels[settings["label_policy"]][index], {})

@@ -53,6 +53,8 @@ NOT_HASHED: Mapping[str, str] = {
     "net/classifier": _OTHERS,
     "net/reading": _OTHERS,
     "net/own": _SAID,
+    "net/quick": "a trained network in another form, for other people's records",
+    "net/shipped": "reads a trained network",
     "net/export": "writes a trained network in another form",
     "net/operating": "says what a trained network's answers mean",
     "net/recipes": _SAID,

@@ -312,7 +312,7 @@ BAD_MAPPINGS = {
         _with(classes={"a": {"statements": ["x"]}, "b": {"statements": ["x"]}}),
         "the statement 'x' is in a and in b",
     ),
-    "an unknown unit": (_with(signals={"unit": "inch", "rate": 50}), "signals.unit is 'inch'"),
+    "an unknown unit": (_with(signals={"unit": "inch", "rate": 50}), "signals.unit 'inch' is not"),
     "an unknown lead": (_with(signals={"leads": {"a": "V7"}}), "there is no 'V7'"),
     "a rate of 0": (_with(signals={"unit": "mV", "rate": 0}), "signals.rate is 0"),
     "too short": (_with(seconds=1), "seconds is 1; valid"),
@@ -330,11 +330,15 @@ BAD_SIGNALS = {
     "unit": (lambda f: f * 1000, {}, "range: .*check the unit"),
     "tiny": (lambda f: f / 1000, {}, "range: .*check the unit"),
     "NaN": (lambda f: f.assign(V1=f["V1"].where(f.index != 7)), {}, "invalid: .*no finite number"),
-    "text": (lambda f: f.assign(I="x"), {}, "damaged: .*not a table of numbers"),
+    "text": (lambda f: f.assign(I="x"), {}, "unreadable: .*not all numbers"),
     "length": (lambda f: f.iloc[:90], {}, "length: .*1.8 s, not 3 s"),
-    "lead": (lambda f: f.rename(columns={"V6": "V7"}), {}, "leads: .*'V7'"),
+    "lead": (lambda f: f.rename(columns={"V6": "V7"}), {}, "unreadable: .*'V7'"),
     "too few leads": (lambda f: f.drop(columns="V6"), {}, "leads: .*V6"),
-    "no rate": (lambda f: f, {"signals": {"unit": "mV"}}, "header: .*says no rate"),
+    "no rate": (
+        lambda f: f,
+        {"signals": {"unit": "mV"}},
+        "unreadable: .*rate is missing.*signals.rate",
+    ),
     "rate": (lambda f: f, {"signals": {"unit": "mV", "rate": 500}}, "length: .*0.32 s"),
 }
 

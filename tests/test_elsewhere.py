@@ -283,6 +283,7 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert len(run.test.record_id) == 12
     assert set(run.test.record_id) <= set(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
+    assert not any("benefit" in one.per_seed for one in evidence.scored.values()), "nobody reads it"
     tables = read_tables(evidence, study_tables(evidence, "noise"))
     (question,) = questions("noise")
     table = tables["noise"]

@@ -23,7 +23,15 @@ from leadmin.leads import (
 )
 from leadmin.net.operating import OperatingPoints, read_operating_points, space_name
 from leadmin.net.quick import QuickNetwork
-from leadmin.net.reading import Reading, at_rate, cut, quality_notes, screen, segment_bounds
+from leadmin.net.reading import (
+    Reading,
+    at_rate,
+    cut,
+    pacing_notes,
+    quality_notes,
+    screen,
+    segment_bounds,
+)
 
 if TYPE_CHECKING:  # torch takes longer to import than a network to answer
     from leadmin.net.own import Network
@@ -206,6 +214,7 @@ class EcgClassifier:
         rows = [recording.leads.index(lead) for lead in found.good]
         good = at_rate(recording.signals[rows], rate, 100)
         noticed += quality_notes(good, found.good, found.bounds, readable)
+        noticed += pacing_notes(recording, found, readable)
         rows = [recording.leads.index(lead) for lead in used]
         filled = at_rate(recording.signals[rows], rate, self.sampling_rate)
         logits = self._answers(filled[None], self.sampling_rate, (1.0, 0.0), weights, used)[0]

@@ -40,6 +40,7 @@ NOT_HASHED: Mapping[str, str] = {
     "data/fetch": _PREPARES,
     "data/own": _PREPARES,
     "data/hospitals": _TRIED,
+    "data/pacing": _OTHERS,
     "data/prepare": _PREPARES,
     "data/ptbxl": _PREPARES,
     "data/quality": _PREPARES,

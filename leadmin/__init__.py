@@ -59,10 +59,13 @@ def load(
         If there is no such network or it is damaged.
     """
     from leadmin.errors import LeadminError
-    from leadmin.net.checkpoint import load_checkpoint
 
     if runs is None and isinstance(name, str) and name in networks():
-        return load_checkpoint(Path(str(resources.files("leadmin") / "networks" / name)))
+        from leadmin.net.shipped import load_shipped
+
+        return load_shipped(Path(str(resources.files("leadmin") / "networks" / name)))
+    from leadmin.net.checkpoint import load_checkpoint
+
     path = Path(name) if runs is None else Path(runs, name)
     if path.suffix in {".json", ".safetensors"} or (path / "config.json").is_file():
         return load_checkpoint(path, network=network)

@@ -12,6 +12,7 @@ import torch
 import wfdb
 from torch import nn
 
+import leadmin
 from leadmin.data.disturbances import (
     ELECTRODES,
     INDEPENDENT,
@@ -41,6 +42,7 @@ from leadmin.evidence.trials import TOGETHER, gather_hospitals, gather_own, rank
 from leadmin.evidence.trials import recalibrated as mend
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, identity_residuals, representative, resolve, span
+from leadmin.metrics import auroc
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.questions import questions, read_tables, study_tables
 from leadmin.study import cost, trials
@@ -55,6 +57,7 @@ from leadmin.study.trials import (
     main_sets,
     noise_conditions,
     sets_elsewhere,
+    through_the_door,
     try_hospitals,
     try_own,
 )
@@ -284,6 +287,7 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert len(run.test.record_id) == 12
     assert set(run.test.record_id) <= set(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
+    assert not any("benefit" in one.per_seed for one in evidence.scored.values()), "nobody reads it"
     tables = read_tables(evidence, study_tables(evidence, "noise"))
     (question,) = questions("noise")
     table = tables["noise"]
@@ -331,7 +335,9 @@ def abroad(any_lead, mapped, small, tmp_path_factory):
     networks, out = load_networks(any_lead.folder), tmp_path_factory.mktemp("abroad")
     row = {"network": "any-lead", "n_leads": 12, "n_parameters": 100_000, "mflop": 20.0}
     row |= {"ms_alone": 2.0, "ms_of_many": 1.0, "kilobytes": 400.0}
-    extra = {"costs": [row]}
+    shipped = {"config": "12-lead", "hospital": "b", "class": "MI", "n_records": 40}
+    shipped |= {"n_refused": 1, "auroc": 0.8, "mean_probability": 0.2}
+    extra = {"costs": [row], "shipped": [shipped]}
     with pytest.MonkeyPatch.context() as patched:
         few = {name: leads for name, leads in sets_elsewhere().items() if name in SOME}
         patched.setattr(trials, "sets_elsewhere", lambda: few)
@@ -366,6 +372,30 @@ def test_other_hospitals_are_tried_and_read(abroad, small, monkeypatch):
             assert draw(tables) is not None
         for show in (*question.shown.values(), *question.folded.values()):
             assert show(tables) is not None
+
+
+def test_the_network_that_ships_reads_them_as_a_strangers(abroad, small, monkeypatch):
+    monkeypatch.setattr(trials, "main_sets", lambda: ("2-lead-I-II",))
+    names, folds = abroad.metrics["records"], abroad.test.fold
+    records = [
+        HospitalRecord("ab"[fold - 1], name, small.signals[int(name)].astype(np.float32), None)
+        for name, fold in zip(names, folds, strict=True)
+    ]
+    flat = next(r for r in records if r.hospital == "b")
+    records[records.index(flat)] = dataclasses.replace(flat, signal=0 * flat.signal)
+    network = leadmin.load("any-lead")
+    rows = through_the_door(network, [*records, LeftOut("b", "x", "y")], abroad, 6)
+    row = next(r for r in rows if (r["hospital"], r["class"]) == ("b", "NORM"))
+    chosen = [n for n, f in zip(names, folds, strict=True) if f == 2 and n != flat.name]
+    x = small.signals[[int(n) for n in chosen]][:, :2]
+    p = network.predict(x, leads=["I", "II"], sampling_rate=100, unit="uV")
+    y = abroad.test.labels[[names.index(n) for n in chosen]]
+    assert (row["config"], row["n_records"], row["n_refused"]) == ("2-lead-I-II", len(chosen), 1)
+    assert row["auroc"] == pytest.approx(auroc(y, p)[0], abs=1e-6)
+    assert row["mean_probability"] == pytest.approx(p[:, 0].mean(), abs=1e-6)
+    assert {r["class"] for r in rows if r["hospital"] == "a"} <= {"NORM", "MI"}
+    with pytest.raises(LeadminError, match="give the hospitals that it was made of"):
+        through_the_door(network, records[1:], abroad, 6)
 
 
 def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):

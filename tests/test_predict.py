@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 
 import leadmin
 from leadmin.cli.main import app
+from leadmin.data.pacing import pacing_spikes
 from leadmin.data.recordings import Recording, iter_recordings
 from leadmin.data.resample import RATES, resample
 from leadmin.errors import LeadminError
@@ -242,6 +243,37 @@ def test_swapped_arms_and_a_rail_are_noticed(network):
     said = " ".join(network.read(Recording(y, LEADS, 100.0, "a")).noticed)
     assert "rests at its extreme value" in said
     assert "no thresholds are known" in said
+
+
+def with_spikes(millivolts, rate, height, rng):
+    """Add pulses of 1 ms, 70 a minute, as a recorder that sees up to 150 Hz keeps them."""
+    x, gains = millivolts.copy(), rng.normal(size=(len(millivolts), 1))
+    for start in np.arange(0.4, x.shape[1] / rate - 0.2, 60 / 70):
+        place, times = round(start * rate), (np.arange(-8, 9) - rng.uniform(-0.5, 0.5)) / rate
+        shape = np.sinc(300 * times) * np.hamming(17)
+        x[:, place : place + 17] += height * gains / np.abs(gains).max() * shape
+    return x
+
+
+@pytest.mark.parametrize(("height", "least"), [(2.0, 0.95), (1.0, 0.9), (0.0, 0.0)])
+def test_spikes_of_a_pacemaker_are_found_on_real_records(sample, height, least):
+    rng = np.random.default_rng(0)
+    slow = sample.signals[::40] / 1000
+    paced = [with_spikes(x, 500, height, rng) for x in resample(slow, 100, 500)]
+    found = np.mean([len(pacing_spikes(x, 500)) > 0 for x in paced])
+    assert found >= least
+    assert found == 0 or height
+    assert not len(pacing_spikes(with_spikes(slow[0], 100, 2.0, rng), 100)), "too slow to tell"
+
+
+def test_spikes_of_a_pacemaker_are_told_with_the_segments_that_have_them(fixed):
+    rng = np.random.default_rng(1)
+    x = np.concatenate([ecg(rate=500), with_spikes(ecg(rate=500), 500, 2.0, rng)], axis=1)
+    told = [n for n in fixed.read(Recording(x, LEADS, 500.0, "a")).noticed if "pacemaker" in n]
+    assert told == [told[0]]
+    assert told[0].endswith("at once, repeated (in 1 of 2 segments)")
+    without = fixed.read(Recording(ecg(rate=500), LEADS, 500.0, "a")).noticed
+    assert not any("pacemaker" in n for n in without)
 
 
 def test_operating_points_recalibrate_and_draw_the_line(fixed, monkeypatch):

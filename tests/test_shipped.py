@@ -25,6 +25,7 @@ from leadmin.net.checkpoint import load_checkpoint
 from leadmin.net.operating import THRESHOLDS
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES
+from leadmin.net.shipped import load_shipped
 from leadmin.publish.shipping import (
     CrossValidation,
     answers_of,
@@ -54,13 +55,16 @@ def test_any_lead_and_the_eleven_configurations_ship():
 
 def test_they_are_loaded_from_any_folder_without_what_only_a_study_needs(tmp_path):
     code = (
-        "import sys, leadmin; print(leadmin.load('any-lead').classes, "
-        "leadmin.load('3-lead-I-II-V2').leads, 'leadmin.study.run' in sys.modules)"
+        "import sys, leadmin, numpy as np; network = leadmin.load('any-lead'); "
+        "x = np.random.default_rng(0).normal(0, 0.3, (1, 2, 1000)); "
+        "network.predict(x, leads=['I', 'II'], sampling_rate=100); print(network.classes, "
+        "leadmin.load('3-lead-I-II-V2').leads, "
+        "{'torch', 'scipy', 'pandas', 'h5py', 'leadmin.study.run'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == f"{CLASSES} ('I', 'II', 'V2') False"
+    assert done.stdout.strip() == f"{CLASSES} ('I', 'II', 'V2') set()"
 
 
 @pytest.mark.parametrize("name", leadmin.networks())
@@ -69,6 +73,13 @@ def test_each_answers_records_of_the_sample(small, name):
     leads = ("II", "V5") if name == "any-lead" else network.leads
     chosen = [LEADS.index(lead) for lead in leads]
     found = network.predict(small.signals[:, chosen] / 1000, leads=leads, sampling_rate=100)
+    shown = leads if name == "any-lead" else None
+    microvolts = np.zeros((len(small), len(network.leads), small.signals.shape[2]), np.float32)
+    microvolts[:, [network.leads.index(lead) for lead in leads]] = small.signals[:, chosen]
+    logits = predict_logits(
+        network.model, network.scaling, torch.from_numpy(microvolts), 250, 8, shown
+    )
+    np.testing.assert_allclose(found, probabilities(logits.double().numpy()), rtol=0, atol=1e-6)
     points = network.operating_points(leads)
     better = points.recalibrate(found)
     assert better.shape == (len(small), len(CLASSES))
@@ -151,8 +162,9 @@ def test_damaged_files_are_refused(tmp_path, file, how):
         half = len(content) // 2
         flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
         (folder / file).write_bytes(flipped)
-    with pytest.raises(LeadminError, match=rf"{file}: .*(checksum|no such)"):
-        leadmin.load(folder).operating_points(["I", "II"])
+    for load in (leadmin.load, load_shipped):
+        with pytest.raises(LeadminError, match=rf"{file}: .*(checksum|no such)"):
+            load(folder).operating_points(["I", "II"])
 
 
 @pytest.mark.parametrize("name", leadmin.networks())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from leadmin.data import ptbxl
 from leadmin.data.card import write_card
 from leadmin.data.dataset import load_dataset
 from leadmin.data.own import made_folds, prepare_own, read_mapping
+from leadmin.data.pacing import pacing_spikes
 from leadmin.data.prepare import prepare
+from leadmin.data.recordings import read_recordings
 from leadmin.errors import LeadminError
 from leadmin.evidence.basis import StudyDescription, absent_in_words, basis
 from leadmin.evidence.scores import gather
@@ -312,7 +315,7 @@ BAD_MAPPINGS = {
         _with(classes={"a": {"statements": ["x"]}, "b": {"statements": ["x"]}}),
         "the statement 'x' is in a and in b",
     ),
-    "an unknown unit": (_with(signals={"unit": "inch", "rate": 50}), "signals.unit is 'inch'"),
+    "an unknown unit": (_with(signals={"unit": "inch", "rate": 50}), "signals.unit 'inch' is not"),
     "an unknown lead": (_with(signals={"leads": {"a": "V7"}}), "there is no 'V7'"),
     "a rate of 0": (_with(signals={"unit": "mV", "rate": 0}), "signals.rate is 0"),
     "too short": (_with(seconds=1), "seconds is 1; valid"),
@@ -330,11 +333,15 @@ BAD_SIGNALS = {
     "unit": (lambda f: f * 1000, {}, "range: .*check the unit"),
     "tiny": (lambda f: f / 1000, {}, "range: .*check the unit"),
     "NaN": (lambda f: f.assign(V1=f["V1"].where(f.index != 7)), {}, "invalid: .*no finite number"),
-    "text": (lambda f: f.assign(I="x"), {}, "damaged: .*not a table of numbers"),
+    "text": (lambda f: f.assign(I="x"), {}, "unreadable: .*not all numbers"),
     "length": (lambda f: f.iloc[:90], {}, "length: .*1.8 s, not 3 s"),
-    "lead": (lambda f: f.rename(columns={"V6": "V7"}), {}, "leads: .*'V7'"),
+    "lead": (lambda f: f.rename(columns={"V6": "V7"}), {}, "unreadable: .*'V7'"),
     "too few leads": (lambda f: f.drop(columns="V6"), {}, "leads: .*V6"),
-    "no rate": (lambda f: f, {"signals": {"unit": "mV"}}, "header: .*says no rate"),
+    "no rate": (
+        lambda f: f,
+        {"signals": {"unit": "mV"}},
+        "unreadable: .*rate is missing.*signals.rate",
+    ),
     "rate": (lambda f: f, {"signals": {"unit": "mV", "rate": 500}}, "length: .*0.32 s"),
 }
 
@@ -629,17 +636,36 @@ def test_a_study_of_own_records_and_an_own_network_runs_to_its_page(records, tmp
 # --- the real records of other hospitals, where they are at hand ----------------------------
 
 
-@pytest.mark.slow
-def test_rhythms_of_three_hospitals(tmp_path, root):
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """The folder with all records of three other hospitals."""
     path = os.environ.get("LEADMIN_EXTERNAL")
     if not path:
         pytest.skip("LEADMIN_EXTERNAL names no zip file with records of other hospitals")
+    folder = tmp_path_factory.mktemp("elsewhere")
     with zipfile.ZipFile(path) as archive:
-        archive.extractall(tmp_path / "signals")
+        archive.extractall(folder / "signals")
+    return folder / "signals"
+
+
+@pytest.mark.slow
+def test_pacemakers_of_three_hospitals_are_noticed_and_hardly_anything_else(elsewhere):
+    found = {True: [], False: []}
+    for header in elsewhere.rglob("*.hea"):
+        (recording,) = read_recordings(header)
+        paced = re.search("pacing|P-synchrony", header.read_text()) is not None
+        x = recording.signals[:, : round(10 * recording.sampling_rate)]
+        found[paced].append(len(pacing_spikes(x, recording.sampling_rate)) > 0)
+    assert (len(found[True]), sum(found[True])) == (10, 9)
+    assert (len(found[False]), sum(found[False])) == (418, 3)
+
+
+@pytest.mark.slow
+def test_rhythms_of_three_hospitals(tmp_path, root, elsewhere):
     example = root / "examples" / "other_hospitals"
-    make = [sys.executable, str(example / "make_table.py"), str(tmp_path / "signals")]
+    make = [sys.executable, str(example / "make_table.py"), str(elsewhere)]
     subprocess.run([*make, str(tmp_path / "table.csv")], check=True)
-    report = prepare_own(tmp_path / "signals", tmp_path / "x.h5", tmp_path / "table.csv",
+    report = prepare_own(elsewhere, tmp_path / "x.h5", tmp_path / "table.csv",
                          example / "rhythms.yml", quiet=True)  # fmt: skip
     counts = {"SR": 182, "AF": 46, "brady": 40, "1st AVB": 20, "RBBB": 74, "LBBB": 19,
               "PAC_PVC": 40}  # fmt: skip

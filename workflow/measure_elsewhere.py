@@ -6,7 +6,8 @@ r"""Try the any-lead networks on other hospitals, noise and lost electrodes, and
 Three trials (`leadmin/study/trials.py`), each a folder below ``--to`` that is kept where it is
 there already; then the notebook is executed. With ``--publish`` the page and what it is computed
 from replace ``book/published/elsewhere``. ``--readers`` names other networks for the hospitals,
-such as one that was trained on everything; by default those of the run.
+such as one that was trained on everything; by default those of the run. The step ``shipped`` asks
+the any-lead network that ships for the same records, one at a time through `predict`.
 """
 
 import argparse
@@ -19,10 +20,12 @@ from typing import Any
 import papermill
 import torch
 
+import leadmin
 from leadmin.data.dataset import load_dataset
 from leadmin.data.disturbances import NOISES, read_noise
 from leadmin.data.hospitals import read_hospitals
 from leadmin.errors import LeadminError
+from leadmin.evidence.trials import LEAST
 from leadmin.files import sha256
 from leadmin.publish.publishing import publish_trials
 from leadmin.study.cost import costs
@@ -32,6 +35,7 @@ from leadmin.study.trials import (
     load_networks,
     loss_conditions,
     noise_conditions,
+    through_the_door,
     try_hospitals,
     try_own,
 )
@@ -39,7 +43,7 @@ from leadmin.study.validity import finish_run, read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS = ("hospitals", "noise", "fallen")
-STEPS = (*TRIALS, "costs")
+STEPS = (*TRIALS, "shipped", "costs")
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -75,8 +79,14 @@ def measure(chosen: argparse.Namespace) -> None:
             said(chosen.hospitals),
         ),
     )
+    folder = chosen.to / "runs" / "hospitals"
+    if "shipped" in chosen.trials:
+        found, records = load_run(folder), read_hospitals(chosen.hospitals)
+        rows = through_the_door(leadmin.load("any-lead"), records, found, LEAST)
+        files = list(found.metrics["files"])
+        kept = {name: value for name, value in found.metrics.items() if name != "files"}
+        finish_run(folder, kept | {"shipped": rows}, files)
     if "costs" in chosen.trials:  # of the machine at hand, so they are measured each time
-        folder = chosen.to / "runs" / "hospitals"
         found = read_metrics(folder)
         finish_run(folder, found | {"costs": costs()}, list(found.pop("files")))
     n, noise, loss = chosen.records, noise_conditions(noises), loss_conditions(noises["em"])

@@ -29,7 +29,7 @@ class FileError(LeadminError):
     """A file of a data set, or the record in it, cannot be used.
 
     ``reason`` is one word for tables: missing, damaged, oversized, checksum, header, leads, rate,
-    length, empty, invalid or range.
+    length, empty, invalid, range, or unreadable for whatever `leadmin.data.recordings` refuses.
     """
 
     def __init__(self, message: str, reason: str) -> None:

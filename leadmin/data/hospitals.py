@@ -30,12 +30,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leadmin.data.archive import checked_member
-from leadmin.data.dataset import MICROVOLTS_PER
-from leadmin.data.records import RECORD_LIMIT, check_header
+from leadmin.data.recordings.recording import MOST_BYTES, Options
+from leadmin.data.recordings.wfdb import read_wfdb
 from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
-from leadmin.leads import LEADS, canonical_lead
+from leadmin.leads import LEADS
 
 UNSURE = "?"
 """Stands for a superclass where a statement may mean one or another."""
@@ -164,7 +164,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         raise LeadminError(f"{path}: no zip file ({error}); valid: one, or a folder") from error
     with archive, tempfile.TemporaryDirectory(prefix="leadmin-") as scratch:
         for info in archive.infolist():
-            if Path(info.filename).suffix in {".hea", ".dat"} and info.file_size <= RECORD_LIMIT:
+            if Path(info.filename).suffix in {".hea", ".dat"} and info.file_size <= MOST_BYTES:
                 target = Path(scratch, checked_member(info.filename))
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(info))
@@ -173,24 +173,17 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 def _read(header: Path, sampling_rate: int) -> tuple[NDArray[np.float32], list[str]]:
     """Read a record's microvolts, (12, n_samples) in the order of `LEADS`, and its comments."""
-    import wfdb  # takes a second, and most commands do without
-
-    check_header(header.read_bytes(), str(header))
-    try:
-        found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
-    except Exception as error:  # the library raises whatever its parsing runs into
-        raise LeadminError(f"wfdb cannot read it ({type(error).__name__})") from error
-    names = [canonical_lead(name) for name in found.sig_name]
-    if sorted(names) != sorted(LEADS):
+    (found,) = read_wfdb(header, Options(), header.stem)
+    if sorted(found.leads) != sorted(LEADS):
         raise LeadminError("not the twelve leads once each")
-    if found.calc_checksum() != [listed % 65536 for listed in found.checksum]:
+    if any("checksum" in sentence for sentence in found.noticed):
         raise LeadminError("its checksums differ")
-    scale = np.array([MICROVOLTS_PER[unit] for unit in found.units]) / found.adc_gain
-    signal = ((found.d_signal - np.array(found.baseline)) * scale).T
-    signal = signal[[names.index(lead) for lead in LEADS]]
-    if not signal.any():
-        raise LeadminError("zero everywhere")
-    return resample(signal, found.fs, sampling_rate).astype(np.float32), found.comments
+    signal = 1000 * found.signals[[found.leads.index(lead) for lead in LEADS]]
+    if not signal.any() or not np.isfinite(signal).all():
+        raise LeadminError("zero everywhere" if not signal.any() else "samples are missing")
+    lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
+    comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
+    return resample(signal, found.sampling_rate, sampling_rate).astype(np.float32), comments
 
 
 def same_as(signals: NDArray[np.float32], others: NDArray[np.int16]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
@@ -39,7 +39,8 @@ from leadmin.data.prepare import (
     write_receipt,
 )
 from leadmin.data.ptbxl import CsvTable, check_rate, crossing_patients
-from leadmin.data.records import read_microvolts
+from leadmin.data.recordings import Recording, read_file
+from leadmin.data.recordings.recording import Options, millivolts
 from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, read_yaml, sha256
@@ -51,6 +52,9 @@ N_FOLDS = 10
 
 FORMS = (".hea", ".csv", ".parquet")
 """Files that signals are read from: WFDB by its header, or a table with a column for each lead."""
+
+SLOWEST = 20.0
+"""Hz. Records from slower recorders are refused."""
 
 NARROWEST = 50.0
 """Microvolts. A record whose widest lead spans less has another unit, or no heart in it."""
@@ -79,7 +83,7 @@ class _Class(BaseModel):
 class _Signals(BaseModel):
     model_config = _STRICT
     unit: str = ""
-    rate: Annotated[float, Field(ge=20, le=100_000, strict=False)] | None = None
+    rate: Annotated[float, Field(ge=SLOWEST, le=100_000, strict=False)] | None = None
     leads: dict[str, str] = {}
 
 
@@ -128,10 +132,8 @@ def read_mapping(path: Path) -> Mapping:
                 f"{path}: classes: the statement {statement!r} is in {homes[statement]} and in "
                 f"{name}; valid: each in one class; take it out of one"
             )
-    unit = mapping.signals.unit
-    if unit and unit not in dataset.MICROVOLTS_PER:
-        valid = ", ".join(dataset.MICROVOLTS_PER)
-        raise LeadminError(f"{path}: signals.unit is {unit!r}; valid: {valid}; change it")
+    if mapping.signals.unit:
+        millivolts(mapping.signals.unit, f"{path}: signals.unit")
     for lead in mapping.signals.leads.values():
         try:
             canonical_lead(lead)
@@ -263,57 +265,41 @@ def made_folds(
     return fold[codes]
 
 
-class Signal(NamedTuple):
-    """One record as its file has it: microvolts (n_leads, n_samples), names of leads, and Hz."""
-
-    microvolts: NDArray[np.float64]
-    leads: tuple[str, ...]
-    rate: float
-
-
-def read_signal(file: Path, signals: _Signals) -> Signal:
-    """Read one record; `FileError` if that cannot be done."""
-    if file.suffix == ".hea":
-        return Signal(*read_microvolts(file))
-    for name in ("unit", "rate"):
-        if not getattr(signals, name):
-            raise FileError(
-                f"{file}: a table says no {name}; give signals.{name} in the mapping", "header"
-            )
-    try:
-        frame = pd.read_csv(file) if file.suffix == ".csv" else pd.read_parquet(file)
-        values = frame.to_numpy(np.float64).T
-    except (ValueError, OSError, ImportError) as error:
-        raise FileError(
-            f"{file}: not a table of numbers ({str(error)[:200]})", "damaged"
-        ) from error
-    leads = tuple(signals.leads.get(str(name), str(name)) for name in frame.columns)
-    rate = float(signals.rate or 0)
-    return Signal(values * dataset.MICROVOLTS_PER[signals.unit], leads, rate)
+def read_signal(file: Path, signals: _Signals) -> Recording:
+    """Read one record as a stranger's is read; `FileError` if that cannot be done."""
+    options = Options(slowest=SLOWEST)
+    if file.suffix != ".hea":  # whose header says all three
+        options = Options(signals.leads, signals.rate, signals.unit or None, SLOWEST)
+    found = next(read_file(file, options, file.stem))
+    if isinstance(found, LeadminError):
+        ours = "signals.unit, signals.rate and signals.leads are the options of a mapping"
+        raise FileError(f"{found} ({ours})", "unreadable")
+    return found
 
 
-def twelve_leads(signal: Signal, where: str, rate: int, n_samples: int) -> NDArray[np.int16]:
+def twelve_leads(signal: Recording, where: str, rate: int, n_samples: int) -> NDArray[np.int16]:
     """Give the twelve leads of a record, (12, n_samples) in microvolts at ``rate`` Hz.
 
     Leads that are missing are derived; the signal is low-pass filtered and resampled, and cut after
     ``n_samples``. `FileError` if it is too short, lacks leads, or is no ECG in volts.
     """
-    if not np.isfinite(signal.microvolts).all():
+    if not np.isfinite(signal.signals).all():
         raise FileError(f"{where}: it holds a value that is no finite number", "invalid")
     try:
-        names = [canonical_lead(name) for name in signal.leads]
         for lead in LEADS:
-            coefficients(lead, names)
+            coefficients(lead, signal.leads)
     except LeadminError as error:
         raise FileError(f"{where}: {error}", "leads") from error
-    x = resample(signal.microvolts, signal.rate, rate)
+    x = resample(1000 * signal.signals, signal.sampling_rate, rate)
     if x.shape[-1] < n_samples:
         raise FileError(
             f"{where}: it lasts {x.shape[-1] / rate:g} s, not {n_samples / rate:g} s; take fewer "
             "seconds in the mapping, or leave it out",
             "length",
         )
-    x = np.rint(derive(x[:, :n_samples], names, LEADS))  # last, so that limb leads agree exactly
+    x = np.rint(
+        derive(x[:, :n_samples], signal.leads, LEADS)
+    )  # last, so that limb leads agree exactly
     widest, largest = float(np.ptp(x, axis=-1).max()), float(np.abs(x).max())
     if widest < NARROWEST or largest >= 2**15:
         raise FileError(

@@ -174,32 +174,9 @@ def _read(
     return _checked(_by_wfdb(path, where), where, sampling_rate), digests
 
 
-def read_microvolts(header: Path) -> tuple[NDArray[np.float64], tuple[str, ...], float]:
-    """Read a WFDB record of any leads, rate and length in a folder.
-
-    Gives microvolts ``(n_leads, n_samples)``, the names of the leads, and Hz; raises `FileError`.
-    """
-    archive, name = FolderArchive(header.parent), header.stem
-    checked = check_header(archive.read(header.name, RECORD_LIMIT), str(header))
-    if checked.name != name:
-        raise FileError(f"{header} describes the record {checked.name[:80]!r}", "header")
-    for file, size in checked.files.items():
-        n_bytes = len(archive.read(file, RECORD_LIMIT))
-        if size and n_bytes != size:
-            raise FileError(f"{header}: {file} has {n_bytes} bytes, not {size}", "length")
-    found = _by_wfdb(header.with_suffix(""), str(header))
-    digital: NDArray[np.int64] = found.d_signal
-    if not all(0 < gain < 1e9 for gain in found.adc_gain) or not found.fs > 0:
-        raise FileError(f"{header}: gains {found.adc_gain}, {found.fs} Hz", "header")
-    invalid = digital == _INVALID_SAMPLE
-    scale = np.array([_SCALE[unit.casefold()] for unit in found.units]) / found.adc_gain
-    microvolts = np.where(invalid, np.nan, (digital - np.array(found.baseline)) * scale)
-    return microvolts.T, tuple(found.sig_name), float(found.fs)
-
-
 def _by_wfdb(path: Path, where: str) -> Any:
     try:
-        with _quick_lookups() as wfdb:
+        with quick_lookups() as wfdb:
             return wfdb.rdrecord(str(path), physical=False)
     except Exception as error:  # the library raises whatever its parsing runs into
         text = re.sub(r"<\S+ object at \w+>", "it", f"{type(error).__name__}: {error}")[:300]
@@ -210,7 +187,7 @@ _quick: dict[str, SimpleNamespace] = {}
 
 
 @contextmanager
-def _quick_lookups() -> Iterator[Any]:
+def quick_lookups() -> Iterator[Any]:
     """Lend wfdb its two tables of header fields as dictionaries, and yield the library.
 
     It looks up some 240 single values a header in pandas tables, which takes nine tenths of its

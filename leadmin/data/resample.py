@@ -25,9 +25,9 @@ _LARGEST_TERM = 5000
 """Of the ratio; it bounds the length of the filter."""
 
 
-def checked_rate(sampling_rate: Any, where: str = "sampling_rate") -> float:
+def checked_rate(sampling_rate: Any, where: str = "sampling_rate", low: float = RATES[0]) -> float:
     """Give a sampling rate in Hz as a number; refuse what is none, or out of `RATES`."""
-    low, high = RATES
+    high = RATES[1]
     is_number = isinstance(sampling_rate, Real) and not isinstance(sampling_rate, bool | np.bool_)
     if not is_number or not low <= float(sampling_rate) <= high:
         raise LeadminError(

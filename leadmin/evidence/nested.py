@@ -79,22 +79,23 @@ def gather_map(
     for name in trained.keys() & runs.keys():
         first = replace(trained[name], recipes=trained[name].recipes[:1])
         runs[name] = merge([runs[name], first])
-    evidence = with_missed(gather(runs, n_resamples, auroc_alone=True, workers=workers))
+    evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
+    evidence = with_missed(evidence, benefit=True)
     return replace(evidence, configs=sets)
 
 
-def with_missed(evidence: Evidence) -> Evidence:
+def with_missed(evidence: Evidence, benefit: bool = False) -> Evidence:
     """Add metrics that are means over records to all that any-lead networks say.
 
     These are ``brier``; per 1,000 records at `SPECIFICITY`, ``missed`` (with a class and not
-    called) and ``in_vain`` (called without it); and ``benefit``, per 1,000 records the net benefit
-    of calling at `BENEFIT_THRESHOLD`, recalibrated. Intervals are for few records where those are
-    few.
+    called) and ``in_vain`` (called without it); and if ``benefit`` is asked for, ``benefit``, per
+    1,000 records the net benefit of calling at `BENEFIT_THRESHOLD`, recalibrated. Intervals are for
+    few records where those are few.
     """
     weights = evidence.columns.T.astype(np.float64)
     weights /= weights.sum(axis=1, keepdims=True)
     scored = {
-        key: _with_means(one, evidence.runs[key[0]], weights, evidence.n_resamples)
+        key: _with_means(one, evidence.runs[key[0]], weights, evidence.n_resamples, benefit)
         if key[1] == ANY_LEAD
         else one
         for key, one in evidence.scored.items()
@@ -153,15 +154,18 @@ def called(run: Run, recipe: str) -> NDArray[np.bool_]:
     return result
 
 
-def _with_means(scored: Scored, run: Run, weights: NDArray[np.float64], n_resamples: int) -> Scored:
+def _with_means(
+    scored: Scored, run: Run, weights: NDArray[np.float64], n_resamples: int, benefit: bool
+) -> Scored:
     """Add the metrics that are means over records."""
     labels, calls = run.test.labels, called(run, ANY_LEAD)
     values = {
         "missed": 1000.0 * (labels * ~calls),
         "in_vain": 1000.0 * ((1 - labels) * calls),
         "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
-        "benefit": 1000.0 * _benefit(run),
     }
+    if benefit:
+        values["benefit"] = 1000.0 * _benefit(run)
     means, n = {name: weights @ v.mean(axis=0) for name, v in values.items()}, 1 + n_resamples
     return replace(
         scored,

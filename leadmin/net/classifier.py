@@ -2,23 +2,40 @@
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from leadmin.data.faults import in_words, lead_faults, ranges_of
 from leadmin.data.recordings.recording import Recording, millivolts
 from leadmin.data.resample import checked_rate, resample
 from leadmin.errors import LeadminError
-from leadmin.leads import canonical_lead, canonical_leads, coefficients, representative, span
+from leadmin.leads import (
+    canonical_lead,
+    canonical_leads,
+    coefficients,
+    lead_indices,
+    representative,
+    span,
+)
 from leadmin.net.operating import OperatingPoints, read_operating_points, space_name
-from leadmin.net.own import Network
-from leadmin.net.predict import predict_logits
-from leadmin.net.reading import Reading, at_rate, cut, quality_notes, screen, segment_bounds
-from leadmin.net.scaling import Scaling
+from leadmin.net.quick import QuickNetwork
+from leadmin.net.reading import (
+    Reading,
+    at_rate,
+    cut,
+    pacing_notes,
+    quality_notes,
+    screen,
+    segment_bounds,
+)
+
+if TYPE_CHECKING:  # torch takes longer to import than a network to answer
+    from leadmin.net.own import Network
+    from leadmin.net.scaling import Scaling
 
 _TOGETHER = 32
 """Records that are brought to the network's input at once, so that they stay in the cache."""
@@ -50,8 +67,8 @@ class EcgClassifier:
         The file of its operating points.
     """
 
-    model: Network
-    scaling: Scaling
+    model: "Network"
+    scaling: "Scaling"
     leads: tuple[str, ...]
     sampling_rate: int
     classes: tuple[str, ...]
@@ -59,6 +76,25 @@ class EcgClassifier:
     n_windows: int
     metadata: dict[str, Any]
     operating: Path | None = None
+
+    @cached_property
+    def any_leads(self) -> bool:
+        """Whether the network is told which leads are shown, so that one is enough."""
+        return self.model.architecture.any_leads
+
+    @cached_property
+    def quick(self) -> QuickNetwork | None:
+        """The same network without torch, which it is ready for on a processor.
+
+        None for a network of one's own, on an accelerator, or that subtracts something first.
+        """
+        state, looks = self.model.state_dict(), self.model.architecture
+        fits = hasattr(self.model, "blocks") and min(looks.kernel, looks.stem_kernel) >= 3
+        fits &= self.scaling.kind != "record" and not any(self.scaling.mean)
+        if not fits or any(value.device.type != "cpu" for value in state.values()):
+            return None
+        arrays = {name: value.numpy() for name, value in state.items()}
+        return QuickNetwork(arrays, looks.strides, self.scaling.std, self.window, self.n_windows)
 
     def operating_points(self, leads: Sequence[str]) -> OperatingPoints | None:
         """Give recalibration and thresholds for records with these leads.
@@ -68,7 +104,7 @@ class EcgClassifier:
         """
         if self.operating is None:
             return None
-        shown = _names(leads) if self.model.architecture.any_leads else self.leads
+        shown = _names(leads) if self.any_leads else self.leads
         table = read_operating_points(self.operating, self.metadata["operating_sha256"])
         return table[space_name(shown)]
 
@@ -178,6 +214,7 @@ class EcgClassifier:
         rows = [recording.leads.index(lead) for lead in found.good]
         good = at_rate(recording.signals[rows], rate, 100)
         noticed += quality_notes(good, found.good, found.bounds, readable)
+        noticed += pacing_notes(recording, found, readable)
         rows = [recording.leads.index(lead) for lead in used]
         filled = at_rate(recording.signals[rows], rate, self.sampling_rate)
         logits = self._answers(filled[None], self.sampling_rate, (1.0, 0.0), weights, used)[0]
@@ -190,7 +227,7 @@ class EcgClassifier:
         else:
             summed, each = points.recalibrate(summed), points.recalibrate(each)
         each[[k for k in range(len(each)) if k not in readable]] = np.nan
-        seen = self.leads if not self.model.architecture.any_leads else span(used)
+        seen = self.leads if not self.any_leads else span(used)
         return Reading(
             name=recording.name,
             classes=self.classes,
@@ -207,33 +244,7 @@ class EcgClassifier:
         )
 
     def _weights(self, leads: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-        """Say from which recorded leads the network's input follows, and how.
-
-        Gives the leads that count and weights of shape (leads of the network, these leads); what
-        does not follow from them has zeros.
-        """
-        spanned = span(leads) if leads else ()
-        missing = [lead for lead in self.leads if lead not in spanned]
-        any_leads = self.model.architecture.any_leads
-        if not leads or (missing and not any_leads):
-            raise LeadminError(
-                f"leads: {', '.join(leads) or 'none'}; the network needs "
-                f"{', '.join(missing) if not any_leads else 'one'} too; give them, or load the "
-                "network for any leads"
-            )
-        # A network for any leads sees what equal sets have in common, and what follows.
-        basis = representative(leads) if any_leads else tuple(leads)
-        onto = np.zeros((len(basis), len(leads)))
-        for row, lead in enumerate(basis):
-            for source, weight in coefficients(lead, leads).items():
-                onto[row, list(leads).index(source)] = float(weight)
-        weights = np.zeros((len(self.leads), len(basis)))
-        for row, lead in enumerate(self.leads):
-            for source, weight in coefficients(lead, basis).items() if lead in spanned else ():
-                weights[row, basis.index(source)] = float(weight)
-        weights = weights @ onto
-        rows = np.flatnonzero(weights.any(axis=0)).tolist()
-        return tuple(leads[row] for row in rows), weights[:, rows]
+        return _weights(self.leads, self.any_leads, tuple(leads))
 
     def _check_length(self, n_samples: int, rate: float) -> None:
         if round(n_samples * self.sampling_rate / rate) < self.window:
@@ -252,31 +263,82 @@ class EcgClassifier:
     ) -> NDArray[np.float64]:
         """Give the logits of each segment, (n_records, n_segments, n_classes)."""
         factor, baseline = scale
-        kind = np.float32 if rate == self.sampling_rate else np.float64
-        recorded: NDArray[Any] = x.astype(kind)
+        recorded: NDArray[Any] = x.astype(np.float32 if rate == self.sampling_rate else np.float64)
         if baseline:
-            recorded = recorded - kind(baseline)
-        microvolts = np.matmul((1000 * factor * weights).astype(kind), recorded)
+            recorded -= recorded.dtype.type(baseline)
+        recorded = resample(recorded, rate, self.sampling_rate)
         bounds = segment_bounds(x.shape[-1], rate)
-        microvolts = resample(microvolts, rate, self.sampling_rate).astype(np.float32, copy=False)
-        pieces = cut(microvolts, self.sampling_rate, bounds).swapaxes(1, 2)
-        flat = np.ascontiguousarray(pieces.reshape(-1, *pieces.shape[2:]))
-        device = next(self.model.parameters()).device
+        pieces = cut(recorded, self.sampling_rate, bounds).swapaxes(1, 2)
+        flat = pieces.reshape(-1, *pieces.shape[2:]).astype(np.float32, copy=False)
+        logits = self._logits(flat, 1000 * factor * weights, used)
+        if not np.isfinite(logits).all():
+            raise LeadminError("the network's answer is not a finite number; check the signals")
+        return logits.reshape(len(x), len(bounds), -1)
+
+    def _logits(
+        self, recorded: NDArray[np.float32], mixing: NDArray[np.float64], used: Sequence[str]
+    ) -> NDArray[np.float64]:
+        if self.quick is not None:
+            shown = _places(tuple(used)) if self.any_leads else None
+            return self.quick.logits(recorded, mixing, shown)
+        import torch
+
+        from leadmin.net.predict import predict_logits
+
+        microvolts = torch.from_numpy(mixing.astype(np.float32) @ recorded)
         logits = predict_logits(
             self.model,
             self.scaling,
-            torch.from_numpy(flat).to(device),
+            microvolts.to(next(self.model.parameters()).device),
             self.window,
             self.n_windows,
-            shown=used if self.model.architecture.any_leads else None,
+            shown=used if self.any_leads else None,
         )
-        if not logits.isfinite().all():
-            raise LeadminError("the network's answer is not a finite number; check the signals")
-        return logits.double().cpu().numpy().reshape(len(x), len(bounds), -1)
+        return logits.double().cpu().numpy()
+
+
+@lru_cache(maxsize=1024)
+def _places(leads: tuple[str, ...]) -> tuple[int, ...]:
+    return lead_indices(span(leads))
+
+
+@lru_cache(maxsize=1024)
+def _weights(
+    wanted: tuple[str, ...], any_leads: bool, leads: tuple[str, ...]
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Say from which recorded leads the input ``wanted`` of a network follows, and how.
+
+    Gives the leads that count and weights of shape (wanted, these leads); what does not follow
+    from them has zeros.
+    """
+    spanned = span(leads) if leads else ()
+    missing = [lead for lead in wanted if lead not in spanned]
+    if not leads or (missing and not any_leads):
+        raise LeadminError(
+            f"leads: {', '.join(leads) or 'none'}; the network needs "
+            f"{', '.join(missing) if not any_leads else 'one'} too; give them, or load the "
+            "network for any leads"
+        )
+    # A network for any leads sees what equal sets have in common, and what follows.
+    basis = representative(leads) if any_leads else leads
+    onto = np.zeros((len(basis), len(leads)))
+    for row, lead in enumerate(basis):
+        for source, weight in coefficients(lead, leads).items():
+            onto[row, leads.index(source)] = float(weight)
+    weights = np.zeros((len(wanted), len(basis)))
+    for row, lead in enumerate(wanted):
+        for source, weight in coefficients(lead, basis).items() if lead in spanned else ():
+            weights[row, basis.index(source)] = float(weight)
+    weights = weights @ onto
+    rows = np.flatnonzero(weights.any(axis=0)).tolist()
+    kept = weights[:, rows]
+    kept.setflags(write=False)
+    return tuple(leads[row] for row in rows), kept
 
 
 def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(torch.sigmoid(torch.from_numpy(logits)).numpy())
+    small = np.exp(-np.abs(logits))  # scipy's takes 0.3 s to import
+    return np.asarray(np.where(logits >= 0, 1, small) / (1 + small))
 
 
 def _real_numbers(signals: Any) -> NDArray[Any]:
@@ -301,5 +363,10 @@ def _names(leads: Any) -> tuple[str, ...]:
     names = () if isinstance(leads, str) or not isinstance(leads, Iterable) else tuple(leads)
     if not names or not all(isinstance(name, str) for name in names) or isinstance(leads, Set):
         raise LeadminError(f"leads is {str(leads)[:80]!r}; valid: a list of names such as ['I']")
+    return _canonical(names)
+
+
+@lru_cache(maxsize=1024)
+def _canonical(names: tuple[str, ...]) -> tuple[str, ...]:
     canonical_leads(names)
     return tuple(map(canonical_lead, names))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadmin.data.faults import lead_faults, ranges_of
+from leadmin.data.pacing import pacing_spikes
 from leadmin.data.recordings.recording import Recording
 from leadmin.data.resample import resample
 from leadmin.labels import CLASS_NAMES
@@ -174,6 +175,18 @@ def at_rate(signals: NDArray[np.float64], rate: float, wanted: float) -> NDArray
         filled = np.where(missing, np.nan, signals)
         signals = np.where(missing, np.nanmedian(filled, axis=-1, keepdims=True), signals)
     return resample(signals, rate, wanted)
+
+
+def pacing_notes(recording: Recording, found: Screened, readable: Sequence[int]) -> Iterator[str]:
+    """Say whether a pacemaker's spikes stand in segments that are read."""
+    pieces = cut(recording.signals, recording.sampling_rate, found.bounds)
+    n = 0
+    for k in readable:
+        good = [recording.leads.index(lead) for lead in found.good if lead not in found.faults[k]]
+        n += bool(len(pacing_spikes(pieces[good, k], recording.sampling_rate)))
+    if n:
+        where = f" (in {n} of {len(found.bounds)} segments)" if len(found.bounds) > 1 else ""
+        yield "spikes as of a pacemaker: narrow, tall, in several leads at once, repeated" + where
 
 
 def quality_notes(

@@ -51,7 +51,7 @@ def _electrode_configs(evidence: Hospitals) -> list[str]:
     return [space.name for space in electrode_sets() if space.name in evidence.runs]
 
 
-def _named(hospital: str) -> str:
+def named(hospital: str) -> str:
     """Write a hospital's name as its data set does."""
     known = {"cpsc2018": "CPSC2018", "georgia": "Georgia", "ludb": "LUDB", TOGETHER: "together"}
     return known.get(hospital, hospital)
@@ -66,7 +66,7 @@ def hospitals_table(evidence: Hospitals) -> pd.DataFrame:
     for number_, hospital in enumerate(trial["hospitals"], start=1):
         labels = evidence.labels[evidence.fold == number_]
         left = [row["n_records"] for row in trial["left_out"] if row["hospital"] == hospital]
-        row: dict[str, Any] = {"hospital": _named(hospital), "n_records": len(labels)}
+        row: dict[str, Any] = {"hospital": named(hospital), "n_records": len(labels)}
         row |= {"n_left_out": sum(left)}
         rows.append(row | dict(zip(CLASSES, labels.sum(axis=0, dtype=int), strict=True)))
     return pd.DataFrame(rows)
@@ -75,7 +75,7 @@ def hospitals_table(evidence: Hospitals) -> pd.DataFrame:
 def left_out_table(evidence: Hospitals) -> pd.DataFrame:
     """List why records do not count: ``hospital, reason, n_records``."""
     rows = pd.DataFrame(trial_of(evidence)["left_out"])
-    return rows.assign(hospital=rows["hospital"].map(_named)) if len(rows) else rows
+    return rows.assign(hospital=rows["hospital"].map(named)) if len(rows) else rows
 
 
 def transport_table(evidence: Hospitals) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def transport_table(evidence: Hospitals) -> pd.DataFrame:
         for config in evidence.configs:
             there = evidence.there[config, one.hospital, one.name]
             electrodes = electrodes_needed(resolve(config).leads)
-            row: dict[str, Any] = {"hospital": _named(one.hospital), "class": one.name}
+            row: dict[str, Any] = {"hospital": named(one.hospital), "class": one.name}
             row |= {"n_records": len(one.rows)}
             row |= {"n_positive": int(evidence.labels[one.rows, one.place].sum())}
             row |= {"config": config, "electrodes": ", ".join(electrodes)}
@@ -123,7 +123,7 @@ def plot_transport(tables: Tables) -> Figure | None:
     if table.empty:
         return None
     keys = list(dict.fromkeys(zip(table["hospital"], table["class"], strict=True)))
-    keys = [key for key in keys if key[0] != _named(TOGETHER)] or keys
+    keys = [key for key in keys if key[0] != named(TOGETHER)] or keys
     sets = [name for name in SHOWN if name in set(table["config"])]
     figure, axes = style.row_figure(
         map(electrodes_in_words, sets), len(keys), row=0.32, sharex=True
@@ -176,7 +176,7 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
         replicates = np.array([mean.replicates for mean in means])
         low, high = percentile_interval(rank_correlation(at_home, replicates), LEVEL)
         ours, all_nine = configs.index(PAIR), configs.index(REFERENCE)
-        row: dict[str, Any] = {"hospital": _named(hospital), "classes": ", ".join(classes)}
+        row: dict[str, Any] = {"hospital": named(hospital), "classes": ", ".join(classes)}
         row |= {"n_sets": len(configs)}
         row |= {"correlation": float(rank_correlation(at_home, value)[0])}
         row |= {"correlation_low": low, "correlation_high": high}
@@ -265,7 +265,7 @@ def trust_table(evidence: Hospitals) -> pd.DataFrame:
         for config in ("2-lead-I-II", PAIR, REFERENCE):
             y, x = logits_of(evidence, config, one)
             p, line = probabilities(x), calibration_line(y, x)
-            row: dict[str, Any] = {"hospital": _named(one.hospital), "class": one.name}
+            row: dict[str, Any] = {"hospital": named(one.hospital), "class": one.name}
             row |= {"config": config, "electrodes": electrodes_in_words(config)}
             row |= {"prevalence": float(y.mean()), "mean_probability": float(p.mean())}
             for name, replicates in resampled_calibration(y, x, line, weights).items():
@@ -289,7 +289,7 @@ def mended_table(evidence: Hospitals) -> pd.DataFrame:
                 continue
             rng = np.random.default_rng([evidence.seed, n_local, one.place])
             y, x = logits_of(evidence, REFERENCE, one)
-            row: dict[str, Any] = {"hospital": _named(one.hospital), "class": one.name}
+            row: dict[str, Any] = {"hospital": named(one.hospital), "class": one.name}
             row |= {"n_local": n_local}
             rows.append(row | recalibrated(y, x, n_local, N_SPLITS, rng))
     return pd.DataFrame(rows)
@@ -299,7 +299,7 @@ def trust_reading(trust: pd.DataFrame, mended: pd.DataFrame) -> str:
     """Say how far the mean probability is off, and what local records mend."""
     parts = []
     for row in trust[trust["config"] == REFERENCE].to_dict("records"):
-        if row["hospital"] != _named(TOGETHER):
+        if row["hospital"] != named(TOGETHER):
             parts.append(
                 f"{row['hospital']}, {row['class']}: mean probability "
                 f"{number(row['mean_probability'], 2)}, prevalence {number(row['prevalence'], 2)}, "

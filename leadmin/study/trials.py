@@ -9,6 +9,7 @@ the study's own records each network reads those that neither trained nor stoppe
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,6 +37,7 @@ from leadmin.leads import (
     LEADS,
     REFERENCE,
     configurations,
+    lead_indices,
     representative,
     resolve,
     signal_spaces,
@@ -167,6 +169,50 @@ def _at_home(mapped: Run) -> dict[str, list[float]]:
         each = [metrics.auroc(run.test.labels, logits) for logits in stack]
         result[name] = np.mean(each, axis=0).tolist()
     return result
+
+
+def through_the_door(
+    network: EcgClassifier, records: Iterable[HospitalRecord | LeftOut], trial: Run, least: int
+) -> list[dict[str, Any]]:
+    """Score one network on the records of a trial of hospitals as it reads a stranger's.
+
+    Each record goes alone through `EcgClassifier.predict`, with no other leads than those of the
+    set. One that is refused, as a lead is faulty, is counted and does not count. ``records`` are
+    those that ``trial`` was made of, or more.
+
+    Returns
+    -------
+    list of dict
+        For each set of `main_sets`, hospital, and class with ``least`` answered records with it and
+        without it: ``config, hospital, class, n_records, n_refused, auroc, mean_probability``.
+    """
+    hospitals, names = trial.metrics["hospitals"], trial.metrics["records"]
+    given = {(r.hospital, r.name): r for r in records if isinstance(r, HospitalRecord)}
+    keys = [(hospitals[f - 1], n) for f, n in zip(trial.test.fold, names, strict=True)]
+    if missing := [key for key in keys if key not in given]:
+        raise LeadminError(
+            f"{'/'.join(missing[0])}: the trial {trial.folder} has this record and what was given "
+            "does not; give the hospitals that it was made of"
+        )
+    rows = []
+    for config in main_sets():
+        leads = resolve(config).leads
+        places, p = list(lead_indices(leads)), np.full((len(keys), len(CLASSES)), np.nan)
+        for k, key in enumerate(keys):
+            with suppress(LeadminError):
+                x = given[key].signal[places]
+                p[k] = network.predict(x, leads=leads, sampling_rate=100, unit="uV")[0]
+        answered = np.isfinite(p).all(axis=1)
+        for number, hospital in enumerate(hospitals, start=1):
+            there = trial.test.fold == number
+            y, said = trial.test.labels[there & answered], p[there & answered]
+            aurocs = metrics.auroc(y, said)
+            for c in np.flatnonzero((y.sum(0) >= least) & ((1 - y).sum(0) >= least)):
+                row: dict[str, Any] = {"config": config, "hospital": hospital}
+                row |= {"class": CLASSES[c], "n_records": len(y)}
+                row |= {"n_refused": int((there & ~answered).sum()), "auroc": float(aurocs[c])}
+                rows.append(row | {"mean_probability": float(said[:, c].mean())})
+    return rows
 
 
 # --- the study's own records, disturbed -----------------------------------------------------

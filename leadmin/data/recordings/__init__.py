@@ -105,11 +105,11 @@ def iter_recordings(
                 f"{path}: no file of a form that is read; valid: {FORMS}; convert it"
             )
         for file in files:
-            yield from _read_file(file, options, file.relative_to(path).with_suffix("").as_posix())
+            yield from read_file(file, options, file.relative_to(path).with_suffix("").as_posix())
     elif path.is_file() and zipfile.is_zipfile(path):
         yield from _read_zip(path, options)
     else:
-        yield from _read_file(_header_beside(path), options, path.stem)
+        yield from read_file(_header_beside(path), options, path.stem)
 
 
 def _header_beside(path: Path) -> Path:
@@ -120,7 +120,8 @@ def _header_beside(path: Path) -> Path:
     return header if path.suffix.lower() not in _READERS and header.is_file() else path
 
 
-def _read_file(path: Path, options: Options, name: str) -> Iterator[Recording | LeadminError]:
+def read_file(path: Path, options: Options, name: str) -> Iterator[Recording | LeadminError]:
+    """Read one file, which is no zip; an error takes the place of what it should hold."""
     try:
         yield from _reader(path)(path, options, name)
     except LeadminError as error:
@@ -166,7 +167,7 @@ def _read_zip(path: Path, options: Options) -> Iterator[Recording | LeadminError
                 )
             for file in files:
                 inside = file.relative_to(top)
-                for one in _read_file(file, options, inside.with_suffix("").as_posix()):
+                for one in read_file(file, options, inside.with_suffix("").as_posix()):
                     if isinstance(one, LeadminError):
                         one = LeadminError(str(one).replace(f"{top}/", f"{path}:"))
                     yield one

@@ -1,7 +1,7 @@
 """A recording as a file holds it, in millivolts; what every form of file is checked against."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from leadmin.data.resample import checked_rate
+from leadmin.data.resample import RATES, checked_rate
 from leadmin.errors import LeadminError
 from leadmin.leads import canonical_lead
 
@@ -69,9 +69,11 @@ class Recording:
 class Options:
     """What a user says of files that do not say it themselves."""
 
-    leads: tuple[str, ...] | None = None  # one name for each channel, or `SKIPPED`
+    leads: tuple[str, ...] | Mapping[str, str] | None = None
+    """one name for each channel, or `SKIPPED`; or other names for some of the file's"""
     sampling_rate: float | None = None  # Hz
     unit: str | None = None
+    slowest: float = RATES[0]  # Hz
 
     def rate(self, found: float | None, where: str) -> float:
         """Choose between a file's own sampling rate, if it has one, and the option."""
@@ -81,7 +83,9 @@ class Options:
                 "`--rate HZ` (in Python `sampling_rate`)"
             )
         rate = checked_rate(
-            found if found is not None else self.sampling_rate, f"{where}: the sampling rate"
+            found if found is not None else self.sampling_rate,
+            f"{where}: the sampling rate",
+            self.slowest,
         )
         if self.sampling_rate is not None and abs(rate - self.sampling_rate) > 0.01 * rate:
             raise LeadminError(
@@ -176,7 +180,9 @@ def assemble(
     """
     rate, said = options.rate(sampling_rate, where), list(noticed)
     names = [channel.name for channel in channels]
-    if options.leads is not None:
+    if isinstance(options.leads, Mapping):
+        names = [options.leads.get(name_, name_) for name_ in names]
+    elif options.leads is not None:
         if len(options.leads) != len(channels):
             raise LeadminError(
                 f"{where}: {len(options.leads)} leads are named for {len(channels)} channels "
@@ -192,7 +198,8 @@ def assemble(
         if name_.strip() == SKIPPED:
             said.append(f"channel {channel.name} is left out by you")
             continue
-        if options.leads is None and channel.unit and not is_voltage(channel.unit):
+        unnamed = options.leads is None or isinstance(options.leads, Mapping)
+        if unnamed and channel.unit and not is_voltage(channel.unit):
             said.append(f"channel {channel.name} in {channel.unit} is no lead and is left out")
             continue
         factor, baseline = _unit_of(channel, options, place)

@@ -67,10 +67,11 @@ def read_wfdb(header: Path, options: Options, name: str) -> list[Recording]:
     """Read the record whose header is the file ``header``; its signals lie beside it."""
     where = str(header)
     parsed = _header(read_bytes(header), header, where)
-    import wfdb
+    from leadmin.data.records import quick_lookups  # pandas takes its time
 
     try:
-        found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
+        with quick_lookups() as wfdb:
+            found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
         digital = np.asarray(found.d_signal)
     except Exception as error:  # the library raises whatever a damaged file leads it to
         raise LeadminError(

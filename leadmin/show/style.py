@@ -166,9 +166,7 @@ def few_colours(figure: Figure, dpi: float) -> bytes:
     few = full.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     # Each stands for its commonest shade, so that every area keeps its colour exactly.
     shades = np.asarray(full, dtype=np.int64) @ [1, 2**8, 2**16]
-    found, counts = np.unique(
-        np.asarray(few, dtype=np.int64) * 2**24 + shades, return_counts=True
-    )
+    found, counts = np.unique(np.asarray(few, dtype=np.int64) * 2**24 + shades, return_counts=True)
     palette = dict(zip(*divmod(found[counts.argsort(kind="stable")], 2**24), strict=True))
     few.putpalette(b"".join(int(palette.get(i, 0)).to_bytes(3, "little") for i in range(256)))
     few.save(written, format="PNG", dpi=(dpi, dpi), optimize=True)

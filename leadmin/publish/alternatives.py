@@ -55,10 +55,6 @@ def _caption(text: str) -> nodes.caption:
     return nodes.caption("", html.unescape(re.sub("<[^>]*>", "", text)))
 
 
-def _number(app: Sphinx, document: nodes.document) -> None:
-    number_outputs(document)
-
-
 def _finish(app: Sphinx, document: nodes.document, page: str) -> None:
     """Ask for words for each image, and name the notebook behind a published figure."""
     for image in document.findall(nodes.image):
@@ -84,6 +80,6 @@ def _close(translator: nodes.NodeVisitor, node: nodes.Element) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Hand outputs to `number_outputs` when a page is read, and images on when it is whole."""
     app.add_enumerable_node(NumberedTable, "table", html=(_open, _close))
-    app.connect("doctree-read", _number)
+    app.connect("doctree-read", lambda _, document: number_outputs(document))
     app.connect("doctree-resolved", _finish)
     return {"parallel_read_safe": True}

@@ -183,9 +183,7 @@ BELIEVED = Question(
     title="Can the probabilities of each variant be believed?",
     reading=lambda tables: ablation_reading(tables["ablation"], BASE, ("brier",)),
     shown={
-        "Brier score and calibration slope of each changed recipe": of(
-            "ablation", reading_table, WHAT | BRIERS | SLOPES
-        )
+        "Calibration of each changed recipe": of("ablation", reading_table, WHAT | BRIERS | SLOPES)
     },
     place=20,
     about="ablation",
@@ -196,11 +194,7 @@ SIMPLER = Question(
     title="Is a network needed?",
     tables={"baselines": baseline_table},
     reading=lambda tables: ablation_reading(tables["baselines"], RIVAL),
-    shown={
-        "Simpler methods, and their difference to the recipe default": of(
-            "baselines", reading_table, AUROCS | BRIERS
-        )
-    },
+    shown={"Simpler methods beside default": of("baselines", reading_table, AUROCS | BRIERS)},
     place=30,
     about="ablation",
 )

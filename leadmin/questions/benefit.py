@@ -53,9 +53,7 @@ BENEFIT = Question(
     tables={},
     reading=benefit_reading,
     shown={
-        "Net benefit in 1,000 records, less that of nine electrodes": lambda tables: benefit_table(
-            tables, lost=True
-        )
+        "Net benefit less that of nine electrodes": lambda tables: benefit_table(tables, lost=True)
     },
     folded={"Net benefit in 1,000 records": benefit_table},
     note="Of the sets in the first table, recalibrated on the validation records of each network.",

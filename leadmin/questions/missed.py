@@ -96,9 +96,7 @@ MISSED = Question(
     reading=lambda tables: missed_reading(tables["missed"], tables.classes),
     shown={"Missed of 1,000 records": of("missed", missed_by_class)},
     folded={
-        "Missed of 1,000 records, and the difference to twelve leads": of(
-            "missed", reading_table, COLUMNS, DIGITS
-        )
+        "Missed, and the difference to twelve leads": of("missed", reading_table, COLUMNS, DIGITS)
     },
     note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "
     "records.",

@@ -37,7 +37,7 @@ from scipy.signal import butter, sosfiltfilt
 from sklearn.metrics import roc_auc_score
 
 from leadmin.data.quality import RULES, assess, crossing_patients
-from leadmin.labels import CLASSES
+from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import LEADS, configurations, identity_residuals, resolve
 from leadmin.show.ecg_paper import plot_ecg
 from leadmin.show.records import (
@@ -53,6 +53,7 @@ from leadmin.show.records import (
     plot_variance_explained,
 )
 from leadmin.show.style import use_style
+from leadmin.show.teaching import beats_of, marks_for, marks_in_words, teaching_records
 from leadmin.show.torso import plot_electrodes
 from leadmin.show.words import facts, statement_in_words
 from leadmin.study.settings import check_injected
@@ -102,71 +103,84 @@ facts(
 #
 # A record is ten seconds of twelve simultaneous voltages. On paper a second takes 25 mm and a
 # millivolt 10 mm, so that one small square is 0.04 s by 0.1 mV; the pulse before each row is a
-# calibration of 1 mV for 0.2 s. To show one record of each superclass without choosing by hand, we
-# take the lowest record number that carries this superclass and no other under both label policies,
-# was checked by a human, and has no note about signal quality.
+# calibration of 1 mV for 0.2 s. To show one record of each superclass that teaches, and without
+# choosing by hand, a rule chooses. The record was checked by a human and has no note about signal
+# quality. It carries this superclass and no other under both label policies, by a statement that is
+# certain (100%) and seen at a glance: infarction of the front wall, ischaemia, complete bundle branch
+# block, hypertrophy of the left ventricle. Among the three with the largest finding, the one with the
+# least noise is shown.
 
 # %%
 kinds = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"]
 noted = dataset.metadata[kinds].to_numpy() != 0
 checked = dataset.metadata["validated_by_human"].to_numpy() == 1
-presentable = checked & ~noted.any(axis=1)
-for array in labels.values():
-    presentable &= array.sum(axis=1) == 1
-examples = {}
-for name, members in has.items():
-    candidates = np.flatnonzero(members & presentable)
-    examples[name] = candidates[np.argmin(dataset.record_id[candidates])]
+examples = teaching_records(dataset, checked & ~noted.any(axis=1))
 
 # %% [markdown]
-# Each is drawn on its own sheet. The statements below it are those of the physicians who read the
-# record, with the likelihood that they gave in per cent (0 where they gave none, as for the
-# rhythm).
+# Each is drawn on its own sheet, its rows as far apart as its waves are high. What to look at is
+# shaded, where it was measured on the beat that is drawn: from the level at the start of the large
+# deflection (QRS). The statements below are those of the physicians who read the record, with the
+# likelihood that they gave.
 
 # %%
 for name, row in examples.items():
     statements = json.loads(dataset.metadata["scp_codes"][row])
-    read = (f"{statement_in_words(code)} ({share:.0f})" for code, share in statements.items())
-    title = f"{name}: record {dataset.record_id[row]}"
+    read = [
+        statement_in_words(code) + (f" ({share:.0f}%)" if share else "")
+        for code, share in statements.items()
+    ]
+    title = f"{CLASS_NAMES[name].capitalize()}: record {dataset.record_id[row]}"
+    beats = beats_of(dataset.signals[row], dataset.sampling_rate)
+    marks = marks_for(name, beats) if beats else []
     signal = dataset.signals[row] / 1000  # microvolts to millivolts
-    facts(**{f"ecg_{name}": plot_ecg(signal, dataset.sampling_rate, title=title)})
-    facts(**{f"read_{name}": ", ".join(read)})
+    facts(**{f"ecg_{name}": plot_ecg(signal, dataset.sampling_rate, title=title, marks=marks)})
+    facts(**{f"read_{name}": ", ".join(read), f"marks_{name}": marks_in_words(marks)})
 
 # %% [markdown]
 # ```{glue:figure} ecg_NORM
+# :alt: Twelve leads on ECG paper. In lead II a small wave, a tall spike and a broad wave are shaded and named P, QRS and T; the beats come evenly.
 # :name: fig-ecg-norm
 # A normal record (NORM). Three rows show four leads each for 2.5 s, one after the other; the lowest
-# row is lead II for all ten seconds, from which the rhythm is read.
+# row is lead II for all ten seconds, from which the rhythm is read. Shaded: P, the atria; QRS, the
+# ventricles; T, their recovery.
 # Read as: {glue:text}`read_NORM`.
 # ```
 #
 # {numref}`fig-ecg-norm` is the standard that the other four superclasses depart from.
 #
 # ```{glue:figure} ecg_MI
+# :alt: Twelve leads on ECG paper. In V2 and V3 a beat is shaded that has next to no upstroke and plunges at once.
 # :name: fig-ecg-mi
 # Myocardial infarction (MI): tissue that died no longer takes part in the depolarisation, which
 # shows in the leads that face it, as a deep first downstroke (Q wave) or as a lost upstroke (R).
+# Shaded, over the front wall: {glue:text}`marks_MI`.
 # Read as: {glue:text}`read_MI`.
 # ```
 #
 # ```{glue:figure} ecg_STTC
+# :alt: Twelve leads on ECG paper. In V4, V5 and V6 the stretch behind the spike is shaded: it lies below the level that the beat starts from.
 # :name: fig-ecg-sttc
 # ST/T change (STTC): the heart relaxes electrically in another way, and the segment and wave after
 # each large deflection are shifted, flattened or turned over.
+# Shaded, 0.06 s behind QRS: {glue:text}`marks_STTC`.
 # Read as: {glue:text}`read_STTC`.
 # ```
 #
 # ```{glue:figure} ecg_CD
+# :alt: Twelve leads on ECG paper. A beat in V1, downward, and one in V6, upward, are shaded over their whole width, which is far more than that of a normal spike.
 # :name: fig-ecg-cd
 # Conduction disturbance (CD): a detour of the excitation changes the width or the axis of the large
-# deflection (QRS), or the pause before it.
+# deflection (QRS), or the pause before it; a normal QRS is over within 0.12 s.
+# Shaded: {glue:text}`marks_CD`.
 # Read as: {glue:text}`read_CD`.
 # ```
 #
 # ```{glue:figure} ecg_HYP
+# :alt: Twelve leads on ECG paper, the rows far apart. A deep downward spike in V1 and a tall upward one in V5 or V6 are shaded from the base to the tip.
 # :name: fig-ecg-hyp
 # Hypertrophy (HYP): more muscle makes more voltage, or a longer way for it. On paper it is seen by
 # height, which is why the same scale for all records matters.
+# Shaded, deep where the wall is behind and tall where it is in front: {glue:text}`marks_HYP`.
 # Read as: {glue:text}`read_HYP`.
 # ```
 
@@ -188,6 +202,7 @@ facts(ecg_reduced=reduced, config=configuration.name)
 
 # %% [markdown]
 # ```{glue:figure} ecg_reduced
+# :alt: The same infarction on ECG paper, most leads in grey: only the kept ones are black.
 # :name: fig-ecg-reduced
 # The record of {numref}`fig-ecg-mi` under the configuration {glue:text}`config`: kept leads in
 # black, dropped leads in grey.
@@ -203,6 +218,7 @@ facts(electrodes=plot_electrodes(shown))
 
 # %% [markdown]
 # ```{glue:figure} electrodes
+# :alt: Four torsos from the front, one for each configuration: electrodes that it needs are filled, the others empty, and arrows between the limb electrodes are the leads I, II and III.
 # :name: fig-electrodes
 # Electrodes that four configurations need (filled), with the limb leads I, II and III as arrows
 # from their negative to their positive pole. RL is the neutral electrode, which every recorder with
@@ -237,6 +253,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} residuals
+# :alt: Four histograms side by side, one for each identity: narrow peaks at zero that fall off within a few microvolts.
 # :name: fig-residuals
 # Residuals of the four identities over all samples of all records. The axis of shares is
 # logarithmic: the outer bars are rare.
@@ -268,6 +285,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} spread
+# :alt: Twelve bars on a logarithmic axis, in falling order: those that carry signal stand far above the others, which stay near a dashed line, the level of rounding.
 # :name: fig-spread
 # Standard deviation along the twelve principal directions of all samples. Rounding to whole
 # microvolts alone leaves 0.29 µV, the standard deviation of a uniform distribution of width one.
@@ -297,6 +315,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} prevalence
+# :alt: Five pairs of bars, one pair a superclass, each with the number of records and its share under the two label policies.
 # :name: fig-prevalence
 # Records of each superclass under both label policies.
 # ```
@@ -317,6 +336,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} cooccurrence
+# :alt: Two squares of five by five cells, one for each label policy, darker the larger the share of the row's class that carries the column's class as well.
 # :name: fig-cooccurrence
 # Records that carry two superclasses; on the diagonal those with one alone. Shades give the share
 # of the row's class.
@@ -341,6 +361,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} age_sex
+# :alt: Bars back to back in steps of five years of age, men to the left and women to the right, longest between 50 and 80.
 # :name: fig-age-sex
 # Age of the patient at each record, men to the left, women to the right.
 # ```
@@ -369,6 +390,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} folds
+# :alt: Above, pairs of bars for records and patients in each of ten folds, of like height; below, five lines for the prevalence of each class over the folds.
 # :name: fig-folds
 # Records, patients and prevalence of each superclass in each fold.
 # ```
@@ -410,6 +432,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} quality
+# :alt: A table of colours: notes and rules in rows, all records and each superclass in columns, each cell with a count and a share.
 # :name: fig-quality
 # Records marked by PTB-XL's notes and by our rules, in number and as a share of all records and of
 # each superclass.
@@ -440,6 +463,7 @@ facts(amplitudes=plot_amplitudes(height - depth, labels[label_policy]))
 
 # %% [markdown]
 # ```{glue:figure} amplitudes
+# :alt: A table of colours with the five classes in rows and the twelve leads in columns, in millivolts; the row of hypertrophy is the darkest.
 # :name: fig-amplitudes
 # Median peak-to-peak voltage of each lead in the records of each superclass.
 # ```
@@ -456,6 +480,7 @@ facts(sokolow_lyon=plot_sokolow_lyon(sokolow_lyon, labels[label_policy]))
 
 # %% [markdown]
 # ```{glue:figure} sokolow_lyon
+# :alt: Two overlapping histograms of millivolts, hypertrophy farther to the right than normal, and a dashed line at the criterion of 3.5 mV.
 # :name: fig-sokolow-lyon
 # The Sokolow-Lyon voltage in normal records and in records with hypertrophy.
 # ```
@@ -520,6 +545,7 @@ facts(
 
 # %% [markdown]
 # ```{glue:figure} explained
+# :alt: A table of colours, configurations in rows and leads in columns: dark where the kept leads explain a lead, pale where they do not, with a dot on the kept ones.
 # :name: fig-explained
 # Variance of each lead in fold 10 that a linear regression on the kept leads explains; a dot marks
 # a kept lead.

@@ -43,7 +43,7 @@ from leadmin.net.model import Architecture, ResidualBlock, ResNet1d, count_param
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import fit_scaling
 from leadmin.show.style import use_style
-from leadmin.show.words import facts
+from leadmin.show.words import facts, headed
 from leadmin.study.settings import check_injected
 from leadmin.study.sources import open_dataset
 
@@ -107,7 +107,7 @@ stages["shape"] = [" x ".join(map(str, shape)) for shape in stages["shape"]]
 stages[["receptive_field", "step"]] /= dataset.sampling_rate
 stages.columns = ["stage", "output shape", "parameters", "receptive field", "step"]
 formats = {"parameters": "{:,}", "receptive field": "{:.2f} s", "step": "{:.2f} s"}
-stages.style.format(formats).hide(axis="index")
+headed("The stages of the network", stages.style.format(formats).hide(axis="index"))
 
 # %%
 field = float(stages["receptive field"].iloc[-2])
@@ -147,7 +147,8 @@ sizes = pd.DataFrame(
     }
     for name, configuration in configurations().items()
 )
-sizes.style.format({"parameters": "{:,}"}).hide(axis="index")
+table = sizes.style.format({"parameters": "{:,}"}).hide(axis="index")
+headed("Parameters of the network for each configuration", table)
 
 # %% [markdown]
 # From {glue:text}`n_1:,` parameters for one lead to {glue:text}`n_12:,` for twelve.

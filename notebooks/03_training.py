@@ -45,7 +45,14 @@ from leadmin.questions.recipes import recipe_comparison
 from leadmin.show.style import use_style
 from leadmin.show.torso import plot_electrodes
 from leadmin.show.training import plot_calibration, plot_learning_curves, plot_roc
-from leadmin.show.words import facts, print_epoch, reading_table, value_with_interval
+from leadmin.show.words import (
+    facts,
+    headed,
+    legend,
+    print_epoch,
+    reading_table,
+    value_with_interval,
+)
 from leadmin.study.settings import RunSettings
 from leadmin.study.sources import open_dataset
 from leadmin.study.train import train_run
@@ -103,7 +110,14 @@ Markdown(
 # The electrodes that this needs:
 
 # %%
-plot_electrodes([configuration.name])
+display(
+    plot_electrodes([configuration.name]),
+    legend(
+        "Electrodes that these leads need.",
+        "A torso from the front: the electrodes that are needed are filled, the others empty; the "
+        "limb leads are arrows between their electrodes.",
+    ),
+)
 
 # %% [markdown]
 # ## Training
@@ -126,7 +140,14 @@ if run.kept:
 
 # %%
 keeps_last = [name for name in run.recipes if not RECIPES[name].patience]
-plot_learning_curves(run.history, keeps_last)
+display(
+    plot_learning_curves(run.history, keeps_last),
+    legend(
+        "Loss and AUROC over the epochs.",
+        "Curves by epoch for each recipe: the loss on training and on validation records, which "
+        "falls, and the validation AUROC, which rises; the epoch whose weights are kept is marked.",
+    ),
+)
 
 # %% [markdown]
 # ## How well it separates
@@ -162,7 +183,8 @@ shown = {
     "f1": "F1",
     "brier": "Brier score",
 }
-display(reading_table(per_class_table(result, settings.recipe), shown))
+table = reading_table(per_class_table(result, settings.recipe), shown)
+display(headed("Each class on the test records", table))
 Markdown(absent_in_words(result) or "Each fold has records with and without each class.")
 
 # %% [markdown]
@@ -171,7 +193,14 @@ Markdown(absent_in_words(result) or "Each fold has records with and without each
 
 # %%
 rng, classes = np.random.default_rng(0), run.classes
-plot_roc(run.test.labels, run.test.logits, run.test.patient_id, rng, classes=classes)
+display(
+    plot_roc(run.test.labels, run.test.logits, run.test.patient_id, rng, classes=classes),
+    legend(
+        "ROC curves of each class on the test records.",
+        "One panel a class: sensitivity over the share of false alarms. Each recipe's curve runs "
+        "within its band above the diagonal of a coin flip, and the AUROC stands beside it.",
+    ),
+)
 
 # %% [markdown]
 # ## Whether its probabilities can be believed
@@ -181,7 +210,14 @@ plot_roc(run.test.labels, run.test.logits, run.test.patient_id, rng, classes=cla
 
 # %%
 probability = {name: probabilities(logits) for name, logits in run.test.logits.items()}
-plot_calibration(run.test.labels, probability, classes=classes)
+display(
+    plot_calibration(run.test.labels, probability, classes=classes),
+    legend(
+        "Calibration of each class on the test records.",
+        "One panel a class: the share of records with the class over the probability that the "
+        "network gave, as points beside the diagonal where both are equal.",
+    ),
+)
 
 # %% [markdown]
 # ## Against the original recipe
@@ -193,7 +229,8 @@ plot_calibration(run.test.labels, probability, classes=classes)
 if len(run.recipes) == 2:
     both = recipe_comparison(result, *run.recipes)
     headings = {"metric": "metric", "first": run.recipes[0], "second": run.recipes[1]}
-    display(reading_table(both, headings | {"difference": "difference"}))
+    table = reading_table(both, headings | {"difference": "difference"})
+    display(headed("Both recipes on the same test records", table))
 
 # %% [markdown]
 # ## What the run wrote

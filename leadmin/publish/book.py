@@ -140,10 +140,11 @@ def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
 
 
 def _place(notebook: nbformat.NotebookNode, destination: Path) -> None:
-    """Write a page, with the cells folded away that a reader seldom needs: the parameters."""
+    """Write a page, its code folded away where a chapter explains, and parameters everywhere."""
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        if {"parameters", "injected-parameters"} & set(tags) and "hide-input" not in tags:
+        seldom = {"parameters", "injected-parameters"} & set(tags) or destination.stem in CHAPTERS
+        if cell.cell_type == "code" and seldom and "hide-input" not in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
     destination.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, destination)

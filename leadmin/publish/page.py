@@ -9,9 +9,9 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import Evidence
 from leadmin.publish.results import write_publication_outputs, write_tables
-from leadmin.questions import questions, read_tables, study_tables
+from leadmin.questions import questions, read_tables, study_tables, words_of
 from leadmin.show.style import add_note, save_for_print
-from leadmin.show.words import facts, folded, rendered
+from leadmin.show.words import facts, folded, headed, legend, rendered
 
 
 def described(evidence: Evidence, name: str, title: str) -> StudyDescription:
@@ -95,10 +95,10 @@ class Answers:
                 if self.tables.tested not in figure.get_supxlabel():
                     add_note(figure, self.tables.tested)
                 save_for_print(figure, self._figures_folder, file)
-                display(figure)
-        for make in question.shown.values():
+                display(figure, legend(**words_of(file)))
+        for heading, make in question.shown.items():
             if (table := make(self.tables)) is not None:
-                display(table)
+                display(headed(heading, table))
         away = question.folded(self.tables) if callable(question.folded) else question.folded
         for heading, make in away.items():
             if (table := make(self.tables)) is not None:

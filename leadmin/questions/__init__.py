@@ -11,6 +11,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.files import read_yaml
 from leadmin.labels import CLASS_NAMES, CLASSES, are_superclasses
 from leadmin.show.words import P_FLOOR
 
@@ -74,10 +76,11 @@ class Question:
         Name on disk to a function of the evidence that gives the whole table (see `each_recipe`);
         without rows where the study cannot answer.
     figures : dict of str to callable
-        Name on disk to a function of `Tables`; nothing where there is nothing to draw.
+        Name on disk to a function of `Tables`; nothing where there is nothing to draw. What stands
+        below, and what it shows in words, is in ``figures.yml``.
     shown, folded : dict of str to callable
-        Heading to a function of `Tables` that gives a table for a page, or nothing: in the open,
-        or folded away behind its heading. Where headings name classes, ``folded`` is a function
+        Heading, the table's caption, to a function of `Tables` that gives a table for a page, or
+        nothing: in the open, or folded away. Where headings name classes, ``folded`` is a function
         of `Tables` that gives such a mapping.
     report, note : callable, str
         The table of ``RESULTS.md``, by default the first of ``shown``, and how it is read.
@@ -133,6 +136,23 @@ def questions(about: str = "study") -> tuple[Question, ...]:
                         f"{table!r} already; valid: a name of its own; rename it"
                     )
     return tuple(sorted(found.values(), key=lambda q: (q.place, q.name)))
+
+
+@cache
+def figure_words() -> dict[str, dict[str, str]]:
+    """Read the ``caption`` of each figure, and what it shows (``alt``), by its name on disk."""
+    path = Path(__file__).with_name("figures.yml")
+    return read_yaml(path, "words of figures", "the file that comes with the package")
+
+
+def words_of(figure: str) -> dict[str, str]:
+    """Give ``caption`` and ``alt`` of one figure."""
+    if figure not in figure_words():
+        raise LeadminError(
+            f"figure {figure!r}: no words stand below it; valid: a caption, and what it shows "
+            "(alt); write both into leadmin/questions/figures.yml"
+        )
+    return figure_words()[figure]
 
 
 def study_tables(evidence: "Evidence", about: str = "study") -> dict[str, pd.DataFrame]:

@@ -170,7 +170,7 @@ PARTS = Question(
     reading=lambda tables: ablation_reading(tables["ablation"], BASE),
     figures={"ablation": of("ablation", _differences)},
     shown={
-        "One change at a time": of(
+        "Each changed recipe, and its difference to the recipe scratch": of(
             "ablation", reading_table, AUROCS | {"auroc_HYP": "AUROC of HYP"}
         )
     },
@@ -182,7 +182,9 @@ BELIEVED = Question(
     name="believed",
     title="Can the probabilities of each variant be believed?",
     reading=lambda tables: ablation_reading(tables["ablation"], BASE, ("brier",)),
-    shown={"Calibration": of("ablation", reading_table, WHAT | BRIERS | SLOPES)},
+    shown={
+        "Calibration of each changed recipe": of("ablation", reading_table, WHAT | BRIERS | SLOPES)
+    },
     place=20,
     about="ablation",
 )
@@ -192,7 +194,7 @@ SIMPLER = Question(
     title="Is a network needed?",
     tables={"baselines": baseline_table},
     reading=lambda tables: ablation_reading(tables["baselines"], RIVAL),
-    shown={"Against simpler methods": of("baselines", reading_table, AUROCS | BRIERS)},
+    shown={"Simpler methods beside default": of("baselines", reading_table, AUROCS | BRIERS)},
     place=30,
     about="ablation",
 )

@@ -52,7 +52,9 @@ BENEFIT = Question(
     title="Is acting on fewer electrodes worth as much?",
     tables={},
     reading=benefit_reading,
-    shown={"Difference to nine electrodes": lambda tables: benefit_table(tables, lost=True)},
+    shown={
+        "Net benefit less that of nine electrodes": lambda tables: benefit_table(tables, lost=True)
+    },
     folded={"Net benefit in 1,000 records": benefit_table},
     note="Of the sets in the first table, recalibrated on the validation records of each network.",
     place=25,

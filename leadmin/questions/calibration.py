@@ -241,7 +241,8 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     rows = calibration[calibration["class"] == "macro"]
     style.require_columns(rows, (), f"{what}: rows of the class 'macro'")
     before, after = before_and_after(rows)
-    figure, panels = style.row_figure(before.index, len(titles), head=1.3)
+    names = before.index.get_level_values("config")
+    figure, panels = style.row_figure(names, len(titles), head=1.3)
     places = np.arange(len(before))
     dot: dict[str, Any] = {"color": style.BLUE, "markersize": 6, "markeredgewidth": 1.4}
     for axis, (name, title) in zip(panels, titles.items(), strict=True):
@@ -318,12 +319,12 @@ CALIBRATION = Question(
     reading=lambda tables: recalibration_reading(tables["calibration"]),
     figures={"recalibration": of("calibration", plot_recalibration)},
     shown={
-        "Calibration": lambda tables: recalibration_table(
-            tables["calibration"].query("`class` == 'macro'")
+        "Before and after recalibration, means over the classes": lambda tables: (
+            recalibration_table(tables["calibration"].query("`class` == 'macro'"))
         )
     },
     folded={
-        "Show the calibration of every class": lambda tables: recalibration_table(
+        "The calibration of every class": lambda tables: recalibration_table(
             tables["calibration"].query("`class` != 'macro'")
         )
     },
@@ -340,8 +341,9 @@ DECISIONS = Question(
     reading=lambda tables: decision_reading(tables["decision_curves"]),
     figures={"decision_curves": of("decision_curves", _curves)},
     folded={
-        f"Show the net benefit of every set in 1,000 records at a threshold of "
-        f"{BENEFIT_THRESHOLD:.0%}": of("decision_curves", benefit_table)
+        f"Net benefit of every set in 1,000 records at a threshold of {BENEFIT_THRESHOLD:.0%}": of(
+            "decision_curves", benefit_table
+        )
     },
     only_csv=("decision_curves",),
     place=100,

@@ -244,7 +244,7 @@ CLASS_BY_CLASS = Question(
     tables={"per_class": each_recipe(per_class_table)},
     reading=lambda tables: class_reading(tables["per_class"]),
     figures={"classes": _figure},
-    folded={"Show every metric of every class, with intervals": every_metric},
+    folded={"Every metric of every class, with intervals": every_metric},
     report=of("per_class", by_class),
     note="AUROC of each class.",
     latex={"table_perclass.tex": lambda t, basis: per_class_latex(t.whole["per_class"], basis)},
@@ -256,6 +256,6 @@ DELONG = Question(
     title="Do intervals without resampling agree?",
     tables={"delong": each_recipe(delong_table)},
     reading=lambda tables: delong_reading(tables["delong"], tables["per_class"]),
-    folded={"Show DeLong's intervals of every class": of("delong", reading_table, DELONG_COLUMNS)},
+    folded={"DeLong's intervals of every class": of("delong", reading_table, DELONG_COLUMNS)},
     place=80,
 )

@@ -176,7 +176,7 @@ SEEDS = Question(
     name="seeds",
     title="How much does one training differ from the next?",
     reading=lambda tables: seed_reading(tables["main"]),
-    shown={"Seeds": seeds_shown},
+    shown={"Spread over seeds": seeds_shown},
     place=180,
 )
 
@@ -185,6 +185,6 @@ FOLDS = Question(
     title="What is left where folds share their training records?",
     tables={"folds": each_recipe(fold_table)},
     reading=lambda tables: fold_reading(tables["folds"]),
-    shown={"Folds": folds_shown},
+    shown={"Fold by fold, corrected for shared training records": folds_shown},
     place=190,
 )

@@ -73,7 +73,7 @@ EFFICIENCY = Question(
     title="What does an answer cost?",
     tables={"efficiency": efficiency_table},
     reading=lambda tables: efficiency_reading(tables["efficiency"]),
-    shown={"Cost": of("efficiency", shown_efficiency)},
+    shown={"What an answer costs": of("efficiency", shown_efficiency)},
     place=40,
     about="elsewhere",
 )

@@ -357,8 +357,8 @@ MAP = Question(
     title="What does each electrode set miss?",
     tables={"map": map_table},
     reading=lambda tables: missed_reading(tables["map"], tables.classes),
-    shown={"Up to two chest electrodes": of("map", wide_missed, 5)},
-    folded={"All electrode sets": of("map", wide_missed)},
+    shown={"Missed in 1,000 records, up to two chest electrodes": of("map", wide_missed, 5)},
+    folded={"Missed in 1,000 records, all electrode sets": of("map", wide_missed)},
     place=20,
     about="map",
 )

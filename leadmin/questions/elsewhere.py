@@ -328,7 +328,7 @@ TRANSPORT = Question(
     reading=lambda tables: transport_reading(tables["transport"]),
     figures={"transport": plot_transport},
     shown={
-        "Records": of(
+        "Records of each hospital": of(
             "hospitals",
             reading_table,
             {"hospital": "hospital", "n_records": "records", "n_left_out": "left out"}
@@ -354,7 +354,7 @@ ORDER = Question(
     reading=lambda tables: order_reading(tables["order"]),
     figures={"order": plot_order},
     shown={
-        "Order": of(
+        "How far the order of electrode sets holds": of(
             "order",
             reading_table,
             {
@@ -379,7 +379,7 @@ TRUST = Question(
     tables={"trust": trust_table, "mended": mended_table},
     reading=lambda tables: trust_reading(tables["trust"], tables["mended"]),
     shown={
-        "Calibration": of(
+        "Calibration at each hospital": of(
             "trust",
             reading_table,
             {

@@ -112,7 +112,7 @@ FALLEN = Question(
     tables={"fallen": fallen_table},
     reading=lambda tables: fallen_reading(tables["fallen"]),
     figures={"fallen": plot_fallen},
-    shown={"Macro AUROC": of("fallen", wide_fallen, "macro", 3, "auroc")},
+    shown={"Macro AUROC without an electrode": of("fallen", wide_fallen, "macro", 3, "auroc")},
     folded=false_calls("fallen", wide_fallen),
     about="fallen",
 )

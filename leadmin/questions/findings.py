@@ -441,8 +441,8 @@ FINDINGS_AGAIN = Question(
     title="Do the original study's four key findings stand?",
     tables={"key_findings": about_superclasses(each_recipe(key_findings))},
     reading=read_of_superclasses(lambda t: findings_reading(t.whole["key_findings"])),
-    shown={"Key findings": of("key_findings", findings_table)},
-    folded={"Show the same questions under the other recipe": _under_other_recipes},
+    shown={"The four key findings, asked again": of("key_findings", findings_table)},
+    folded={"The same questions under the other recipe": _under_other_recipes},
     latex={"table_findings.tex": lambda t, basis: findings_latex(t.whole["key_findings"], basis)},
     place=30,
 )
@@ -452,6 +452,6 @@ FIRM = Question(
     title="Which of these verdicts are firm?",
     tables={"firm_findings": about_superclasses(firm_findings)},
     reading=read_of_superclasses(lambda t: firm_reading(t.whole["firm_findings"])),
-    shown={"Verdicts": _verdicts},
+    shown={"Verdicts under every reading": _verdicts},
     place=35,
 )

@@ -103,7 +103,7 @@ FORETOLD = Question(
     tables={"foretold": foretold_table},
     reading=lambda tables: foretold_reading(tables["foretold"]),
     figures={"foretold": plot_foretold},
-    shown={"Macro AUROC": of("foretold", _macro)},
+    shown={"Networks of their own, and the one network": of("foretold", _macro)},
     place=50,
     about="map",
 )

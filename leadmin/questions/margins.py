@@ -215,9 +215,9 @@ MARGINS_HELD = Question(
     },
     reading=lambda tables: margin_reading(tables["non_inferiority"]),
     figures={"differences": _forest},
-    shown={"Non-inferiority": of("non_inferiority", margin_table)},
+    shown={"Verdicts at three margins": of("non_inferiority", margin_table)},
     folded={
-        "Show each verdict under both label policies and kinds of interval": of(
+        "Each verdict under both label policies and kinds of interval": of(
             "firm_losses", views_table, "config"
         )
     },

@@ -94,8 +94,10 @@ MISSED = Question(
     title="How many patients does each set miss?",
     tables={"missed": each_recipe(missed_table)},
     reading=lambda tables: missed_reading(tables["missed"], tables.classes),
-    shown={"Missed": of("missed", missed_by_class)},
-    folded={"Show the difference to twelve leads": of("missed", reading_table, COLUMNS, DIGITS)},
+    shown={"Missed of 1,000 records": of("missed", missed_by_class)},
+    folded={
+        "Missed, and the difference to twelve leads": of("missed", reading_table, COLUMNS, DIGITS)
+    },
     note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "
     "records.",
     place=15,

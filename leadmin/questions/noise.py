@@ -142,7 +142,7 @@ NOISE = Question(
     tables={"noise": noise_table},
     reading=lambda tables: noise_reading(tables["noise"]),
     figures={"noise": plot_noise},
-    shown={"Macro AUROC": of("noise", wide_noise, "macro", 3, "auroc")},
+    shown={"Macro AUROC under noise": of("noise", wide_noise, "macro", 3, "auroc")},
     folded=false_calls("noise", wide_noise),
     about="noise",
 )

@@ -167,7 +167,7 @@ PAIRS = Question(
     tables={"pairwise": each_recipe(pairwise_matrix)},
     reading=lambda tables: pairs_reading(tables["pairwise"]),
     figures={"pairs": of("pairwise", plot_pairwise)},
-    folded={"Show the table of all pairs": of("pairwise", reading_table, PAIR_COLUMNS)},
+    folded={"All pairs of sets": of("pairwise", reading_table, PAIR_COLUMNS)},
     place=50,
 )
 

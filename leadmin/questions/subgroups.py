@@ -278,7 +278,7 @@ SUBGROUPS = Question(
     tables={"subgroups": each_recipe(subgroup_table)},
     reading=lambda tables: subgroup_reading(tables["subgroups"]),
     figures={"subgroups": of("subgroups", _figure)},
-    folded={"Show the subgroups of other lead sets": of("subgroups", reading_table, COLUMNS)},
+    folded={"The subgroups of other lead sets": of("subgroups", reading_table, COLUMNS)},
     report=of("subgroups", _report),
     note=f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or negative records "
     "(*rarest*) is listed with its counts and without a value.",

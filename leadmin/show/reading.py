@@ -1,8 +1,6 @@
 """A reading on a page: the ECG on paper, leads that the network saw in black, others in grey."""
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from leadmin.labels import CLASS_NAMES
 from leadmin.leads import LEADS, derive, span
 from leadmin.net.reading import Reading, at_rate
 from leadmin.show.ecg_paper import ECG_SECONDS, LARGEST_MILLIVOLTS, plot_ecg
+from leadmin.show.style import picture
 
 _STYLE = """
 body { font-family: sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -68,9 +67,7 @@ def write_page(path: Path, readings: Sequence[tuple[Recording, Reading]]) -> Non
 
 
 def _section(recording: Recording, reading: Reading) -> str:
-    picture = io.BytesIO()
-    plot_reading(recording, reading).savefig(picture, format="png")
-    data = base64.b64encode(picture.getvalue()).decode()
+    data, _ = picture(plot_reading(recording, reading))
     rows = "".join(
         f"<tr><th scope=row>{html.escape(name)}</th><td>{html.escape(CLASS_NAMES.get(name, ''))}"
         f"</td><td>{p:.1%}</td><td>{html.escape(', '.join(reading.passed(name)))}</td></tr>"

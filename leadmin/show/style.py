@@ -129,7 +129,6 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.5,
     "savefig.dpi": 200,
     "svg.fonttype": "path",
-    "svg.hashsalt": "leadmin",
 }
 
 
@@ -173,31 +172,17 @@ def few_colours(figure: Figure, dpi: float) -> bytes:
     return written.getvalue()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG (twice its resolution), PDF or SVG: all or nothing, and undated."""
-    undated: dict[str, dict[str, Any]] = {
-        ".png": {"Software": None},
-        ".pdf": {"CreationDate": None},
-        ".svg": {"Date": None},
-    }
-    if path.suffix not in undated:
-        raise LeadminError(
-            f"{path}: no figure is written with the ending {path.suffix!r}; "
-            "valid: .png, .pdf or .svg; rename it"
-        )
-    with mpl.rc_context({"svg.hashsalt": STYLE["svg.hashsalt"]}), atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=2 * figure.dpi, metadata=undated[path.suffix])
-
-
 def save_for_print(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as a journal wants it: ``<name>.pdf`` (vector) and ``<name>.png`` (300 dpi).
 
-    Both are 180 mm wide, the double column of most journals; the figure itself stays as it is.
+    Both are 180 mm wide, the double column of most journals, and undated; the figure itself stays
+    as it is.
     """
     width, height = figure.get_size_inches()
     try:
         figure.set_size_inches(PRINT_WIDTH, height * PRINT_WIDTH / width)
-        save_figure(figure, folder / f"{name}.pdf")
+        with atomic_path(folder / f"{name}.pdf") as temporary:
+            figure.savefig(temporary, metadata={"CreationDate": None})
         with atomic_path(folder / f"{name}.png") as temporary:
             temporary.write_bytes(few_colours(figure, PRINT_DPI))
     finally:

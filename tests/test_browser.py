@@ -44,7 +44,7 @@ def html(root, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     for name in ("book", "data", "leadmin", "notebooks", "workflow"):
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_config.yml", "_toc.yml"):
+    for name in ("_config.yml", "_toc.yml", "CITATION.cff"):
         shutil.copyfile(root / name, folder / name)
     # The copy's package goes before the installed one; who asks the network meets a closed door.
     closed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
@@ -280,6 +280,21 @@ def test_nothing_is_cut_on_paper(open_page, name):
     assert page.locator(".bd-article details:not([open])").count() == 0
     assert page.evaluate(CUT) == []
     assert page.evaluate(SIDEWAYS) == 0
+
+
+# --- what can be taken away ---------------------------------------------------------------------
+
+
+def test_tables_and_notebooks_can_be_downloaded(root, html):
+    linked = Links((html / "provenance.html").read_text(encoding="utf-8")).targets
+    for pattern in ("tables/*.csv", "notebooks/*.ipynb"):
+        for file in root.glob(f"book/published/[!.]*/{pattern}"):
+            name = file.relative_to(root / "book").as_posix()
+            assert name in linked
+            assert (html / name).read_bytes() == file.read_bytes()
+    built = ("01_data_exploration", "02_resnet")
+    assert {f"_sources/notebooks/{name}.ipynb" for name in built} < set(linked)
+    assert (html / "ro-crate-metadata.json").is_file()
 
 
 # --- where the book leads ---------------------------------------------------------------------

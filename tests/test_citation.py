@@ -1,7 +1,9 @@
-"""Four files say who made what, which version and when; they must say the same."""
+"""Files for archives say who made what, which version and when; they must say the same."""
 
 import json
+import runpy
 import tomllib
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -15,6 +17,9 @@ def citation(root):
 def test_the_citation_is_of_this_version(root, citation):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {citation["version"], citation["license"]} == {project["version"], project["license"]}
+    book = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    assert book["author"] == ", ".join(one["name"] for one in citation["authors"])
+    assert {book["title"], project["name"]} == {citation["title"].split(":")[0], "leadmin"}
 
 
 @pytest.mark.parametrize(
@@ -40,3 +45,54 @@ def test_codemeta_runs_on_what_the_project_runs_on(root):
     told = json.loads((root / "codemeta.json").read_text(encoding="utf-8"))
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert told["runtimePlatform"] == f"Python {project['requires-python']}"
+
+
+CRATE = "https://w3id.org/ro/crate/1.2"
+
+
+def named(entity, keys=None):
+    """Entities that one points at, by any property or by some."""
+    for key, value in entity.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, dict) and (keys is None or key in keys):
+                assert set(one) == {"@id"}, f"{key}: what an entity is stands at its own place"
+                yield one["@id"]
+
+
+def test_the_crate_describes_all_that_is_published(root, citation, tmp_path):
+    (tmp_path / "published").symlink_to(root / "book" / "published")
+    made = runpy.run_path(str(root / "book" / "_ext" / "crate.py"))["crate"](tmp_path, root)
+    entities = {one["@id"]: one for one in made["@graph"]}
+    assert (len(entities), made["@context"]) == (len(made["@graph"]), f"{CRATE}/context")
+    assert {i for one in entities.values() for i in named(one)} <= entities.keys() | {CRATE}
+
+    descriptor, whole = entities["ro-crate-metadata.json"], entities["./"]
+    assert [descriptor["about"], descriptor["conformsTo"]] == [{"@id": "./"}, {"@id": CRATE}]
+    assert [whole["name"], whole["datePublished"]] == [citation["title"], citation["date-released"]]
+    assert whole["description"] == citation["abstract"].strip()
+    people, (licence,), (data,) = (
+        [entities[i] for i in named(whole, {key})] for key in ("author", "license", "isBasedOn")
+    )
+    assert [one["name"] for one in people] == [one["name"] for one in citation["authors"]]
+    assert licence["name"].startswith("Creative Commons Attribution")
+    assert data["@id"].endswith(citation["references"][0]["doi"])
+
+    held, left = set(), {"./"}  # files and folders hang together from the root by hasPart
+    while left:
+        left = {i for one in left for i in named(entities[one], {"hasPart"})}
+        held |= left
+    files = {unquote(i): entities[i] for i in held if entities[i]["@type"] == "File"}
+    there = [path for path in tmp_path.glob("published/[!.]*/**/*") if path.is_file()]
+    assert set(files) == {path.relative_to(tmp_path).as_posix() for path in there}
+    for seal in tmp_path.glob("published/*/all.sha256"):
+        for row in seal.read_text(encoding="utf-8").splitlines():
+            digest, _, name = row.partition("  ")
+            assert files[f"published/{seal.parent.name}/{name}"]["sha256"] == digest
+    folders = {i for i in held if entities[i]["@type"] == "Dataset"}
+    assert all((tmp_path / unquote(i)).is_dir() and i.endswith("/") for i in folders)
+    actions = [one for one in entities.values() if one["@type"] == "CreateAction"]
+    results = [i for one in actions for i in named(one, {"result"})]
+    assert sorted(results) == sorted(i for i in folders if i.count("/") > 2)  # each run is made
+    for one in actions:
+        assert {"#leadmin"} < set(named(one, {"instrument"})), one["name"]
+        assert [*named(one, {"object"})], one["name"]

@@ -175,7 +175,7 @@ def test_every_training_job_and_no_other_asks_for_a_gpu(root, tmp_path):
     text = snakefile.read_text(encoding="utf-8")
     assert text.count("torch.cuda.is_available()") == 1
     snakefile.write_text(text.replace("torch.cuda.is_available()", "3"))
-    for name in ("notebooks", "book", "data", "leadmin", "_config.yml", "_toc.yml"):
+    for name in ("notebooks", "book", "data", "leadmin", "_config.yml", "_toc.yml", "CITATION.cff"):
         (tmp_path / name).symlink_to(root / name)
     (tmp_path / "squeue").write_text("#!/bin/sh\n")
     (tmp_path / "squeue").chmod(0o755)

@@ -61,7 +61,7 @@ class Tree:
         for name in ("notebooks", "workflow", "book", "leadmin"):
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(root / name, folder / name, ignore=ignored)
-        for name in ("_config.yml", "_toc.yml"):
+        for name in ("_config.yml", "_toc.yml", "CITATION.cff"):
             shutil.copyfile(root / name, folder / name)
         cut_archive(folder / "data" / "sample" / "ptb-xl-sample.zip")
         self.write_study({})

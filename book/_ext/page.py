@@ -9,6 +9,7 @@ import html
 import os
 import re
 from collections.abc import Iterable
+from logging import WARNING, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,7 @@ def lighten(static: Path, used: set[str]) -> None:
     shown |= {int(code, 16) for code in re.findall(r"\\(f[0-9a-f]{3})", everywhere)}
     shown |= {ord(char) for char in text + everywhere if "\ue000" <= char <= "\uf8ff"}
     fonts = static / "vendor" / "fontawesome" / "webfonts"
+    getLogger("fontTools").setLevel(WARNING)  # or what stops a build is lost among glyphs
     for face, classes in FACES.items():
         full = fonts / f"{face}.ttf"
         font = TTFont(full)

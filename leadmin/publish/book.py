@@ -81,7 +81,8 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         raise LeadminError("\n".join(found))
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(root / "book", target, ignore=shutil.ignore_patterns("published"))
-    shutil.copyfile(root / "_config.yml", target / "_config.yml")
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copyfile(root / name, target / name)
     runs = {name: load_run(out / "runs" / name) for name in study.networks if with_runs}
     if runs:
         require_same_records(runs.values())
@@ -100,15 +101,16 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
     for page, path in published_pages(root).items():
         _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
     write_first_screen(root, target)
-    for pattern in ("figures/*.png", "tables/*.csv"):
-        for file in (root / "book" / "published").glob(f"[!.]*/{pattern}"):
-            copy = target / file.relative_to(root / "book")
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, copy)
+    # What prose shows and claims read, and beside the pages all of it, to be taken away.
+    others = ("*.ipynb", "*.md", "*.npz", "*.pdf", "runs")
+    for place, unwanted in ((target, others), (target / "files", ())):
+        left_out = shutil.ignore_patterns(".*", *unwanted)
+        at = place / "published"
+        shutil.copytree(root / "book" / "published", at, ignore=left_out, dirs_exist_ok=True)
     recipes = recipe_table("original", "default").rename_axis("setting").to_markdown()
     write_text(target / "recipes_table.md", f"{recipes}\n")
     texts = {
-        "provenance": _rendered("provenance", studies=published_provenance(root)),
+        "provenance": _rendered("provenance", **published_provenance(root)),
         "runs": _rendered("yours", study=study, table=runs_table(runs.values()) if runs else ""),
     }
     if runs:
@@ -122,18 +124,14 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
 
 def published_pages(root: Path) -> dict[str, Path]:
     """Find the executed notebooks of published studies: page name to file."""
-    folder = root / "book" / "published"
-    return {
-        f"published/{path.parent.parent.name}/{path.stem}": path
-        for path in sorted(folder.glob("[!.]*/notebooks/*.ipynb"))
-    }
+    files = sorted(root.glob("book/published/[!.]*/notebooks/*.ipynb"))
+    return {f"published/{path.parts[-3]}/{path.stem}": path for path in files}
 
 
 def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
     """Give the executed template the title of its configuration."""
     first = notebook.cells[0]
-    leads = f"{len(run.leads)} lead{'s' * (len(run.leads) > 1)}"
-    title = f"{run.config}: {leads} on trial"
+    title = f"{run.config}: {len(run.leads)} lead{'s' * (len(run.leads) > 1)} on trial"
     if run.reads_any_lead:
         title = f"{run.recipes[0]}: the network that the others start from"
     first.source = re.sub(r"\A# .*", f"# {title}", first.source)
@@ -182,8 +180,8 @@ def runs_table(runs: Iterable[Run]) -> str:
     return pd.DataFrame(rows, columns=columns).to_markdown(index=False) + "\n"
 
 
-def published_provenance(root: Path) -> list[dict[str, Any]]:
-    """Gather what the runs of each published study recorded, for those that have pages."""
+def published_provenance(root: Path) -> dict[str, Any]:
+    """Gather what the runs of published studies with pages recorded, and what can be downloaded."""
     studies: dict[str, dict[str, Any]] = {}
     for page, path in published_pages(root).items():
         folder = path.parents[1]
@@ -191,7 +189,8 @@ def published_provenance(root: Path) -> list[dict[str, Any]]:
         of_study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         made = studies.setdefault(folder.name, {"study": of_study, "pages": [], **_recorded(runs)})
         made["pages"].append(page)
-    return list(studies.values())
+    folders = sorted(path.parent for path in root.glob("book/published/[!.]*/study.json"))
+    return {"studies": studies.values(), "folders": folders, "chapters": CHAPTERS}
 
 
 def machine_page(study: Study, runs: Mapping[str, Run], executions: Mapping[str, Any]) -> str:
@@ -237,8 +236,7 @@ def _rendered(template: str, **values: Any) -> str:
 
 
 def _machine(provenance: Mapping[str, Any]) -> str:
-    accelerator = provenance["accelerator"] or "no accelerator"
     return (
         f"{provenance['system']}, {provenance['processor']}, {provenance['n_cores']} cores "
-        f"({provenance['n_threads']} per run), {accelerator}"
+        f"({provenance['n_threads']} per run), {provenance['accelerator'] or 'no accelerator'}"
     )

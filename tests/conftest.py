@@ -1,5 +1,6 @@
-"""Real records for every test that needs some."""
+"""Real records, and a browser, for every test that needs some."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +53,36 @@ def small(sample) -> EcgDataset:
         normal = labelled[sample.labels["any"][labelled, 0] == 1]
         chosen += [*rare[:12], *normal[:8]]
     return sample.select(np.unique(chosen))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium or google-chrome")
+    with sync.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def open_tab(browser):
+    """Open tabs that write down what goes wrong in them, such as a request that is not ``own``."""
+    contexts = []
+
+    def opened(own, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # the machine may have other work
+        page.wrong, near = [], (own, "data:", "blob:")
+        page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: page.wrong.append(str(error)))
+        page.on("request", lambda a: a.url.startswith(near) or page.wrong.append(a.url))
+        page.on("response", lambda r: page.wrong.append(r.url) if r.status >= 400 else None)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()

@@ -6,6 +6,7 @@ that is there already, such as outputs/sample/book/html, to be looked at instead
 
 import functools
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -18,15 +19,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urldefrag, urljoin
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome"),
-    pytest.mark.timeout(900),
-]
+import leadmin
+from leadmin.data.recordings import read_recordings
+from leadmin.data.resample import resample
+from leadmin.leads import LEADS, lead_indices, span
+
+pytestmark = [pytest.mark.usefixtures("browser"), pytest.mark.timeout(900)]
 
 WIDE, NARROW = 1400, 390
 """Widths in pixels, of a desk and of a phone."""
@@ -93,40 +95,30 @@ def site(html):
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def open_page(browser, site):
-    """Open a tab of a width and theme that writes down what goes wrong in it."""
-    contexts = []
+def open_page(open_tab, site):
+    """Open a tab of a width and theme."""
 
     def opened(width=WIDE, theme="light"):
         size = {"width": width, "height": 900}
-        contexts.append(browser.new_context(viewport=size, color_scheme=theme, base_url=site))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(120_000)  # the machine may have other work
-        page.wrong = []
-        page.on("console", lambda m: page.wrong.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.wrong.append(str(error)))
-        page.on("request", lambda asked: page.wrong.append(asked.url) if away(asked.url) else None)
-        page.on("response", lambda r: page.wrong.append(r.url) if r.status >= 400 else None)
-        return page
+        return open_tab(site, viewport=size, color_scheme=theme, base_url=site)
 
-    def away(url):
-        return not url.startswith((site, "data:", "blob:"))
-
-    yield opened
-    for context in contexts:
-        context.close()
+    return opened
 
 
 # --- every page -------------------------------------------------------------------------------
+
+
+def serious(page) -> list[str]:
+    """What axe finds in a page that is serious."""
+    options = {"resultTypes": ["violations"], "runOnly": RULES}
+    found = Axe().run(page, options=options).response["violations"]
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:200]} {one['nodes'][0]['any'][:1]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
 
 # Rows of a table are alike. Without most of them axe takes seconds for what takes it minutes.
 SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n+4)').forEach((row) => row.remove())"
@@ -144,7 +136,7 @@ SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clie
 )
 def test_every_page_is_sound(open_page, pages, width, theme, with_axe):
     """No error, no other host, nothing missing, no sideways scroll, and nothing serious for axe."""
-    page, axe, wrong = open_page(width, theme), Axe(), {}
+    page, wrong = open_page(width, theme), {}
     for name in pages:
         page.wrong.clear()
         page.goto(name)
@@ -154,11 +146,7 @@ def test_every_page_is_sound(open_page, pages, width, theme, with_axe):
             found.append(f"{beyond} pixels wider than the screen")
         if with_axe:
             page.evaluate(SHORTEN)
-            options = {"resultTypes": ["violations"], "runOnly": RULES}
-            for violation in axe.run(page, options=options).response["violations"]:
-                if violation["impact"] in ("serious", "critical"):
-                    first = violation["nodes"][0]
-                    found.append(f"{violation['id']}: {first['html'][:200]} {first['any'][:1]}")
+            found += serious(page)
         if found:
             wrong[name] = found
     assert wrong == {}
@@ -295,6 +283,112 @@ def test_tables_and_notebooks_can_be_downloaded(root, html):
     built = ("01_data_exploration", "02_resnet")
     assert {f"_sources/notebooks/{name}.ipynb" for name in built} < set(linked)
     assert (html / "ro-crate-metadata.json").is_file()
+
+
+# --- an ECG that is read in the page ----------------------------------------------------------
+
+FILE = ".ecg-reader input[type=file]"
+SAID = "document.querySelector('.er-status').textContent.match(/^(?!Reading).+/)"
+
+
+@pytest.fixture
+def reader(open_page, tmp_path):
+    """The page that reads a file, and what it and the package answer to a table of voltages."""
+    page, network = open_page(NARROW, "dark"), leadmin.load("any-lead")
+    page.goto("your_ecg.html")
+
+    def read(signals, heads, rate=100, sep=","):
+        rows = [sep.join(f"{x:.4f}" for x in (t / rate, *row)) for t, row in enumerate(signals.T)]
+        text = "\n".join([sep.join(["time (s)", *heads]), *rows])
+        path = (
+            tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
+        )  # a browser notes another name only
+        path.write_text(text.replace(".", ",") if sep == ";" else text)  # decimal commas
+        page.evaluate("document.querySelector('.er-status').textContent = ''")
+        page.set_input_files(FILE, path)
+        said = page.wait_for_function(SAID).json_value()[0]
+        saved = page.locator(".er-answer [download]")
+        if not saved.count():
+            return said, page.locator(".er-answer").inner_html()
+        told = json.loads(unquote(saved.get_attribute("href").partition(",")[2]))
+        expected = network.read(*read_recordings(path)).as_dict()
+        return flat(told), pytest.approx(flat(expected), abs=1e-4)
+
+    return page, read
+
+
+def flat(value, path=""):
+    """Every value of a nested answer, by where it stands."""
+    inside = dict(enumerate(value)) if isinstance(value, list) else value
+    if not isinstance(inside, dict):
+        return {path: value}
+    return {k: v for name, one in inside.items() for k, v in flat(one, f"{path}/{name}").items()}
+
+
+@pytest.mark.parametrize(
+    ("leads", "rate", "sep"),
+    [
+        (LEADS, 100, ","),
+        (("I", "II", "V2"), 100, "\t"),
+        (("V5",), 100, ","),
+        (("I", "III", "aVR", "V6"), 512.844, ";"),
+    ],
+)
+def test_a_file_is_read_in_the_page_as_in_python(reader, sample, leads, rate, sep):
+    network, (page, read) = leadmin.load("any-lead"), reader
+    for row in (3, 40, 99):
+        signals = resample(sample.signals[row, lead_indices(leads)], 100, rate)
+        told, expected = read(signals, [f"{lead} (uV)" for lead in leads], rate, sep)
+        assert told == expected
+        p = network.predict(signals, leads=leads, sampling_rate=rate, unit="uV")[0]
+        for k, one in enumerate(network.operating_points(leads).recalibrate(p)):
+            assert told[f"/classes/{k}/probability"] == pytest.approx(one, abs=1e-4)
+            assert f"{one:.1%}" in page.locator(".er-answer tbody tr").nth(k).inner_text()
+        assert {*page.locator(".er-answer text.lx-kept").all_text_contents()} == {*span(leads)}
+    assert page.wrong == []
+    assert serious(page) == []
+
+
+def test_what_is_noticed_in_a_file_is_what_python_notices(reader, sample):
+    signals = np.concatenate(sample.signals[:4], axis=1)[:, :3570].astype(float)
+    signals[1] += 2500 * np.sin(np.arange(3570) / 40)
+    signals[6], signals[7, 100:1200], signals[8, 2000:2100] = 0, np.nan, np.nan
+    signals[9] = np.clip(signals[9] + np.random.default_rng(0).normal(0, 90, 3570), -700, 700)
+    told, expected = reader[1](signals, [f"{lead} [uV]" for lead in LEADS])
+    assert told == expected
+    assert "/noticed/4" in told
+
+
+def test_what_cannot_be_read_gets_a_sentence_and_no_number(reader, sample):
+    (page, read), wave = reader, sample.signals[3, :2].astype(float)
+    for sentence, said in {
+        "no lead \u201cMLII\u201d": read(wave, ["I (uV)", "MLII (uV)"]),
+        "is probably µV": read(wave, ["I (mV)", "II (mV)"]),
+        "2.40 s long": read(wave[:, :240], ["I (uV)", "II (uV)"]),
+        "more than once": read(wave, ["I (uV)", "Lead I (uV)"]),
+        "can be read: lead I is flat": read(0 * wave, ["I (uV)", "aVF (uV)"]),
+        "needs 2 numbers": read(wave, ["I (uV)"]),
+        "from 95 to 100000 Hz": read(wave, ["I (uV)", "II (uV)"], rate=50),
+        "unit of lead II is missing": read(wave, ["I (uV)", "II"]),
+    }.items():
+        assert sentence in said[0]
+        assert said[1] == ""
+    page.get_by_label("Unit of the numbers").select_option("µV")  # what the last file does not say
+    page.wait_for_selector(".er-answer table")
+    assert page.wrong == []
+
+
+def test_the_reader_works_by_keyboard_opened_as_a_file_and_loads_its_network_late(open_tab, html):
+    page, network = open_tab("file:"), "document.querySelectorAll('[src=\"any-lead.js\"]').length"
+    page.goto((html / "your_ecg.html").as_uri())
+    page.locator(FILE).focus()
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    assert page.evaluate(network) == 0
+    page.keyboard.press("Enter")  # the example
+    page.wait_for_selector(".er-answer table")
+    assert page.evaluate(network) == 1
+    assert "infarction" in page.locator("[role=status]").inner_text()
 
 
 # --- where the book leads ---------------------------------------------------------------------

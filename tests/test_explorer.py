@@ -184,18 +184,6 @@ background: #121212; --pst-color-surface: #222 }} body {{ margin: 16px }}</style
 
 
 @pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("there is no chromium here")
-    with sync.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("explorer")
     for file in (ROOT / SHOWN).parent.iterdir():
@@ -205,26 +193,19 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(browser, address):
+def opened(open_tab, address):
     """Open the page, with what stands behind its ``#``, at a width; nothing may go wrong on it."""
-    contexts, wrong = [], []
+    pages = []
 
     def open_page(state="", width=1200, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-        page.on("request", lambda asked: None if asked.url.startswith("file:")
-                else wrong.append(asked.url))  # fmt: skip
+        page = open_tab("file:", viewport={"width": width, "height": 900}, **options)
+        pages.append(page)
         page.goto(address + state)
         page.wait_for_selector(".lx-summary")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
+    assert [one for page in pages for one in page.wrong] == []
 
 
 def summary(page):

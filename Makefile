@@ -37,8 +37,9 @@ format: $(READY)
 	@ruff format .
 	@$(BIN)/python workflow/pair_notebooks.py
 
+# With settings of its own beside the user's: a .py opens as the notebook that it is.
 lab: $(READY)
-	@jupyter lab
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/workflow/lab:$$JUPYTER_CONFIG_PATH" jupyter lab
 
 publish: $(READY)
 	@leadmin publish --study $(STUDY)

@@ -39,8 +39,9 @@ def content(notebook: nbformat.NotebookNode) -> list[tuple]:
 
 
 def clean(notebook: nbformat.NotebookNode) -> bool:
-    """Tell whether no cell was executed."""
-    return not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)
+    """Tell whether no cell was executed, prose with numbers included."""
+    kept = [c.get("outputs") or c.get("execution_count") for c in notebook.cells]
+    return not any(kept) and not any("user_expressions" in c.metadata for c in notebook.cells)
 
 
 def remedy(script: Path, pair: Path) -> str:

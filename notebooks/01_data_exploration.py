@@ -129,7 +129,7 @@ for name, row in examples.items():
         statement_in_words(code) + (f" ({share:.0f}%)" if share else "")
         for code, share in statements.items()
     ]
-    title = f"{CLASS_NAMES[name].capitalize()}: record {dataset.record_id[row]}"
+    title = f"{name}, {CLASS_NAMES[name]}: record {dataset.record_id[row]}"
     beats = beats_of(dataset.signals[row], dataset.sampling_rate)
     marks = marks_for(name, beats) if beats else []
     signal = dataset.signals[row] / 1000  # microvolts to millivolts
@@ -180,7 +180,7 @@ for name, row in examples.items():
 # :name: fig-ecg-hyp
 # Hypertrophy (HYP): more muscle makes more voltage, or a longer way for it. On paper it is seen by
 # height, which is why the same scale for all records matters.
-# Shaded, deep where the wall is behind and tall where it is in front: {glue:text}`marks_HYP`.
+# Shaded, away from the left ventricle and towards it: {glue:text}`marks_HYP`.
 # Read as: {glue:text}`read_HYP`.
 # ```
 

@@ -81,11 +81,9 @@ def measure(chosen: argparse.Namespace) -> None:
     )
     folder = chosen.to / "runs" / "hospitals"
     if "shipped" in chosen.trials:
-        found, records = load_run(folder), read_hospitals(chosen.hospitals)
-        rows = through_the_door(leadmin.load("any-lead"), records, found, LEAST)
-        files = list(found.metrics["files"])
-        kept = {name: value for name, value in found.metrics.items() if name != "files"}
-        finish_run(folder, kept | {"shipped": rows}, files)
+        found, records = read_metrics(folder), read_hospitals(chosen.hospitals)
+        rows = through_the_door(leadmin.load("any-lead"), records, load_run(folder), LEAST)
+        finish_run(folder, found | {"shipped": rows}, list(found.pop("files")))
     if "costs" in chosen.trials:  # of the machine at hand, so they are measured each time
         found = read_metrics(folder)
         finish_run(folder, found | {"costs": costs()}, list(found.pop("files")))

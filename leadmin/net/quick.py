@@ -9,12 +9,13 @@ which takes longer to import than a thousand records to answer.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array: TypeAlias = NDArray[np.float32]
 
 _WINDOWS = 32
 """How many go through together: more would not stay in a processor's cache."""

@@ -43,8 +43,9 @@ def build(root, tmp_path, monkeypatch):
             )
             for name, bundle in data.items()
         ]
-        cells = [new_code_cell("facts()", outputs=outputs), new_markdown_cell(prose)]
-        nbformat.write(new_notebook(cells=cells[::-1]), tmp_path / "index.ipynb")
+        cells = [new_markdown_cell(prose), new_code_cell("facts()", outputs=outputs)]
+        python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+        nbformat.write(new_notebook(cells=cells, metadata=python), tmp_path / "index.ipynb")
         monkeypatch.syspath_prepend(str(root / "book" / "_ext"))
         settings = {
             "extensions": ["myst_nb", "prose"], "numfig": True, "nb_execution_mode": "off",

@@ -90,12 +90,12 @@ facts(
 # %% [markdown]
 # ```{admonition} The data behind this page
 # :class: note
-# {glue:text}`n_records:,d` records of {glue:text}`n_patients:,d` patients, at {glue:text}`rate` Hz,
-# from {glue:text}`source`, version {glue:text}`source_version`, doi {glue:text}`source_doi`
-# ({glue:text}`license`); {glue:text}`n_labelled:,d` of them carry at least one of the five
-# superclasses. The checksum of the prepared file begins with {glue:text}`checksum`. The sample that
-# comes with this book is no random draw from PTB-XL: abnormal records are over-represented in it,
-# and so are the earliest ones.
+# {eval}`f"{facts.n_records:,d}"` records of {eval}`f"{facts.n_patients:,d}"` patients, at
+# {eval}`facts.rate` Hz, from {eval}`facts.source`, version {eval}`facts.source_version`, doi
+# {eval}`facts.source_doi` ({eval}`facts.license`); {eval}`f"{facts.n_labelled:,d}"` of them carry
+# at least one of the five superclasses. The checksum of the prepared file begins with
+# {eval}`facts.checksum`. The sample that comes with this book is no random draw from PTB-XL:
+# abnormal records are over-represented in it, and so are the earliest ones.
 # ```
 
 # %% [markdown]
@@ -137,51 +137,61 @@ for name, row in examples.items():
     facts(**{f"read_{name}": ", ".join(read), f"marks_{name}": marks_in_words(marks)})
 
 # %% [markdown]
-# ```{glue:figure} ecg_NORM
+# ```{figure}
 # :alt: Twelve leads on ECG paper. In lead II a small wave, a tall spike and a broad wave are shaded and named P, QRS and T; the beats come evenly.
 # :name: fig-ecg-norm
 # A normal record (NORM). Three rows show four leads each for 2.5 s, one after the other; the lowest
 # row is lead II for all ten seconds, from which the rhythm is read. Shaded: P, the atria; QRS, the
 # ventricles; T, their recovery.
-# Read as: {glue:text}`read_NORM`.
+# Read as: {eval}`facts.read_NORM`.
+#
+# {eval}`facts.ecg_NORM`
 # ```
 #
 # {numref}`fig-ecg-norm` is the standard that the other four superclasses depart from.
 #
-# ```{glue:figure} ecg_MI
+# ```{figure}
 # :alt: Twelve leads on ECG paper. In V2 and V3 a beat is shaded that has next to no upstroke and plunges at once.
 # :name: fig-ecg-mi
 # Myocardial infarction (MI): tissue that died no longer takes part in the depolarisation, which
 # shows in the leads that face it, as a deep first downstroke (Q wave) or as a lost upstroke (R).
-# Shaded, over the front wall: {glue:text}`marks_MI`.
-# Read as: {glue:text}`read_MI`.
+# Shaded, over the front wall: {eval}`facts.marks_MI`.
+# Read as: {eval}`facts.read_MI`.
+#
+# {eval}`facts.ecg_MI`
 # ```
 #
-# ```{glue:figure} ecg_STTC
+# ```{figure}
 # :alt: Twelve leads on ECG paper. In V4, V5 and V6 the stretch behind the spike is shaded: it lies below the level that the beat starts from.
 # :name: fig-ecg-sttc
 # ST/T change (STTC): the heart relaxes electrically in another way, and the segment and wave after
 # each large deflection are shifted, flattened or turned over.
-# Shaded, 0.06 s behind QRS: {glue:text}`marks_STTC`.
-# Read as: {glue:text}`read_STTC`.
+# Shaded, 0.06 s behind QRS: {eval}`facts.marks_STTC`.
+# Read as: {eval}`facts.read_STTC`.
+#
+# {eval}`facts.ecg_STTC`
 # ```
 #
-# ```{glue:figure} ecg_CD
+# ```{figure}
 # :alt: Twelve leads on ECG paper. A beat in V1, downward, and one in V6, upward, are shaded over their whole width, which is far more than that of a normal spike.
 # :name: fig-ecg-cd
 # Conduction disturbance (CD): a detour of the excitation changes the width or the axis of the large
 # deflection (QRS), or the pause before it; a normal QRS is over within 0.12 s.
-# Shaded: {glue:text}`marks_CD`.
-# Read as: {glue:text}`read_CD`.
+# Shaded: {eval}`facts.marks_CD`.
+# Read as: {eval}`facts.read_CD`.
+#
+# {eval}`facts.ecg_CD`
 # ```
 #
-# ```{glue:figure} ecg_HYP
+# ```{figure}
 # :alt: Twelve leads on ECG paper, the rows far apart. A deep downward spike in V1 and a tall upward one in V5 or V6 are shaded from the base to the tip.
 # :name: fig-ecg-hyp
 # Hypertrophy (HYP): more muscle makes more voltage, or a longer way for it. On paper it is seen by
 # height, which is why the same scale for all records matters.
-# Shaded, away from the left ventricle and towards it: {glue:text}`marks_HYP`.
-# Read as: {glue:text}`read_HYP`.
+# Shaded, away from the left ventricle and towards it: {eval}`facts.marks_HYP`.
+# Read as: {eval}`facts.read_HYP`.
+#
+# {eval}`facts.ecg_HYP`
 # ```
 
 # %% [markdown]
@@ -201,11 +211,13 @@ reduced = plot_ecg(
 facts(ecg_reduced=reduced, config=configuration.name)
 
 # %% [markdown]
-# ```{glue:figure} ecg_reduced
+# ```{figure}
 # :alt: The same infarction on ECG paper, most leads in grey: only the kept ones are black.
 # :name: fig-ecg-reduced
-# The record of {numref}`fig-ecg-mi` under the configuration {glue:text}`config`: kept leads in
+# The record of {numref}`fig-ecg-mi` under the configuration {eval}`facts.config`: kept leads in
 # black, dropped leads in grey.
+#
+# {eval}`facts.ecg_reduced`
 # ```
 #
 # Fewer leads are worth having because they need fewer electrodes, and the two do not go in step:
@@ -217,12 +229,14 @@ shown = ["12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-I"]
 facts(electrodes=plot_electrodes(shown))
 
 # %% [markdown]
-# ```{glue:figure} electrodes
+# ```{figure}
 # :alt: Four torsos from the front, one for each configuration: electrodes that it needs are filled, the others empty, and arrows between the limb electrodes are the leads I, II and III.
 # :name: fig-electrodes
 # Electrodes that four configurations need (filled), with the limb leads I, II and III as arrows
 # from their negative to their positive pole. RL is the neutral electrode, which every recorder with
 # wires has.
+#
+# {eval}`facts.electrodes`
 # ```
 
 # %% [markdown]
@@ -252,17 +266,19 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} residuals
+# ```{figure}
 # :alt: Four histograms side by side, one for each identity: narrow peaks at zero that fall off within a few microvolts.
 # :name: fig-residuals
 # Residuals of the four identities over all samples of all records. The axis of shares is
 # logarithmic: the outer bars are rare.
+#
+# {eval}`facts.residuals`
 # ```
 #
 # They do ({numref}`fig-residuals`): 99.9% of all residuals are at most
-# {glue:text}`residual_999:.1f` µV, and the largest of all is {glue:text}`residual_max:.1f` µV. The
-# number of records with a residual beyond 2 µV is {glue:text}`n_off`. One small square of the paper
-# is 100 µV.
+# {eval}`f"{facts.residual_999:.1f}"` µV, and the largest of all is
+# {eval}`f"{facts.residual_max:.1f}"` µV. The number of records with a residual beyond 2 µV is
+# {eval}`facts.n_off`. One small square of the paper is 100 µV.
 #
 # The same can be asked without knowing the law: how many directions does the cloud of all samples
 # extend in? Slow wander of the baseline, below 0.5 Hz, is filtered out first, here and further
@@ -284,18 +300,20 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} spread
+# ```{figure}
 # :alt: Twelve bars on a logarithmic axis, in falling order: those that carry signal stand far above the others, which stay near a dashed line, the level of rounding.
 # :name: fig-spread
 # Standard deviation along the twelve principal directions of all samples. Rounding to whole
 # microvolts alone leaves 0.29 µV, the standard deviation of a uniform distribution of width one.
+#
+# {eval}`facts.spread`
 # ```
 #
-# {glue:text}`n_signals` directions carry signal, the least of them {glue:text}`least_signal:.0f`
-# µV; the others, at most {glue:text}`most_rounding:.1f` µV, are rounding. It follows that six limb
-# leads hold exactly what I and II hold: `6-lead-limb` against `2-lead-I-II` is a comparison whose
-# true answer is known, and any difference that the analysis finds there comes from training, not
-# from leads.
+# {eval}`facts.n_signals` directions carry signal, the least of them
+# {eval}`f"{facts.least_signal:.0f}"` µV; the others, at most {eval}`f"{facts.most_rounding:.1f}"`
+# µV, are rounding. It follows that six limb leads hold exactly what I and II hold: `6-lead-limb`
+# against `2-lead-I-II` is a comparison whose true answer is known, and any difference that the
+# analysis finds there comes from training, not from leads.
 
 # %% [markdown]
 # ## Five superclasses, two label policies
@@ -314,15 +332,17 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} prevalence
+# ```{figure}
 # :alt: Five pairs of bars, one pair a superclass, each with the number of records and its share under the two label policies.
 # :name: fig-prevalence
 # Records of each superclass under both label policies.
+#
+# {eval}`facts.prevalence`
 # ```
 #
-# The policies part company over infarction ({numref}`fig-prevalence`): {glue:text}`n_lost_mi`
+# The policies part company over infarction ({numref}`fig-prevalence`): {eval}`facts.n_lost_mi`
 # records lose that label when uncertain statements are left out. Without any superclass are
-# {glue:text}`n_unlabelled_any` records under `any` and {glue:text}`n_unlabelled_strict` under
+# {eval}`facts.n_unlabelled_any` records under `any` and {eval}`facts.n_unlabelled_strict` under
 # `likelihood50`.
 
 # %%
@@ -335,15 +355,17 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} cooccurrence
+# ```{figure}
 # :alt: Two squares of five by five cells, one for each label policy, darker the larger the share of the row's class that carries the column's class as well.
 # :name: fig-cooccurrence
 # Records that carry two superclasses; on the diagonal those with one alone. Shades give the share
 # of the row's class.
+#
+# {eval}`facts.cooccurrence`
 # ```
 #
-# Diagnoses come together: {glue:text}`share_several:.0%` of all records, and
-# {glue:text}`share_several_abnormal:.0%` of the abnormal ones, carry more than one
+# Diagnoses come together: {eval}`f"{facts.share_several:.0%}"` of all records, and
+# {eval}`f"{facts.share_several_abnormal:.0%}"` of the abnormal ones, carry more than one
 # ({numref}`fig-cooccurrence`). So the task is five yes-or-no questions, not one choice among five,
 # and a network may learn one class by another's signs.
 
@@ -360,16 +382,18 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} age_sex
+# ```{figure}
 # :alt: Bars back to back in steps of five years of age, men to the left and women to the right, longest between 50 and 80.
 # :name: fig-age-sex
 # Age of the patient at each record, men to the left, women to the right.
+#
+# {eval}`facts.age_sex`
 # ```
 #
 # The patients were seen for a reason and are no cross-section of the population:
-# {glue:text}`share_old:.0%` of the records are of people of 60 or older ({numref}`fig-age-sex`).
-# For privacy PTB-XL writes 300 for every age over 89 ({glue:text}`n_over_89` records), which a mean
-# would not survive.
+# {eval}`f"{facts.share_old:.0%}"` of the records are of people of 60 or older
+# ({numref}`fig-age-sex`). For privacy PTB-XL writes 300 for every age over 89
+# ({eval}`facts.n_over_89` records), which a mean would not survive.
 
 # %% [markdown]
 # ## Folds, and why patients must not cross them
@@ -389,16 +413,18 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} folds
+# ```{figure}
 # :alt: Above, pairs of bars for records and patients in each of ten folds, of like height; below, five lines for the prevalence of each class over the folds.
 # :name: fig-folds
 # Records, patients and prevalence of each superclass in each fold.
+#
+# {eval}`facts.folds`
 # ```
 #
-# Of {glue:text}`n_patients:,d` patients, {glue:text}`n_repeated` have more than one record, and
-# {glue:text}`n_crossing` have records in more than one fold. The folds differ as folds of
-# this size do ({numref}`fig-folds`), and fold 10 holds only {glue:text}`n_test` records, {glue:text}`n_test_hyp`
-# of them with hypertrophy: every figure from it needs its interval.
+# Of {eval}`f"{facts.n_patients:,d}"` patients, {eval}`facts.n_repeated` have more than one record,
+# and {eval}`facts.n_crossing` have records in more than one fold. The folds differ as folds of this
+# size do ({numref}`fig-folds`), and fold 10 holds only {eval}`facts.n_test` records,
+# {eval}`facts.n_test_hyp` of them with hypertrophy: every figure from it needs its interval.
 
 # %% [markdown]
 # ## Signal quality
@@ -431,19 +457,21 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} quality
+# ```{figure}
 # :alt: A table of colours: notes and rules in rows, all records and each superclass in columns, each cell with a count and a share.
 # :name: fig-quality
 # Records marked by PTB-XL's notes and by our rules, in number and as a share of all records and of
 # each superclass.
+#
+# {eval}`facts.quality`
 # ```
 #
-# A note stands on {glue:text}`n_noted` records ({glue:text}`share_noted:.0%`), a rule marks
-# {glue:text}`n_ruled`, both {glue:text}`n_both` ({numref}`fig-quality`). Rules that marked no
-# record: {glue:text}`silent`. None of these records is dropped: a network that is to be used will
-# meet the like of them. But a rule marks {glue:text}`ruled_normal:.0%` of the records that are
-# normal and nothing else, and {glue:text}`ruled_abnormal:.0%` of the others: perhaps the sick lie
-# less still. Bad signal is itself a weak sign of disease, and a network may learn it.
+# A note stands on {eval}`facts.n_noted` records ({eval}`f"{facts.share_noted:.0%}"`), a rule marks
+# {eval}`facts.n_ruled`, both {eval}`facts.n_both` ({numref}`fig-quality`). Rules that marked no
+# record: {eval}`facts.silent`. None of these records is dropped: a network that is to be used will
+# meet the like of them. But a rule marks {eval}`f"{facts.ruled_normal:.0%}"` of the records that
+# are normal and nothing else, and {eval}`f"{facts.ruled_abnormal:.0%}"` of the others: perhaps the
+# sick lie less still. Bad signal is itself a weak sign of disease, and a network may learn it.
 
 # %% [markdown]
 # ## Voltage is information
@@ -462,10 +490,12 @@ height, depth = (top - baseline) / 1000, (bottom - baseline) / 1000  # millivolt
 facts(amplitudes=plot_amplitudes(height - depth, labels[label_policy]))
 
 # %% [markdown]
-# ```{glue:figure} amplitudes
+# ```{figure}
 # :alt: A table of colours with the five classes in rows and the twelve leads in columns, in millivolts; the row of hypertrophy is the darkest.
 # :name: fig-amplitudes
 # Median peak-to-peak voltage of each lead in the records of each superclass.
+#
+# {eval}`facts.amplitudes`
 # ```
 #
 # Hypertrophy stands out in every lead, and most in the chest leads ({numref}`fig-amplitudes`). The
@@ -479,10 +509,12 @@ sokolow_lyon = height[:, left].max(axis=1) - depth[:, v1]
 facts(sokolow_lyon=plot_sokolow_lyon(sokolow_lyon, labels[label_policy]))
 
 # %% [markdown]
-# ```{glue:figure} sokolow_lyon
+# ```{figure}
 # :alt: Two overlapping histograms of millivolts, hypertrophy farther to the right than normal, and a dashed line at the criterion of 3.5 mV.
 # :name: fig-sokolow-lyon
 # The Sokolow-Lyon voltage in normal records and in records with hypertrophy.
+#
+# {eval}`facts.sokolow_lyon`
 # ```
 #
 # {numref}`fig-sokolow-lyon` shows a shift and a large overlap. How well does the index tell the two
@@ -499,13 +531,14 @@ facts(
 )
 
 # %% [markdown]
-# At 3.5 mV the rule finds {glue:text}`sensitivity:.0%` of the records with hypertrophy and calls
-# {glue:text}`false_alarms:.0%` of the normal ones. As a score it tells the two apart with an AUROC
-# of {glue:text}`auroc_voltage:.2f`, where a coin flip has 0.5 (on {glue:text}`n_either:,d` records with
-# one of the two labels). After scaling each lead of each record there are no millivolts to compare it
-# with. A network is not this rule and finds other signs, but it cannot find what was divided out of its
-# input. That is why the `default` recipe divides all leads of all records by one number and the
-# `original` recipe, which scales each lead of each record, is kept beside it.
+# At 3.5 mV the rule finds {eval}`f"{facts.sensitivity:.0%}"` of the records with hypertrophy and
+# calls {eval}`f"{facts.false_alarms:.0%}"` of the normal ones. As a score it tells the two apart
+# with an AUROC of {eval}`f"{facts.auroc_voltage:.2f}"`, where a coin flip has 0.5 (on
+# {eval}`f"{facts.n_either:,d}"` records with one of the two labels). After scaling each lead of
+# each record there are no millivolts to compare it with. A network is not this rule and finds other
+# signs, but it cannot find what was divided out of its input. That is why the `default` recipe
+# divides all leads of all records by one number and the `original` recipe, which scales each lead
+# of each record, is kept beside it.
 
 # %% [markdown]
 # ## What three leads see of the other nine
@@ -544,17 +577,20 @@ facts(
 )
 
 # %% [markdown]
-# ```{glue:figure} explained
+# ```{figure}
 # :alt: A table of colours, configurations in rows and leads in columns: dark where the kept leads explain a lead, pale where they do not, with a dot on the kept ones.
 # :name: fig-explained
 # Variance of each lead in fold 10 that a linear regression on the kept leads explains; a dot marks
 # a kept lead.
+#
+# {eval}`facts.explained`
 # ```
 #
-# I and II explain all limb leads, as they must, but of V2 only {glue:text}`limb_v2:.0%`: the
+# I and II explain all limb leads, as they must, but of V2 only {eval}`f"{facts.limb_v2:.0%}"`: the
 # frontal plane is nearly blind to what points forward. Of the other five chest leads they explain
-# {glue:text}`limb_others:.0%` on average; with V2 beside them it is {glue:text}`three_others:.0%`,
-# and the least explained is {glue:text}`three_least_lead` with {glue:text}`three_least:.0%`.
+# {eval}`f"{facts.limb_others:.0%}"` on average; with V2 beside them it is
+# {eval}`f"{facts.three_others:.0%}"`, and the least explained is {eval}`facts.three_least_lead`
+# with {eval}`f"{facts.three_least:.0%}"`.
 #
 # Variance is not diagnosis: most of it is the height of QRS, and what matters may be small. But it
 # says where to expect losses, and the trained networks will have to confirm it.
@@ -562,11 +598,11 @@ facts(
 # %% [markdown]
 # ```{admonition} Summary
 # * The records are drawn as they are read, and their limb leads obey Einthoven's and Goldberger's
-#   identities to within rounding: twelve leads are {glue:text}`n_signals` signals.
+#   identities to within rounding: twelve leads are {eval}`facts.n_signals` signals.
 # * Six limb leads hold what I and II hold. Their comparison is a negative control.
 # * Diagnoses overlap, and the label policy decides over uncertain infarctions.
-# * No patient crosses a fold: {glue:text}`n_crossing` of {glue:text}`n_patients:,d`.
+# * No patient crosses a fold: {eval}`facts.n_crossing` of {eval}`f"{facts.n_patients:,d}"`.
 # * Voltage tells hypertrophy from normal; scaling each lead of each record throws part of it away.
-# * I, II and V2 together explain {glue:text}`three_others:.0%` of the variance of the other chest
-#   leads on average, I and II alone {glue:text}`limb_others:.0%`.
+# * I, II and V2 together explain {eval}`f"{facts.three_others:.0%}"` of the variance of the other chest
+#   leads on average, I and II alone {eval}`f"{facts.limb_others:.0%}"`.
 # ```

@@ -115,9 +115,9 @@ facts(receptive_field=field, beats=field * 70 / 60)
 facts(n_1=count_parameters(ResNet1d(1)), n_12=count_parameters(model))
 
 # %% [markdown]
-# A feature in front of the pooling sees {glue:text}`receptive_field:.1f` seconds, which is
-# {glue:text}`beats:.1f` heartbeats at 70 beats a minute: a beat and its neighbours, not a rhythm over
-# ten seconds. What the rhythm has to say must come through the average.
+# A feature in front of the pooling sees {eval}`f"{facts.receptive_field:.1f}"` seconds, which is
+# {eval}`f"{facts.beats:.1f}"` heartbeats at 70 beats a minute: a beat and its neighbours, not a
+# rhythm over ten seconds. What the rhythm has to say must come through the average.
 #
 # Measured rather than derived: the gradient of one central feature with respect to the input is zero
 # outside the receptive field.
@@ -131,7 +131,7 @@ touched = np.flatnonzero(probe.grad[0].abs().sum(0).numpy())
 facts(measured_field=float(touched[-1] - touched[0] + 1) / dataset.sampling_rate)
 
 # %% [markdown]
-# The gradient reaches over {glue:text}`measured_field:.2f` seconds.
+# The gradient reaches over {eval}`f"{facts.measured_field:.2f}"` seconds.
 #
 # ## What it costs, for each lead configuration
 #
@@ -151,7 +151,7 @@ table = sizes.style.format({"parameters": "{:,}"}).hide(axis="index")
 headed("Parameters of the network for each configuration", table)
 
 # %% [markdown]
-# From {glue:text}`n_1:,` parameters for one lead to {glue:text}`n_12:,` for twelve.
+# From {eval}`f"{facts.n_1:,}"` parameters for one lead to {eval}`f"{facts.n_12:,}"` for twelve.
 #
 # ## A forward pass
 #

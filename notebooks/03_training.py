@@ -170,9 +170,9 @@ facts(
 )
 
 # %% [markdown]
-# On {glue:text}`n_records` test records of {glue:text}`n_patients` patients the recipe
-# {glue:text}`recipe` reaches a macro AUROC of {glue:text}`auroc_text` and a Brier score of
-# {glue:text}`brier_text` (mean over {glue:text}`n_seeds` seeds). Class by class:
+# On {eval}`facts.n_records` test records of {eval}`facts.n_patients` patients the recipe
+# {eval}`facts.recipe` reaches a macro AUROC of {eval}`facts.auroc_text` and a Brier score of
+# {eval}`facts.brier_text` (mean over {eval}`facts.n_seeds` seeds). Class by class:
 
 # %%
 shown = {

@@ -35,12 +35,13 @@ from leadmin.evidence.scores import gather, under_other_labels
 from leadmin.publish.page import Answers, described
 from leadmin.questions.subgroups import record_groups
 from leadmin.show.style import use_style
+from leadmin.show.words import facts  # noqa: F401, the prose asks for it
 from leadmin.study.run import load_runs
 from leadmin.study.settings import check_injected
-from leadmin.study.sources import located, open_dataset
+from leadmin.study.sources import open_dataset, to_read
 
 # %% tags=["parameters"]
-runs: str = "outputs/sample/runs"  # folder with the runs of one study
+runs: str = ""  # folder with the runs of one study; empty: the sample's, or the published ones
 data: str = ""  # prepared HDF5 file that the runs were made from; empty: no subgroups, one policy
 tables_out: str = ""  # folder that the tables are written to; empty: beside the runs
 figures_out: str = ""  # folder that the figures are written to; empty: beside the runs
@@ -56,7 +57,7 @@ n_resamples: int = 2000  # bootstrap resamples
 # %%
 check_injected(In)
 use_style()
-folder = located(runs)
+folder, beside, published = to_read(runs, "sample/runs", "subset/runs")
 finished = load_runs(folder, [name for name in configs.split(";") if name])
 evidence = gather(finished, n_resamples)
 if data:
@@ -66,21 +67,24 @@ if data:
         groups=record_groups(dataset, evidence),
         relabelled=under_other_labels(evidence, dataset),
     )
-figures = Path(figures_out or folder.parent / "figures")
-answers = Answers(evidence, figures, described(evidence, study, title))
+figures = Path(figures_out or beside / "figures")
+words = described(evidence, published.get("name", study), published.get("title", title))
+answers = Answers(evidence, figures, words)
 
 # %% [markdown]
-# ```{admonition} What this page stands on
-# :class: note
-# {glue:text}`n_total:,` records in all; {glue:text}`n_test:,` test records of
-# {glue:text}`n_test_patients:,` patients; seeds of each network:
-# {glue:text}`n_seeds`; {glue:text}`n_resamples:,` bootstrap resamples of patients.
-# ```
+# All that follows stands on this:
 
 # %%
 answers.basis()
 
 # %% [markdown]
+# ```{admonition} What this page stands on
+# :class: note
+# {eval}`f"{facts.n_total:,}"` records in all; {eval}`f"{facts.n_test:,}"` test records of
+# {eval}`f"{facts.n_test_patients:,}"` patients; seeds of each network:
+# {eval}`facts.n_seeds`; {eval}`f"{facts.n_resamples:,}"` bootstrap resamples of patients.
+# ```
+#
 # ## The answer
 
 # %%
@@ -311,7 +315,7 @@ answers.show_rest()
 # Everything on this page, for a paper, a spreadsheet or a program:
 
 # %%
-written = answers.write(Path(tables_out or folder.parent / "tables"))
+written = answers.write(Path(tables_out or beside / "tables"))
 for path in [*written, *sorted(figures.glob("*.pdf"))]:
     print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
 

@@ -38,10 +38,10 @@ from leadmin.questions.ablation import gather_variants, load_variants
 from leadmin.show.style import use_style
 from leadmin.show.words import facts
 from leadmin.study.settings import check_injected
-from leadmin.study.sources import located
+from leadmin.study.sources import to_read
 
 # %% tags=["parameters"]
-runs: str = "outputs/ablation/runs"  # folder with the finished variants of the study
+runs: str = ""  # folder with the finished variants; empty: yours, or those that are published
 tables_out: str = ""  # folder that the table is written to; empty: beside the runs
 figures_out: str = ""  # folder that the figure is written to; empty: beside the runs
 n_resamples: int = 2000  # bootstrap resamples
@@ -52,12 +52,12 @@ n_resamples: int = 2000  # bootstrap resamples
 # %%
 check_injected(In)
 use_style()
-folder = located(runs)
+folder, beside, _ = to_read(runs, "ablation/runs", "ablation/runs")
 finished = load_variants(folder)
 evidence = gather_variants(finished, n_resamples)
-figures = Path(figures_out or folder.parent / "figures")
+figures = Path(figures_out or beside / "figures")
 answers = Answers(evidence, figures, about="ablation")
-written = answers.write(Path(tables_out or folder.parent))
+written = answers.write(Path(tables_out or beside))
 
 # %% tags=["hide-input"]
 first = next(iter(finished.values()))
@@ -75,10 +75,11 @@ facts(
 )
 
 # %% [markdown]
-# **What this page stands on.** {glue:text}`source` {glue:text}`source_version`,
-# {glue:text}`n_total:,` records; configuration {glue:text}`config`, protocol {glue:text}`protocol`;
-# {glue:text}`n_test:,` test records of {glue:text}`n_test_patients:,` patients; seeds of each network:
-# {glue:text}`n_seeds`; {glue:text}`n_resamples:,` resamples of patients.
+# **What this page stands on.** {eval}`facts.source` {eval}`facts.source_version`,
+# {eval}`f"{facts.n_total:,}"` records; configuration {eval}`facts.config`, protocol
+# {eval}`facts.protocol`; {eval}`f"{facts.n_test:,}"` test records of
+# {eval}`f"{facts.n_test_patients:,}"` patients; seeds of each network: {eval}`facts.n_seeds`;
+# {eval}`f"{facts.n_resamples:,}"` resamples of patients.
 #
 # ## One change at a time
 #

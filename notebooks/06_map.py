@@ -38,13 +38,13 @@ from leadmin.show.words import facts
 from leadmin.study.mapping import lead_sets, map_run
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import check_injected
-from leadmin.study.sources import located, open_dataset
+from leadmin.study.sources import located, open_dataset, to_read
 
 # %% tags=["parameters"]
 map_of: str = ""  # run of the any-lead network; empty: a map that is there is read again
 runs: str = ""  # folder with runs of networks trained for some sets, to compare with; empty: none
 data: str = ""  # the records that it was trained on; empty: the embedded sample
-map_out: str = "outputs/sample/map"  # folder of the map
+map_out: str = ""  # folder of the map; empty: the sample's, or the one that is published
 tables_out: str = ""  # folder for the tables; empty: beside the map
 figures_out: str = ""  # folder for the figures; empty: beside the map
 title: str = "Embedded sample of PTB-XL"  # what the study is called
@@ -59,24 +59,26 @@ workers: int = 2  # processes that score side by side
 # %%
 check_injected(In)
 use_style()
-folder = Path(map_out)
+own = map_out or (map_of and "outputs/sample/map")
+folder, beside, published = to_read(own, "sample/map", "map/map")
 if map_of:
     network = load_run(located(map_of))
     mapped = map_run(network, open_dataset(data), folder, lead_sets(sets), workers)
 else:
-    mapped = load_run(located(map_out))
+    mapped = load_run(folder)
 trained = load_runs(located(runs)) if runs else {}
 evidence = gather_map(mapped, n_resamples, trained, workers)
-figures = Path(figures_out or folder.parent / "figures")
-answers = Answers(evidence, figures, described(evidence, "map", title), about="map")
+figures = Path(figures_out or beside / "figures")
+words = described(evidence, "map", published.get("title", title))
+answers = Answers(evidence, figures, words, about="map")
 
 # %% tags=["hide-input"]
 answers.basis()
 facts(n_sets=len(mapped.recipes), n_parameters=mapped.metrics["n_parameters"])
 
 # %% [markdown]
-# One network of {glue:text}`n_parameters:,` parameters for each seed and fold reads all
-# {glue:text}`n_sets` sets.
+# One network of {eval}`f"{facts.n_parameters:,}"` parameters for each seed and fold reads all
+# {eval}`facts.n_sets` sets.
 #
 # ## The fewest electrodes
 #
@@ -146,7 +148,7 @@ answers.show_rest()
 # Everything on this page as files:
 
 # %%
-written = answers.write(Path(tables_out or folder.parent / "tables"))
+written = answers.write(Path(tables_out or beside / "tables"))
 for path in [*written, *(figures / f"{name}.pdf" for name in ("curve", "worth"))]:
     if path.is_file():
         print(f"{path.name:24} {path.stat().st_size:>9,} bytes")

@@ -36,7 +36,7 @@ from leadmin.show.style import use_style
 from leadmin.show.words import facts, folded, reading_table
 from leadmin.study.run import load_run
 from leadmin.study.settings import check_injected
-from leadmin.study.sources import located
+from leadmin.study.sources import located, to_read
 
 # %% tags=["parameters"]
 trials: str = "book/published/elsewhere/runs"  # folder with the trials hospitals, noise, fallen
@@ -53,8 +53,9 @@ workers: int = 1  # processes that score side by side
 # %%
 check_injected(In)
 use_style()
-folder, home = located(trials), load_run(located(mapped))
-figures = Path(figures_out or folder.parent / "figures")
+folder, beside, _ = to_read(trials, "", "")
+home = load_run(located(mapped))
+figures = Path(figures_out or beside / "figures")
 abroad = load_run(folder / "hospitals")
 hospitals = Answers(gather_hospitals(abroad, n_resamples, workers), figures, about="elsewhere")
 
@@ -69,16 +70,17 @@ facts(
 # %% [markdown]
 # ## Other hospitals
 #
-# Three public sets with twelve leads: CPSC2018 from China, Georgia from the United States, LUDB from
-# Russia. Each states its diagnoses in its own words. A table of {glue:text}`n_statements` statements
-# says what each means for the five superclasses, and why; a record counts only if all its statements
-# are in that table and none of them is open to doubt. A class counts at a hospital that has 20 records
-# with it and 20 without: one that a hospital never states is not taken for absent. Nobody states
-# *normal* for LUDB and Georgia, and sinus rhythm alone is not taken for it.
+# Three public sets with twelve leads: CPSC2018 from China, Georgia from the United States, LUDB
+# from Russia. Each states its diagnoses in its own words. A table of {eval}`facts.n_statements`
+# statements says what each means for the five superclasses, and why; a record counts only if all
+# its statements are in that table and none of them is open to doubt. A class counts at a hospital
+# that has 20 records with it and 20 without: one that a hospital never states is not taken for
+# absent. Nobody states *normal* for LUDB and Georgia, and sinus rhythm alone is not taken for it.
 #
-# {glue:text}`n_abroad` records remain, each of them a patient, as far as one can know. None is a record
-# of PTB-XL: the largest correlation of any with any of PTB-XL's is {glue:text}`most_alike:.2f`. The
-# signals are resampled to 100 Hz, and the logits of {glue:text}`n_networks` networks are averaged.
+# {eval}`facts.n_abroad` records remain, each of them a patient, as far as one can know. None is a
+# record of PTB-XL: the largest correlation of any with any of PTB-XL's is
+# {eval}`f"{facts.most_alike:.2f}"`. The signals are resampled to 100 Hz, and the logits of
+# {eval}`facts.n_networks` networks are averaged.
 
 # %%
 hospitals.show("transport")
@@ -169,7 +171,7 @@ hospitals.show_rest()
 
 # %%
 for answers in (hospitals, noise, fallen):
-    for path in answers.write(Path(tables_out or folder.parent / "tables")):
+    for path in answers.write(Path(tables_out or beside / "tables")):
         print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
 
 # %% [markdown]

@@ -23,11 +23,25 @@ from leadmin.study.run import load_run
 from leadmin.study.settings import RunSettings
 
 PAPERMILL = [sys.executable, "-m", "papermill"]
+FACT = re.compile(r'\{eval\}`(?:facts\.(\w+)|f"\{facts\.(\w+):[^{}"]+\}")`')
 
 
 def executed(root, folder, notebook, *options):
     command = [*PAPERMILL, str(root / "notebooks" / notebook), "out.ipynb", "--no-progress-bar"]
-    return subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+    result = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+    if result.returncode == 0:
+        cells = nbformat.read(folder / "out.ipynb", as_version=4).cells
+        prose = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        asked = {name for fact in FACT.finditer(prose) for name in fact.groups()[:2] if name}
+        assert asked <= glued(cells), "the prose asks for what no cell gives"
+        assert len(FACT.findall(prose)) == prose.count("{eval}") + prose.count("{glue")
+    return result
+
+
+def glued(cells):
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    found = [output.get("metadata", {}).get("scrapbook", {}).get("name") for output in outputs]
+    return set(filter(None, found))
 
 
 def test_pairs_are_in_step_and_hold_no_outputs(root):
@@ -64,13 +78,7 @@ def test_bare_papermill_trains_and_writes_a_run(bare_run):
     assert run.leads == ("I", "II", "V2")
     assert list(run.history["epoch"]) == [1, 1]
     notebook = nbformat.read(bare_run / "out.ipynb", as_version=4)
-    glued = [
-        output["metadata"]["scrapbook"]["name"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "scrapbook" in output.get("metadata", {})
-    ]
-    assert {"auroc", "auroc_text", "n_records", "n_patients"} <= set(glued)
+    assert {"auroc", "auroc_text", "n_records", "n_patients"} <= glued(notebook.cells)
 
 
 def test_the_page_says_what_the_run_measured(bare_run):
@@ -137,6 +145,19 @@ def test_a_file_at_500_hz_goes_through(root, tmp_path):
 def test_explanatory_notebooks_run(root, tmp_path, sample_file, name):
     result = executed(root, tmp_path, f"{name}.ipynb", "-p", "data", str(sample_file))
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def test_the_ablation_shows_what_is_published_where_nothing_was_run(root, tmp_path):
+    if (root / "outputs" / "ablation" / "runs").exists():
+        pytest.skip("the ablation was run here")
+    result = executed(root, tmp_path, "05_ablation.ipynb", "-p", "n_resamples", "50")
+    assert result.returncode == 0, result.stderr[-3000:]
+    text = (tmp_path / "out.ipynb").read_text(encoding="utf-8")
+    assert "not here, so this page shows what the book publishes" in text
+    assert "run `leadmin run --all --study workflow/studies/ablation.yml` first" in text
+    assert (tmp_path / "outputs" / "adhoc" / "ablation" / "ablation.csv").is_file()
+    kept = root / "book" / "published" / "ablation"
+    assert not [path.name for path in kept.rglob("*") if path.name == "ablation.csv"][1:]
 
 
 def analysis(root, tmp_path, runs, *options):

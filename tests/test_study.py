@@ -24,7 +24,7 @@ from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import RunSettings, Study, check_injected, derive_study, load_study
-from leadmin.study.sources import located, open_dataset
+from leadmin.study.sources import located, open_dataset, to_read
 from leadmin.study.train import train_run
 from leadmin.study.validity import foreign_files, held
 
@@ -653,3 +653,11 @@ def test_a_folder_is_found_from_here_or_from_the_source_tree(root, monkeypatch, 
     assert located("nowhere").name == "nowhere"
     (tmp_path / "workflow" / "studies").mkdir(parents=True)
     assert located("workflow/studies").resolve() == tmp_path / "workflow" / "studies"
+    assert to_read("nowhere", "x", "subset/runs")[0].name == "nowhere", (
+        "what was named is not swapped"
+    )
+    path, beside, study = to_read("", "x/runs", "subset/runs")
+    assert (path, study["name"]) == (root / "book" / "published" / "subset" / "runs", "subset")
+    assert beside.as_posix() == "outputs/adhoc/subset", "nothing is written to what is published"
+    monkeypatch.chdir(root / "notebooks")  # as JupyterLab starts it
+    assert RunSettings(config="I,V2").folder == root / "outputs" / "adhoc" / "runs" / "I,V2"

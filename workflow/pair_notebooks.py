@@ -69,6 +69,7 @@ def main() -> int:
             problems += [] if same else [remedy(script, pair)]
         elif not same or not clean(found):
             pair.write_text(text, encoding="utf-8")
+            script.touch()  # JupyterLab opens no .py that looks older than its .ipynb
     for problem in problems:
         print(f"notebooks: {problem}", file=sys.stderr)
     return 1 if problems else 0

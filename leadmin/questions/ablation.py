@@ -40,7 +40,8 @@ def load_variants(folder: Path) -> dict[str, Run]:
     """Read the finished variants below ``folder``, in the order of `VARIANTS`; refuse none."""
     found = {name: folder / name for name in VARIANTS if (folder / name / "metrics.json").is_file()}
     if not found:
-        raise LeadminError(f"{folder}: no finished variant; run the study of the ablation first")
+        study = "leadmin run --all --study workflow/studies/ablation.yml"
+        raise LeadminError(f"{folder}: no finished variant; run `{study}` first")
     return {name: load_run(path) for name, path in found.items()}
 
 

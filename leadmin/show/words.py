@@ -5,10 +5,13 @@ takes the same text through `latex_escape`; only its number columns want digits 
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ import pandas as pd
 import yaml
 from IPython.display import HTML
 from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
 from myst_nb import glue
 from pandas.io.formats.style import Styler
 
@@ -154,10 +158,31 @@ def rendered(markdown: str) -> HTML:
     return HTML(MarkdownIt().render(markdown))
 
 
-def facts(**values: Any) -> None:
-    """Give values names by which the prose of any page finds them."""
-    for name, value in values.items():
-        glue(name, value, display=False)
+class _Picture:
+    """A figure that prose shows in JupyterLab, where it would else be as high as a line of text."""
+
+    def __init__(self, figure: Figure) -> None:
+        self._figure = figure
+
+    def _repr_html_(self) -> str:
+        image = BytesIO()
+        self._figure.savefig(image, format="png", dpi=2 * self._figure.dpi)
+        data = b64encode(image.getvalue()).decode()
+        style = "width: 100%; height: auto; max-height: none"
+        return f'<img style="{style}" src="data:image/png;base64,{data}">'
+
+
+class Facts(SimpleNamespace):
+    """Values by the names that prose calls them: glued for the book, attributes for JupyterLab."""
+
+    def __call__(self, **values: Any) -> None:
+        """Give values names by which the prose of any page finds them; see `book/_ext/prose.py`."""
+        for name, value in values.items():
+            glue(name, value, display=False)
+            setattr(self, name, _Picture(value) if isinstance(value, Figure) else value)
+
+
+facts = Facts()
 
 
 @cache

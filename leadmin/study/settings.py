@@ -30,7 +30,7 @@ from leadmin.net.own import MakeNetwork, find_network, source_file
 from leadmin.net.recipes import RECIPES, Recipe
 from leadmin.net.recipes import recipe as find_recipe
 from leadmin.study.protocol import PROTOCOLS
-from leadmin.study.sources import prepared_path
+from leadmin.study.sources import home, prepared_path
 from leadmin.study.tracking import tracker_names
 
 
@@ -212,7 +212,7 @@ class RunSettings(_Checked):
     @property
     def folder(self) -> Path:
         """The folder that the run writes, named by the configuration if none was given."""
-        return Path(self.out or f"outputs/adhoc/runs/{self.config}")
+        return Path(self.out) if self.out else home() / f"outputs/adhoc/runs/{self.config}"
 
     def recipes(self) -> list[tuple[Recipe, int]]:
         """List each recipe to train with its number of seeds, the primary one first."""

@@ -1,5 +1,6 @@
 """Where records come from: the embedded sample, an archive, a prepared file."""
 
+import json
 import re
 from pathlib import Path
 
@@ -33,6 +34,31 @@ def located(folder: str) -> Path:
     return elsewhere if not path.exists() and elsewhere.exists() else path
 
 
+def home() -> Path:
+    """Name the folder that ``outputs`` lies in: here, or the clone if here is its ``notebooks``."""
+    return SOURCE_TREE if Path.cwd() == SOURCE_TREE / "notebooks" else Path()
+
+
+def to_read(folder: str, own: str, published: str) -> tuple[Path, Path, dict[str, str]]:
+    """Find what a notebook reads, where it writes, and how a published study is called.
+
+    It reads the ``folder`` that its parameter names; without a name ``own`` in ``outputs``; where
+    that is not there, ``published`` in ``book/published``, and says so. What is published stays as
+    it is: tables and figures of it are written below ``outputs/adhoc``.
+    """
+    path, shipped = located(folder or f"outputs/{own}"), SOURCE_TREE / "book" / "published"
+    if not folder and not path.exists() and (shipped / published).exists():
+        path, study = shipped / published, own.partition("/")[0]
+        print(
+            f"outputs/{own} is not here, so this page shows what the book publishes. To make your "
+            f"own, run `leadmin run --all --study workflow/studies/{study}.yml` first."
+        )
+    if shipped not in path.resolve().parents:
+        return path, path.parent, {}
+    described = json.loads((path.parent / "study.json").read_text(encoding="utf-8"))
+    return path, home() / "outputs" / "adhoc" / path.resolve().parent.name, described
+
+
 def prepared_path(source: Path, sampling_rate: int, folder: Path = Path("outputs/data")) -> Path:
     """Name the HDF5 file that a source is prepared into, without what means something in a rule."""
     stem = re.sub(r"[^\w.-]", "-", source.name.removesuffix(".zip"))
@@ -49,8 +75,7 @@ def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:
     path = Path(data) if data else embedded_sample()
     if path.suffix in {".h5", ".hdf5"}:
         return load_dataset(path)
-    target = prepared_path(path, sampling_rate)
-    if not data:  # the sample lies in the source tree, and what is made of it belongs there too
-        target = SOURCE_TREE / target
+    # the sample lies in the source tree, and what is made of it belongs there too
+    target = (home() if data else SOURCE_TREE) / prepared_path(path, sampling_rate)
     prepare(path, target, sampling_rate)
     return load_dataset(target)

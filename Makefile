@@ -2,6 +2,7 @@
 # make report set everything up, build the book from what is published, without training
 # make test   set everything up, check the code, run the tests
 # make paper  set everything up, typeset the paper from a study's results (needs TeX Live)
+# make pdf    as make report, then the whole book and the paper as PDFs beside its pages (needs Chromium too)
 PYTHON ?= python3
 STUDY ?= workflow/studies/sample.yml
 VENV := .venv
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONNOUSERSITE := 1
 
-.PHONY: book report test test-all lint format lab lock publish paper clean
+.PHONY: book report test test-all lint format lab lock publish paper pdf clean
 
 book: $(READY)
 	@leadmin run --all --study $(STUDY)
@@ -47,6 +48,9 @@ publish: $(READY)
 # STUDY_RESULTS names the folder of another study's results, such as outputs/full.
 paper: $(READY)
 	@leadmin paper $(if $(STUDY_RESULTS),--results "$(STUDY_RESULTS)")
+
+pdf: report
+	@$(BIN)/python workflow/print_book.py
 
 # Installs exactly what requirements.lock names. The stamp is written last, so that a broken
 # installation is repeated.

@@ -5,10 +5,10 @@ that is there already, such as outputs/sample/book/html, to be looked at instead
 """
 
 import functools
-import importlib.util
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -270,7 +270,47 @@ def test_nothing_is_cut_on_paper(open_page, name):
     assert page.evaluate(SIDEWAYS) == 0
 
 
-# --- what can be taken away ---------------------------------------------------------------------
+# --- the printed book ---------------------------------------------------------------------------
+
+SHEET = """<title>{0}</title><article class="bd-article"><h1>{0}</h1><h2 id="part">Part</h2>
+<p><a href="{1}.html#part">there</a> and <a href="table.csv">a file</a></p>
+<details><summary>More</summary><p>unfolded {0}</p></details>
+<div><table class="reading"><tr>{2}</tr></table></div></article>"""
+
+
+def test_all_chapters_are_printed_as_one(root, tmp_path, monkeypatch, capsys):
+    html, source = tmp_path / "html", tmp_path / "source"
+    names, cells = {"index": "Front", "a": "First", "b": "Second"}, range(100, 125)
+    for folder in (html, source):
+        folder.mkdir()
+    for (name, title), other in zip(names.items(), ("a", "b", "index"), strict=True):
+        row = "".join(f"<td>cell{n}</td>" for n in cells)
+        (html / f"{name}.html").write_text(SHEET.format(title, other, row))
+    part = {"caption": "Part One", "chapters": [{"file": "a", "sections": [{"file": "b"}]}]}
+    (source / "_toc.yml").write_text(json.dumps({"root": "index", "parts": [part]}))
+    shutil.copyfile(root / "CITATION.cff", source / "CITATION.cff")
+    tool = runpy.run_path(str(root / "workflow" / "print_book.py"))
+    pdf = tool["print_book"](html, source)
+    data = pdf.read_bytes()
+    assert tool["chapter_pages"](data) == {f"chapter-{n}": n + 2 for n in (1, 2, 3)}
+    linked = set(re.findall(rb"/Dest /(chapter-\d--part)", data))
+    assert linked == {b"chapter-1--part", b"chapter-2--part", b"chapter-3--part"}
+    (html / "cite.html").write_text("<p><!-- printed --><!-- /printed --></p>")
+    for _ in range(2):  # what was linked before is not linked twice
+        tool["link"](html)
+        assert Links((html / "cite.html").read_text()).targets == [pdf.name]
+    if shutil.which("pdftotext"):
+        done = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True)
+        _, contents, *pages = done.stdout.split("\f")
+        assert re.search(r"Front +3\s+Part One\s+First +4\s+Second +5", contents)
+        for page, title in zip(pages, names.values(), strict=False):
+            assert all(f"cell{n}" in page for n in cells), "a wide table is cut"
+            assert f"unfolded {title}" in page
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["print_book.py", str(html)])
+    with pytest.raises(SystemExit, match="2"):
+        tool["main"]()
+    assert re.search("needs one of chromium.*apt install chromium", capsys.readouterr().err)
 
 
 def test_tables_and_notebooks_can_be_downloaded(root, html):
@@ -392,10 +432,7 @@ def test_the_reader_works_by_keyboard_opened_as_a_file_and_loads_its_network_lat
 def extension(root, monkeypatch):
     def loaded(repository):
         monkeypatch.setenv("LEADMIN_REPOSITORY", repository)
-        spec = importlib.util.spec_from_file_location("page", root / "book" / "_ext" / "page.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return SimpleNamespace(**runpy.run_path(str(root / "book" / "_ext" / "page.py")))
 
     return loaded
 

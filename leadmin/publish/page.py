@@ -9,7 +9,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import Evidence
 from leadmin.publish.results import write_publication_outputs, write_tables
-from leadmin.questions import questions, read_tables, study_tables, words_of
+from leadmin.questions import figure_words, questions, read_tables, study_tables
 from leadmin.show.style import add_note, save_for_print
 from leadmin.show.words import facts, folded, headed, legend, rendered
 
@@ -90,12 +90,13 @@ class Answers:
         self._shown.add(name)
         question = self._questions[name]
         glue(name, rendered(question.reading(self.tables)))
+        unwritten = {"caption": question.title, "alt": f"A figure. {question.title}"}
         for file, draw in question.figures.items():
             if (figure := draw(self.tables)) is not None:
                 if self.tables.tested not in figure.get_supxlabel():
                     add_note(figure, self.tables.tested)
                 save_for_print(figure, self._figures_folder, file)
-                display(figure, legend(**words_of(file)))
+                display(figure, legend(**figure_words().get(file, unwritten)))
         for heading, make in question.shown.items():
             if (table := make(self.tables)) is not None:
                 display(headed(heading, table))

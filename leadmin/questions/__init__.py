@@ -77,7 +77,7 @@ class Question:
         without rows where the study cannot answer.
     figures : dict of str to callable
         Name on disk to a function of `Tables`; nothing where there is nothing to draw. What stands
-        below, and what it shows in words, is in ``figures.yml``.
+        below, and what it shows in words, is in ``figures.yml``; the title where that lacks it.
     shown, folded : dict of str to callable
         Heading, the table's caption, to a function of `Tables` that gives a table for a page, or
         nothing: in the open, or folded away. Where headings name classes, ``folded`` is a function
@@ -143,16 +143,6 @@ def figure_words() -> dict[str, dict[str, str]]:
     """Read the ``caption`` of each figure, and what it shows (``alt``), by its name on disk."""
     path = Path(__file__).with_name("figures.yml")
     return read_yaml(path, "words of figures", "the file that comes with the package")
-
-
-def words_of(figure: str) -> dict[str, str]:
-    """Give ``caption`` and ``alt`` of one figure."""
-    if figure not in figure_words():
-        raise LeadminError(
-            f"figure {figure!r}: no words stand below it; valid: a caption, and what it shows "
-            "(alt); write both into leadmin/questions/figures.yml"
-        )
-    return figure_words()[figure]
 
 
 def study_tables(evidence: "Evidence", about: str = "study") -> dict[str, pd.DataFrame]:

@@ -13,7 +13,7 @@ import typer
 import leadmin
 from leadmin.cli.data import app as data_app
 from leadmin.cli.data import reports_errors
-from leadmin.cli.engine import profile_options, profiles, run_engine
+from leadmin.cli.engine import UP_TO_DATE, Standing, profile_options, profiles, run_engine
 from leadmin.cli.predict import app as predict_app
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations
@@ -33,25 +33,13 @@ app.add_typer(predict_app)
 SAMPLE_STUDY = Path("workflow/studies/sample.yml")
 REPORT = Path("outputs/report/html/index.html")
 
-
-def _profiles() -> list[str]:
-    return profiles(source_tree())
-
-
-def _studies() -> list[str]:
-    return sorted(map(str, Path().glob("workflow/studies/*.yml")))
-
-
-def _configurations() -> list[str]:
-    return list(configurations(beyond=True))
-
-
-def _networks() -> list[str]:
-    return list(leadmin.networks())
-
-
 StudyOption = Annotated[
-    Path, typer.Option("--study", help="Study file (YAML).", autocompletion=_studies)
+    Path,
+    typer.Option(
+        "--study",
+        help="Study file (YAML).",
+        autocompletion=lambda: sorted(map(str, Path().glob("workflow/studies/*.yml"))),
+    ),
 ]
 
 
@@ -111,7 +99,7 @@ def run(
         typer.Option(
             help="One configuration, or leads separated by commas; of an ablation one variant. May "
             "be repeated.",
-            autocompletion=_configurations,
+            autocompletion=lambda: list(configurations(beyond=True)),
         ),
     ] = None,
     quick: Annotated[
@@ -125,7 +113,8 @@ def run(
     profile: Annotated[
         str,
         typer.Option(
-            help="Where it runs: a folder of workflow/profiles.", autocompletion=_profiles
+            help="Where it runs: a folder of workflow/profiles.",
+            autocompletion=lambda: profiles(source_tree()),
         ),
     ] = "local",
     gpus: Annotated[
@@ -166,16 +155,22 @@ def run(
                 (root / out / "runs" / name / METRICS).unlink(missing_ok=True)
         options += ["--forcerun", *sorted(repeated)] if repeated else []
         sealed = [target + SEAL for target in targets]
-        code = run_engine(root, file, sealed or ["all"], options, log)
+        standing = Standing(root, wanted, file)
+        whole = not (dry_run or targets)
+        if whole and not repeated and standing.holds():
+            typer.echo(UP_TO_DATE)
+            code = 0
+        else:
+            code = run_engine(root, file, sealed or ["all"], options, log)
+            if whole and not code:
+                standing.keep()
     if code:
         logs = f"{root / out / 'logs'}" + (f", and the engine's log, {log.name}" if log else "")
         raise LeadminError(f"the workflow failed; notebooks with their tracebacks are in {logs}")
     if dry_run:
         return
-    whole = f"notebooks/{wanted.conclusions[0]}.ipynb"
-    if wanted.has_book:
-        whole = "book/html/index.html"
-    results = [root / target for target in targets or [f"{out}/{whole}"]]
+    page = "book/html/index.html" if wanted.has_book else f"notebooks/{wanted.conclusions[0]}.ipynb"
+    results = [root / target for target in targets or [f"{out}/{page}"]]
     typer.echo("\n".join(map(str, results)))
 
 
@@ -339,7 +334,11 @@ def paper(
 def export(
     onnx: Annotated[Path, typer.Option(help="The ONNX file to write.")],
     network: Annotated[
-        str, typer.Option(help="One that ships, or the folder of a run.", autocompletion=_networks)
+        str,
+        typer.Option(
+            help="One that ships, or the folder of a run.",
+            autocompletion=lambda: list(leadmin.networks()),
+        ),
     ] = "any-lead",
     leads: Annotated[
         str, typer.Option(help="What the file takes, such as I,V5; default: the network's leads.")

@@ -5,18 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trees import Tree
 
 from leadmin.data.dataset import EcgDataset, load_dataset
 from leadmin.data.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FIRST = "test_workflow"
-"""The file that takes longest; begun last, it would keep one worker busy alone."""
+FIRST = ("test_browser", "test_workflow")
+"""What takes longest, on one built tree; begun last, it would keep one worker busy alone."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem != FIRST)
+    """Begin with what takes longest; the tests of a file, and of the built tree, stay together."""
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 9)
+    for item in items:
+        name = FIRST[0] if item.path.stem in FIRST else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,6 +33,17 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def tree(root, tmp_path_factory) -> Tree:
+    return Tree(root, tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="session")
+def built(tree):
+    """The tree's study run as `make book` runs one, with its book."""
+    return tree.ran("--all")
 
 
 @pytest.fixture(scope="session")

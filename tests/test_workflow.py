@@ -96,6 +96,17 @@ def test_again_there_is_nothing_to_do_and_at_once_the_engine_is_not_started(tree
         assert (log.stat().st_mtime_ns > before) == started
 
 
+def test_a_report_is_the_book_without_what_was_run_here(tree, built, tmp_path):
+    for with_runs in (True, False):
+        target = tmp_path / f"{with_runs}"
+        gather(load_study(tree.folder / TINY), tree.folder, target, with_runs)
+        contents = (target / "_toc.yml").read_text(encoding="utf-8")
+        assert "file: published/subset/04_analysis" in contents
+        for page in ("runs/12-lead", "machine", "notebooks/04_analysis"):
+            assert (f"file: {page}\n" in contents) == with_runs, page
+            assert any(target.glob(f"{page}.*")) == with_runs, page
+
+
 def test_two_workflows_do_not_write_at_once(tree, built):
     with held(tree.folder / "outputs", "workflow"):
         result = tree.here("run", "--config", "12-lead", "--study", TINY)
@@ -169,17 +180,6 @@ def test_a_wrong_call_says_what_is_valid(tree, words, message):
     assert isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_a_report_is_the_book_without_what_was_run_here(tree, built, tmp_path):
-    for with_runs in (True, False):
-        target = tmp_path / f"{with_runs}"
-        gather(load_study(tree.folder / TINY), tree.folder, target, with_runs)
-        contents = (target / "_toc.yml").read_text(encoding="utf-8")
-        assert "file: published/subset/04_analysis" in contents
-        for page in ("runs/12-lead", "machine", "notebooks/04_analysis"):
-            assert (f"file: {page}\n" in contents) == with_runs, page
-            assert any(target.glob(f"{page}.*")) == with_runs, page
 
 
 @pytest.mark.slow

@@ -20,10 +20,10 @@ report: $(READY)
 	@leadmin report
 
 test: lint
-	@$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-all: lint
-	@$(BIN)/python -m pytest -n auto --dist loadgroup --no-loadscope-reorder -m "slow or not slow"
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "slow or not slow"
 
 lint: $(READY)
 	@ruff check .

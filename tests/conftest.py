@@ -12,17 +12,12 @@ from leadmin.data.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FIRST = ("test_browser", "test_workflow")
-"""What takes longest, on one built tree; begun last, it would keep one worker busy alone."""
+FIRST = ("test_workflow", "test_browser")
+"""The files that take longest; begun last, they would keep one worker busy alone."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist, which reads the groups
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest; the tests of a file, and of the built tree, stay together."""
     items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 9)
-    for item in items:
-        name = FIRST[0] if item.path.stem in FIRST else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session", autouse=True)

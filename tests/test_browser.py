@@ -1,8 +1,7 @@
 """The book as a reader's browser shows it: every page, wide and narrow, light and dark.
 
-It is the book that the tests of the workflow build, with a small study's appendix. LEADMIN_HTML
-names the folder of one that is there already, such as outputs/sample/book/html, to be looked at
-instead.
+`make report` is built once, in a copy of the source tree. LEADMIN_HTML names the folder of a book
+that is there already, such as outputs/sample/book/html, to be looked at instead.
 """
 
 import functools
@@ -20,6 +19,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+from trees import Tree
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [
@@ -36,12 +36,18 @@ LARGE = "published/subset/04_analysis.html"
 
 
 @pytest.fixture(scope="module")
-def html(request) -> Path:
-    """The folder of the built book."""
+def html(root, tmp_path_factory) -> Path:
+    """The folder of the built report."""
     if given := os.environ.get("LEADMIN_HTML"):
         return Path(given)
-    request.getfixturevalue("built")
-    return request.getfixturevalue("tree").out / "book" / "html"
+    tree = Tree(root, tmp_path_factory.mktemp("report"))
+    result = tree.process(tree.command("report"), timeout=880)
+    log = tree.folder / "outputs" / "report" / "workflow.log"
+    assert result.returncode == 0, result.stderr + log.read_text(encoding="utf-8")[-8000:]
+    index = Path(result.stdout.strip())
+    assert index == tree.folder / "outputs" / "report" / "html" / "index.html"
+    assert not list(tree.folder.glob("outputs/*/runs")), "a report trains nothing"
+    return index.parent
 
 
 @pytest.fixture(scope="module")

@@ -183,16 +183,6 @@ def test_a_wrong_call_says_what_is_valid(tree, words, message):
 
 
 @pytest.mark.slow
-def test_a_report_is_built_of_what_is_published_and_trains_nothing(root, tmp_path):
-    tree = Tree(root, tmp_path)
-    result = tree.process(tree.command("report"))
-    assert result.returncode == 0, result.stderr
-    index = tmp_path / "outputs" / "report" / "html" / "index.html"
-    assert (result.stdout.strip(), index.is_file()) == (str(index), True)
-    assert not list(tmp_path.glob("outputs/*/runs"))
-
-
-@pytest.mark.slow
 def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
     variants = ["scratch", "scratch-mixup", "random-network"]
     changes = {"configurations": ["1-lead-II"], "variants": variants, "epochs": 4}

@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trees import Tree
 
 from leadmin.data.dataset import EcgDataset, load_dataset
 from leadmin.data.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FIRST = "test_workflow"
-"""The file that takes longest; begun last, it would keep one worker busy alone."""
+FIRST = ("test_workflow", "test_browser")
+"""The files that take longest; begun last, they would keep one worker busy alone."""
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.stem != FIRST)
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 9)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,6 +29,17 @@ def _one_thread():
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def tree(root, tmp_path_factory) -> Tree:
+    return Tree(root, tmp_path_factory.mktemp("tree"))
+
+
+@pytest.fixture(scope="session")
+def built(tree):
+    """The tree's study run as `make book` runs one, with its book."""
+    return tree.ran("--all")
 
 
 @pytest.fixture(scope="session")

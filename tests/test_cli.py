@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -48,6 +49,15 @@ def clone(root, tmp_path, monkeypatch):
     shutil.copytree(root / "workflow" / "profiles", tmp_path / "workflow" / "profiles")
     shutil.copytree(root / "workflow" / "studies", tmp_path / "workflow" / "studies")
     (tmp_path / "data").symlink_to(root / "data")
+    for name in (
+        "leadmin/net/fit.py",
+        "notebooks/a.py",
+        "book/intro.md",
+        "_config.yml",
+        "_toc.yml",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("as it was")
     (tmp_path / "log.txt").write_text(BEGUN)
     (tmp_path / "snakemake.py").write_text(
         "import sys, pathlib; print(pathlib.Path('log.txt').read_text(), *sys.argv, flush=True)\n"
@@ -101,6 +111,62 @@ def test_the_log_is_kept_and_shown_on_demand(clone):
     result = leadmin("run", "--all", *STUDY)
     assert result.exit_code == 2
     assert "the engine's log, workflow.log" in result.stderr
+
+
+def put_back(path):
+    """Change a file to one of the same size, then put its time back."""
+    stamp = path.stat()
+    path.write_text("as it is.")
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_the_engine_is_started_unless_all_is_as_it_left_it(clone):
+    made, data = "outputs/sample/notebooks/04_analysis.ipynb", "outputs/data/sample-100hz.h5"
+    log, study = clone / "outputs/sample/logs/workflow.log", clone / STUDY[1]
+    shutil.copy(clone / "data" / "sample" / "ptb-xl-sample.zip", clone / "sample.zip")
+    study.write_text(study.read_text().replace("data/sample/ptb-xl-sample", "sample"))
+    for name in (made, data):
+        (clone / name).parent.mkdir(parents=True)
+        (clone / name).write_text("as it was")
+
+    def starts(*words):
+        before = log.stat().st_mtime_ns if log.exists() else 0
+        result = leadmin("run", "--all", *words, "--study", str(study))
+        assert result.stdout.endswith("outputs/sample/book/html/index.html\n"), result.output
+        started = log.stat().st_mtime_ns != before
+        assert started != ("Nothing to be done: everything is up to date." in result.stdout)
+        return started
+
+    assert [starts(), starts(), starts("--force"), starts()] == [True, False, True, False]
+    for name, change in (
+        ("leadmin/net/fit.py", put_back),
+        ("leadmin/net/new.py", Path.touch),
+        ("notebooks/a.py", Path.touch),
+        ("book/intro.md", put_back),
+        ("book/intro.md", Path.unlink),
+        ("_toc.yml", put_back),
+        (STUDY[1], Path.touch),
+        ("sample.zip", Path.touch),
+        (made, put_back),
+        (made, Path.unlink),
+        (data, Path.unlink),
+    ):
+        change(clone / name)
+        assert [starts(), starts()] == [True, False], name
+
+
+def test_what_was_edited_while_the_engine_ran_or_failed_is_looked_at_again(clone):
+    engine = clone / "snakemake.py"
+    script = "import pathlib; print('Nothing to be done'); {}"
+    for line in ("pathlib.Path('book/intro.md').write_text('new')", "raise SystemExit(1)"):
+        engine.write_text(script.format(line))
+        leadmin("run", "--all", *STUDY)
+        engine.write_text(script.format("pathlib.Path('started').touch()"))
+        assert leadmin("run", "--all", *STUDY).exit_code == 0
+        (clone / "started").unlink()
+        leadmin("run", "--all", *STUDY)
+        assert not (clone / "started").exists()
+        (clone / "_toc.yml").touch()
 
 
 def test_a_dry_run_looks_on_while_another_workflow_runs(clone):

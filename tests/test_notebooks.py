@@ -44,12 +44,6 @@ def glued(cells):
     return set(filter(None, found))
 
 
-def test_pairs_are_in_step_and_hold_no_outputs(root):
-    command = [sys.executable, "workflow/pair_notebooks.py", "--check"]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-
-
 def test_the_parameters_of_the_training_notebook_are_those_of_a_run(root):
     notebook = root / "notebooks" / "03_training.ipynb"
     shown = papermill.inspect_notebook(str(notebook))
@@ -141,6 +135,7 @@ def test_a_file_at_500_hz_goes_through(root, tmp_path):
     assert " at 500 Hz" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow  # test_workflow executes both for its book
 @pytest.mark.parametrize("name", ["01_data_exploration", "02_resnet"])
 def test_explanatory_notebooks_run(root, tmp_path, sample_file, name):
     result = executed(root, tmp_path, f"{name}.ipynb", "-p", "data", str(sample_file))
@@ -173,6 +168,7 @@ def analysis(root, tmp_path, runs, *options):
     return "\n".join(str(d.get(kind, "")) for d in data for kind in ("text/html", "text/markdown"))
 
 
+@pytest.mark.slow  # the workflow's analysis is of one fold; test_questions asks all of pooled ones
 def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
     root, tmp_path, sample_file, sample
 ):

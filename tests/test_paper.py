@@ -301,7 +301,8 @@ def page_text(path) -> str:
 
 @needs_tex
 @pytest.mark.parametrize(
-    "name", ["holdout", "crossval", pytest.param("one recipe", marks=pytest.mark.slow)]
+    "name",
+    ["holdout", *(pytest.param(n, marks=pytest.mark.slow) for n in ("crossval", "one recipe"))],
 )
 def test_paper_is_typeset_from_any_study(build, results, name):
     made = build(name)

@@ -1,23 +1,22 @@
 """A question has one home: a file is all it takes, and what is wrong with one is said."""
 
 import json
-import os
-import shutil
-import subprocess
+import re
 import sys
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_groups, with_recipe_on, write_runs
+from matplotlib.figure import Figure
 
 import leadmin.questions
 from leadmin.errors import LeadminError
 from leadmin.evidence.scores import gather
-from leadmin.publish.page import Answers
+from leadmin.publish import page
+from leadmin.publish.page import Answers, described
 from leadmin.questions import questions, read_tables, study_tables
+from leadmin.study.run import load_runs
 
 TOY = '''
 """How many records have no finding at all?"""
@@ -55,41 +54,6 @@ TOY = Question(
 '''
 
 
-def test_a_question_is_added_by_adding_its_file(root, tmp_path):
-    """In the tables on disk, the report, the document and the page, and no other file knows it."""
-    package = tmp_path / "leadmin"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(leadmin.questions.__file__).parents[1], package, ignore=ignored)
-    (package / "questions" / "toy.py").write_text(TOY)
-    strength = {config: STRENGTH[config] for config in ("12-lead", "2-lead-I-II")}
-    runs = synthetic_runs(200, 1, ("default",), strength)
-    write_runs(runs, tmp_path / "runs", "holdout")
-    count = int((runs["12-lead"].test.labels.sum(axis=1) == 0).sum())
-
-    options = {"runs": "runs", "tables_out": "tables", "figures_out": "figures", "n_resamples": 40}
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar"]
-    command += [str(root / "notebooks" / "04_analysis.ipynb"), "page.ipynb"]
-    command += [word for name, value in options.items() for word in ("-p", name, str(value))]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-    tables = tmp_path / "tables"
-    assert pd.read_csv(tables / "unlabelled.csv")["n_unlabelled"].tolist() == [count]
-    document = json.loads((tables / "results_final.json").read_text(encoding="utf-8"))
-    assert document["tables"]["unlabelled"] == [{"recipe": "default", "n_unlabelled": count}]
-    report = (tables / "RESULTS.md").read_text(encoding="utf-8")
-    assert f"## How many records have no finding at all?\n\nThey are *{count}*.\n\n|" in report
-    assert (tmp_path / "figures" / "toy_figure.pdf").is_file()
-    cells = nbformat.read(tmp_path / "page.ipynb", as_version=4).cells
-    rest = next(cell for cell in cells if cell.source == "answers.show_rest()")
-    shown = "".join(str(output.get("data", "")) for output in rest.outputs)
-    assert "<strong>How many records have no finding at all?</strong>" in shown
-    assert f"<em>{count}</em>" in shown
-    assert "without any finding" in shown
-    assert "image/png" in shown
-
-
 @pytest.fixture
 def added(monkeypatch, tmp_path):
     """A folder that is searched for questions too."""
@@ -99,6 +63,38 @@ def added(monkeypatch, tmp_path):
     yield tmp_path
     questions.cache_clear()
     sys.modules.pop("leadmin.questions.toy", None)
+
+
+def test_a_question_is_added_by_adding_its_file(root, added, tmp_path_factory, monkeypatch):
+    """In the tables on disk, the report, the document and the page, and no other file knows it."""
+    (added / "toy.py").write_text(TOY)
+    folder, shown = tmp_path_factory.mktemp("toy"), []
+    strength = {config: STRENGTH[config] for config in ("12-lead", "2-lead-I-II")}
+    runs = synthetic_runs(200, 1, ("default",), strength)
+    write_runs(runs, folder / "runs", "holdout")
+    count = int((runs["12-lead"].test.labels.sum(axis=1) == 0).sum())
+    evidence = gather(load_runs(folder / "runs"), n_resamples=40)
+    answers = Answers(evidence, folder / "figures", described(evidence, "toy", "Toy"))
+
+    answers.write(folder)
+    assert pd.read_csv(folder / "unlabelled.csv")["n_unlabelled"].tolist() == [count]
+    document = json.loads((folder / "results_final.json").read_text(encoding="utf-8"))
+    assert document["tables"]["unlabelled"] == [{"recipe": "default", "n_unlabelled": count}]
+    report = (folder / "RESULTS.md").read_text(encoding="utf-8")
+    assert f"## How many records have no finding at all?\n\nThey are *{count}*.\n\n|" in report
+
+    cells = (root / "notebooks" / "04_analysis.py").read_text(encoding="utf-8")
+    assert "\nanswers.show_rest()\n" in cells
+    answers._shown |= set(re.findall(r'answers\.show\("(\w+)"\)', cells))
+    monkeypatch.setattr(page, "display", shown.append)
+    monkeypatch.setattr(page, "glue", lambda _, reading: shown.append(reading))
+    answers.show_rest()
+    title, reading, figure, table = shown
+    assert "<strong>How many records have no finding at all?</strong>" in title._repr_html_()
+    assert f"<em>{count}</em>" in reading._repr_html_()
+    assert isinstance(figure, Figure)
+    assert "without any finding" in table._repr_html_()
+    assert (folder / "figures" / "toy_figure.pdf").is_file()
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,13 @@ def session(path):
     return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-@pytest.fixture(scope="module", params=[("any-lead", "V5,aVF,I"), ("3-lead-I-II-V2", "")])
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("any-lead", "V5,aVF,I"),
+        pytest.param(("3-lead-I-II-V2", ""), marks=pytest.mark.slow),  # an export takes 6 s
+    ],
+)
 def exported(request, tmp_path_factory):
     pytest.importorskip("onnxscript")
     name, leads = request.param

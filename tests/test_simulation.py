@@ -43,12 +43,12 @@ def test_patients_have_repeated_records_with_the_same_labels():
 
 
 def test_intervals_cover_and_tests_stay_quiet():
-    """The quick form: 150 small studies, with the tolerance that their number calls for."""
-    table = coverage(World(n_patients=200), 150, 200, np.random.default_rng(0))
+    """The quick form: 80 small studies, with the tolerance that their number calls for."""
+    table = coverage(World(n_patients=200), 80, 200, np.random.default_rng(0))
     used = table["in_tables"] | (table["method"] == "jackknife t")
     covered = table[(table["what"] == "coverage") & used]
-    # four standard errors of a proportion of 0.95 over 150 studies
-    slack = 4 * math.sqrt(0.95 * 0.05 / 150)
+    # four standard errors of a proportion of 0.95 over 80 studies
+    slack = 4 * math.sqrt(0.95 * 0.05 / 80)
     assert (covered["rate"] > 0.95 - slack).all(), covered
     assert (covered["rate"] < 1).all(), covered
     alarms = table[table["what"] == "false positives"].set_index("statistic")["rate"]
@@ -77,7 +77,7 @@ def test_ignoring_patients_would_be_noticed():
     rng = np.random.default_rng(3)
     truth = simulation.truth(world)["macro AUROC"]
     widths, inside = {"patients": 0.0, "records": 0.0}, {"patients": 0, "records": 0}
-    for _ in range(60):
+    for _ in range(30):
         patient, labels, logits = world.draw(rng)
         for unit, ids in (("patients", patient), ("records", np.arange(len(patient)))):
             found = simulation._analyse(world, ids, labels, logits, 100, rng)["macro AUROC"]

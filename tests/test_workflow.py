@@ -1,7 +1,6 @@
 """The workflow from end to end, on a copy of the tree and a study of two configurations."""
 
 import importlib
-import io
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from html import unescape
 from pathlib import Path
 
@@ -18,136 +16,21 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from archives import SAMPLE, sign, write_zip
-from click.testing import Result
+from jupytext.cli import jupytext
 from safetensors import safe_open
+from trees import CLI, CONFIGS, TINY, Tree
 from typer.testing import CliRunner
 
 from leadmin import load
-from leadmin.data.ptbxl import DATABASE_FILE
 from leadmin.errors import LeadminError
 from leadmin.publish import publishing
-from leadmin.publish.book import published_pages
+from leadmin.publish.book import gather, published_pages
 from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
 from leadmin.study.run import load_run, load_runs
+from leadmin.study.settings import load_study
 from leadmin.study.validity import held
 
-CONFIGS = ("12-lead", "2-lead-I-II")
-CLI = importlib.import_module("leadmin.cli.main")
-TINY = "workflow/studies/tiny.yml"
 ABLATION = "workflow/studies/tiny-ablation.yml"
-
-
-def cut_archive(target: Path) -> None:
-    """Write every third record of the embedded sample."""
-    with zipfile.ZipFile(SAMPLE) as archive:
-        files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    records = pd.read_csv(io.BytesIO(files[DATABASE_FILE]), dtype=str).iloc[::3]
-    names = set(records["filename_lr"])
-    kept = {
-        n: x for n, x in files.items() if "/" not in n or n.partition("_lr")[0] + "_lr" in names
-    }
-    kept |= {DATABASE_FILE: records.to_csv(index=False).encode()}
-    kept |= {"RECORDS": "\n".join(records["filename_lr"]).encode()}
-    write_zip(target, sign(kept))
-
-
-class Tree:
-    """A copy of the source tree with its own outputs."""
-
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.folder = folder
-        for name in ("notebooks", "workflow", "book", "leadmin"):
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(root / name, folder / name, ignore=ignored)
-        for name in ("_config.yml", "_toc.yml", "CITATION.cff"):
-            shutil.copyfile(root / name, folder / name)
-        cut_archive(folder / "data" / "sample" / "ptb-xl-sample.zip")
-        self.write_study({})
-
-    def write_study(self, changes: dict, name: str = "tiny") -> None:
-        study = {
-            "name": name,
-            "title": "Two configurations, one epoch",
-            "source": "data/sample/ptb-xl-sample.zip",
-            "configurations": list(CONFIGS),
-            "epochs": 1,
-            "n_resamples": 200,
-        }
-        path = self.folder / "workflow" / "studies" / f"{name}.yml"
-        path.write_text(yaml.safe_dump(study | changes), encoding="utf-8")
-
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", "from leadmin.cli.main import main; main()", *words]
-
-    @property
-    def environment(self) -> dict[str, str]:
-        # The copy's package goes before the installed one, in every process of the workflow.
-        return os.environ | {"PYTHONPATH": str(self.folder)}
-
-    def process(self, command: list[str], **variables: str) -> subprocess.CompletedProcess:
-        options = {"capture_output": True, "text": True, "timeout": 280}
-        environment = self.environment | variables
-        return subprocess.run(command, cwd=self.folder, env=environment, **options)
-
-    def leadmin(self, *words: str, study: str = TINY) -> subprocess.CompletedProcess:
-        # There is no home, as in many a container.
-        return self.process(self.command(*words, "--study", study), HOME="/proc/nowhere")
-
-    def ran(self, *words: str, study: str = TINY) -> subprocess.CompletedProcess:
-        """The result of ``leadmin run``, which has to succeed."""
-        result = self.leadmin("run", *words, study=study)
-        assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
-        return result
-
-    def here(self, *words: str) -> Result:
-        """The result of a command in this process, on the copy."""
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(CLI, "source_tree", lambda: self.folder)
-            return CliRunner().invoke(CLI.app, words)
-
-    def would_run(self, study: str = TINY) -> list[str]:
-        """Names of the runs that the workflow would repeat, from a dry run of the engine."""
-        words = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", "--dry-run"]
-        words += ["--profile", "workflow/profiles/local", "--config", f"study={study}", "--", "all"]
-        result = self.process([sys.executable, *words])
-        assert result.returncode == 0, result.stderr
-        lines = (result.stdout + result.stderr).splitlines()
-        return sorted(line.split("run=")[1] for line in lines if "wildcards: run=" in line)
-
-    def edit(self, module: str, old: str = "", new: str = "\nADDED = 1\n") -> None:
-        """Replace ``old`` in a module; without it, put ``new`` at its end."""
-        path = self.folder / f"{module}.py"
-        text = path.read_text(encoding="utf-8")
-        assert old in text
-        path.write_text(text.replace(old, new, 1) if old else text + new, encoding="utf-8")
-
-    def stamps(self, name: str) -> dict[str, int]:
-        """When each file of a run's results was written."""
-        folder = self.out / "runs" / name
-        files = [folder / "metrics.json", folder / "predictions.npz", folder / "history.csv"]
-        return {p.name: p.stat().st_mtime_ns for p in [*files, *folder.glob("checkpoints/*")]}
-
-    def page(self, name: str) -> str:
-        """What the executed notebook of a run printed."""
-        notebook = nbformat.read(self.out / "runs" / name / "training.ipynb", as_version=4)
-        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-        return "".join(output.get("text", "") for output in outputs)
-
-    @property
-    def out(self) -> Path:
-        return self.folder / "outputs" / "tiny"
-
-
-@pytest.fixture(scope="module")
-def tree(root, tmp_path_factory):
-    return Tree(root, tmp_path_factory.mktemp("tree"))
-
-
-@pytest.fixture(scope="module")
-def built(tree):
-    return tree.ran("--all")
 
 
 def test_everything_is_built_and_the_last_line_is_the_page(tree, built):
@@ -186,13 +69,6 @@ def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
         assert ":width:" not in text, f"{page.name} shows an option of a directive"
 
 
-def test_again_at_once_there_is_nothing_to_do(tree, built):
-    started = time.perf_counter()
-    result = tree.ran("--all")
-    assert "Nothing to be done" in result.stdout + result.stderr
-    assert time.perf_counter() - started < 60
-
-
 def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
     tree.write_study({"overrides": {"2-lead-I-II": {"epochs": 2}}})
     assert tree.would_run() == ["2-lead-I-II"]
@@ -202,11 +78,33 @@ def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
     metrics = json.loads((tree.out / "runs" / "2-lead-I-II" / "metrics.json").read_text())
     assert metrics["settings"]["start_from"] == "any-lead"
     registry = tree.folder / "leadmin" / "configurations.yml"
-    text = registry.read_text(encoding="utf-8")
+    text, stamp = registry.read_text(encoding="utf-8"), registry.stat()
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")
     assert tree.would_run() == ["2-lead-I-II"]
     registry.write_text(text, encoding="utf-8")
-    assert tree.would_run() == []
+    os.utime(registry, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+
+
+def test_again_there_is_nothing_to_do_and_at_once_the_engine_is_not_started(tree, built):
+    log = tree.out / "logs" / "workflow.log"
+    tree.write_study({})  # as it was, but for its time: the engine has to judge that
+    for started in (True, False):
+        before = log.stat().st_mtime_ns
+        result = tree.ran("--all")
+        assert "Nothing to be done: everything is up to date." in result.stdout
+        assert result.stdout.strip().endswith(str(tree.out / "book" / "html" / "index.html"))
+        assert (log.stat().st_mtime_ns > before) == started
+
+
+def test_a_report_is_the_book_without_what_was_run_here(tree, built, tmp_path):
+    for with_runs in (True, False):
+        target = tmp_path / f"{with_runs}"
+        gather(load_study(tree.folder / TINY), tree.folder, target, with_runs)
+        contents = (target / "_toc.yml").read_text(encoding="utf-8")
+        assert "file: published/subset/04_analysis" in contents
+        for page in ("runs/12-lead", "machine", "notebooks/04_analysis"):
+            assert (f"file: {page}\n" in contents) == with_runs, page
+            assert any(target.glob(f"{page}.*")) == with_runs, page
 
 
 def test_two_workflows_do_not_write_at_once(tree, built):
@@ -399,29 +297,39 @@ def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
     assert pairs.returncode == 0, "outputs of a working copy are no difference"
 
 
-def test_notebooks_out_of_step_name_the_command_that_mends_them(tree):
-    check = [sys.executable, "workflow/pair_notebooks.py", "--check"]
-    script, pair = (tree.folder / "notebooks" / f"02_resnet{end}" for end in (".py", ".ipynb"))
-    tree.edit("notebooks/02_resnet", new="\n# %%\n1 + 1\n")
+def test_notebooks_out_of_step_name_the_command_that_mends_them(
+    root, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(root / "workflow")
+    pairs = importlib.import_module("pair_notebooks")
+    monkeypatch.setattr(pairs, "NOTEBOOKS", tmp_path)
+    script, pair = (tmp_path / f"02_resnet{end}" for end in (".py", ".ipynb"))
+    for path in (script, pair):
+        shutil.copyfile(root / "notebooks" / path.name, path)
+
+    def said(*options):
+        monkeypatch.setattr(sys, "argv", ["pair_notebooks.py", *options])
+        return pairs.main(), capsys.readouterr().err
+
+    script.write_text(script.read_text(encoding="utf-8") + "\n# %%\n1 + 1\n", encoding="utf-8")
     os.utime(pair, (1, 1))
-    result = tree.process(check)
-    assert result.returncode == 1
-    assert "02_resnet.py is not in its .ipynb; run `python workflow/pair_noteb" in result.stderr
-    assert tree.process(check[:2]).returncode == 0
-    assert tree.process(check).returncode == 0
+    code, told = said("--check")
+    assert code == 1
+    assert "02_resnet.py is not in its .ipynb; run `python workflow/pair_noteb" in told
+    assert [said(), said("--check")] == [(0, "")] * 2
     text = pair.read_text(encoding="utf-8")
     pair.write_text(text.replace("1 + 1", "2 + 2"), encoding="utf-8")
     os.utime(script, (1, 1))
-    result = tree.process(check)
-    (command,) = re.findall("`(.*)`", result.stderr)
+    (command,) = re.findall("`(.*)`", said("--check")[1])
     assert command == f"jupytext --sync {pair}"
-    tree.process([str(Path(sys.executable).with_name("jupytext")), *command.split()[1:]])
+    jupytext(command.split()[1:])
     assert "2 + 2" in script.read_text(encoding="utf-8")
-    assert tree.process(check).returncode == 0
-    pair.unlink()
-    script.unlink()
-    for path in (script, pair):
-        shutil.copyfile(Path(__file__).parents[1] / "notebooks" / path.name, path)
+    # Outputs of a working copy are no difference, and go when the pair is written.
+    notebook = nbformat.read(pair, as_version=4)
+    notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="4\n")]
+    nbformat.write(notebook, pair)
+    assert [said("--check"), said()] == [(0, "")] * 2
+    assert pairs.clean(nbformat.read(pair, as_version=4))
 
 
 def flip(path: Path) -> None:

@@ -1,18 +1,25 @@
 """The workflow's engine: where it runs, its log, and one line that says how far it is."""
 
+import hashlib
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 import yaml
 
 from leadmin.errors import LeadminError
+from leadmin.files import write_text
+
+if TYPE_CHECKING:
+    from leadmin.study.settings import Study
+
+UP_TO_DATE = "Nothing to be done: everything is up to date."
 
 
 def profiles(root: Path) -> list[str]:
@@ -53,6 +60,51 @@ def profile_options(root: Path, profile: str, gpus: int | None) -> list[str]:
     return options
 
 
+class Standing:
+    """How a study stood when the engine last left nothing to do: files by names, sizes and times.
+
+    While all of it stands so, the engine would say the same again and need not be started, which
+    takes many times as long. Whatever differs, if only in its time, is the engine's to judge. More
+    counts than it looks at: every file of the source tree and of the study's results.
+    """
+
+    def __init__(self, root: Path, study: "Study", file: Path):
+        from leadmin.net.own import source_file
+
+        names = ("leadmin", "notebooks", "workflow", "book", "_config.yml", "_toc.yml")
+        own = [file, study.source_path, *study.own_files]
+        own += [source_file(study.network)] if study.network else []
+        self._made_of = [root / name for name in names] + [root / path for path in own]
+        self._made = [root / "outputs" / study.name, root / study.prepared]
+        self._kept = root / "outputs" / ".cache" / f"{study.name}.standing"
+        self._before = fingerprint(self._made_of)
+
+    def holds(self) -> bool:
+        """Whether everything is as it was kept."""
+        there = self._kept.is_file()
+        return there and self._kept.read_bytes().decode() == self._before + fingerprint(self._made)
+
+    def keep(self) -> None:
+        """Write down how it stands, unless somebody edited while the engine ran."""
+        if fingerprint(self._made_of) == self._before:
+            write_text(self._kept, self._before + fingerprint(self._made))
+
+
+def fingerprint(places: Iterable[Path]) -> str:
+    """Digest the names, sizes and times of files, and of all files below folders but caches."""
+    total = hashlib.sha256()
+    for place in places:
+        found = [(str(place.parent), [], [place.name])] if place.is_file() else os.walk(place)
+        for folder, folders, names in found:
+            folders[:] = sorted(set(folders) - {"__pycache__"})
+            for path in (Path(folder, name) for name in sorted(names)):
+                about = path.stat() if path.exists() else path.lstat()
+                # Its second time tells of a change after which somebody put the first one back.
+                times = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns}"
+                total.update(os.fsencode(f"{path}\0{times}\0"))
+    return total.hexdigest()
+
+
 def run_engine(
     root: Path, study: Path, targets: list[str], options: list[str], log: Path | None
 ) -> int:
@@ -91,7 +143,7 @@ def run_engine(
                 file.flush()
                 progress.feed(line)
                 if line.startswith("Nothing to be done"):
-                    typer.echo("Nothing to be done: everything is up to date.")
+                    typer.echo(UP_TO_DATE)
         except KeyboardInterrupt:  # the engine got it too, and stops its jobs
             file.writelines(engine.stdout or ())
             progress.close()

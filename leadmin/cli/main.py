@@ -13,7 +13,7 @@ import typer
 import leadmin
 from leadmin.cli.data import app as data_app
 from leadmin.cli.data import reports_errors
-from leadmin.cli.engine import profile_options, profiles, run_engine
+from leadmin.cli.engine import UP_TO_DATE, Standing, profile_options, profiles, run_engine
 from leadmin.cli.predict import app as predict_app
 from leadmin.errors import LeadminError
 from leadmin.leads import configurations
@@ -32,7 +32,6 @@ app.add_typer(predict_app)
 
 SAMPLE_STUDY = Path("workflow/studies/sample.yml")
 REPORT = Path("outputs/report/html/index.html")
-
 
 StudyOption = Annotated[
     Path,
@@ -150,16 +149,22 @@ def run(
                 (root / out / "runs" / name / METRICS).unlink(missing_ok=True)
         options += ["--forcerun", *sorted(repeated)] if repeated else []
         sealed = [target + SEAL for target in targets]
-        code = run_engine(root, file, sealed or ["all"], options, log)
+        standing = Standing(root, wanted, file)
+        whole = not (dry_run or targets)
+        if whole and not repeated and standing.holds():
+            typer.echo(UP_TO_DATE)
+            code = 0
+        else:
+            code = run_engine(root, file, sealed or ["all"], options, log)
+            if whole and not code:
+                standing.keep()
     if code:
         logs = f"{root / out / 'logs'}" + (f", and the engine's log, {log.name}" if log else "")
         raise LeadminError(f"the workflow failed; notebooks with their tracebacks are in {logs}")
     if dry_run:
         return
-    whole = f"notebooks/{wanted.conclusions[0]}.ipynb"
-    if wanted.has_book:
-        whole = "book/html/index.html"
-    results = [root / target for target in targets or [f"{out}/{whole}"]]
+    page = "book/html/index.html" if wanted.has_book else f"notebooks/{wanted.conclusions[0]}.ipynb"
+    results = [root / target for target in targets or [f"{out}/{page}"]]
     typer.echo("\n".join(map(str, results)))
 
 

@@ -168,7 +168,7 @@ class _Picture:
         image = BytesIO()
         self._figure.savefig(image, format="png", dpi=2 * self._figure.dpi)
         data = b64encode(image.getvalue()).decode()
-        style = "width: 100%; height: auto; max-height: none"
+        style = "width: 100%; height: auto; max-height: none; transform: none"
         return f'<img style="{style}" src="data:image/png;base64,{data}">'
 
 

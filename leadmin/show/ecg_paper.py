@@ -114,11 +114,11 @@ def plot_ecg(
     paper = figure.axes[0]
     # Kept leads are drawn last: where tall waves meet, the one that counts stays in sight.
     for lead, row, start, _ in sorted(strips, key=lambda strip: strip[0] in kept):
-        mine, y, x = lead in kept, baselines[row], _LEFT + MM_PER_SECOND * start
-        times, wave = drawn[lead, row]
+        mine, y, left = lead in kept, baselines[row], _LEFT + MM_PER_SECOND * start
+        times, voltages = drawn[lead, row]
         paper.plot(
             times,
-            y + wave,
+            y + voltages,
             color=ECG_KEPT if mine else ECG_DROPPED,
             linewidth=1.0 if mine else 0.9,
             solid_joinstyle="round",
@@ -126,11 +126,11 @@ def plot_ecg(
             gid=f"lead-{lead}" if row < len(ECG_LAYOUT) else f"rhythm-{lead}",
         )
         # beneath the traces: a label must not hide a tall wave
-        paper.text(x + 1.5, y + 9.5, lead, fontsize=13, fontweight="bold" if mine else "normal",
+        paper.text(left + 1.5, y + 9.5, lead, fontsize=13, fontweight="bold" if mine else "normal",
                    color=ECG_KEPT if mine else ECG_DROPPED_TEXT, va="bottom", zorder=2,
                    bbox=_ground(0.75))  # fmt: skip
         if start > 0:
-            paper.plot([x, x], [y - 3, y + 3], color=ECG_KEPT, linewidth=0.8, zorder=2)
+            paper.plot([left, left], [y - 3, y + 3], color=ECG_KEPT, linewidth=0.8, zorder=2)
     for mark in marks:
         _draw(paper, mark, baselines[row_of[mark.lead]])
     pulse_x = np.cumsum([_LEFT - 10, 2.5, 0, 0.2 * MM_PER_SECOND, 0, 2.5])

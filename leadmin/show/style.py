@@ -139,7 +139,7 @@ def use_style() -> None:
         from IPython.core.getipython import get_ipython
 
         shell = get_ipython()
-        if shell is not None:
+        if shell is not None and shell.display_formatter is not None:
             shell.display_formatter.formatters["image/png"].for_type(Figure, picture)
 
 

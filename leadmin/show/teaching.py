@@ -62,8 +62,8 @@ class Beats(NamedTuple):
         peak, wave = self.wave(lead, first, last)
         below = -wave.min() > wave.max()
         level = self.signal[LEADS.index(lead), round((peak + self.onset) * self.rate)]
-        ends = sorted((level, level + (wave.min() if below else wave.max())))
-        return Mark(lead, peak + first, peak + last, *map(float, ends), text, bool(below))
+        low, high = sorted((level, level + (wave.min() if below else wave.max())))
+        return Mark(lead, peak + first, peak + last, float(low), float(high), text, bool(below))
 
     def qrs(self, lead: str) -> tuple[float, float]:
         """Give depth and height of QRS in that beat (mV)."""

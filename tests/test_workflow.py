@@ -31,6 +31,7 @@ from leadmin.study.settings import load_study
 from leadmin.study.validity import held
 
 ABLATION = "workflow/studies/tiny-ablation.yml"
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_everything_is_built_and_the_last_line_is_the_page(tree, built):

@@ -73,7 +73,7 @@ class Tree:
         closed = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
         return os.environ | closed | {"PYTHONPATH": str(self.folder)}
 
-    def process(self, command, timeout=280, **variables: str) -> subprocess.CompletedProcess:
+    def process(self, command, timeout=580, **variables: str) -> subprocess.CompletedProcess:
         options = {"capture_output": True, "text": True, "timeout": timeout}
         environment = self.environment | variables
         return subprocess.run(command, cwd=self.folder, env=environment, **options)

@@ -108,6 +108,7 @@ def test_the_log_is_kept_and_shown_on_demand(clone):
     assert log.read_text().startswith(BEGUN)
     assert "--set-resources" not in log.read_text()
     (clone / "snakemake.py").write_text("print('rule train:'); raise SystemExit(1)")
+    log.touch()
     result = leadmin("run", "--all", *STUDY)
     assert result.exit_code == 2
     assert "the engine's log, workflow.log" in result.stderr

@@ -86,10 +86,11 @@ def test_a_question_is_added_by_adding_its_file(root, added, tmp_path_factory, m
     cells = (root / "notebooks" / "04_analysis.py").read_text(encoding="utf-8")
     assert "\nanswers.show_rest()\n" in cells
     answers._shown |= set(re.findall(r'answers\.show\("(\w+)"\)', cells))
-    monkeypatch.setattr(page, "display", shown.append)
+    monkeypatch.setattr(page, "display", lambda *outputs: shown.extend(outputs))
     monkeypatch.setattr(page, "glue", lambda _, reading: shown.append(reading))
     answers.show_rest()
-    title, reading, figure, table = shown
+    title, reading, figure, words, table = shown
+    assert "How many records have no finding at all?" in words.data
     assert "<strong>How many records have no finding at all?</strong>" in title._repr_html_()
     assert f"<em>{count}</em>" in reading._repr_html_()
     assert isinstance(figure, Figure)

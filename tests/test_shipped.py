@@ -295,7 +295,7 @@ def test_leads_that_do_not_reach_are_not_exported(tmp_path, monkeypatch):
 
 
 def test_a_network_that_scales_each_record_does_so_in_the_file_too():
-    network = leadmin.load("2-lead-I-II")
+    network = load_checkpoint(Path(leadmin.__file__).parent / "networks" / "2-lead-I-II")
     by_record = replace(network, scaling=replace(network.scaling, kind="record", mean=(), std=()))
     x = torch.randn(2, 2, 1000) * 200
     expected = predict_logits(by_record.model, by_record.scaling, x, 250, 8).sigmoid()

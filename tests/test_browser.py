@@ -43,7 +43,7 @@ LARGE = "published/subset/04_analysis.html"
 def html(root, tmp_path_factory) -> Path:
     """The folder of the built report."""
     if given := os.environ.get("LEADMIN_HTML"):
-        return Path(given)
+        return Path(given).resolve()
     tree = Tree(root, tmp_path_factory.mktemp("report"))
     result = tree.process(tree.command("report"), timeout=880)
     log = tree.folder / "outputs" / "report" / "workflow.log"

@@ -475,6 +475,7 @@ VALID_PARAMETERS = {
     "compare_with": ("",),
     "epochs": (0,),
     "workers": (0,),
+    "network": ("",),
     "tracking": ("",),
     "compiled": (True,),
 }

@@ -208,7 +208,7 @@ def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
     history = load_run(folder).history
     assert list(history["epoch"]) == [1, 2, 3, 4]
     expected = [entry["seconds"] for entry in begun]
-    assert list(history["seconds"])[: len(begun)] == pytest.approx(expected, rel=1e-12)
+    assert list(history["seconds"])[: len(begun)] == pytest.approx(expected, rel=5e-7)  # seven digits are kept
 
 
 @pytest.mark.slow

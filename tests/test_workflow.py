@@ -207,8 +207,8 @@ def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
     tree.ran("--config", "scratch", study=ABLATION)
     history = load_run(folder).history
     assert list(history["epoch"]) == [1, 2, 3, 4]
-    expected = [entry["seconds"] for entry in begun]
-    assert list(history["seconds"])[: len(begun)] == pytest.approx(expected, rel=5e-7)  # seven digits are kept
+    expected = [entry["seconds"] for entry in begun]  # a history keeps seven digits
+    assert list(history["seconds"])[: len(begun)] == pytest.approx(expected, rel=5e-7)
 
 
 @pytest.mark.slow

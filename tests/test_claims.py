@@ -1,15 +1,13 @@
 """Claims of the book: guarded, checked before it is built, and marked on other data."""
 
 import re
-from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from sphinx.application import Sphinx
+from pages import built_page
 from sphinx.errors import ExtensionError
-from sphinx.util.docutils import docutils_namespace
 
 from leadmin.errors import LeadminError
 from leadmin.publish.claims import Claims
@@ -103,19 +101,8 @@ def build(tmp_path):
     """Build the folder with Sphinx, warnings being errors; give what it says and the page."""
 
     def run():
-        said, out = StringIO(), tmp_path / "out"
-        settings = {
-            "extensions": ["myst_parser", "leadmin.publish.claims"],
-            "myst_enable_extensions": ["deflist"],
-            "html_theme": "basic",
-        }
-        with docutils_namespace():
-            app = Sphinx(
-                tmp_path, None, out, tmp_path / "trees", "html", settings,
-                status=None, warning=said, warningiserror=True, keep_going=True,
-            )  # fmt: skip
-            app.build()
-        return app.statuscode, said.getvalue(), (out / "index.html").read_text()
+        extensions = ["myst_parser", "leadmin.publish.claims"]
+        return built_page(tmp_path, extensions=extensions, myst_enable_extensions=["deflist"])
 
     return run
 

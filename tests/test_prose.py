@@ -1,14 +1,12 @@
 """Numbers and figures in a notebook's prose, as a build of the book shows them."""
 
 from base64 import b64encode
-from io import StringIO
 
 import nbformat
 import pytest
 from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace
+from pages import built_page
 
 from leadmin.show.words import facts
 
@@ -47,18 +45,8 @@ def build(root, tmp_path, monkeypatch):
         python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
         nbformat.write(new_notebook(cells=cells, metadata=python), tmp_path / "index.ipynb")
         monkeypatch.syspath_prepend(str(root / "book" / "_ext"))
-        settings = {
-            "extensions": ["myst_nb", "prose"], "numfig": True, "nb_execution_mode": "off",
-            "html_theme": "basic",
-        }  # fmt: skip
-        said, out = StringIO(), tmp_path / "out"
-        with docutils_namespace():
-            app = Sphinx(
-                tmp_path, None, out, tmp_path / "trees", "html", settings,
-                status=None, warning=said, warningiserror=True, keep_going=True,
-            )  # fmt: skip
-            app.build()
-        return app.statuscode, said.getvalue(), (out / "index.html").read_text()
+        extensions = ["myst_nb", "prose"]
+        return built_page(tmp_path, extensions=extensions, numfig=True, nb_execution_mode="off")
 
     return run
 

@@ -124,13 +124,13 @@ display(
 #
 # One row per epoch. The validation figures come from records that neither train nor test; the test
 # records are read once, after the last epoch. A run that was finished before with the same settings,
-# data and code is not trained again: its rows are shown as they were.
+# data and code is not trained again: the last row of each fit is shown as it was.
 
 # %% tags=["hide-output"]
 run = train_run(settings, dataset, on_epoch=print_epoch)
 if run.kept:
     print("Finished before with the same settings, data and code; nothing is trained again.")
-    for row in run.history.to_dict("records"):
+    for row in run.history.groupby(["recipe", "seed", "fold"]).tail(1).to_dict("records"):
         print_epoch(row)
 
 # %% [markdown]
@@ -144,8 +144,9 @@ display(
     plot_learning_curves(run.history, keeps_last),
     legend(
         "Loss and AUROC over the epochs.",
-        "Curves by epoch for each recipe: the loss on training and on validation records, which "
-        "falls, and the validation AUROC, which rises; the epoch whose weights are kept is marked.",
+        "Curves by epoch for each recipe: the loss on training and on validation records, and the "
+        "validation AUROC; each is the mean of the fits within their range, and the epochs whose "
+        "weights are kept are marked.",
     ),
 )
 
@@ -240,8 +241,14 @@ if len(run.recipes) == 2:
 # `tracking` was on, `tensorboard` and `wandb` lie beside them and show the same once more.
 
 # %%
-for name in ["metrics.json", *run.metrics["files"]]:
-    print(f"{name:45} {(run.folder / name).stat().st_size:>9,} bytes")
+sizes = {
+    name: (run.folder / name).stat().st_size for name in ["metrics.json", *run.metrics["files"]]
+}
+inside = [size for name, size in sizes.items() if "/" in name]
+for name, size in sizes.items():
+    if "/" not in name:
+        print(f"{name:45} {size:>10,} bytes")
+print(f"{f'checkpoints: {len(inside)} files':45} {sum(inside):>10,} bytes")
 for name in foreign_files(run.folder, run.metrics["files"]):
     print(f"{name:45} not a file of this run; left alone")
 

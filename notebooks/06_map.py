@@ -60,7 +60,7 @@ workers: int = 2  # processes that score side by side
 check_injected(In)
 use_style()
 own = map_out or (map_of and "outputs/sample/map")
-folder, beside, published = to_read(own, "sample/map", "map/map")
+folder, beside, published = to_read(own, "sample/map", "subset/map")
 if map_of:
     network = load_run(located(map_of))
     mapped = map_run(network, open_dataset(data), folder, lead_sets(sets), workers)

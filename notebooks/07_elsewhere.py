@@ -40,7 +40,7 @@ from leadmin.study.sources import located, to_read
 
 # %% tags=["parameters"]
 trials: str = "book/published/elsewhere/runs"  # folder with the trials hospitals, noise, fallen
-mapped: str = "book/published/map/map"  # the map of the networks on trial
+mapped: str = "book/published/subset/map"  # the map of the networks on trial
 tables_out: str = ""  # folder for the tables; empty: beside the trials
 figures_out: str = ""  # folder for the figures; empty: beside the trials
 n_resamples: int = 1000  # bootstrap resamples

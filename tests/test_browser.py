@@ -241,7 +241,7 @@ def test_a_search_shows_text(open_page):
 
 def test_a_lost_reader_finds_home(open_page, site):
     page = open_page()
-    assert page.goto("published/map/no-such-page.html").status == 404
+    assert page.goto("published/subset/no-such-page.html").status == 404
     page.wait_for_function(f"document.getElementById('home').href === '{site}index.html'")
     page.get_by_role("link").click()
     assert "How few" in page.locator("h1").first.inner_text()
@@ -442,7 +442,7 @@ def extension(root, monkeypatch):
 @pytest.mark.parametrize(
     ("page", "notebook"),
     [
-        ("published/map/06_map", "06_map"),
+        ("published/subset/06_map", "06_map"),
         ("notebooks/02_resnet", "02_resnet"),
         ("runs/1-lead-I", "03_training"),
         ("methods", None),

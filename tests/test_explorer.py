@@ -30,8 +30,8 @@ from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import short_curve
 
 ROOT = Path(__file__).resolve().parent.parent
-PUBLISHED = ROOT / "book" / "published" / "map"
-STALE = f"the explorer's data are not those of book/published/map; make them again: `{COMMAND}`"
+PUBLISHED = ROOT / "book" / "published" / "subset"
+STALE = f"the explorer's data are not those of book/published/subset; make them again: `{COMMAND}`"
 ALL = LIMB_ELECTRODES + CHEST_LEADS
 
 

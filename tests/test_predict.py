@@ -36,7 +36,7 @@ from leadmin.net.model import ResNet1d
 from leadmin.net.predict import predict_logits
 from leadmin.net.scaling import Scaling
 
-NETWORK = "book/published/map/runs/12-lead"
+NETWORK = "book/published/subset/runs/any-lead"
 THREE = ("I", "II", "V2")
 
 

@@ -8,7 +8,7 @@ from leadmin.questions.electrodes import N_ALL, choice_in_words
 
 def test_the_answer_of_the_readme_is_that_of_the_published_map(root):
     text = " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    curve = pd.read_csv(root / "book" / "published" / "map" / "tables" / "curve.csv")
+    curve = pd.read_csv(root / "book" / "published" / "subset" / "tables" / "curve.csv")
     macro = curve[curve["target"] == "macro"].set_index("n_electrodes")
     n = next(n for n, within in macro["within"].items() if within and n < N_ALL)
     row, nine = macro.loc[n], macro.loc[N_ALL]

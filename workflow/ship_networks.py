@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("outputs/map"))
     parser.add_argument("--folds", type=int, nargs="*", default=[], help="of --run; default: all")
     parser.add_argument("--workers", type=int, default=1, help="networks that answer side by side")
-    parser.add_argument("--map", type=Path, default=Path("book/published/map/map"))
+    parser.add_argument("--map", type=Path, default=Path("book/published/subset/map"))
     parser.add_argument("--runs", type=Path, default=Path("book/published/subset/runs"))
     parser.add_argument("--to", type=Path, default=Path("leadmin/networks"))
     chosen = parser.parse_args()

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 
 NAME = "ro-crate-metadata.json"
 PROFILE = "https://w3id.org/ro/crate/1.2"
-NETWORKS = "published/map/runs/*"
+NETWORKS = "published/subset/runs/any-lead"
 CC_BY = "https://creativecommons.org/licenses/by/4.0/"
 MEDIA = {
     ".csv": "text/csv",

@@ -27,7 +27,7 @@ REPOSITORY = os.environ.get("LEADMIN_REPOSITORY", "").rstrip("/")
 BOOK_URL = os.environ.get("LEADMIN_BOOK_URL", "").rstrip("/")
 """Where the built book will be. Previews elsewhere need it to find their picture."""
 
-PREVIEW = "published/map/figures/curve.png"
+PREVIEW = "published/subset/figures/curve.png"
 """What is shown beside a link to the book, in the book's sources."""
 
 SEARCH = ("_static/searchtools.js", "_static/language_data.js", "searchindex.js")

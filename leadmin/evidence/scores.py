@@ -65,6 +65,9 @@ MARGIN = 0.01
 FEW = 100
 """With fewer records of a label value than this, a claim must hold for few patients too."""
 
+PRECISION = np.float16
+"""Of logits, in all evidence: as they are published, so that those give the same numbers."""
+
 
 Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
@@ -303,8 +306,9 @@ def gather(
     """
     by_config = _by_config(runs)
     require_same_records(by_config.values())
-    for run in by_config.values():
+    for config, run in by_config.items():
         _require_logits(run)
+        by_config[config] = with_logits(with_logits(run, PRECISION), np.float32)
     test = next(iter(by_config.values())).test
     if seed < 0:
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
@@ -436,6 +440,15 @@ def _require_logits(run: Run) -> None:
                     f"{where}: some {part} logits are NaN or infinite, so its training has failed; "
                     "valid: finite numbers; run it again"
                 )
+
+
+def with_logits(run: Run, precision: type[np.floating[Any]]) -> Run:
+    """Give a run with its logits in a type of NumPy."""
+
+    def cut(part: Predictions) -> Predictions:
+        return replace(part, logits={k: np.asarray(x, precision) for k, x in part.logits.items()})
+
+    return replace(run, validation=cut(run.validation), test=cut(run.test))
 
 
 def _auroc(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:

@@ -24,9 +24,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
-from leadmin.leads import resolve
+from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.recipes import recipe_table
 from leadmin.publish.first_screen import write_first_screen
+from leadmin.questions import diagnoses
+from leadmin.questions.electrodes import with_training
+from leadmin.show.words import number, value_with_interval
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import read_metrics, study_problems
@@ -98,8 +101,12 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         if page.startswith("runs/"):
             _title_run(notebook, runs[page.removeprefix("runs/")])
         _place(notebook, target / f"{page}.ipynb")
-    for page, path in published_pages(root).items():
-        _place(nbformat.read(path, as_version=4), target / f"{page}.ipynb")
+    of_networks = published_runs(root)
+    for page, path in (published_pages(root) | of_networks).items():
+        notebook = nbformat.read(path, as_version=4)
+        if page in of_networks:
+            _title_run(notebook, load_run(path.parent))
+        _place(notebook, target / f"{page}.ipynb")
     write_first_screen(root, target)
     # What prose shows and claims read, and beside the pages all of it, to be taken away.
     others = ("*.ipynb", "*.md", "*.npz", "*.pdf", "runs")
@@ -110,6 +117,7 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
     recipes = recipe_table("original", "default").rename_axis("setting").to_markdown()
     write_text(target / "recipes_table.md", f"{recipes}\n")
     texts = {
+        "networks": _rendered("networks", table=networks_table(root, of_networks)),
         "provenance": _rendered("provenance", **published_provenance(root)),
         "runs": _rendered("yours", study=study, table=runs_table(runs.values()) if runs else ""),
     }
@@ -118,7 +126,7 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
     for page, text in texts.items():
         write_text(target / f"{page}.md", text)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    listed = _listed(contents, {*pages, *texts}, runs)
+    listed = _listed(contents, {*pages, *texts}, runs, of_networks)
     write_text(target / "_toc.yml", yaml.safe_dump(listed, sort_keys=False))
 
 
@@ -126,6 +134,13 @@ def published_pages(root: Path) -> dict[str, Path]:
     """Find the executed notebooks of published studies: page name to file."""
     files = sorted(root.glob("book/published/[!.]*/notebooks/*.ipynb"))
     return {f"published/{path.parts[-3]}/{path.stem}": path for path in files}
+
+
+def published_runs(root: Path) -> dict[str, Path]:
+    """Find the executed training notebooks of published runs: page name to file, by leads."""
+    files = root.glob("book/published/[!.]*/runs/*/training.ipynb")
+    by_leads = sorted(files, key=lambda path: (-len(read_metrics(path.parent)["leads"]), path))
+    return {f"published/{path.parts[-4]}/runs/{path.parts[-2]}": path for path in by_leads}
 
 
 def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
@@ -149,9 +164,12 @@ def _place(notebook: nbformat.NotebookNode, destination: Path) -> None:
 
 
 def _listed(
-    contents: dict[str, Any], pages: Collection[str], runs: Iterable[str]
+    contents: dict[str, Any], pages: Collection[str], runs: Iterable[str], published: Iterable[str]
 ) -> dict[str, Any]:
-    """Name the runs of the study in a table of contents, and leave out the pages that it lacks."""
+    """Name the runs of the study and published ones in a table of contents.
+
+    The pages that it lacks are left out.
+    """
 
     def there(entry: Mapping[str, Any]) -> bool:
         return entry["file"] in pages or not entry["file"].startswith(BY_RUNS)
@@ -164,6 +182,9 @@ def _listed(
             others = [one for one in sections if not one["file"].startswith("runs/")]
             if kept := [one for one in (*others, *own) if there(one)] if sections else []:
                 chapter["sections"] = kept
+            if chapter["file"] == "networks":
+                named = [{"file": page, "title": page.rpartition("/")[2]} for page in published]
+                chapter |= {"sections": named} if named else {}
     return contents
 
 
@@ -178,6 +199,32 @@ def runs_table(runs: Iterable[Run]) -> str:
         rows.append((f"[{name}](runs/{name})", leads, why or "chosen for this study"))
     columns = ["configuration", "leads", "why it is in the study"]
     return pd.DataFrame(rows, columns=columns).to_markdown(index=False) + "\n"
+
+
+def networks_table(root: Path, pages: Iterable[str]) -> str:
+    """Write the table of published runs side by side, each linked to its page.
+
+    Missed in 1,000 records and macro AUROC are those of the primary recipe; the interval counts
+    training where several seeds allow. A network for any leads stands in the map instead.
+    """
+    rows = []
+    for page in pages:
+        _, study, _, name = page.split("/")
+        tables = root / "book" / "published" / study / "tables"
+        main, missed = (pd.read_csv(tables / f"{kind}.csv") for kind in ("main", "missed"))
+        scored = main[(main["config"] == name) & (main["recipe"] == main["recipe"].iloc[0])]
+        if scored.empty:
+            continue
+        (row,) = with_training(scored, ["auroc"]).to_dict("records")
+        own = missed[(missed["config"] == name) & (missed["recipe"] == row["recipe"])]
+        of_class = own.set_index("class")["missed"]
+        electrodes = electrodes_needed(resolve(name).leads)
+        rows.append(
+            {"leads": f"[{row['leads']}]({page})", "recording electrodes": len(electrodes)}
+            | {f"{one} missed": number(of_class[one], 0) for one in diagnoses(of_class.index)}
+            | {"macro AUROC": value_with_interval(row, "auroc"), "seeds": row["n_seeds"]}
+        )
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) if rows else ""
 
 
 def published_provenance(root: Path) -> dict[str, Any]:

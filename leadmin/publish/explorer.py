@@ -60,7 +60,7 @@ _NOTES = ["baseline_drift", "static_noise", "burst_noise", "electrodes_problems"
 def map_part(published: Path) -> dict[str, Any]:
     """Read what the published map says of each set, rounded as the book rounds.
 
-    ``published`` is ``book/published/map``. Gives for each of the 67 sets, in the order of
+    ``published`` is ``book/published/subset``. Gives for each of the 67 sets, in the order of
     `leadmin.leads.electrode_sets`, its AUROC by target, what it misses in 1,000 and how many more
     that is than with all electrodes, each with its interval; its rank by the mean of the classes
     among all sets and among those of as many electrodes; and what each further electrode adds.
@@ -242,8 +242,8 @@ def explorer_script(published: Path, dataset: EcgDataset) -> str:
     """Write the data as a script, which a page that is opened as a file may load, unlike JSON."""
     data = map_part(published) | example_part(published, dataset) | {"torso": torso_paths()}
     said = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return f"/* Made by `{COMMAND}` from book/published/map. ECGs: PTB-XL 1.0.3, CC BY 4.0. */\n" \
-           f"window.leadminExplorer = {said};\n"  # fmt: skip
+    made = f"Made by `{COMMAND}` from book/published/subset. ECGs: PTB-XL 1.0.3, CC BY 4.0."
+    return f"/* {made} */\nwindow.leadminExplorer = {said};\n"
 
 
 def read_explorer(path: Path) -> dict[str, Any]:
@@ -255,5 +255,5 @@ def read_explorer(path: Path) -> dict[str, Any]:
 def write_explorer(root: Path, dataset: EcgDataset) -> Path:
     """Write the explorer's data below the source tree ``root``, and give their file."""
     path = root / SHOWN
-    write_text(path, explorer_script(root / "book" / "published" / "map", dataset))
+    write_text(path, explorer_script(root / "book" / "published" / "subset", dataset))
     return path

@@ -35,7 +35,7 @@ _LIMBS = {"RA": "right arm", "LA": "left arm", "LL": "left leg"}
 
 def write_first_screen(root: Path, target: Path) -> None:
     """Write ``answer.md``, ``how_sure.md`` and ``electrode_table.md`` into the book's sources."""
-    tables = root / "book" / "published" / "map" / "tables"
+    tables = root / "book" / "published" / "subset" / "tables"
     curve, scores = (pd.read_csv(tables / f"{name}.csv") for name in ("curve", "map"))
     write_text(target / "answer.md", f"{answer(curve, scores)}\n")
     write_text(target / "how_sure.md", f"{how_sure(curve)}\n")

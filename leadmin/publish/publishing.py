@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 
 from leadmin.errors import LeadminError
+from leadmin.evidence.scores import PRECISION
 from leadmin.files import write_json
 from leadmin.study.protocol import N_FOLDS
 from leadmin.study.run import Run, load_run, prediction_files, require_same_records
@@ -31,17 +33,17 @@ def publish_study(study: Study, root: Path) -> Path:
     """Copy what is worth keeping of a study to ``book/published/<study>``, and give that folder.
 
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
-    predictions, so that everything can be computed again without training. Of checkpoints only
-    those of a network for any leads that test fold 10, of all seeds. A folder published before is
-    replaced as a whole. A run or an analysis that is not finished, or damaged, is refused, and so
-    is a folder that was not published.
+    predictions, so that everything can be computed again without training; of a study with an
+    analysis the page of each run, too. Of checkpoints only those of a network for any leads that
+    test fold 10, of all seeds. A folder published before is replaced as a whole. What is not
+    finished, or damaged, is refused, and so is a folder that was not published.
     """
     out = root / "outputs" / study.name
-    names = study.variants or study.configurations
-    runs = {name: load_run(out / "runs" / name) for name in names}
+    runs = {name: load_run(out / "runs" / name) for name in study.runs}
     require_same_records(runs.values())
-    pages = [out / "notebooks" / f"{page}.ipynb" for page in study.conclusions]
-    for page in pages:
+    pages = [f"notebooks/{page}.ipynb" for page in study.conclusions]
+    pages += [study.page(run) for run in study.networks if study.has_analysis]
+    for page in (out / name for name in pages):
         if not page.is_file():
             raise LeadminError(f"{page}: this page is not executed; run the study with --all first")
         for problem in seal_problems(page.with_name(page.name + SEAL)):
@@ -52,8 +54,8 @@ def publish_study(study: Study, root: Path) -> Path:
         _copy_runs(runs, scratch / "runs")
         if study.map:
             _copy_runs({"map": load_run(out / "map")}, scratch)
-        for page in pages if study.name != EDITION else ():
-            _copy_page(page, scratch, study.title)
+        for name in pages if study.name != EDITION else ():
+            _copy_page(out / name, scratch / name, study.title)
     return target
 
 
@@ -101,8 +103,18 @@ def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
             kept += [file for file in own if f"-fold{N_FOLDS}." in file or "-fold" not in file]
         for file in kept:
             (target / name / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(run.folder / file, target / name / file)
+            if file.endswith(".npz"):
+                _copy_arrays(run.folder / file, target / name / file)
+            else:
+                shutil.copyfile(run.folder / file, target / name / file)
         finish_run(target / name, run.metrics, kept)
+
+
+def _copy_arrays(source: Path, target: Path) -> None:
+    """Copy predictions, the logits as precise as all evidence takes them."""
+    with np.load(source, allow_pickle=False) as arrays:
+        kept = {k: x.astype(PRECISION) if x.dtype.kind == "f" else x for k, x in arrays.items()}
+    np.savez_compressed(target, allow_pickle=False, **kept)
 
 
 def _copy_page(page: Path, target: Path, title: str = "") -> None:
@@ -117,8 +129,8 @@ def _copy_page(page: Path, target: Path, title: str = "") -> None:
     if page.stem in TITLES:
         heading = f"# {TITLES[page.stem]} {title}"
         notebook.cells[0].source = re.sub(r"\A# .*", heading, notebook.cells[0].source)
-    (target / "notebooks").mkdir(exist_ok=True)
-    nbformat.write(notebook, target / "notebooks" / page.name)
+    target.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, target)
 
 
 def publish_trials(out: Path, page: Path, root: Path) -> Path:
@@ -134,5 +146,5 @@ def publish_trials(out: Path, page: Path, root: Path) -> Path:
     with _replaced(target, said) as scratch:
         _copy_results(out, scratch)
         _copy_runs(trials, scratch / "runs")
-        _copy_page(page, scratch)
+        _copy_page(page, scratch / "notebooks" / page.name)
     return target

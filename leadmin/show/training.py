@@ -20,10 +20,15 @@ from leadmin.show import style
 _HALVES: dict[str, Any] = {"xticks": [0, 0.5, 1], "yticks": [0, 0.5, 1]}
 
 
-def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()) -> Figure:
-    """Draw the loss and the validation AUROC of every fit of a run, a row a recipe.
+TRAINING = (0, (3, 1.5))
+"""Dashes of what is measured on training records."""
 
-    ``history`` has a row for each fit and epoch: ``recipe``, ``seed``, ``epoch``, ``train_loss``,
+
+def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()) -> Figure:
+    """Draw the loss and the validation AUROC of the fits of a run, a row a recipe.
+
+    Each curve is the mean of the fits that ran that long, in the band of their range. ``history``
+    has a row for each fit and epoch: ``recipe``, ``seed``, ``epoch``, ``train_loss``,
     ``validation_loss``, ``validation_auroc``, and optionally ``fold``. The recipes ``keeps_last``
     keep the weights of the last epoch; the others keep those of the best.
     """
@@ -34,31 +39,35 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     figure = style.blank_figure(0.4 + 2.1 * len(looks))
     grid = figure.subplots(len(looks), 2, squeeze=False)
     for (losses, scores), (recipe, look) in zip(grid, looks.items(), strict=True):
-        fits = [fit.set_index("epoch").sort_index()
-                for _, fit in history[history["recipe"] == recipe].groupby(by)]  # fmt: skip
-        few = len(fits) <= 3
-        line = {"linewidth": 1.4 if few else 0.9, "alpha": 0.9 if few else max(0.25, 3 / len(fits))}
-        kept: dict[int, float] = {}
-        for number, fit in enumerate(fits):
-            losses.plot(fit["train_loss"], color=style.MUTED, linestyle=(0, (3, 1.5)), **line)
-            losses.plot(fit["validation_loss"], color=look.colour, **line)
-            reached = fit["validation_auroc"]
-            scores.plot(reached, color=look.colour, **line)
+        own = history[history["recipe"] == recipe]
+        fits = [fit.set_index("epoch").sort_index() for _, fit in own.groupby(by)]
+        for axis, column, colour, dashes in (
+            (losses, "train_loss", style.MUTED, TRAINING),
+            (losses, "validation_loss", look.colour, "-"),
+            (scores, "validation_auroc", look.colour, "-"),
+        ):
+            values = pd.concat([fit[column] for fit in fits], axis=1)
+            axis.plot(values.mean(axis=1), color=colour, linestyle=dashes)
+            axis.fill_between(values.index, values.min(axis=1), values.max(axis=1), color=colour,
+                              alpha=0.15, linewidth=0)  # fmt: skip
+        kept = []
+        for reached in (fit["validation_auroc"] for fit in fits):
             if reached.notna().any():
                 row = -1 if recipe in keeps_last else int(np.nanargmax(reached))
-                kept[number] = reached.iloc[row]
-                scores.plot(fit.index[row], kept[number], look.marker, color=look.colour,
-                            markersize=6, zorder=4, **style.WHITE_EDGE)  # fmt: skip
+                kept.append(reached.iloc[row])
+                scores.plot(reached.index[row], kept[-1], look.marker, color=look.colour,
+                            markersize=5, zorder=4, **style.WHITE_EDGE)  # fmt: skip
         losses.set_title(f"{recipe} recipe: loss ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
         scores.set_title("validation AUROC, macro")
         losses.set_ylabel("binary cross-entropy")
-        drawn = {"training (as augmented)": Line2D([], [], color=style.MUTED,
-                                                   linestyle=(0, (3, 1.5))),
+        drawn = {"training (as augmented)": Line2D([], [], color=style.MUTED, linestyle=TRAINING),
                  "validation": Line2D([], [], color=look.colour)}  # fmt: skip
+        losses.margins(y=0.35)  # room for the legends
+        scores.margins(y=0.25)
         style.legend(losses, drawn, loc="upper right")
         if kept:
             words = f"{'last' if recipe in keeps_last else 'best'} epoch, kept: "
-            words += f"{np.mean(list(kept.values())):.3f}" + (" (mean)" if len(kept) > 1 else "")
+            words += f"{np.mean(kept):.3f}" + (" (mean)" if len(kept) > 1 else "")
             style.legend(scores, {words: style.key(look)}, loc="lower right")
     for axis in grid.ravel():
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))

@@ -120,7 +120,9 @@ def test_publishing_copies_tables_and_summaries(tree, built):
     assert result.exit_code == 0, result.stderr
     folder = tree.folder / "book" / "published" / "tiny"
     assert (folder / "tables" / "RESULTS.md").is_file()
-    assert (folder / "figures" / "answer.png").is_file()
+    figures = {path.name for path in folder.glob("figures/*")}
+    assert "answer.pdf" in figures
+    assert "answer.png" not in figures, "no chapter shows it, and the page holds it"
     page = (folder / "notebooks" / "04_analysis.ipynb").read_text(encoding="utf-8")
     assert "# How few leads? Two configurations, one epoch" in page
     assert str(tree.folder) not in page

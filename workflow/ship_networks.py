@@ -29,10 +29,9 @@ from leadmin.study.run import load_run
 
 ANY_LEAD, DEFAULT = "any-lead", "default"
 
-EARLIER_START = (
-    "These are the published runs of the recipe `default`. Its networks start from an any-lead "
-    "network, and theirs was an earlier one: trained for 120 epochs instead of 240, not told which "
-    "leads are hidden and not taught by the full view. These weights start from the one that ships."
+STARTS = (
+    "These are the published runs of the recipe `default`. Each of their networks starts from the "
+    "any-lead network of its own fold; these weights start from the one that ships."
 )
 
 
@@ -76,7 +75,7 @@ def write(chosen: argparse.Namespace) -> None:
     write_any_lead(chosen)
     for name in chosen.only:
         run = load_run(chosen.runs / name)
-        known = CrossValidation(run, {name: answers_of(run, DEFAULT)}, [name], EARLIER_START)
+        known = CrossValidation(run, {name: answers_of(run, DEFAULT)}, [name], STARTS)
         print(ship(name, chosen.scratch / "checkpoints" / name, known, chosen.to))
 
 

@@ -41,7 +41,7 @@ class PublishedStudy:
 
 
 def default_results(root: Path) -> Path:
-    """Choose among the results that come with the source tree: the larger study if it is there."""
+    """Choose among the results that come with the source tree: the published study if there."""
     published = root / "book" / "published"
     for name in ("subset", "sample"):
         if (published / name / "tables" / "results_final.json").is_file():

@@ -34,7 +34,7 @@ def publish_study(study: Study, root: Path) -> Path:
 
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
     predictions, so that everything can be computed again without training; of a study with an
-    analysis the page of each run, too. Of checkpoints only those of a network for any leads that
+    analysis the page of each configuration, too. Of checkpoints only those of a network for any leads that
     test fold 10, of all seeds. A folder published before is replaced as a whole. What is not
     finished, or damaged, is refused, and so is a folder that was not published.
     """
@@ -42,7 +42,7 @@ def publish_study(study: Study, root: Path) -> Path:
     runs = {name: load_run(out / "runs" / name) for name in study.runs}
     require_same_records(runs.values())
     pages = [f"notebooks/{page}.ipynb" for page in study.conclusions]
-    pages += [study.page(run) for run in study.networks if study.has_analysis]
+    pages += [study.page(run) for run in study.configurations if study.has_analysis]
     for page in (out / name for name in pages):
         if not page.is_file():
             raise LeadminError(f"{page}: this page is not executed; run the study with --all first")
@@ -50,7 +50,7 @@ def publish_study(study: Study, root: Path) -> Path:
             raise LeadminError(problem)
     target = root / "book" / "published" / study.name
     with _replaced(target, study.plain()) as scratch:
-        _copy_results(out, scratch)
+        _copy_results(out, scratch, root)
         _copy_runs(runs, scratch / "runs")
         if study.map:
             _copy_runs({"map": load_run(out / "map")}, scratch)
@@ -89,10 +89,14 @@ def _replaced(target: Path, study: Mapping[str, Any]) -> Iterator[Path]:
     shutil.rmtree(older, ignore_errors=True)
 
 
-def _copy_results(out: Path, target: Path) -> None:
+def _copy_results(out: Path, target: Path, root: Path) -> None:
+    """Copy tables and figures; of those, pictures that no chapter shows are in the pages anyway."""
+    prose = "".join(path.read_text(encoding="utf-8") for path in root.glob("book/*.md"))
     for part in ("tables", "figures"):
-        if (out / part).is_dir():
-            shutil.copytree(out / part, target / part)
+        for path in (out / part).glob("*"):
+            if path.suffix != ".png" or f"/{out.name}/figures/{path.name}" in prose:
+                (target / part).mkdir(exist_ok=True)
+                shutil.copyfile(path, target / part / path.name)
 
 
 def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
@@ -144,7 +148,7 @@ def publish_trials(out: Path, page: Path, root: Path) -> Path:
     said |= {"protocol": "crossval", "label_policy": "any"}  # of the networks on trial
     trials = {path.parent.name: load_run(path.parent) for path in out.glob("runs/*/metrics.json")}
     with _replaced(target, said) as scratch:
-        _copy_results(out, scratch)
+        _copy_results(out, scratch, root)
         _copy_runs(trials, scratch / "runs")
         _copy_page(page, scratch / "notebooks" / page.name)
     return target

@@ -85,7 +85,7 @@ network: str = ""  # module:Class of your own network for recipe; empty: the stu
 
 # %%
 settings = RunSettings.of_notebook(globals(), In)
-use_style()
+use_style(density=1.4)  # there are many of these pages
 
 # %% [markdown]
 # ## What the network gets to see

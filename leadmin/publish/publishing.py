@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import pandas as pd
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.scores import PRECISION
@@ -34,9 +35,9 @@ def publish_study(study: Study, root: Path) -> Path:
 
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
     predictions, so that everything can be computed again without training; of a study with an
-    analysis the page of each configuration, too. Of checkpoints only those of a network for any leads that
-    test fold 10, of all seeds. A folder published before is replaced as a whole. What is not
-    finished, or damaged, is refused, and so is a folder that was not published.
+    analysis the page of each configuration, too. Of checkpoints only those of a network for any
+    leads that test fold 10, of all seeds. A folder published before is replaced as a whole. What is
+    not finished, or damaged, is refused, and so is a folder that was not published.
     """
     out = root / "outputs" / study.name
     runs = {name: load_run(out / "runs" / name) for name in study.runs}
@@ -107,10 +108,10 @@ def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
             kept += [file for file in own if f"-fold{N_FOLDS}." in file or "-fold" not in file]
         for file in kept:
             (target / name / file).parent.mkdir(parents=True, exist_ok=True)
-            if file.endswith(".npz"):
-                _copy_arrays(run.folder / file, target / name / file)
-            else:
-                shutil.copyfile(run.folder / file, target / name / file)
+            copy = {".npz": _copy_arrays, ".csv": _copy_history}.get(
+                Path(file).suffix, shutil.copyfile
+            )
+            copy(run.folder / file, target / name / file)
         finish_run(target / name, run.metrics, kept)
 
 
@@ -119,6 +120,11 @@ def _copy_arrays(source: Path, target: Path) -> None:
     with np.load(source, allow_pickle=False) as arrays:
         kept = {k: x.astype(PRECISION) if x.dtype.kind == "f" else x for k, x in arrays.items()}
     np.savez_compressed(target, allow_pickle=False, **kept)
+
+
+def _copy_history(source: Path, target: Path) -> None:
+    """Copy the rows of a history with four digits, more than its curves show."""
+    pd.read_csv(source).to_csv(target, index=False, float_format="%.4g")
 
 
 def _copy_page(page: Path, target: Path, title: str = "") -> None:

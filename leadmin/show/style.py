@@ -10,6 +10,7 @@ import io
 import itertools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,27 +133,29 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def use_style() -> None:
-    """Make this module's style that of the session; in a notebook, at twice the screen's dots."""
+def use_style(density: float = 2.0) -> None:
+    """Make this module's style the session's; a notebook shows ``density`` dots for one."""
     mpl.rcParams.update(STYLE)
     if "IPython" in sys.modules:
         from IPython.core.getipython import get_ipython
 
         shell = get_ipython()
         if shell is not None and shell.display_formatter is not None:
-            shell.display_formatter.formatters["image/png"].for_type(Figure, picture)
+            shell.display_formatter.formatters["image/png"].for_type(
+                Figure, partial(picture, density=density)
+            )
 
 
 # --- files ----------------------------------------------------------------------------------
 
 
-def picture(figure: Figure) -> tuple[str, dict[str, int]]:
-    """Give what a notebook shows of a figure, at twice the screen's dots.
+def picture(figure: Figure, density: float = 2.0) -> tuple[str, dict[str, int]]:
+    """Give what a notebook shows of a figure, at ``density`` times the screen's dots.
 
     A PNG in base64, and the width and height in pixels at which it is to be shown.
     """
     width, height = (round(inches * figure.dpi) for inches in figure.get_size_inches())
-    png = base64.b64encode(few_colours(figure, 2 * figure.dpi)).decode("ascii")
+    png = base64.b64encode(few_colours(figure, density * figure.dpi)).decode("ascii")
     return png, {"width": width, "height": height}
 
 

@@ -25,6 +25,7 @@ from leadmin.labels import CLASSES, classes_in_words
 from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
 from leadmin.show import style
 from leadmin.show.words import (
+    headings,
     joined_sentence,
     latex_escape,
     latex_interval,
@@ -172,16 +173,8 @@ def not_with_itself(main: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-COLUMNS = {
-    "config": "configuration",
-    "auroc": "macro AUROC",
-    "difference": "difference to 12 leads",
-    "difference_p_holm": "p (Holm)",
-    "f1": "F1",
-    "brier": "Brier score",
-    "lrs": "LRS",
-    "retention_above_chance": "retention above chance",
-}
+COLUMNS = headings("config", "auroc", "difference", "difference_p_holm", "f1", "brier", "lrs")
+COLUMNS |= {"auroc": "macro AUROC", "retention_above_chance": "retention above chance"}
 """Of the main table, as a page shows it."""
 
 
@@ -191,11 +184,9 @@ def _main_columns(*names: str) -> Callable[[Tables], Styler]:
 
 def _every_column(tables: Tables) -> Styler:
     """Show what a page shows of the main table, and what it leaves out for want of room."""
-    columns = {"config": COLUMNS["config"], "n_leads": "leads"} | COLUMNS
-    columns |= {"auroc_seed_sd": "SD over seeds", "ece": "ECE", "retention": "retention"}
-    return reading_table(
-        tables["main"], columns | {"n_seeds": "seeds"}, digits={"auroc_seed_sd": 4}
-    )
+    columns = headings("config", "n_leads") | COLUMNS | {"auroc_seed_sd": "SD over seeds"}
+    columns |= headings("ece", "retention", "n_seeds")
+    return reading_table(tables["main"], columns, digits={"auroc_seed_sd": 4})
 
 
 def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
@@ -208,7 +199,6 @@ def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
     table holds ``difference_low`` a filled marker says that it lies above the margin.
     """
     bounds = ["auroc", "auroc_low", "auroc_high"]
-    style.require_columns(table, ("config", "n_leads", *bounds), "plot_answer", True)
     frame = table if "recipe" in table.columns else table.assign(recipe="default")
     looks = style.recipe_looks(frame["recipe"])
     answer = next(iter(looks))

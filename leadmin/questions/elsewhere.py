@@ -28,12 +28,14 @@ from leadmin.questions import Question, Tables, of
 from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
 from leadmin.show.words import (
+    headings,
     joined_sentence,
     number,
     reading_table,
     signed,
-    styled_table,
     value_with_interval,
+    wide_table,
+    with_intervals,
 )
 
 PAIR = "4-lead-I-II-V2-V5"
@@ -144,13 +146,10 @@ def plot_transport(tables: Tables) -> Figure | None:
 
 def wide_transport(table: pd.DataFrame) -> Styler:
     """Show the main sets' AUROC, a column for each hospital and class."""
-    rows = []
-    for config in SHOWN:
-        row = {"electrodes": electrodes_in_words(config)}
-        for one in table[table["config"] == config].to_dict("records"):
-            row[f"{one['hospital']}, {one['class']}"] = value_with_interval(one, "auroc")
-        rows.append(row)
-    return styled_table(pd.DataFrame(rows), "reading")
+    rows = pd.concat([table[table["config"] == config] for config in SHOWN])
+    rows = rows.assign(electrodes=rows["config"].map(electrodes_in_words))
+    rows = rows.assign(where=rows["hospital"] + ", " + rows["class"])
+    return wide_table(rows, {"electrodes": "electrodes"}, "where", with_intervals(rows, "auroc"))
 
 
 # --- the order ------------------------------------------------------------------------------
@@ -331,16 +330,13 @@ TRANSPORT = Question(
         "Records of each hospital": of(
             "hospitals",
             reading_table,
-            {"hospital": "hospital", "n_records": "records", "n_left_out": "left out"}
-            | {name: name for name in CLASSES},
+            headings("hospital", "n_records", "n_left_out", *CLASSES),
         )
     },
     folded={
         "AUROC of the main sets": of("transport", wide_transport),
         "Why records were left out": of(
-            "left_out",
-            reading_table,
-            {"hospital": "hospital", "reason": "reason", "n_records": "records"},
+            "left_out", reading_table, headings("hospital", "reason", "n_records")
         ),
     },
     place=10,
@@ -357,15 +353,15 @@ ORDER = Question(
         "How far the order of electrode sets holds": of(
             "order",
             reading_table,
-            {
-                "hospital": "hospital",
-                "classes": "classes",
-                "correlation": "rank correlation",
-                "difference": "V2 + V5 less nine",
-                "rank": "V2 + V5 among pairs",
-                "best_pair": "best pair there",
-                "difference_to_best": "V2 + V5 less it",
-            },
+            headings(
+                "hospital",
+                "classes",
+                correlation="rank correlation",
+                difference="V2 + V5 less nine",
+                rank="V2 + V5 among pairs",
+                best_pair="best pair there",
+                difference_to_best="V2 + V5 less it",
+            ),
             {"correlation": 2},
         )
     },
@@ -382,16 +378,8 @@ TRUST = Question(
         "Calibration at each hospital": of(
             "trust",
             reading_table,
-            {
-                "hospital": "hospital",
-                "class": "class",
-                "electrodes": "electrodes",
-                "prevalence": "prevalence",
-                "mean_probability": "mean probability",
-                "slope": "slope",
-                "offset": "offset",
-                "ece": "ECE",
-            },
+            headings("hospital", "class", "electrodes", "prevalence", "mean_probability")
+            | headings("slope", "offset", "ece"),
             2,
         )
     },
@@ -399,9 +387,9 @@ TRUST = Question(
         "What local records mend": of(
             "mended",
             reading_table,
-            {"hospital": "hospital", "class": "class", "n_local": "local records"}
-            | {"gap": "gap", "gap_shift": "by offset", "gap_platt": "by both"}
-            | {"brier": "Brier", "brier_shift": "Brier, offset", "brier_platt": "Brier, both"},
+            headings("hospital", "class", n_local="local records")
+            | headings("gap", gap_shift="by offset", gap_platt="by both")
+            | headings(brier="Brier", brier_shift="Brier, offset", brier_platt="Brier, both"),
         )
     },
     place=30,

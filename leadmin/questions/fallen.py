@@ -1,8 +1,5 @@
 """What does a lost electrode cost, told and not told?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
@@ -10,9 +7,15 @@ from pandas.io.formats.style import Styler
 from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.evidence.trials import trial_of
 from leadmin.questions import Question, Tables, of
-from leadmin.questions.noise import disturbed, false_calls
+from leadmin.questions.noise import disturbed, false_calls, in_turn
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, number, styled_table, value_with_interval
+from leadmin.show.words import (
+    joined_sentence,
+    number,
+    value_with_interval,
+    wide_table,
+    with_intervals,
+)
 
 FAULTS = {
     "told": "told of it",
@@ -90,20 +93,13 @@ def plot_fallen(tables: Tables) -> Figure | None:
 
 def wide_fallen(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
     """Show values for each electrode, a column for each fault; a single one with its interval."""
-    rows = []
-    chosen = table[table["target"] == target]
-
-    def said(row: Mapping[Any, Any]) -> str:
-        if len(values) == 1:
-            return value_with_interval(row, values[0], digits)
-        return " / ".join(number(row[value], digits) for value in values)
-
-    full = said(chosen[chosen["fault"] == "none"].iloc[0].to_dict())
-    for electrode, group in chosen[chosen["fault"] != "none"].groupby("electrode", sort=False):
-        row = {"lost": electrode, "in place": full}
-        found = {one["fault"]: said(one) for one in group.to_dict("records")}
-        rows.append(row | {words: found.get(fault, "") for fault, words in FAULTS.items()})
-    return styled_table(pd.DataFrame(rows), "reading")
+    rows = table[table["target"] == target]
+    single = len(values) == 1
+    said = with_intervals(rows, values[0], digits) if single else in_turn(rows, values, digits)
+    rows = rows.assign(said=said, fault=rows["fault"].map(FAULTS))
+    full = rows["fault"].isna()
+    lost = rows[~full].assign(full=rows.loc[full, "said"].iloc[0])
+    return wide_table(lost, {"electrode": "lost", "full": "in place"}, "fault", lost["said"])
 
 
 FALLEN = Question(

@@ -2,7 +2,7 @@
 
 Who wants another colour, marker or size changes one line here. Importing changes nothing: a
 notebook calls `use_style`. A figure function takes arrays or a tidy table and gives one matplotlib
-figure; a table without the columns that it names is refused with a `LeadminError`.
+figure.
 """
 
 import base64
@@ -192,10 +192,8 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
 # --- checks ---------------------------------------------------------------------------------
 
 
-def require_columns(
-    table: pd.DataFrame, columns: Iterable[str], what: str, several_recipes: bool = False
-) -> None:
-    """Refuse a table that has no rows, lacks columns, or has recipes too many for a figure."""
+def require_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    """Refuse a table that has no rows or lacks columns."""
     columns = tuple(columns)
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -205,10 +203,6 @@ def require_columns(
         )
     if table.empty:
         raise LeadminError(f"{what}: the table has no rows; valid: one or more; hand in some")
-    if not several_recipes and "recipe" in table.columns and table["recipe"].nunique() > 1:
-        found = ", ".join(map(str, table["recipe"].unique()))
-        raise LeadminError(f"{what}: the table holds several recipes; valid: one; select one of "
-                           f"{found}")  # fmt: skip
 
 
 def checked_labels(

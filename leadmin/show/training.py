@@ -28,7 +28,7 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     keep the weights of the last epoch; the others keep those of the best.
     """
     columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
-    style.require_columns(history, columns, "plot_learning_curves", True)
+    style.require_columns(history, columns, "plot_learning_curves")
     looks = style.recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
     figure = style.blank_figure(0.4 + 2.1 * len(looks))
@@ -119,14 +119,20 @@ def plot_roc(
     for axis in panels[: len(classes) : 3]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
-    keys: dict[str, Any] = {}
-    for recipe, look in looks.items():
-        name = f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}"
-        keys[name] = style.key(look._replace(marker=""), line=True)
+    plain = {recipe: look._replace(marker="") for recipe, look in looks.items()}
+    keys: dict[str, Any] = _keys(stacks, plain)
     keys["95% band over patients\n(pointwise)"] = Patch(facecolor=style.MUTED, alpha=0.25)
     style.legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.55),
                  alignment="left", title="recipe; numbers: AUROC")  # fmt: skip
     return figure
+
+
+def _keys(stacks: Mapping[str, NDArray[Any]], looks: Mapping[str, style.Look]) -> dict[str, Line2D]:
+    """Make the legend's keys of recipes, with their numbers of seeds."""
+    return {
+        f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}": style.key(look, line=True)
+        for recipe, look in looks.items()
+    }
 
 
 def _stacked_scores(
@@ -222,11 +228,7 @@ def plot_calibration(
     figure.supxlabel("predicted probability", fontsize=9)
     for axis in grid[2 * last[0] :, last[1] :].ravel():
         axis.set_axis_off()
-    keys: dict[str, Any] = {}
-    for recipe, look in looks.items():
-        name = f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}"
-        keys[name] = style.key(look, line=True)
-    keys["perfect calibration"] = Line2D([], [], color=style.FAINT)
+    keys = _keys(stacks, looks) | {"perfect calibration": Line2D([], [], color=style.FAINT)}
     style.legend(grid[2 * last[0], last[1]], keys, loc="center left", bbox_to_anchor=(0.0, 0.5),
                  alignment="left", title=f"recipe; {len(binary):,} records,\n"
                  f"{n_bins} bins of equal count")  # fmt: skip

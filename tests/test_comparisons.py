@@ -310,9 +310,7 @@ def test_an_interaction_is_found_where_there_is_one():
     assert row["interaction_p_holm"] < 0.05
 
 
-def test_subgroups_fit_the_records_and_small_ones_get_counts_and_no_claim(evidence):
-    with pytest.raises(LeadminError, match="3 entries for 500"):
-        subgroup_table(with_groups(evidence, sex=["male", "female", "male"]))
+def test_small_subgroups_get_counts_and_no_claim(evidence):
     site = np.where(np.arange(evidence.n_records) < 60, "small", "large")
     table = subgroup_table(with_groups(evidence, site=site))
     small = table[table["subgroup"] == "small"]

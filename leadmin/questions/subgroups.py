@@ -13,7 +13,6 @@ from pandas.io.formats.style import Styler
 from leadmin import metrics
 from leadmin.data.dataset import EcgDataset
 from leadmin.data.quality import assess
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import Estimate, combine, interval_columns, of_columns
 from leadmin.evidence.scores import REFERENCE, Evidence, matched
@@ -96,11 +95,6 @@ def subgroup_table(
     rows = []
     for grouping, values in evidence.groups.items():
         subgroup = np.asarray(values).astype(str)
-        if subgroup.shape != evidence.record_id.shape:
-            raise LeadminError(
-                f"subgroups {grouping!r}: {subgroup.shape[0]} entries for {evidence.n_records} "
-                "test records; valid: one for each, in the order of the records; sort them anew"
-            )
         levels = sorted(set(subgroup) - {""}, key=_level_order)
         for level in levels:
             inside = subgroup == level

@@ -192,19 +192,6 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
 # --- checks ---------------------------------------------------------------------------------
 
 
-def require_columns(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
-    """Refuse a table that has no rows or lacks columns."""
-    columns = tuple(columns)
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise LeadminError(
-            f"{what}: the table lacks the column {', '.join(map(repr, missing))}; valid: a table "
-            f"with {', '.join(columns)}; add it to {', '.join(map(str, table.columns)) or 'none'}"
-        )
-    if table.empty:
-        raise LeadminError(f"{what}: the table has no rows; valid: one or more; hand in some")
-
-
 def checked_labels(
     labels: ArrayLike, what: str, classes: Sequence[str] = CLASSES
 ) -> NDArray[np.bool_]:

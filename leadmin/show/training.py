@@ -11,7 +11,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from leadmin.errors import LeadminError
 from leadmin.evidence.resampling import patient_weights
 from leadmin.labels import CLASSES
 from leadmin.metrics import auroc
@@ -27,8 +26,6 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     ``validation_loss``, ``validation_auroc``, and optionally ``fold``. The recipes ``keeps_last``
     keep the weights of the last epoch; the others keep those of the best.
     """
-    columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
-    style.require_columns(history, columns, "plot_learning_curves")
     looks = style.recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
     figure = style.blank_figure(0.4 + 2.1 * len(looks))
@@ -87,7 +84,7 @@ def plot_roc(
     ``patient_id`` (n_records,), are drawn together.
     """
     binary = style.checked_labels(labels, "plot_roc", classes)
-    stacks = _stacked_scores(scores, binary, "plot_roc")
+    stacks = _by_seed(scores)
     looks = style.recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
     plain = np.ones((1, len(binary)))
@@ -135,22 +132,10 @@ def _keys(stacks: Mapping[str, NDArray[Any]], looks: Mapping[str, style.Look]) -
     }
 
 
-def _stacked_scores(
-    scores: Mapping[str, ArrayLike], labels: NDArray[Any], what: str
-) -> dict[str, NDArray[np.floating[Any]]]:
-    stacks = {}
-    for recipe, values in scores.items():
-        array = np.asarray(values, dtype=float)
-        stacks[recipe] = array[None] if array.ndim == 2 else array
-        if array.ndim not in (2, 3) or array.shape[-2:] != labels.shape:
-            raise LeadminError(
-                f"{what}: scores of recipe {recipe!r} have the shape {array.shape}; valid: "
-                f"(n_seeds, {labels.shape[0]}, {labels.shape[1]}), as the labels have; hand in the "
-                "scores of these records"
-            )
-    if not stacks:
-        raise LeadminError(f"{what}: no recipe is given; valid: one or more; hand in its scores")
-    return stacks
+def _by_seed(scores: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.floating[Any]]]:
+    """Give what each recipe scored a first axis for its seeds, also where it has one."""
+    arrays = {recipe: np.asarray(values, dtype=float) for recipe, values in scores.items()}
+    return {recipe: a[None] if a.ndim == 2 else a for recipe, a in arrays.items()}
 
 
 def _roc(
@@ -189,15 +174,8 @@ def plot_calibration(
     were independent. Beneath, the distribution of the predictions. ``labels`` are 0/1, (n_records,
     n_classes), ``probabilities``, by recipe, ([n_seeds, ]n_records, n_classes).
     """
-    what = "plot_calibration"
-    binary = style.checked_labels(labels, what, classes).astype(float)
-    stacks = _stacked_scores(probabilities, binary, what)
-    for recipe, stack in stacks.items():
-        if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
-            raise LeadminError(
-                f"{what}: recipe {recipe!r} has values outside 0 to 1; valid: probabilities; "
-                "hand in the sigmoid of the logits"
-            )
+    binary = style.checked_labels(labels, "plot_calibration", classes).astype(float)
+    stacks = _by_seed(probabilities)
     looks = style.recipe_looks(stacks)
     n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
     figure = style.blank_figure(3.1 * n_rows)

@@ -23,8 +23,6 @@ from matplotlib.figure import Figure
 from myst_nb import glue
 from pandas.io.formats.style import Styler
 
-from leadmin.errors import LeadminError
-
 MISSING = "\N{EN DASH}"
 
 
@@ -124,12 +122,6 @@ def reading_table(
     ``_high`` columns beside them are written with their interval; ``digits`` are the decimals of
     those that are not whole, of all columns or of each; ``kind`` is that of `styled_table`.
     """
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise LeadminError(
-            f"table to read: there is no column {', '.join(missing)}; valid: "
-            f"{', '.join(table.columns)}; choose among these"
-        )
     rows = table.to_dict("records")
     cells = {}
     for name, heading in columns.items():

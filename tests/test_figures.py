@@ -274,7 +274,7 @@ def assert_apart(figure: Figure) -> None:
 
 
 def test_no_two_labels_of_the_answer_figure_overlap(main_rows):
-    assert_apart(plot_answer(main_rows, note="n"))
+    assert_apart(plot_answer(main_rows))
 
 
 def test_answer_figure_marks_what_the_paired_bound_shows(main_rows):
@@ -291,8 +291,9 @@ def test_answer_figure_marks_what_the_paired_bound_shows(main_rows):
 
 def test_answer_figure_takes_any_lead_set_and_one_recipe_without_reference():
     table = pd.DataFrame(
-        {"config": ["I,V2,V5", "I,II,V1,V5"], "n_leads": [3, 4], "auroc": [0.8, 0.82],
-         "auroc_low": [0.78, 0.8], "auroc_high": [0.82, 0.84]}
+        {"recipe": "mine", "config": ["I,V2,V5", "I,II,V1,V5"], "n_leads": [3, 4],
+         "auroc": [0.8, 0.82], "auroc_low": [0.78, 0.8], "auroc_high": [0.82, 0.84],
+         "difference_low": np.nan}
     )  # fmt: skip
     ticks = [label.get_text() for label in plot_answer(table).axes[0].get_xticklabels()]
     assert ticks == ["I\nV2\nV5", "I II\nV1 V5"]
@@ -302,16 +303,16 @@ def test_forest_shows_each_verdict_in_its_colour():
     verdicts = ("non-inferior", "undecided", "inferior")
     table = pd.DataFrame(
         [("a", -0.002, -0.008, 0.004), ("b", -0.01, -0.02, 0.0), ("c", -0.05, -0.06, -0.04)],
-        columns=["config", "difference", "difference_low", "difference_high"],
-    ).assign(verdict=verdicts, smallest_resolvable=0.01)  # fmt: skip
+        columns=["config", "difference", "low", "high"],
+    ).assign(verdict=verdicts, smallest_resolvable=0.01, primary=True)
     axis = plot_differences(table).axes[0]
     points = [to_hex(line.get_color()) for line in points_of(axis)]
     assert ticks_of(axis) == ["a", "b", "c"]
     assert points == [to_hex(VERDICT_LOOKS[verdict].colour) for verdict in verdicts]
 
 
-def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class):
-    left, right = plot_class_heatmap(per_class).axes[:2]
+def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class, main_rows):
+    left, right = plot_class_heatmap(per_class, default_rows(main_rows)).axes[:2]
     mi = per_class[per_class["class"] == "MI"].set_index("config")["auroc"]
     assert f"{mi['1-lead-I']:.3f}" in texts_of(left)
     assert f"{mi['1-lead-I'] - mi['12-lead']:+.3f}".replace("-", "−") in texts_of(right)
@@ -371,7 +372,7 @@ def test_tables_of_the_evidence_can_be_drawn_as_they_are(gathered):
     main = tables["default"]
     plot_class_heatmap(per_class_table(gathered), macro=main).draw_without_rendering()
     plot_pairwise(pairwise_matrix(gathered)).draw_without_rendering()
-    assert_apart(plot_answer(pd.concat(tables.values()), note="400 records"))
+    assert_apart(plot_answer(pd.concat(tables.values())))
     score = [line for line in plot_lrs(main).axes[1].lines if line.get_marker() == "o"]
     np.testing.assert_allclose([line.get_xdata()[0] for line in score], main["lrs"], atol=1e-12)
 
@@ -395,15 +396,12 @@ def test_a_recipe_on_some_configurations_only_can_be_drawn():
 
 def test_forest_writes_other_margins_and_what_was_resolvable(gathered):
     table = non_inferiority_table(gathered)
-    table = table[table["primary"]].rename(
-        columns={"low": "difference_low", "high": "difference_high"}
-    )
-    figure = plot_differences(table.reset_index(drop=True))
+    figure = plot_differences(table)
     axis = figure.axes[0]
     assert_apart(figure)
     upright = {line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1}
     assert {0, -0.01, -0.005, -0.02} <= upright
-    for value in table["smallest_resolvable"]:
+    for value in table.loc[table["primary"], "smallest_resolvable"]:
         assert f"{value:.3f}" in texts_of(axis)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()][-1] == "0.005 and 0.02"

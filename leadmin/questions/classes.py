@@ -176,18 +176,17 @@ def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
     )
 
 
-def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = None) -> Figure:
+def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame) -> Figure:
     """Draw the AUROC of each class under each configuration, and what is lost to twelve leads.
 
-    Of a `per_class_table` of one recipe; a `main_table` as ``macro`` adds the mean over classes.
+    Of a `per_class_table` of one recipe, and its `main_table` with the mean over classes.
     """
     configs = list(dict.fromkeys(per_class["config"]))
     values = per_class.pivot(index="config", columns="class", values="auroc")
     # in the order of the superclasses, and others as they come
     order = [*CLASS_NAMES, *per_class["class"]]
     values = values.loc[configs, [name for name in dict.fromkeys(order) if name in values.columns]]
-    if macro is not None:
-        values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
+    values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
     figure = style.blank_figure(0.30 * len(configs) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)
     bars: list[dict[str, Any]] = [
@@ -197,9 +196,8 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
     losses = values - values.loc[REFERENCE]
     label = f"AUROC minus that of {REFERENCE}"
     style.difference_heatmap(right, losses, label, zero=REFERENCE, cbar_kws=bars[1])
-    if macro is not None:
-        for axis in (left, right):
-            axis.axvline(len(values.columns) - 1, color=style.INK, linewidth=1.0)
+    for axis in (left, right):
+        axis.axvline(len(values.columns) - 1, color=style.INK, linewidth=1.0)
     return figure
 
 
@@ -209,7 +207,7 @@ DELONG_COLUMNS = headings("config", "class", "n_positive", "auroc", "difference"
 def _figure(tables: Tables) -> Figure | None:
     if REFERENCE not in set(tables["main"]["config"]):
         return None
-    return plot_class_heatmap(tables["per_class"], macro=tables["main"])
+    return plot_class_heatmap(tables["per_class"], tables["main"])
 
 
 CLASS_BY_CLASS = Question(

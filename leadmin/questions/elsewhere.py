@@ -119,11 +119,8 @@ def transport_reading(table: pd.DataFrame) -> str:
     return joined_sentence("nine electrodes reach an AUROC as follows. " + "; ".join(parts))
 
 
-def plot_transport(tables: Tables) -> Figure | None:
+def plot_transport(table: pd.DataFrame) -> Figure:
     """Draw the main sets' AUROC for each class that counts at a hospital, with that at home."""
-    table = tables["transport"]
-    if table.empty:
-        return None
     keys = list(dict.fromkeys(zip(table["hospital"], table["class"], strict=True)))
     keys = [key for key in keys if key[0] != named(TOGETHER)] or keys
     sets = [name for name in SHOWN if name in set(table["config"])]
@@ -141,7 +138,7 @@ def plot_transport(tables: Tables) -> Figure | None:
         axis.tick_params(axis="x", labelsize=7)
     axes[0].set_xlim(0.45, 1.02)
     figure.supxlabel("AUROC elsewhere, and at home (grey line)", fontsize=9)
-    return style.add_note(figure, f"{tables.tested}; 95% intervals over records")
+    return figure
 
 
 def wide_transport(table: pd.DataFrame) -> Styler:
@@ -246,7 +243,7 @@ def plot_order(tables: Tables) -> Figure | None:
         "V2 + V5": style.key(style.Look(style.VERMILLION, "D")),
     }
     style.legend(figure, keys, loc="outside upper center", ncols=3, fontsize=8)
-    return style.add_note(figure, f"{tables.tested}; the number is the rank correlation")
+    return figure
 
 
 # --- the probabilities ----------------------------------------------------------------------
@@ -325,7 +322,7 @@ TRANSPORT = Question(
         "transport": transport_table,
     },
     reading=lambda tables: transport_reading(tables["transport"]),
-    figures={"transport": plot_transport},
+    figures={"transport": of("transport", plot_transport)},
     shown={
         "Records of each hospital": of(
             "hospitals",

@@ -6,7 +6,7 @@ from pandas.io.formats.style import Styler
 
 from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.evidence.trials import trial_of
-from leadmin.questions import Question, Tables, of
+from leadmin.questions import Question, of
 from leadmin.questions.noise import disturbed, false_calls, in_turn
 from leadmin.show import style
 from leadmin.show.words import (
@@ -70,10 +70,9 @@ def fallen_reading(table: pd.DataFrame) -> str:
     return said + joined_sentence("; ".join(parts))
 
 
-def plot_fallen(tables: Tables) -> Figure | None:
+def plot_fallen(table: pd.DataFrame) -> Figure | None:
     """Draw the macro AUROC of each loss, told and not told."""
-    table = tables["fallen"]
-    macro = table[(table["target"] == "macro")]
+    macro = table[table["target"] == "macro"]
     names = [name for name in dict.fromkeys(macro["electrode"]) if name]
     if not names:
         return None
@@ -88,7 +87,7 @@ def plot_fallen(tables: Tables) -> Figure | None:
     axis.set_ylabel("lost")
     keys = {words: style.key(LOOKS[fault]) for fault, words in FAULTS.items()}
     style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
-    return style.add_note(figure, f"{tables.tested}; 95% intervals")
+    return figure
 
 
 def wide_fallen(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
@@ -107,7 +106,7 @@ FALLEN = Question(
     title="What does a lost electrode cost?",
     tables={"fallen": fallen_table},
     reading=lambda tables: fallen_reading(tables["fallen"]),
-    figures={"fallen": plot_fallen},
+    figures={"fallen": of("fallen", plot_fallen)},
     shown={"Macro AUROC without an electrode": of("fallen", wide_fallen, "macro", 3, "auroc")},
     folded=false_calls("fallen", wide_fallen),
     about="fallen",

@@ -183,9 +183,7 @@ def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], origina
 
 
 def _figure(tables: Tables) -> Figure | None:
-    if REFERENCE not in set(tables["main"]["config"]):
-        return None
-    return style.add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
+    return plot_lrs(tables["main"]) if REFERENCE in set(tables["main"]["config"]) else None
 
 
 LRS = Question(

@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
-from leadmin.questions import Question, Tables, bounds_named, each_recipe, of, with_firm
+from leadmin.questions import Question, bounds_named, each_recipe, of, with_firm
 from leadmin.show import style
 from leadmin.show.words import (
     MISSING,
@@ -144,13 +144,13 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
     return joined_sentence(text)
 
 
-def plot_differences(rows: pd.DataFrame) -> Figure:
+def plot_differences(table: pd.DataFrame) -> Figure:
     """Draw each paired difference to the twelve leads with its interval: a forest plot.
 
-    ``rows`` are those of one recipe at the primary margin: ``config``, ``difference`` with its
-    bounds, ``verdict``, and ``smallest_resolvable``, which is written beside the interval. The
-    other `MARGINS` are drawn as dotted lines.
+    Of a `non_inferiority_table` of one recipe, at the primary margin; the other `MARGINS` are drawn
+    as dotted lines. ``smallest_resolvable`` is written beside the interval.
     """
+    rows = bounds_named(table[table["primary"]]).reset_index(drop=True)
     bounds, verdicts = ["difference", "difference_low", "difference_high"], rows["verdict"]
     figure, (axis,) = style.row_figure(rows["config"], head=1.35, row=0.31)
     axis.axvspan(-MARGIN, 0, color=style.BLUE, alpha=0.11, linewidth=0, zorder=0)
@@ -178,14 +178,6 @@ def plot_differences(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _forest(tables: Tables) -> Figure | None:
-    table = tables["non_inferiority"]
-    if table.empty:
-        return None
-    figure = plot_differences(bounds_named(table[table["primary"]]).reset_index(drop=True))
-    return style.add_note(figure, f"{tables.tested}; 95% intervals")
-
-
 MARGINS_HELD = Question(
     name="margins",
     title="Which sets are as good as twelve leads, at which margin?",
@@ -194,7 +186,7 @@ MARGINS_HELD = Question(
         "firm_losses": each_recipe(firm_losses),
     },
     reading=lambda tables: margin_reading(tables["non_inferiority"]),
-    figures={"differences": _forest},
+    figures={"differences": of("non_inferiority", plot_differences)},
     shown={"Verdicts at three margins": of("non_inferiority", margin_table)},
     folded={
         "Each verdict under both label policies and kinds of interval": of(

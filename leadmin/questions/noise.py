@@ -79,9 +79,8 @@ def noise_reading(table: pd.DataFrame) -> str:
     )
 
 
-def plot_noise(tables: Tables) -> Figure | None:
+def plot_noise(table: pd.DataFrame) -> Figure | None:
     """Draw the macro AUROC of each set against the ratio, a panel for each noise."""
-    table = tables["noise"]
     macro = table[table["target"] == "macro"]
     kinds = [kind for kind in NOISES if kind in set(macro["noise"])]
     if not kinds:
@@ -106,7 +105,7 @@ def plot_noise(tables: Tables) -> Figure | None:
     names = dict.fromkeys(macro["electrodes"])
     keys = {name: style.key(look, line=True) for name, look in zip(names, looks, strict=False)}
     style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
-    return style.add_note(figure, tables.tested)
+    return figure
 
 
 def in_turn(rows: pd.DataFrame, values: Sequence[str], digits: int) -> pd.Series:
@@ -143,7 +142,7 @@ NOISE = Question(
     title="How much noise does each electrode set bear?",
     tables={"noise": noise_table},
     reading=lambda tables: noise_reading(tables["noise"]),
-    figures={"noise": plot_noise},
+    figures={"noise": of("noise", plot_noise)},
     shown={"Macro AUROC under noise": of("noise", wide_noise, "macro", 3, "auroc")},
     folded=false_calls("noise", wide_noise),
     about="noise",

@@ -130,7 +130,7 @@ def plot_worth(tables: Tables) -> Figure | None:
     figure = style.blank_figure(1.1 + 0.3 * len(gain))
     axis = figure.subplots()
     style.difference_heatmap(axis, gain, "AUROC gained", cbar=False)
-    return style.add_note(figure, f"{tables.tested}; AUROC gained, mean over all orders of placing")
+    return figure
 
 
 def wide_gain(table: pd.DataFrame, head: dict[str, str], value: str, digits: int = 3) -> Styler:

@@ -324,12 +324,12 @@ def class_panels(n_classes: int, row: float, **options: Any) -> tuple[Figure, ND
     return figure, panels
 
 
-def add_note(figure: Figure, note: str | None) -> Figure:
+def add_note(figure: Figure, note: str) -> Figure:
     """Write below a figure on how many records, patients and seeds it stands; give it back."""
     label = figure.get_supxlabel()
-    if note and label:
+    if label:
         figure.supxlabel(f"{label}\n{note}", fontsize=9)
-    elif note:
+    else:
         figure.supxlabel(note, fontsize=8, color=MUTED)
     return figure
 

@@ -556,8 +556,10 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     assert (even["low"][0], even["high"][0]) == pytest.approx((exact.low, exact.high), abs=1e-6)
 
 
-def test_calibration_draws_a_panel_a_class_with_its_strip(predictions):
+def test_calibration_takes_probabilities_only(predictions):
     labels, logits, _ = predictions
+    with pytest.raises(LeadminError, match="probabilities"):
+        plot_calibration(labels, logits)
     probabilities = {name: 1 / (1 + np.exp(-values)) for name, values in logits.items()}
     assert len(plot_calibration(labels, probabilities).axes) == 12
 

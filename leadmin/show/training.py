@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from leadmin.errors import LeadminError
 from leadmin.evidence.resampling import patient_weights
 from leadmin.labels import CLASSES
 from leadmin.metrics import auroc
@@ -176,6 +177,12 @@ def plot_calibration(
     """
     binary = style.checked_labels(labels, "plot_calibration", classes).astype(float)
     stacks = _by_seed(probabilities)
+    for recipe, stack in stacks.items():
+        if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
+            raise LeadminError(
+                f"plot_calibration: recipe {recipe!r} has values outside 0 to 1; valid: "
+                "probabilities; hand in the sigmoid of the logits"
+            )
     looks = style.recipe_looks(stacks)
     n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
     figure = style.blank_figure(3.1 * n_rows)

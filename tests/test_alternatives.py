@@ -2,10 +2,10 @@
 
 import pandas as pd
 import pytest
+from alternatives import NumberedTable, number_outputs
 from docutils import nodes
 from docutils.utils import new_document
 
-from leadmin.publish.alternatives import NumberedTable, number_outputs
 from leadmin.questions import figure_words, questions
 from leadmin.show.words import folded, headed, legend, reading_table
 

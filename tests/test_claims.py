@@ -6,11 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from claims import Claims
 from pages import built_page
 from sphinx.errors import ExtensionError
 
 from leadmin.errors import LeadminError
-from leadmin.publish.claims import Claims
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = {
@@ -101,7 +101,7 @@ def build(tmp_path):
     """Build the folder with Sphinx, warnings being errors; give what it says and the page."""
 
     def run():
-        extensions = ["myst_parser", "leadmin.publish.claims"]
+        extensions = ["myst_parser", "claims"]
         return built_page(tmp_path, extensions=extensions, myst_enable_extensions=["deflist"])
 
     return run

@@ -175,8 +175,6 @@ def test_ranks_along_the_two_terms_are_those_of_the_grid(evidence):
     for w, ranks in zip(weight, rank, strict=True):
         rows = on_segment[np.isclose(on_segment["weight_ratio"], w)].set_index("config")
         assert ranks.tolist() == rows.loc[configs, "rank"].tolist()
-    with pytest.raises(LeadminError, match="weight_ratio 1"):
-        lrs_ranks(table[table["weight_ratio"] < 1])
 
 
 def test_fold_table_is_the_corrected_t_test():
@@ -312,9 +310,7 @@ def test_an_interaction_is_found_where_there_is_one():
     assert row["interaction_p_holm"] < 0.05
 
 
-def test_subgroups_fit_the_records_and_small_ones_get_counts_and_no_claim(evidence):
-    with pytest.raises(LeadminError, match="3 entries for 500"):
-        subgroup_table(with_groups(evidence, sex=["male", "female", "male"]))
+def test_small_subgroups_get_counts_and_no_claim(evidence):
     site = np.where(np.arange(evidence.n_records) < 60, "small", "large")
     table = subgroup_table(with_groups(evidence, site=site))
     small = table[table["subgroup"] == "small"]

@@ -10,11 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-
-from leadmin.evidence.nested import targets
-from leadmin.labels import CLASSES
-from leadmin.leads import CHEST_LEADS, LEADS, LIMB_ELECTRODES, electrode_sets, lead_indices
-from leadmin.publish.explorer import (
+from explorer import (
     COMMAND,
     EXAMPLES,
     INDEPENDENT,
@@ -25,6 +21,10 @@ from leadmin.publish.explorer import (
     read_explorer,
     thresholds,
 )
+
+from leadmin.evidence.nested import targets
+from leadmin.labels import CLASSES
+from leadmin.leads import CHEST_LEADS, LEADS, LIMB_ELECTRODES, electrode_sets, lead_indices
 from leadmin.publish.first_screen import COUNTS, answer, how_sure
 from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import short_curve

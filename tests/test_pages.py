@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from evidence_fixtures import STRENGTH, synthetic_runs, with_groups
 
-from leadmin.errors import LeadminError
 from leadmin.evidence.scores import MARGIN, gather
 from leadmin.labels import CLASSES
 from leadmin.questions.answer import answer_sentence, configurations_reading, main_table
@@ -70,11 +69,6 @@ def test_p_values_are_written_as_such_and_escaped():
     assert "a&lt;b" in html
     assert "0.250" in html
     assert p_value(float("nan")) == "–"
-
-
-def test_a_missing_column_is_named(main):
-    with pytest.raises(LeadminError, match="no column retained"):
-        reading_table(main, {"retained": "x"})
 
 
 def test_margin_table_has_the_verdicts_of_each_margin(evidence):

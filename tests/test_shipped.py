@@ -11,6 +11,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from shipping import (
+    CrossValidation,
+    answers_of,
+    fit_operating_points,
+    model_card,
+    score,
+    ship,
+    train_on_everything,
+)
 from typer.testing import CliRunner
 
 import leadmin
@@ -26,15 +35,6 @@ from leadmin.net.operating import THRESHOLDS
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES
 from leadmin.net.shipped import load_shipped
-from leadmin.publish.shipping import (
-    CrossValidation,
-    answers_of,
-    fit_operating_points,
-    model_card,
-    score,
-    ship,
-    train_on_everything,
-)
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
 

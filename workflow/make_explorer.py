@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from leadmin.publish.explorer import write_explorer
+from explorer import write_explorer
+
 from leadmin.study.sources import open_dataset
 
 if __name__ == "__main__":

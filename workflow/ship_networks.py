@@ -14,17 +14,17 @@ import argparse
 from pathlib import Path
 
 import torch
-
-from leadmin.data.dataset import load_dataset
-from leadmin.leads import configurations, resolve, signal_spaces
-from leadmin.net.recipes import RECIPES
-from leadmin.publish.shipping import (
+from shipping import (
     CrossValidation,
     answers_of,
     score,
     ship,
     train_on_everything,
 )
+
+from leadmin.data.dataset import load_dataset
+from leadmin.leads import configurations, resolve, signal_spaces
+from leadmin.net.recipes import RECIPES
 from leadmin.study.run import load_run
 
 ANY_LEAD, DEFAULT = "any-lead", "default"

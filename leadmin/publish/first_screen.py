@@ -21,9 +21,8 @@ from leadmin.questions.electrodes import (
     short_curve,
     with_training,
 )
-from leadmin.show.words import markdown_table, number, value_with_interval
+from leadmin.show.words import COUNTS, listed, markdown_table, number, value_with_interval
 
-COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _MANY = {
     "MI": ("infarction", "infarctions"),
     "STTC": ("ST or T change", "ST or T changes"),
@@ -92,11 +91,7 @@ def _places(row: dict[Any, Any]) -> str:
     if chest:
         number_of = f"{COUNTS[len(chest)]} place{'s' * (len(chest) > 1)}"
         return f"on both arms, the left leg and {number_of} of the chest ({choice_in_words(row)})"
-    return "on " + _listed([_LIMBS[one] for one in needed])
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+    return "on " + listed([_LIMBS[one] for one in needed])
 
 
 def _more_missed(
@@ -114,4 +109,4 @@ def _more_missed(
         for name in sorted(diagnoses(CLASSES), key=lambda one: -losses[one])
         if losses[name] > 0
     ]
-    return _listed(said) or "no more of any diagnosis"
+    return listed(said) or "no more of any diagnosis"

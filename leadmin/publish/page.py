@@ -93,10 +93,10 @@ class Answers:
         unwritten = {"caption": question.title, "alt": f"A figure. {question.title}"}
         for file, draw in question.figures.items():
             if (figure := draw(self.tables)) is not None:
-                if self.tables.tested not in figure.get_supxlabel():
-                    add_note(figure, self.tables.tested)
-                save_for_print(figure, self._figures_folder, file)
-                display(figure, legend(**figure_words().get(file, unwritten)))
+                words = figure_words().get(file, unwritten)
+                notes = filter(None, [self.tables.tested, words.get("note")])
+                save_for_print(add_note(figure, "; ".join(notes)), self._figures_folder, file)
+                display(figure, legend(words["caption"], words["alt"]))
         for heading, make in question.shown.items():
             if (table := make(self.tables)) is not None:
                 display(headed(heading, table))

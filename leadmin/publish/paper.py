@@ -30,12 +30,10 @@ from leadmin.publish.typesetting import check_tex, typeset
 from leadmin.questions.answer import answer_sentence
 from leadmin.questions.findings import VERDICTS
 from leadmin.questions.margins import MARGINS
-from leadmin.show.words import latex_escape, number, shown, signed
+from leadmin.show.words import COUNTS, latex_escape, listed, number, shown, signed
 
 DOCUMENTS = ("main", "supplement")
 """What is typeset, in this order: the supplement refers to sections of the paper."""
-
-_COUNT_WORDS = "none one two three four five six seven eight nine ten".split()  # noqa: SIM905
 
 
 def paper_values(study: PublishedStudy) -> dict[str, Any]:
@@ -256,15 +254,12 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
 
 def _in_words(count: int | Sequence[Any]) -> str:
     count = count if isinstance(count, int) else len(count)
-    return _COUNT_WORDS[count] if count < len(_COUNT_WORDS) else f"{count:,}"
+    return ("none", *COUNTS[1:])[count] if count < len(COUNTS) else f"{count:,}"
 
 
 def _listed(items: Sequence[Any], attribute: str = "", separator: str = ", ") -> str:
     words = [str(item[attribute] if attribute else item) for item in items]
-    if len(words) < 2:
-        return "".join(words) or "none"
-    last = "; and " if separator == "; " else " and "
-    return separator.join(words[:-1]) + last + words[-1]
+    return listed(words, separator, "; and " if separator == "; " else " and ") or "none"
 
 
 _TEMPLATES = Environment(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pandas as pd
 
 from leadmin.errors import LeadminError
@@ -168,12 +167,5 @@ def _study_document(evidence: Evidence, study: StudyDescription) -> dict[str, An
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain Python values; NaN and infinity, which JSON lacks, become null."""
-    return [
-        {str(key): _json_value(value) for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
-
-
-def _json_value(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    known = table.replace([math.inf, -math.inf], math.nan).astype(object)
+    return known.where(known.notna(), None).to_dict("records")

@@ -140,7 +140,10 @@ def questions(about: str = "study") -> tuple[Question, ...]:
 
 @cache
 def figure_words() -> dict[str, dict[str, str]]:
-    """Read the ``caption`` of each figure, and what it shows (``alt``), by its name on disk."""
+    """Read what is said of each figure, by its name on disk.
+
+    Its ``caption``, what it shows (``alt``), and what its ``note`` adds to the number of records.
+    """
     path = Path(__file__).with_name("figures.yml")
     return read_yaml(path, "words of figures", "the file that comes with the package")
 

@@ -25,6 +25,7 @@ from leadmin.labels import CLASSES, classes_in_words
 from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
 from leadmin.show import style
 from leadmin.show.words import (
+    headings,
     joined_sentence,
     latex_escape,
     latex_interval,
@@ -172,16 +173,8 @@ def not_with_itself(main: pd.DataFrame) -> pd.DataFrame:
     return shown
 
 
-COLUMNS = {
-    "config": "configuration",
-    "auroc": "macro AUROC",
-    "difference": "difference to 12 leads",
-    "difference_p_holm": "p (Holm)",
-    "f1": "F1",
-    "brier": "Brier score",
-    "lrs": "LRS",
-    "retention_above_chance": "retention above chance",
-}
+COLUMNS = headings("config", "auroc", "difference", "difference_p_holm", "f1", "brier", "lrs")
+COLUMNS |= {"auroc": "macro AUROC", "retention_above_chance": "retention above chance"}
 """Of the main table, as a page shows it."""
 
 
@@ -191,33 +184,29 @@ def _main_columns(*names: str) -> Callable[[Tables], Styler]:
 
 def _every_column(tables: Tables) -> Styler:
     """Show what a page shows of the main table, and what it leaves out for want of room."""
-    columns = {"config": COLUMNS["config"], "n_leads": "leads"} | COLUMNS
-    columns |= {"auroc_seed_sd": "SD over seeds", "ece": "ECE", "retention": "retention"}
-    return reading_table(
-        tables["main"], columns | {"n_seeds": "seeds"}, digits={"auroc_seed_sd": 4}
-    )
+    columns = headings("config", "n_leads") | COLUMNS | {"auroc_seed_sd": "SD over seeds"}
+    columns |= headings("ece", "retention", "n_seeds")
+    return reading_table(tables["main"], columns, digits={"auroc_seed_sd": 4})
 
 
-def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
+def plot_answer(table: pd.DataFrame) -> Figure:
     """Draw macro AUROC against the number of leads: the study's answer in one figure.
 
-    Of a `main_table` of one or several recipes; ``note`` stands below. Each configuration has a
-    column of its own. The first recipe (``default`` where there is one) sets the REFERENCE line and
-    the band of the margin beneath it; the best configuration at each number of leads is joined by a
-    line. Whether an interval reaches the band is *not* the test: that one is paired, and where the
-    table holds ``difference_low`` a filled marker says that it lies above the margin.
+    Of a `main_table` of one or several recipes. Each configuration has a column of its own. The
+    first recipe (``default`` where there is one) sets the REFERENCE line and the band of the margin
+    beneath it; the best configuration at each number of leads is joined by a line. Whether an
+    interval reaches the band is *not* the test: that one is paired, and a filled marker says that
+    its ``difference_low`` lies above the margin.
     """
     bounds = ["auroc", "auroc_low", "auroc_high"]
-    style.require_columns(table, ("config", "n_leads", *bounds), "plot_answer", True)
-    frame = table if "recipe" in table.columns else table.assign(recipe="default")
-    looks = style.recipe_looks(frame["recipe"])
+    looks = style.recipe_looks(table["recipe"])
     answer = next(iter(looks))
-    by_recipe = {recipe: frame[frame["recipe"] == recipe].set_index("config") for recipe in looks}
+    by_recipe = {recipe: table[table["recipe"] == recipe].set_index("config") for recipe in looks}
     first = by_recipe[answer]["auroc"]
-    place, counts = _columns(frame, first)
+    place, counts = _columns(table, first)
     figure = style.blank_figure(4.5)
     axis = figure.subplots()
-    reached = frame[bounds].to_numpy(float)
+    reached = table[bounds].to_numpy(float)
     known = reached[np.isfinite(reached)] if np.isfinite(reached).any() else np.array([0.0, 1.0])
     low, high = known.min(), known.max()
     pad = 0.06 * (high - low) or 0.01
@@ -246,10 +235,9 @@ def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
         leaders = rows.groupby("n_leads")["auroc"].idxmax()
         axis.plot(places[leaders], rows.loc[leaders, "auroc"], color=look.colour, linewidth=1.3,
                   alpha=0.45, linestyle=look.line, zorder=2)  # fmt: skip
-        shown = rows.get("difference_low", pd.Series(np.inf, rows.index)) > -MARGIN
-        filled = shown | (rows.index == REFERENCE)
+        filled = (rows["difference_low"] > -MARGIN) | (rows.index == REFERENCE)
         style.forest(axis, rows[bounds], look, filled, places[rows.index], upright=True)
-    tops = frame.groupby("config")["auroc_high"].max()
+    tops = table.groupby("config")["auroc_high"].max()
     for config, value in zip(map(str, first.index), first, strict=True):
         axis.annotate(f"{value:.3f}", (place[config] + dodge[answer], tops[config]), (0, 3),
                       textcoords="offset points", ha="center", va="bottom", fontsize=8,
@@ -260,8 +248,7 @@ def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
     axis.tick_params(axis="x", length=0, labelsize=8.5, pad=3, rotation=0)
     axis.set_ylabel("macro AUROC (axis cut)")
     keys: dict[str, Any] = {f"{recipe} recipe": style.key(look) for recipe, look in looks.items()}
-    if "difference_low" in frame.columns:
-        keys["open: not shown non-inferior"] = style.key(style.Look(style.MUTED), filled=False)
+    keys["open: not shown non-inferior"] = style.key(style.Look(style.MUTED), filled=False)
     if REFERENCE in first.index:
         keys[f"{REFERENCE}, margin {MARGIN:g} beneath"] = (
             Patch(facecolor=looks[answer].colour, alpha=0.13),
@@ -269,7 +256,7 @@ def plot_answer(table: pd.DataFrame, note: str | None = None) -> Figure:
         )
     style.legend(axis, keys, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(keys),
                  columnspacing=1.3, handletextpad=0.4, borderaxespad=0.3)  # fmt: skip
-    return style.add_note(figure, note)
+    return figure
 
 
 def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -279,10 +266,6 @@ def _columns(frame: pd.DataFrame, first: pd.Series) -> tuple[pd.Series, pd.Serie
     counts = counts[order]
     gaps = pd.factorize(counts)[0]  # one gap before each further number of leads
     return pd.Series(np.arange(len(order)) + 0.55 * gaps, index=order), counts
-
-
-def _figure(tables: Tables) -> Figure:
-    return plot_answer(tables.whole["main"], note=f"{tables.tested}; 95% intervals")
 
 
 ANSWER = Question(
@@ -297,7 +280,7 @@ CONFIGURATIONS = Question(
     title="What does each set of leads reach?",
     tables={"main": each_recipe(main_table)},
     reading=lambda tables: configurations_reading(tables["main"]),
-    figures={"answer": _figure},
+    figures={"answer": lambda tables: plot_answer(tables.whole["main"])},
     shown={"What each set of leads reaches": _main_columns(*COLUMNS)},
     report=_every_column,
     latex={"table_main.tex": lambda t, basis: main_latex(t.whole["main"], basis, t.classes)},

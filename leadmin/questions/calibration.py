@@ -235,12 +235,8 @@ def decision_reading(curves: pd.DataFrame, config: str = "3-lead-I-II-V2") -> st
 
 def plot_recalibration(calibration: pd.DataFrame) -> Figure:
     """Draw a `calibration_table` of one recipe before (open) and after (filled) recalibration."""
-    what = "plot_recalibration"
     titles = {"slope": "calibration slope", "smooth_ece": "smooth ECE", "brier": "Brier score"}
-    style.require_columns(calibration, ("config", "class", "recalibrated", *titles), what)
-    rows = calibration[calibration["class"] == "macro"]
-    style.require_columns(rows, (), f"{what}: rows of the class 'macro'")
-    before, after = before_and_after(rows)
+    before, after = before_and_after(calibration[calibration["class"] == "macro"])
     names = before.index.get_level_values("config")
     figure, panels = style.row_figure(names, len(titles), head=1.3)
     places = np.arange(len(before))
@@ -261,10 +257,6 @@ def plot_recalibration(calibration: pd.DataFrame) -> Figure:
 
 def plot_decision_curves(curves: pd.DataFrame) -> Figure:
     """Draw `decision_curves` of one recipe, a panel a class, with the first one's interval."""
-    what = "plot_decision_curves"
-    columns = ("config", "class", "threshold", "net_benefit", "low", "high", "treat_all",
-               "n_positive", "n_records")  # fmt: skip
-    style.require_columns(curves, columns, what)
     configs = list(dict.fromkeys(curves["config"]))
     looks = dict(zip(configs, itertools.cycle(style.SERIES), strict=False))
     classes = list(dict.fromkeys(curves["class"]))

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from pandas.io.formats.style import Styler
 from scipy.stats import false_discovery_control
 
-from leadmin.errors import LeadminError
 from leadmin.evidence.delong import delong
 from leadmin.evidence.estimates import combine, interval_columns, sd
 from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
@@ -18,6 +17,7 @@ from leadmin.labels import CLASS_NAMES, are_superclasses
 from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import (
+    headings,
     joined_sentence,
     latex_escape,
     latex_interval,
@@ -25,8 +25,9 @@ from leadmin.show.words import (
     latex_table,
     reading_table,
     signed,
-    styled_table,
     value_with_interval,
+    wide_table,
+    with_intervals,
 )
 
 
@@ -135,27 +136,16 @@ def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
 
 def by_class(table: pd.DataFrame, name: str = "auroc", digits: int = 3) -> Styler:
     """Show a value with its interval, the configurations one below the other, classes across."""
-    rows = table.assign(
-        shown=[value_with_interval(row, name, digits) for row in table.to_dict("records")]
-    )
-    wide = rows.pivot(index="config", columns="class", values="shown")
-    wide = wide.loc[rows["config"].unique(), rows["class"].unique()]
-    return styled_table(wide.reset_index(names="configuration"), "reading")
+    texts = with_intervals(table, name, digits)
+    return wide_table(table, {"config": "configuration"}, "class", texts)
 
 
 def every_metric(tables: Tables) -> Styler:
     """Show every metric of every class and their mean, configuration by configuration."""
     main, per_class = tables["main"], tables["per_class"]
     every = pd.concat([per_class, main.assign(**{"class": "macro"})]).set_index("config")
-    columns = {
-        "config": "configuration",
-        "class": "class",
-        "auroc": "AUROC",
-        "average_precision": "average precision",
-        "f1": "F1, validation threshold",
-        "f1_half": "F1 at 0.5",
-        "brier": "Brier score",
-    }
+    columns = headings("config", "class", "auroc", "average_precision", "f1", "f1_half", "brier")
+    columns |= {"f1": "F1, validation threshold", "f1_half": "F1 at 0.5"}
     for level in (90, 95):
         columns[f"sensitivity_at_{level}_specificity"] = f"sensitivity at {level}% specificity"
         columns[f"specificity_at_{level}_sensitivity"] = f"specificity at {level}% sensitivity"
@@ -186,26 +176,17 @@ def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
     )
 
 
-def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = None) -> Figure:
+def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame) -> Figure:
     """Draw the AUROC of each class under each configuration, and what is lost to twelve leads.
 
-    Of a `per_class_table` of one recipe; a `main_table` as ``macro`` adds the mean over classes.
+    Of a `per_class_table` of one recipe, and its `main_table` with the mean over classes.
     """
-    what = "plot_class_heatmap"
-    style.require_columns(per_class, ("config", "class", "auroc"), what)
     configs = list(dict.fromkeys(per_class["config"]))
-    if REFERENCE not in configs:
-        raise LeadminError(
-            f"{what}: no row of the reference {REFERENCE!r} is in the table; valid: "
-            f"{', '.join(configs)}; add it or choose one of these"
-        )
     values = per_class.pivot(index="config", columns="class", values="auroc")
     # in the order of the superclasses, and others as they come
     order = [*CLASS_NAMES, *per_class["class"]]
     values = values.loc[configs, [name for name in dict.fromkeys(order) if name in values.columns]]
-    if macro is not None:
-        style.require_columns(macro, ("config", "auroc"), what)
-        values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
+    values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
     figure = style.blank_figure(0.30 * len(configs) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)
     bars: list[dict[str, Any]] = [
@@ -215,27 +196,18 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame | None = Non
     losses = values - values.loc[REFERENCE]
     label = f"AUROC minus that of {REFERENCE}"
     style.difference_heatmap(right, losses, label, zero=REFERENCE, cbar_kws=bars[1])
-    if macro is not None:
-        for axis in (left, right):
-            axis.axvline(len(values.columns) - 1, color=style.INK, linewidth=1.0)
+    for axis in (left, right):
+        axis.axvline(len(values.columns) - 1, color=style.INK, linewidth=1.0)
     return figure
 
 
-DELONG_COLUMNS = {
-    "config": "configuration",
-    "class": "class",
-    "n_positive": "positive records",
-    "auroc": "AUROC",
-    "difference": "difference to 12 leads",
-    "p": "p",
-    "p_bh": "p (BH)",
-}
+DELONG_COLUMNS = headings("config", "class", "n_positive", "auroc", "difference", "p", "p_bh")
 
 
 def _figure(tables: Tables) -> Figure | None:
     if REFERENCE not in set(tables["main"]["config"]):
         return None
-    return plot_class_heatmap(tables["per_class"], macro=tables["main"])
+    return plot_class_heatmap(tables["per_class"], tables["main"])
 
 
 CLASS_BY_CLASS = Question(

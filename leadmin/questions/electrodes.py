@@ -245,8 +245,7 @@ def plot_curve(tables: Tables) -> Figure:
         f"margin {MARGIN:g}": Patch(facecolor=style.BLUE, alpha=0.1),
     }
     style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
-    note = f"{tables.tested}; 95% intervals; what falls below the panels is cut off"
-    return style.add_note(figure, note)
+    return figure
 
 
 CURVE_COLUMNS = {

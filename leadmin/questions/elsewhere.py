@@ -28,12 +28,14 @@ from leadmin.questions import Question, Tables, of
 from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
 from leadmin.show.words import (
+    headings,
     joined_sentence,
     number,
     reading_table,
     signed,
-    styled_table,
     value_with_interval,
+    wide_table,
+    with_intervals,
 )
 
 PAIR = "4-lead-I-II-V2-V5"
@@ -117,11 +119,8 @@ def transport_reading(table: pd.DataFrame) -> str:
     return joined_sentence("nine electrodes reach an AUROC as follows. " + "; ".join(parts))
 
 
-def plot_transport(tables: Tables) -> Figure | None:
+def plot_transport(table: pd.DataFrame) -> Figure:
     """Draw the main sets' AUROC for each class that counts at a hospital, with that at home."""
-    table = tables["transport"]
-    if table.empty:
-        return None
     keys = list(dict.fromkeys(zip(table["hospital"], table["class"], strict=True)))
     keys = [key for key in keys if key[0] != named(TOGETHER)] or keys
     sets = [name for name in SHOWN if name in set(table["config"])]
@@ -139,18 +138,15 @@ def plot_transport(tables: Tables) -> Figure | None:
         axis.tick_params(axis="x", labelsize=7)
     axes[0].set_xlim(0.45, 1.02)
     figure.supxlabel("AUROC elsewhere, and at home (grey line)", fontsize=9)
-    return style.add_note(figure, f"{tables.tested}; 95% intervals over records")
+    return figure
 
 
 def wide_transport(table: pd.DataFrame) -> Styler:
     """Show the main sets' AUROC, a column for each hospital and class."""
-    rows = []
-    for config in SHOWN:
-        row = {"electrodes": electrodes_in_words(config)}
-        for one in table[table["config"] == config].to_dict("records"):
-            row[f"{one['hospital']}, {one['class']}"] = value_with_interval(one, "auroc")
-        rows.append(row)
-    return styled_table(pd.DataFrame(rows), "reading")
+    rows = pd.concat([table[table["config"] == config] for config in SHOWN])
+    rows = rows.assign(electrodes=rows["config"].map(electrodes_in_words))
+    rows = rows.assign(where=rows["hospital"] + ", " + rows["class"])
+    return wide_table(rows, {"electrodes": "electrodes"}, "where", with_intervals(rows, "auroc"))
 
 
 # --- the order ------------------------------------------------------------------------------
@@ -247,7 +243,7 @@ def plot_order(tables: Tables) -> Figure | None:
         "V2 + V5": style.key(style.Look(style.VERMILLION, "D")),
     }
     style.legend(figure, keys, loc="outside upper center", ncols=3, fontsize=8)
-    return style.add_note(figure, f"{tables.tested}; the number is the rank correlation")
+    return figure
 
 
 # --- the probabilities ----------------------------------------------------------------------
@@ -326,21 +322,18 @@ TRANSPORT = Question(
         "transport": transport_table,
     },
     reading=lambda tables: transport_reading(tables["transport"]),
-    figures={"transport": plot_transport},
+    figures={"transport": of("transport", plot_transport)},
     shown={
         "Records of each hospital": of(
             "hospitals",
             reading_table,
-            {"hospital": "hospital", "n_records": "records", "n_left_out": "left out"}
-            | {name: name for name in CLASSES},
+            headings("hospital", "n_records", "n_left_out", *CLASSES),
         )
     },
     folded={
         "AUROC of the main sets": of("transport", wide_transport),
         "Why records were left out": of(
-            "left_out",
-            reading_table,
-            {"hospital": "hospital", "reason": "reason", "n_records": "records"},
+            "left_out", reading_table, headings("hospital", "reason", "n_records")
         ),
     },
     place=10,
@@ -357,15 +350,15 @@ ORDER = Question(
         "How far the order of electrode sets holds": of(
             "order",
             reading_table,
-            {
-                "hospital": "hospital",
-                "classes": "classes",
-                "correlation": "rank correlation",
-                "difference": "V2 + V5 less nine",
-                "rank": "V2 + V5 among pairs",
-                "best_pair": "best pair there",
-                "difference_to_best": "V2 + V5 less it",
-            },
+            headings(
+                "hospital",
+                "classes",
+                correlation="rank correlation",
+                difference="V2 + V5 less nine",
+                rank="V2 + V5 among pairs",
+                best_pair="best pair there",
+                difference_to_best="V2 + V5 less it",
+            ),
             {"correlation": 2},
         )
     },
@@ -382,16 +375,8 @@ TRUST = Question(
         "Calibration at each hospital": of(
             "trust",
             reading_table,
-            {
-                "hospital": "hospital",
-                "class": "class",
-                "electrodes": "electrodes",
-                "prevalence": "prevalence",
-                "mean_probability": "mean probability",
-                "slope": "slope",
-                "offset": "offset",
-                "ece": "ECE",
-            },
+            headings("hospital", "class", "electrodes", "prevalence", "mean_probability")
+            | headings("slope", "offset", "ece"),
             2,
         )
     },
@@ -399,9 +384,9 @@ TRUST = Question(
         "What local records mend": of(
             "mended",
             reading_table,
-            {"hospital": "hospital", "class": "class", "n_local": "local records"}
-            | {"gap": "gap", "gap_shift": "by offset", "gap_platt": "by both"}
-            | {"brier": "Brier", "brier_shift": "Brier, offset", "brier_platt": "Brier, both"},
+            headings("hospital", "class", n_local="local records")
+            | headings("gap", gap_shift="by offset", gap_platt="by both")
+            | headings(brier="Brier", brier_shift="Brier, offset", brier_platt="Brier, both"),
         )
     },
     place=30,

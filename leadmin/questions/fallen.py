@@ -1,18 +1,21 @@
 """What does a lost electrode cost, told and not told?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.scores import REFERENCE, Evidence
 from leadmin.evidence.trials import trial_of
-from leadmin.questions import Question, Tables, of
-from leadmin.questions.noise import disturbed, false_calls
+from leadmin.questions import Question, of
+from leadmin.questions.noise import disturbed, false_calls, in_turn
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, number, styled_table, value_with_interval
+from leadmin.show.words import (
+    joined_sentence,
+    number,
+    value_with_interval,
+    wide_table,
+    with_intervals,
+)
 
 FAULTS = {
     "told": "told of it",
@@ -67,10 +70,9 @@ def fallen_reading(table: pd.DataFrame) -> str:
     return said + joined_sentence("; ".join(parts))
 
 
-def plot_fallen(tables: Tables) -> Figure | None:
+def plot_fallen(table: pd.DataFrame) -> Figure | None:
     """Draw the macro AUROC of each loss, told and not told."""
-    table = tables["fallen"]
-    macro = table[(table["target"] == "macro")]
+    macro = table[table["target"] == "macro"]
     names = [name for name in dict.fromkeys(macro["electrode"]) if name]
     if not names:
         return None
@@ -85,25 +87,18 @@ def plot_fallen(tables: Tables) -> Figure | None:
     axis.set_ylabel("lost")
     keys = {words: style.key(LOOKS[fault]) for fault, words in FAULTS.items()}
     style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
-    return style.add_note(figure, f"{tables.tested}; 95% intervals")
+    return figure
 
 
 def wide_fallen(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
     """Show values for each electrode, a column for each fault; a single one with its interval."""
-    rows = []
-    chosen = table[table["target"] == target]
-
-    def said(row: Mapping[Any, Any]) -> str:
-        if len(values) == 1:
-            return value_with_interval(row, values[0], digits)
-        return " / ".join(number(row[value], digits) for value in values)
-
-    full = said(chosen[chosen["fault"] == "none"].iloc[0].to_dict())
-    for electrode, group in chosen[chosen["fault"] != "none"].groupby("electrode", sort=False):
-        row = {"lost": electrode, "in place": full}
-        found = {one["fault"]: said(one) for one in group.to_dict("records")}
-        rows.append(row | {words: found.get(fault, "") for fault, words in FAULTS.items()})
-    return styled_table(pd.DataFrame(rows), "reading")
+    rows = table[table["target"] == target]
+    single = len(values) == 1
+    said = with_intervals(rows, values[0], digits) if single else in_turn(rows, values, digits)
+    rows = rows.assign(said=said, fault=rows["fault"].map(FAULTS))
+    full = rows["fault"].isna()
+    lost = rows[~full].assign(full=rows.loc[full, "said"].iloc[0])
+    return wide_table(lost, {"electrode": "lost", "full": "in place"}, "fault", lost["said"])
 
 
 FALLEN = Question(
@@ -111,7 +106,7 @@ FALLEN = Question(
     title="What does a lost electrode cost?",
     tables={"fallen": fallen_table},
     reading=lambda tables: fallen_reading(tables["fallen"]),
-    figures={"fallen": plot_fallen},
+    figures={"fallen": of("fallen", plot_fallen)},
     shown={"Macro AUROC without an electrode": of("fallen", wide_fallen, "macro", 3, "auroc")},
     folded=false_calls("fallen", wide_fallen),
     about="fallen",

@@ -37,12 +37,13 @@ from leadmin.questions.margins import views_table
 from leadmin.show.words import (
     MISSING,
     P_FLOOR,
+    headings,
     joined_sentence,
     latex_escape,
     latex_table,
     p_of_row,
+    reading_table,
     shown,
-    styled_table,
 )
 
 
@@ -350,24 +351,16 @@ def _sentence(row: dict[Any, Any], floor: float) -> str:
 
 def findings_table(findings: pd.DataFrame) -> Styler:
     """Show the original study's key findings with what these runs say of them."""
-    rows, floor = findings.to_dict("records"), findings.attrs.get(P_FLOOR, 0)
-    table = {
-        "": [row["part"] for row in rows],
-        "question": [row["question"] for row in rows],
-        "verdict": [row["verdict"] for row in rows],
-        "here": [
-            f"{row['effect_name']}: {effect_in_words(row, '{} [{}, {}]')}"
-            if np.isfinite(row["effect"])
-            else "this study lacks a run that the question needs"
-            for row in rows
-        ],
-        "the claim needs": [row["threshold"] for row in rows],
-        "p (Holm)": [p_of_row(row, "p_holm", floor) for row in rows],
-        "the original": [row["original"] for row in rows],
-    }
-    if findings["recipe"].nunique() > 1:
-        table["recipe"] = findings["recipe"].to_list()
-    return styled_table(pd.DataFrame(table), "findings")
+    here = [
+        f"{row['effect_name']}: {effect_in_words(row, '{} [{}, {}]')}"
+        if np.isfinite(row["effect"])
+        else "this study lacks a run that the question needs"
+        for row in findings.to_dict("records")
+    ]
+    columns = {"part": ""} | headings("question", "verdict", "here", threshold="the claim needs")
+    columns |= headings("p_holm", original="the original")
+    columns |= headings("recipe") if findings["recipe"].nunique() > 1 else {}
+    return reading_table(findings.assign(here=here), columns, kind="findings")
 
 
 def findings_reading(findings: pd.DataFrame) -> str:

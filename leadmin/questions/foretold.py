@@ -80,7 +80,7 @@ def plot_foretold(tables: Tables) -> Figure | None:
         axis.set(xlim=limits, ylim=limits, aspect="equal", xlabel="AUROC, the one network")
         axis.legend(loc="lower right", fontsize=7.5)
     axes[0].set_ylabel("AUROC, trained for the set")
-    return style.add_note(figure, tables.tested)
+    return figure
 
 
 COLUMNS = {

@@ -11,14 +11,11 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from leadmin import metrics
-from leadmin.errors import LeadminError
 from leadmin.evidence.scores import REFERENCE, Evidence, relative_to_reference
 from leadmin.metrics import chance_corrected_retention, lrs
 from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, value_with_interval
-
-_WEIGHTS = ("weight_ratio", "weight_calibration", "weight_above_chance")
 
 
 def lrs_weights(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -43,7 +40,8 @@ def lrs_weights(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     for weights in grid if reduced else ():
         scores = np.array(terms) @ np.array(weights)
         for scored, score in zip(reduced, scores, strict=True):
-            row = scored.head | dict(zip(_WEIGHTS, weights, strict=True))
+            names = ("weight_ratio", "weight_calibration", "weight_above_chance")
+            row = scored.head | dict(zip(names, weights, strict=True))
             row |= {"score": float(score), "rank": int(1 + (scores > score).sum())}
             rows.append(row | {"original": weights[:2] == (0.7, 0.3)})
     return pd.DataFrame(rows)
@@ -56,17 +54,12 @@ def lrs_ranks(
 
     The score is linear in its weights, so the two corners of `lrs_weights`, one recipe, say all.
     Gives the weight of the AUROC ratio, (steps + 1,) from 0 to 1, and the ranks, (steps + 1,
-    n_configs) in the order of the table, of which 1 is best. A table without a corner is refused.
+    n_configs) in the order of the table, of which 1 is best.
     """
     configs = list(dict.fromkeys(table["config"]))
     corners = []
     for name in ("weight_calibration", "weight_ratio"):
         corner = table[np.isclose(table[name], 1)].set_index("config")["score"]
-        if set(corner.index) != set(configs):
-            raise LeadminError(
-                f"ranks of the LRS: the table lacks a row of each set with {name} 1; valid: all "
-                "corners of the grid; compute the weights anew"
-            )
         corners.append(corner.loc[configs].to_numpy(dtype=float))
     weight = np.linspace(0, 1, steps + 1)
     score = np.outer(1 - weight, corners[0]) + np.outer(weight, corners[1])
@@ -118,14 +111,7 @@ def plot_lrs(table: pd.DataFrame) -> Figure:
     LRS that a coin flip of unchanged Brier score would get. ``table`` is a `main_table` of one
     recipe with a row of the 12 leads; intervals are drawn where it has them.
     """
-    what = "plot_lrs"
-    style.require_columns(table, ("config", "auroc", "brier"), what)
     values = table.set_index("config")[["auroc", "brier"]].astype(float)
-    if REFERENCE not in values.index:
-        raise LeadminError(
-            f"{what}: no row of the reference {REFERENCE!r} is in the table; valid: "
-            f"{', '.join(values.index)}; add it or choose one of these"
-        )
     auroc_12, brier_12 = values.loc[REFERENCE].to_numpy()
     lost_auroc = 1 - lrs(values["auroc"].to_numpy(), brier_12, auroc_12, brier_12)
     lost_brier = 1 - lrs(auroc_12, values["brier"].to_numpy(), auroc_12, brier_12)
@@ -168,8 +154,6 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure:
     Of `lrs_weights`, one recipe: each set's rank along the segment of the two terms, those that
     change rank in colour.
     """
-    what = "plot_lrs_weights"
-    style.require_columns(table, ("config", *_WEIGHTS, "score", "original"), what)
     configs = list(dict.fromkeys(table["config"]))
     figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
     original = table[table["original"]].set_index("config").loc[configs]
@@ -199,9 +183,7 @@ def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], origina
 
 
 def _figure(tables: Tables) -> Figure | None:
-    if REFERENCE not in set(tables["main"]["config"]):
-        return None
-    return style.add_note(plot_lrs(tables["main"]), f"{tables.tested}; 95% intervals")
+    return plot_lrs(tables["main"]) if REFERENCE in set(tables["main"]["config"]) else None
 
 
 LRS = Question(

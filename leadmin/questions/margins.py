@@ -1,6 +1,5 @@
 """How much is lost, and how much hangs on the margin?"""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,20 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
-from leadmin.questions import Question, Tables, bounds_named, each_recipe, of, with_firm
+from leadmin.questions import Question, bounds_named, each_recipe, of, with_firm
 from leadmin.show import style
 from leadmin.show.words import (
     MISSING,
     P_FLOOR,
+    headings,
     joined_sentence,
-    number,
     p_of_row,
     range_in_words,
+    reading_table,
     styled_table,
-    value_with_interval,
 )
 
 MARGINS = (MARGIN, 0.005, 0.02)
@@ -101,24 +99,20 @@ def _at_view(view: Evidence, recipe: str, labels: str, intervals: str) -> pd.Dat
 def margin_table(non_inferiority: pd.DataFrame) -> Styler:
     """Show the verdict on each configuration at each margin, with the interval it stands on."""
     primary = bounds_named(non_inferiority[non_inferiority["primary"]])
-    table = {
-        "configuration": primary["config"].to_list(),
-        "difference to 12 leads": [
-            value_with_interval(row, "difference") for row in primary.to_dict("records")
-        ],
-    }
+    columns = headings("config", "difference")
     floor = non_inferiority.attrs.get(P_FLOOR, 0)
     for margin, rows in non_inferiority.groupby("margin"):
         name = f"at {margin:g}, p (Holm)" + (", primary" if rows["primary"].all() else "")
         ordered = rows.set_index("config").loc[primary["config"]].to_dict("records")
         # where a set is shown to be worse, the p of "not worse" is near 1 and says nothing
-        table[name] = [
+        primary[name] = [
             row["verdict"] + f", {p_of_row(row, 'p_holm', floor)}" * (row["verdict"] != "inferior")
             for row in ordered
         ]
-    table["after Holm"] = ["holds" if holds else "no" for holds in primary["holds_corrected"]]
-    table["resolvable"] = [number(value) for value in primary["smallest_resolvable"]]
-    return styled_table(pd.DataFrame(table), "reading")
+        columns[name] = name
+    primary["after Holm"] = np.where(primary["holds_corrected"], "holds", "no")
+    columns |= {"after Holm": "after Holm", "smallest_resolvable": "resolvable"}
+    return reading_table(primary, columns)
 
 
 def views_table(table: pd.DataFrame, by: str) -> Styler:
@@ -150,38 +144,25 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
     return joined_sentence(text)
 
 
-def plot_differences(
-    comparisons: pd.DataFrame, note: str | None = None, other_margins: Sequence[float] = ()
-) -> Figure:
+def plot_differences(table: pd.DataFrame) -> Figure:
     """Draw each paired difference to the twelve leads with its interval: a forest plot.
 
-    ``comparisons`` is of one recipe: ``config``, ``difference`` with its bounds; optionally
-    ``verdict``, otherwise read off them, and ``smallest_resolvable``, which is written beside the
-    interval. ``other_margins`` are drawn as dotted lines, and ``note`` stands below the axes.
+    Of a `non_inferiority_table` of one recipe, at the primary margin; the other `MARGINS` are drawn
+    as dotted lines. ``smallest_resolvable`` is written beside the interval.
     """
-    what, bounds = "plot_differences", ["difference", "difference_low", "difference_high"]
-    style.require_columns(comparisons, ("config", *bounds), what)
-    rows = comparisons[comparisons["config"] != REFERENCE].reset_index(drop=True)
-    if rows.empty:
-        raise LeadminError(
-            f"{what}: the table holds {REFERENCE!r} only; valid: another configuration; add one"
-        )
-    read = np.select([rows["difference_low"] > -MARGIN, rows["difference_high"] < -MARGIN],
-                     ["non-inferior", "inferior"], "undecided")  # fmt: skip
-    verdicts = rows.get("verdict", pd.Series(read)).astype(str)
+    rows = bounds_named(table[table["primary"]]).reset_index(drop=True)
+    bounds, verdicts = ["difference", "difference_low", "difference_high"], rows["verdict"]
     figure, (axis,) = style.row_figure(rows["config"], head=1.35, row=0.31)
     axis.axvspan(-MARGIN, 0, color=style.BLUE, alpha=0.11, linewidth=0, zorder=0)
     axis.axvline(0, **style.ZERO)
     axis.axvline(-MARGIN, **style.CRITERION)
-    for other in other_margins:
+    for other in MARGINS[1:]:
         axis.axvline(-other, **style.CRITERION | {"linestyle": style.DOTTED})
-    unknown = style.VERDICT_LOOKS["undecided"]
-    looks = [style.VERDICT_LOOKS.get(verdict, unknown) for verdict in verdicts]
+    looks = [style.VERDICT_LOOKS[verdict] for verdict in verdicts]
     style.forest(axis, rows[bounds], looks, verdicts != "undecided")
     style.beside(axis, 8, "difference (95% interval)", style.in_words(rows[bounds]))
-    if "smallest_resolvable" in rows.columns:
-        least = rows["smallest_resolvable"].map("{:.3f}".format).to_dict()
-        style.beside(axis, 196, "resolvable", least, ha="right")
+    least = rows["smallest_resolvable"].map("{:.3f}".format).to_dict()
+    style.beside(axis, 196, "resolvable", least, ha="right")
     axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(f"macro AUROC minus that of {REFERENCE}")
     keys: dict[str, Any] = {
@@ -190,20 +171,11 @@ def plot_differences(
         if (verdicts == verdict).any()
     }
     keys[f"margin {MARGIN:g}"] = Patch(facecolor=style.BLUE, alpha=0.13)
-    if len(other_margins):
-        others = " and ".join(f"{other:g}" for other in other_margins)
-        keys[others] = Line2D([], [], color=style.MUTED, linewidth=0.9, linestyle=style.DOTTED)
+    others = " and ".join(f"{other:g}" for other in MARGINS[1:])
+    keys[others] = Line2D([], [], color=style.MUTED, linewidth=0.9, linestyle=style.DOTTED)
     style.legend(figure, keys, loc="outside upper center", ncols=5, columnspacing=1.4,
                  handletextpad=0.5)  # fmt: skip
-    return style.add_note(figure, note)
-
-
-def _forest(tables: Tables) -> Figure | None:
-    table, note = tables["non_inferiority"], f"{tables.tested}; 95% intervals"
-    if table.empty:
-        return None
-    primary = bounds_named(table[table["primary"]])
-    return plot_differences(primary, note=note, other_margins=MARGINS[1:])
+    return figure
 
 
 MARGINS_HELD = Question(
@@ -214,7 +186,7 @@ MARGINS_HELD = Question(
         "firm_losses": each_recipe(firm_losses),
     },
     reading=lambda tables: margin_reading(tables["non_inferiority"]),
-    figures={"differences": _forest},
+    figures={"differences": of("non_inferiority", plot_differences)},
     shown={"Verdicts at three margins": of("non_inferiority", margin_table)},
     folded={
         "Each verdict under both label policies and kinds of interval": of(

@@ -13,7 +13,7 @@ from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASS_NAMES
 from leadmin.questions import Question, diagnoses, each_recipe, of
 from leadmin.questions.classes import by_class
-from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
+from leadmin.show.words import headings, joined_sentence, number, reading_table, value_with_interval
 
 
 def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -79,13 +79,8 @@ def missed_by_class(missed: pd.DataFrame) -> Styler:
     return by_class(rows.assign(**{"class": rows["class"] + ", of " + present}), "missed", 0)
 
 
-COLUMNS = {
-    "config": "configuration",
-    "class": "class",
-    "missed": "missed in 1,000",
-    "difference": "more than twelve leads",
-    "specificity": "specificity",
-}
+COLUMNS = headings("config", "class", "missed", "difference", "specificity")
+COLUMNS |= {"missed": "missed in 1,000", "difference": "more than twelve leads"}
 
 DIGITS = {"missed": 1, "difference": 1}
 

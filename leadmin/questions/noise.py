@@ -1,6 +1,6 @@
 """How much noise does each electrode set bear?"""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,7 @@ from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, diagnoses, of
 from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, number, signed, styled_table, value_with_interval
+from leadmin.show.words import joined_sentence, number, signed, value_with_interval, wide_table
 from leadmin.study.mapping import ANY_LEAD
 
 HARD = ("em", 6)
@@ -79,9 +79,8 @@ def noise_reading(table: pd.DataFrame) -> str:
     )
 
 
-def plot_noise(tables: Tables) -> Figure | None:
+def plot_noise(table: pd.DataFrame) -> Figure | None:
     """Draw the macro AUROC of each set against the ratio, a panel for each noise."""
-    table = tables["noise"]
     macro = table[table["target"] == "macro"]
     kinds = [kind for kind in NOISES if kind in set(macro["noise"])]
     if not kinds:
@@ -106,24 +105,26 @@ def plot_noise(tables: Tables) -> Figure | None:
     names = dict.fromkeys(macro["electrodes"])
     keys = {name: style.key(look, line=True) for name, look in zip(names, looks, strict=False)}
     style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
-    return style.add_note(figure, tables.tested)
+    return figure
+
+
+def in_turn(rows: pd.DataFrame, values: Sequence[str], digits: int) -> pd.Series:
+    """Write several values of each row, parted by strokes."""
+    return rows[list(values)].map(number, digits=digits).agg(" / ".join, axis=1)
 
 
 def wide_noise(table: pd.DataFrame, target: str, digits: int, *values: str) -> Styler:
     """Show values of each set, a column for each ratio, noise by noise."""
-
-    def said(row: Mapping[Any, Any]) -> str:
-        return " / ".join(number(row[value], digits) for value in values)
-
-    of_target = table[table["target"] == target].to_dict("records")
-    clean = {row["config"]: said(row) for row in of_target if not row["noise"]}
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for one in of_target:
-        kind, config = one["noise"], one["config"]
-        if kind:
-            head = {"noise": NOISES[kind], "electrodes": one["electrodes"], "none": clean[config]}
-            rows.setdefault((kind, config), head)[f"{one['decibels']:g} dB"] = said(one)
-    return styled_table(pd.DataFrame(rows.values()), "reading")
+    rows = table[table["target"] == target]
+    rows = rows.assign(said=in_turn(rows, values, digits))
+    none = rows[rows["noise"] == ""].set_index("config")["said"]
+    rows = rows[rows["noise"] != ""].assign(
+        noise=rows["noise"].map(NOISES),
+        none=rows["config"].map(none),
+        ratio=rows["decibels"].map("{:g} dB".format),
+    )
+    head = {name: name for name in ("noise", "electrodes", "none")}
+    return wide_table(rows, head, "ratio", rows["said"])
 
 
 def false_calls(
@@ -141,7 +142,7 @@ NOISE = Question(
     title="How much noise does each electrode set bear?",
     tables={"noise": noise_table},
     reading=lambda tables: noise_reading(tables["noise"]),
-    figures={"noise": plot_noise},
+    figures={"noise": of("noise", plot_noise)},
     shown={"Macro AUROC under noise": of("noise", wide_noise, "macro", 3, "auroc")},
     folded=false_calls("noise", wide_noise),
     about="noise",

@@ -13,7 +13,7 @@ from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolva
 from leadmin.evidence.scores import Evidence, Rows, Scored, compare
 from leadmin.questions import Question, each_recipe, of
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, range_in_words, reading_table
+from leadmin.show.words import headings, joined_sentence, range_in_words, reading_table
 
 FALSE_DISCOVERIES = 0.05
 """Share of false discoveries among the pairs that is accepted."""
@@ -108,7 +108,6 @@ def rank_reading(ranks: pd.DataFrame) -> str:
 
 def plot_pairwise(matrix: pd.DataFrame) -> Figure:
     """Draw every pair of a `pairwise_matrix`: the difference in macro AUROC, row minus column."""
-    style.require_columns(matrix, ("first", "second", "difference", "p_bh"), "plot_pairwise")
     configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
     turned = matrix.rename(columns={"first": "second", "second": "first"})
     turned["difference"] = -turned["difference"]
@@ -129,12 +128,10 @@ def plot_pairwise(matrix: pd.DataFrame) -> Figure:
 
 def plot_ranks(ranks: pd.DataFrame) -> Figure:
     """Draw a `rank_table` of one recipe: ranks over the resamples, and how often each is best."""
-    what, bounds = "plot_ranks", ["rank", "rank_low", "rank_high"]
     shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
               "share_best_of_size": "of its size"}  # fmt: skip
-    style.require_columns(ranks, ("config", *bounds, *shares), what)
     figure, (axis, text) = style.row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
-    style.forest(axis, ranks[bounds])
+    style.forest(axis, ranks[["rank", "rank_low", "rank_high"]])
     axis.set(xlim=(0.5, len(ranks) + 0.5), xticks=range(1, len(ranks) + 1),
              xlabel="rank by macro AUROC (1 is best), 95% interval")  # fmt: skip
     text.set_xlim(0, len(shares))
@@ -152,14 +149,8 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     return figure
 
 
-PAIR_COLUMNS = {
-    "first": "first",
-    "second": "second",
-    "difference": "first minus second",
-    "p": "p",
-    "p_bh": "p (BH)",
-    "smallest_resolvable": "smallest resolvable",
-}
+PAIR_COLUMNS = headings("first", "second", "difference", "p", "p_bh", "smallest_resolvable")
+PAIR_COLUMNS |= {"difference": "first minus second"}
 
 PAIRS = Question(
     name="pairs",

@@ -7,17 +7,10 @@ from leadmin.evidence.trials import Hospitals, trial_of
 from leadmin.leads import electrodes_needed, resolve
 from leadmin.questions import Question, of
 from leadmin.questions.elsewhere import named
-from leadmin.show.words import joined_sentence, number, reading_table, signed
+from leadmin.show.words import headings, joined_sentence, number, reading_table, signed
 
-COLUMNS = {
-    "hospital": "hospital",
-    "class": "class",
-    "electrodes": "electrodes",
-    "n_records": "records",
-    "n_refused": "refused",
-    "auroc": "AUROC",
-    "averaged": "of the ten together",
-}
+COLUMNS = headings("hospital", "class", "electrodes", "n_records", "n_refused", "auroc")
+COLUMNS |= headings(averaged="of the ten together")
 
 
 def shipped_table(evidence: Hospitals) -> pd.DataFrame:

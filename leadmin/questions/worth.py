@@ -16,7 +16,13 @@ from leadmin.leads import CHEST_LEADS, LIMB_LEADS, electrode_sets
 from leadmin.questions import Question, Tables, diagnoses, of
 from leadmin.questions.electrodes import electrodes_in_words, target_in_words
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, number, signed, styled_table, value_with_interval
+from leadmin.show.words import (
+    joined_sentence,
+    number,
+    value_with_interval,
+    wide_table,
+    with_intervals,
+)
 from leadmin.study.mapping import ANY_LEAD
 
 LACKING = "This map lacks some of the 64 sets of chest electrodes."
@@ -123,25 +129,14 @@ def plot_worth(tables: Tables) -> Figure | None:
     gain.index = pd.Index([target_in_words(target, tables.classes) for target in gain.index])
     figure = style.blank_figure(1.1 + 0.3 * len(gain))
     axis = figure.subplots()
-    limit = float(gain.abs().to_numpy().max())
-    style.heatmap(axis, gain, annot=gain.map(signed), cmap=style.LOSS_MAP, vmin=-limit, vmax=limit,
-                  cbar=False)  # fmt: skip
-    axis.tick_params(axis="y", rotation=0, length=0)
-    axis.tick_params(axis="x", length=0)
-    return style.add_note(figure, f"{tables.tested}; AUROC gained, mean over all orders of placing")
+    style.difference_heatmap(axis, gain, "AUROC gained", cbar=False)
+    return figure
 
 
 def wide_gain(table: pd.DataFrame, head: dict[str, str], value: str, digits: int = 3) -> Styler:
-    """Show a value with its interval, a column for each class."""
-    rows = []
-    for keys, group in table.groupby(list(head), sort=False):
-        of_target = {row["target"]: row for row in group.to_dict("records")}
-        row = dict(zip(head.values(), keys, strict=True))
-        for target in of_target:
-            if value in of_target[target] and pd.notna(of_target[target][value]):
-                row[target] = value_with_interval(of_target[target], value, digits)
-        rows.append(row)
-    return styled_table(pd.DataFrame(rows).map(str), "reading")
+    """Show a value with its interval, a column for each class that has it."""
+    rows = table.dropna(subset=value)
+    return wide_table(rows, head, "target", with_intervals(rows, value, digits))
 
 
 def next_reading(table: pd.DataFrame) -> str:

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike
 
-from leadmin.errors import LeadminError
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import LEADS, resolve
 from leadmin.show.style import (
@@ -31,7 +30,6 @@ from leadmin.show.style import (
     heatmap,
     label_line_ends,
     read_across,
-    require_columns,
 )
 
 
@@ -165,11 +163,6 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
     labels : array_like, shape (n_records, 5)
     """
     binary = checked_labels(labels, "plot_quality")
-    if flags.shape[1] == 0 or len(flags) != len(binary):
-        raise LeadminError(
-            f"plot_quality: flags have the shape {flags.shape}; valid: ({len(binary)}, n_rules); "
-            "hand in a row for each record of the labels"
-        )
     members = np.column_stack([np.ones(len(binary), dtype=bool), binary])
     counts = flags.to_numpy(dtype=np.int64).T @ members
     sizes = members.sum(axis=0)
@@ -311,7 +304,6 @@ def plot_variance_explained(explained: pd.DataFrame) -> Figure:
     explained : DataFrame, shape (n_configs, 12)
         Index: configuration; columns: the twelve leads; values: R squared.
     """
-    require_columns(explained, LEADS, "plot_variance_explained")
     values = explained[list(LEADS)].clip(lower=0)
     texts = values.map("{:.2f}".format)
     for config in values.index:

@@ -2,7 +2,7 @@
 
 Who wants another colour, marker or size changes one line here. Importing changes nothing: a
 notebook calls `use_style`. A figure function takes arrays or a tidy table and gives one matplotlib
-figure; a table without the columns that it names is refused with a `LeadminError`.
+figure.
 """
 
 import base64
@@ -195,25 +195,6 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
 # --- checks ---------------------------------------------------------------------------------
 
 
-def require_columns(
-    table: pd.DataFrame, columns: Iterable[str], what: str, several_recipes: bool = False
-) -> None:
-    """Refuse a table that has no rows, lacks columns, or has recipes too many for a figure."""
-    columns = tuple(columns)
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise LeadminError(
-            f"{what}: the table lacks the column {', '.join(map(repr, missing))}; valid: a table "
-            f"with {', '.join(columns)}; add it to {', '.join(map(str, table.columns)) or 'none'}"
-        )
-    if table.empty:
-        raise LeadminError(f"{what}: the table has no rows; valid: one or more; hand in some")
-    if not several_recipes and "recipe" in table.columns and table["recipe"].nunique() > 1:
-        found = ", ".join(map(str, table["recipe"].unique()))
-        raise LeadminError(f"{what}: the table holds several recipes; valid: one; select one of "
-                           f"{found}")  # fmt: skip
-
-
 def checked_labels(
     labels: ArrayLike, what: str, classes: Sequence[str] = CLASSES
 ) -> NDArray[np.bool_]:
@@ -346,12 +327,12 @@ def class_panels(n_classes: int, row: float, **options: Any) -> tuple[Figure, ND
     return figure, panels
 
 
-def add_note(figure: Figure, note: str | None) -> Figure:
+def add_note(figure: Figure, note: str) -> Figure:
     """Write below a figure on how many records, patients and seeds it stands; give it back."""
     label = figure.get_supxlabel()
-    if note and label:
+    if label:
         figure.supxlabel(f"{label}\n{note}", fontsize=9)
-    elif note:
+    else:
         figure.supxlabel(note, fontsize=8, color=MUTED)
     return figure
 

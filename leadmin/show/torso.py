@@ -1,10 +1,9 @@
 """Electrodes on a drawn torso."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, PathPatch
 from matplotlib.path import Path as DrawnPath
@@ -64,7 +63,10 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
         axis.set(xlim=(-0.08, 1.08), ylim=(-0.03, 1.07), aspect="equal")
         axis.set_title(f"{config}\n{len(needed)} electrodes and RL", fontsize=8.5, loc="center",
                        fontweight="normal")  # fmt: skip
-        _draw_torso(axis)
+        for outline in _outlines():
+            axis.add_patch(PathPatch(outline, facecolor="none", edgecolor=MUTED, linewidth=1.1,
+                                     capstyle="round"))  # fmt: skip
+        axis.plot([0.5, 0.5], [0.45, 0.88], color=FAINT, linewidth=1.0, linestyle=DOTTED)
         for lead, poles in BIPOLAR.items():
             if lead in leads:
                 minus, plus = (_ELECTRODES[pole] for pole in poles)
@@ -91,11 +93,9 @@ def torso_paths() -> dict[str, Any]:
     the unit square, downwards as on a screen.
     """
     paths = []
-    for outline in (_TORSO, _FLANK):
-        for mirrored in (False, True):
-            drawn = _smooth(np.array([(1 - x if mirrored else x, y) for x, y in outline]))
-            points = [f"{100 * x:.1f} {100 * (1 - y):.1f}" for x, y in np.asarray(drawn.vertices)]
-            paths.append(f"M{points[0]}C{' '.join(points[1:])}")
+    for drawn in _outlines():
+        points = [f"{100 * x:.1f} {100 * (1 - y):.1f}" for x, y in np.asarray(drawn.vertices)]
+        paths.append(f"M{points[0]}C{' '.join(points[1:])}")
     places, labels = {}, {}
     for name, (x, y) in _ELECTRODES.items():
         dx, dy = _LABEL_OFFSETS.get(name, (0.0, 0.062))
@@ -104,13 +104,11 @@ def torso_paths() -> dict[str, Any]:
     return {"outline": paths, "electrodes": places, "labels": labels}
 
 
-def _draw_torso(axis: Axes) -> None:
+def _outlines() -> Iterator[DrawnPath]:
+    """Give both sides of the torso, and of the arms."""
     for outline in (_TORSO, _FLANK):
         for mirrored in (False, True):
-            points = np.array([(1 - x if mirrored else x, y) for x, y in outline])
-            axis.add_patch(PathPatch(_smooth(points), facecolor="none", edgecolor=MUTED,
-                                     linewidth=1.1, capstyle="round"))  # fmt: skip
-    axis.plot([0.5, 0.5], [0.45, 0.88], color=FAINT, linewidth=1.0, linestyle=DOTTED)
+            yield _smooth(np.array([(1 - x if mirrored else x, y) for x, y in outline]))
 
 
 def _smooth(points: NDArray[np.floating[Any]]) -> DrawnPath:

@@ -32,8 +32,6 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     ``validation_loss``, ``validation_auroc``, and optionally ``fold``. The recipes ``keeps_last``
     keep the weights of the last epoch; the others keep those of the best.
     """
-    columns = ("recipe", "seed", "epoch", "train_loss", "validation_loss", "validation_auroc")
-    style.require_columns(history, columns, "plot_learning_curves", True)
     looks = style.recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
     figure = style.blank_figure(0.4 + 2.1 * len(looks))
@@ -96,7 +94,7 @@ def plot_roc(
     ``patient_id`` (n_records,), are drawn together.
     """
     binary = style.checked_labels(labels, "plot_roc", classes)
-    stacks = _stacked_scores(scores, binary, "plot_roc")
+    stacks = _by_seed(scores)
     looks = style.recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
     plain = np.ones((1, len(binary)))
@@ -128,32 +126,26 @@ def plot_roc(
     for axis in panels[: len(classes) : 3]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
-    keys: dict[str, Any] = {}
-    for recipe, look in looks.items():
-        name = f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}"
-        keys[name] = style.key(look._replace(marker=""), line=True)
+    plain = {recipe: look._replace(marker="") for recipe, look in looks.items()}
+    keys: dict[str, Any] = _keys(stacks, plain)
     keys["95% band over patients\n(pointwise)"] = Patch(facecolor=style.MUTED, alpha=0.25)
     style.legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.55),
                  alignment="left", title="recipe; numbers: AUROC")  # fmt: skip
     return figure
 
 
-def _stacked_scores(
-    scores: Mapping[str, ArrayLike], labels: NDArray[Any], what: str
-) -> dict[str, NDArray[np.floating[Any]]]:
-    stacks = {}
-    for recipe, values in scores.items():
-        array = np.asarray(values, dtype=float)
-        stacks[recipe] = array[None] if array.ndim == 2 else array
-        if array.ndim not in (2, 3) or array.shape[-2:] != labels.shape:
-            raise LeadminError(
-                f"{what}: scores of recipe {recipe!r} have the shape {array.shape}; valid: "
-                f"(n_seeds, {labels.shape[0]}, {labels.shape[1]}), as the labels have; hand in the "
-                "scores of these records"
-            )
-    if not stacks:
-        raise LeadminError(f"{what}: no recipe is given; valid: one or more; hand in its scores")
-    return stacks
+def _keys(stacks: Mapping[str, NDArray[Any]], looks: Mapping[str, style.Look]) -> dict[str, Line2D]:
+    """Make the legend's keys of recipes, with their numbers of seeds."""
+    return {
+        f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}": style.key(look, line=True)
+        for recipe, look in looks.items()
+    }
+
+
+def _by_seed(scores: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.floating[Any]]]:
+    """Give what each recipe scored a first axis for its seeds, also where it has one."""
+    arrays = {recipe: np.asarray(values, dtype=float) for recipe, values in scores.items()}
+    return {recipe: a[None] if a.ndim == 2 else a for recipe, a in arrays.items()}
 
 
 def _roc(
@@ -192,14 +184,13 @@ def plot_calibration(
     were independent. Beneath, the distribution of the predictions. ``labels`` are 0/1, (n_records,
     n_classes), ``probabilities``, by recipe, ([n_seeds, ]n_records, n_classes).
     """
-    what = "plot_calibration"
-    binary = style.checked_labels(labels, what, classes).astype(float)
-    stacks = _stacked_scores(probabilities, binary, what)
+    binary = style.checked_labels(labels, "plot_calibration", classes).astype(float)
+    stacks = _by_seed(probabilities)
     for recipe, stack in stacks.items():
         if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
             raise LeadminError(
-                f"{what}: recipe {recipe!r} has values outside 0 to 1; valid: probabilities; "
-                "hand in the sigmoid of the logits"
+                f"plot_calibration: recipe {recipe!r} has values outside 0 to 1; valid: "
+                "probabilities; hand in the sigmoid of the logits"
             )
     looks = style.recipe_looks(stacks)
     n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
@@ -231,11 +222,7 @@ def plot_calibration(
     figure.supxlabel("predicted probability", fontsize=9)
     for axis in grid[2 * last[0] :, last[1] :].ravel():
         axis.set_axis_off()
-    keys: dict[str, Any] = {}
-    for recipe, look in looks.items():
-        name = f"{recipe}, {style.seeds_in_words(len(stacks[recipe]))}"
-        keys[name] = style.key(look, line=True)
-    keys["perfect calibration"] = Line2D([], [], color=style.FAINT)
+    keys = _keys(stacks, looks) | {"perfect calibration": Line2D([], [], color=style.FAINT)}
     style.legend(grid[2 * last[0], last[1]], keys, loc="center left", bbox_to_anchor=(0.0, 0.5),
                  alignment="left", title=f"recipe; {len(binary):,} records,\n"
                  f"{n_bins} bins of equal count")  # fmt: skip

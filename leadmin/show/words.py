@@ -6,7 +6,7 @@ takes the same text through `latex_escape`; only its number columns want digits 
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
 from io import BytesIO
@@ -22,8 +22,6 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from myst_nb import glue
 from pandas.io.formats.style import Styler
-
-from leadmin.errors import LeadminError
 
 MISSING = "\N{EN DASH}"
 
@@ -84,38 +82,78 @@ def value_with_interval(row: Mapping[Any, Any], name: str, digits: int = 3) -> s
     return f"{text} [{number(low, digits, sign)}, {number(high, digits, sign)}]"
 
 
+def with_intervals(table: pd.DataFrame, name: str, digits: int = 3) -> list[str]:
+    """Write a column as `value_with_interval` does, row by row."""
+    return [value_with_interval(row, name, digits) for row in table.to_dict("records")]
+
+
+HEADINGS = {
+    "config": "configuration",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "brier": "Brier score",
+    "difference": "difference to 12 leads",
+    "difference_p_holm": "p (Holm)",
+    "ece": "ECE",
+    "f1": "F1",
+    "lrs": "LRS",
+    "n_positive": "positive records",
+    "p_bh": "p (BH)",
+    "p_holm": "p (Holm)",
+}
+"""Of columns in tables that people read; others are headed by their name."""
+
+
+def headings(*columns: str, **others: str) -> dict[str, str]:
+    """Head columns by `HEADINGS` or by other words, in their order, for `reading_table`."""
+    named = {name: name.removeprefix("n_").replace("_", " ") for name in columns}
+    return named | {name: HEADINGS[name] for name in columns if name in HEADINGS} | others
+
+
 def reading_table(
-    table: pd.DataFrame, columns: Mapping[str, str], digits: int | Mapping[str, int] = 3
+    table: pd.DataFrame,
+    columns: Mapping[str, str],
+    digits: int | Mapping[str, int] = 3,
+    kind: str = "reading",
 ) -> Styler:
     """Turn a tidy table into one that people read.
 
     ``columns`` are those that it shows, with their headings, in order. Numbers with ``_low`` and
     ``_high`` columns beside them are written with their interval; ``digits`` are the decimals of
-    those that are not whole, of all columns or of each.
+    those that are not whole, of all columns or of each; ``kind`` is that of `styled_table`.
     """
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise LeadminError(
-            f"table to read: there is no column {', '.join(missing)}; valid: "
-            f"{', '.join(table.columns)}; choose among these"
-        )
     rows = table.to_dict("records")
     cells = {}
     for name, heading in columns.items():
-        kind = table[name].dtype.kind
+        of_type = table[name].dtype.kind
         places = digits if isinstance(digits, int) else digits.get(name, 3)
-        if kind == "f" and re.search(r"(^|_)p(_holm|_bh)?$", name):
+        if of_type == "f" and re.search(r"(^|_)p(_holm|_bh)?$", name):
             floor = table.attrs.get(P_FLOOR, 0)
             cells[heading] = [p_of_row(row, name, floor) for row in rows]
-        elif kind == "f":
-            cells[heading] = [value_with_interval(row, name, places) for row in rows]
-        elif kind == "i":
+        elif of_type == "f":
+            cells[heading] = with_intervals(table, name, places)
+        elif of_type == "i":
             cells[heading] = [f"{row[name]:,}" for row in rows]
-        elif kind == "b":
+        elif of_type == "b":
             cells[heading] = ["yes" if row[name] else "no" for row in rows]
         else:
             cells[heading] = [str(row[name]) for row in rows]
-    return styled_table(pd.DataFrame(cells), "reading")
+    return styled_table(pd.DataFrame(cells), kind)
+
+
+def wide_table(
+    rows: pd.DataFrame, head: Mapping[str, str], across: str, texts: Iterable[str]
+) -> Styler:
+    """Show a text of each row, those with the same ``head`` side by side, by the column ``across``.
+
+    ``head`` are the columns that name a line, with their headings. Both keep the order of the
+    rows; a cell is empty where there is no such row.
+    """
+    told = rows.assign(text=texts)
+    wide = told.pivot(index=list(head), columns=across, values="text")
+    lines = told.set_index(list(head)).index.unique()
+    wide = wide.loc[lines, told[across].unique()].fillna("")
+    return styled_table(wide.reset_index(names=list(head.values())), "reading")
 
 
 def styled_table(table: pd.DataFrame, kind: str) -> Styler:
@@ -198,6 +236,14 @@ def statement_in_words(code: str) -> str:
 def range_in_words(values: pd.Series) -> str:
     """Write the range of some AUROCs."""
     return " to ".join(dict.fromkeys(number(end) for end in (values.min(), values.max())))
+
+
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def listed(words: Sequence[str], separator: str = ", ", last: str = " and ") -> str:
+    """Join words as a sentence lists them; of no words nothing."""
+    return last.join(filter(None, [separator.join(words[:-1]), *words[-1:]]))
 
 
 def joined_sentence(text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -315,7 +315,7 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
 def model_card(name: str, folder: Path) -> str:
     """Write the model card of a folder that ships, from its ``config.json``."""
     templates = Environment(
-        loader=PackageLoader("leadmin.publish", ""), undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True
     )
     classifier = load_checkpoint(folder)
     about = classifier.metadata

@@ -130,8 +130,18 @@ display(
 run = train_run(settings, dataset, on_epoch=print_epoch)
 if run.kept:
     print("Finished before with the same settings, data and code; nothing is trained again.")
-    for row in run.history.groupby(["recipe", "seed", "fold"]).tail(1).to_dict("records"):
-        print_epoch(row)
+    last = run.history.groupby(["recipe", "seed", "fold"]).tail(1)
+    columns = [
+        "recipe",
+        "seed",
+        "fold",
+        "epoch",
+        "train_loss",
+        "validation_loss",
+        "validation_auroc",
+    ]
+    shown = last[columns].rename(columns=lambda name: name.replace("_auroc", " AUROC"))
+    print(shown.to_string(index=False, float_format="{:.4f}".format))
 
 # %% [markdown]
 # The curves say the same at a glance. A gap between training and validation loss is what the network

@@ -1,11 +1,13 @@
-"""Real records, and a browser, for every test that needs some."""
+"""Real records, a built book and a browser, for every test that needs some."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from trees import Tree
 
 from leadmin.data.dataset import EcgDataset, load_dataset
@@ -13,12 +15,14 @@ from leadmin.data.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FIRST = ("test_workflow", "test_browser")
-"""The files that take longest; begun last, they would keep one worker busy alone."""
+FIRST = ("workflow", "notebooks", "study", "shipped", "browser", "training", "tables", "stranger")
+"""The files that take longest; begun last, one of them would keep a worker busy alone. When it is
+the browser's turn, another worker has built the book for the workflow's."""
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 9)
+    order = {f"test_{name}": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,16 +41,36 @@ def tree(root, tmp_path_factory) -> Tree:
 
 
 @pytest.fixture(scope="session")
-def built(tree):
-    """The tree's study run as `make book` runs one, with its book."""
-    return tree.ran("--all")
+def once(tmp_path_factory):
+    """Have a file or folder made that every worker reads: the first makes it, others wait."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def made(name, make) -> Path:
+        with FileLock(folder / f"{name}.lock", is_singleton=True):
+            if not (folder / name).exists():
+                make(folder / name)
+        return folder / name
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def sample_file(tmp_path_factory) -> Path:
-    target = tmp_path_factory.mktemp("data") / "sample.h5"
-    prepare(ROOT / "data" / "sample" / "ptb-xl-sample.zip", target)
-    return target
+def built(tree, once):
+    """The tree's study run as `make book` runs one; its book is there for other workers too."""
+    results = []
+
+    def build(book):
+        results.append(tree.ran("--all"))
+        shutil.copytree(tree.out / "book" / "html", book)
+
+    once("book", build)
+    return results[0] if results else tree.ran("--all")
+
+
+@pytest.fixture(scope="session")
+def sample_file(once) -> Path:
+    return once("sample.h5", lambda to: prepare(ROOT / "data/sample/ptb-xl-sample.zip", to))
 
 
 @pytest.fixture(scope="session")

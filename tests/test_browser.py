@@ -1,7 +1,7 @@
 """The book as a reader's browser shows it: every page, wide and narrow, light and dark.
 
-`make report` is built once, in a copy of the source tree. LEADMIN_HTML names the folder of a book
-that is there already, such as outputs/sample/book/html, to be looked at instead.
+It is the one that the workflow's tests build. LEADMIN_HTML names the folder of another, such as
+outputs/sample/book/html, to be looked at instead.
 """
 
 import functools
@@ -22,7 +22,6 @@ from urllib.parse import unquote, urldefrag, urljoin
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from trees import Tree
 
 import leadmin
 from leadmin.data.recordings import read_recordings
@@ -40,18 +39,11 @@ LARGE = "published/subset/04_analysis.html"
 
 
 @pytest.fixture(scope="module")
-def html(root, tmp_path_factory) -> Path:
-    """The folder of the built report."""
+def html(request, once) -> Path:
+    """The folder of the built book."""
     if given := os.environ.get("LEADMIN_HTML"):
         return Path(given).resolve()
-    tree = Tree(root, tmp_path_factory.mktemp("report"))
-    result = tree.process(tree.command("report"), timeout=880)
-    log = tree.folder / "outputs" / "report" / "workflow.log"
-    assert result.returncode == 0, result.stderr + log.read_text(encoding="utf-8")[-8000:]
-    index = Path(result.stdout.strip())
-    assert index == tree.folder / "outputs" / "report" / "html" / "index.html"
-    assert not list(tree.folder.glob("outputs/*/runs")), "a report trains nothing"
-    return index.parent
+    return once("book", lambda _: request.getfixturevalue("built"))
 
 
 @pytest.fixture(scope="module")

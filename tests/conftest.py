@@ -1,4 +1,8 @@
-"""Real records, a built book and a browser, for every test that needs some."""
+"""Real records, a built book and a browser, for every test that needs some.
+
+What takes long to import is imported where it is used: xdist's first process, which all workers
+wait for, only hands out the tests.
+"""
 
 import os
 import shutil
@@ -6,12 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from filelock import FileLock
-from trees import Tree
-
-from leadmin.data.dataset import EcgDataset, load_dataset
-from leadmin.data.prepare import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +26,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -36,7 +37,9 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tree(root, tmp_path_factory) -> Tree:
+def tree(root, tmp_path_factory):
+    from trees import Tree
+
     return Tree(root, tmp_path_factory.mktemp("tree"))
 
 
@@ -70,16 +73,20 @@ def built(tree, once):
 
 @pytest.fixture(scope="session")
 def sample_file(once) -> Path:
+    from leadmin.data.prepare import prepare
+
     return once("sample.h5", lambda to: prepare(ROOT / "data/sample/ptb-xl-sample.zip", to))
 
 
 @pytest.fixture(scope="session")
-def sample(sample_file) -> EcgDataset:
+def sample(sample_file):
+    from leadmin.data.dataset import load_dataset
+
     return load_dataset(sample_file)
 
 
 @pytest.fixture(scope="session")
-def small(sample) -> EcgDataset:
+def small(sample):
     """Twenty labelled records of every fold, each class among them."""
     chosen = []
     for fold in range(1, 11):

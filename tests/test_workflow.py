@@ -102,6 +102,12 @@ def test_a_report_is_the_book_without_what_was_run_here(tree, built, tmp_path):
             assert any(target.glob(f"{page}.*")) == with_runs, page
 
 
+def test_a_report_is_one_page_that_the_engine_is_asked_for(tree, monkeypatch):
+    monkeypatch.setattr(CLI, "run_engine", lambda *asked: print(*asked[2]))
+    page = "outputs/report/html/index.html"
+    assert tree.here("report").stdout.splitlines() == [page, str(tree.folder / page)]
+
+
 def test_two_workflows_do_not_write_at_once(tree, built):
     with held(tree.folder / "outputs", "workflow"):
         result = tree.here("run", "--config", "12-lead", "--study", TINY)

@@ -1,28 +1,33 @@
-"""Real records, and a browser, for every test that needs some."""
+"""Real records, a built book and a browser, for every test that needs some.
 
+What takes long to import is imported where it is used: xdist's first process, which all workers
+wait for, only hands out the tests.
+"""
+
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from trees import Tree
-
-from leadmin.data.dataset import EcgDataset, load_dataset
-from leadmin.data.prepare import prepare
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FIRST = ("test_workflow", "test_browser")
-"""The files that take longest; begun last, they would keep one worker busy alone."""
+FIRST = ("workflow", "notebooks", "study", "shipped", "browser", "training", "tables", "stranger")
+"""The files that take longest; begun last, one of them would keep a worker busy alone. When it is
+the browser's turn, another worker has built the book for the workflow's."""
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 9)
+    order = {f"test_{name}": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -32,30 +37,56 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tree(root, tmp_path_factory) -> Tree:
+def tree(root, tmp_path_factory):
+    from trees import Tree
+
     return Tree(root, tmp_path_factory.mktemp("tree"))
 
 
 @pytest.fixture(scope="session")
-def built(tree):
-    """The tree's study run as `make book` runs one, with its book."""
-    return tree.ran("--all")
+def once(tmp_path_factory):
+    """Have a file or folder made that every worker reads: the first makes it, others wait."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def made(name, make) -> Path:
+        with FileLock(folder / f"{name}.lock", is_singleton=True):
+            if not (folder / name).exists():
+                make(folder / name)
+        return folder / name
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def sample_file(tmp_path_factory) -> Path:
-    target = tmp_path_factory.mktemp("data") / "sample.h5"
-    prepare(ROOT / "data" / "sample" / "ptb-xl-sample.zip", target)
-    return target
+def built(tree, once):
+    """The tree's study run as `make book` runs one; its book is there for other workers too."""
+    results = []
+
+    def build(book):
+        results.append(tree.ran("--all"))
+        shutil.copytree(tree.out / "book" / "html", book)
+
+    once("book", build)
+    return results[0] if results else tree.ran("--all")
 
 
 @pytest.fixture(scope="session")
-def sample(sample_file) -> EcgDataset:
+def sample_file(once) -> Path:
+    from leadmin.data.prepare import prepare
+
+    return once("sample.h5", lambda to: prepare(ROOT / "data/sample/ptb-xl-sample.zip", to))
+
+
+@pytest.fixture(scope="session")
+def sample(sample_file):
+    from leadmin.data.dataset import load_dataset
+
     return load_dataset(sample_file)
 
 
 @pytest.fixture(scope="session")
-def small(sample) -> EcgDataset:
+def small(sample):
     """Twenty labelled records of every fold, each class among them."""
     chosen = []
     for fold in range(1, 11):

@@ -1,7 +1,7 @@
 """The book as a reader's browser shows it: every page, wide and narrow, light and dark.
 
-`make report` is built once, in a copy of the source tree. LEADMIN_HTML names the folder of a book
-that is there already, such as outputs/sample/book/html, to be looked at instead.
+It is the one that the workflow's tests build. LEADMIN_HTML names the folder of another, such as
+outputs/sample/book/html, to be looked at instead.
 """
 
 import functools
@@ -22,7 +22,6 @@ from urllib.parse import unquote, urldefrag, urljoin
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from trees import Tree
 
 import leadmin
 from leadmin.data.recordings import read_recordings
@@ -40,24 +39,17 @@ LARGE = "published/subset/04_analysis.html"
 
 
 @pytest.fixture(scope="module")
-def html(root, tmp_path_factory) -> Path:
-    """The folder of the built report."""
+def html(request, once) -> Path:
+    """The folder of the built book."""
     if given := os.environ.get("LEADMIN_HTML"):
         return Path(given).resolve()
-    tree = Tree(root, tmp_path_factory.mktemp("report"))
-    result = tree.process(tree.command("report"), timeout=880)
-    log = tree.folder / "outputs" / "report" / "workflow.log"
-    assert result.returncode == 0, result.stderr + log.read_text(encoding="utf-8")[-8000:]
-    index = Path(result.stdout.strip())
-    assert index == tree.folder / "outputs" / "report" / "html" / "index.html"
-    assert not list(tree.folder.glob("outputs/*/runs")), "a report trains nothing"
-    return index.parent
+    return once("book", lambda _: request.getfixturevalue("built"))
 
 
 @pytest.fixture(scope="module")
 def pages(html) -> list[str]:
-    found = [path.relative_to(html) for path in sorted(html.rglob("*.html"))]
-    return [path.as_posix() for path in found if path.parts[0] != "_static"]
+    found = sorted(path.relative_to(html).as_posix() for path in html.rglob("*.html"))
+    return [name for name in found if not name.startswith("_static/")]
 
 
 class Server(SimpleHTTPRequestHandler):
@@ -108,38 +100,49 @@ def serious(page) -> list[str]:
     ]
 
 
-# Rows of a table are alike. Without most of them axe takes seconds for what takes it minutes.
-SHORTEN = "document.querySelectorAll('tbody tr:nth-child(n+4)').forEach((row) => row.remove())"
+# Rows of a table are alike, and so are links of a list and words of code in one colour. Without
+# most of them axe takes seconds for what takes it minutes.
+SHORTEN = """() => {
+  const words = [...document.querySelectorAll("pre span")].filter((word) => word.offsetWidth);
+  const met = new Set(), alike = words.filter((word) => met.size === met.add(word.className).size);
+  const more = "tbody tr:nth-child(n+4), nav li:nth-child(n+4):not(.current)";
+  [...alike, ...document.querySelectorAll(more)].forEach((one) => one.remove());
+}"""
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+ALIKE = re.compile("runs/(?!12-lead[.])|notebooks/04_")
+"""Pages of a template that another page shows to axe."""
+THEME = "(theme) => [theme, undefined].includes(document.documentElement.dataset.theme)"
 
 
-@pytest.mark.parametrize(
-    ("width", "theme", "with_axe"),
-    [
-        (WIDE, "light", True),
-        (NARROW, "dark", True),
-        pytest.param(WIDE, "dark", False, marks=pytest.mark.slow),
-        pytest.param(NARROW, "light", False, marks=pytest.mark.slow),
-    ],
-)
-def test_every_page_is_sound(open_page, pages, width, theme, with_axe):
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("width", [WIDE, pytest.param(NARROW, marks=pytest.mark.slow)])
+def test_every_page_is_sound(open_page, pages, width, theme):
     """No error, no other host, nothing missing, no sideways scroll, and nothing serious for axe.
 
-    A page that is open is shown at the other width too.
+    A page that is open is shown at the other width and in the other theme too.
     """
-    page, wrong = open_page(width, theme), {}
+    page, wrong = open_page(), {}
+    looks = (width, theme), (WIDE + NARROW - width, "dark" if theme == "light" else "light")
+
+    def show(width, theme):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function(THEME, arg=theme)
+
     for name in pages:
+        show(*looks[0])
         page.wrong.clear()
         page.goto(name)
-        assert page.evaluate("document.documentElement.dataset.theme") in (theme, None), name
+        page.add_style_tag(content="* { transition: none !important }")
         found = []
-        for shown in (WIDE + NARROW - width, width):
-            page.set_viewport_size({"width": shown, "height": 900})
+        for look in looks:
+            show(*look)
             if (beyond := page.evaluate(SIDEWAYS)) > 0:
-                found.append(f"{beyond} pixels wider than a screen of {shown}")
+                found.append(f"{beyond} pixels wider than a screen of {look[0]}")
         found += page.wrong
-        if with_axe:
-            page.evaluate(SHORTEN)
+        page.evaluate(SHORTEN)
+        for look in () if ALIKE.match(name) else reversed(looks):
+            show(*look)
             found += serious(page)
         if found:
             wrong[name] = found
@@ -160,9 +163,8 @@ class Links(HTMLParser):
         self.targets += [given[key] for key in ("href", "src") if given.get(key)]
 
 
-def test_no_link_is_broken(html, pages):
-    read = {name: Links((html / name).read_text(encoding="utf-8")) for name in pages}
-    broken = []
+def test_no_link_is_broken_and_every_page_says_what_it_is(html, pages):
+    read, broken = {name: Links((html / name).read_text(encoding="utf-8")) for name in pages}, []
     for name, links in read.items():
         for target in links.targets:
             if re.match(r"[a-z]+:|//", target) or name == "404.html":
@@ -173,38 +175,22 @@ def test_no_link_is_broken(html, pages):
             if lost or (path in read and unquote(anchor) not in read[path].anchors):
                 broken.append(f"{name}: {target}")
     assert broken == []
-
-
-def test_every_page_says_what_it_is(html, pages):
     for name in set(pages) - {"404.html", "search.html"}:
-        meta = Links((html / name).read_text(encoding="utf-8")).meta
+        meta = read[name].meta
         assert len(meta["og:title"]) > 3, name
         assert meta["description"] == meta["og:description"], name
         assert len(meta["description"].split()) > 3, name
 
 
-def test_formulas_need_no_script(html, pages):
-    text = (html / "methods.html").read_text(encoding="utf-8")
-    assert "<mfrac>" in text
-    assert "\\mathrm" not in text
-    every = "".join((html / name).read_text(encoding="utf-8") for name in pages)
-    assert not re.search("mathjax@|THEBE_JS_URL", every)
-
-
 # --- what a reader does -----------------------------------------------------------------------
 
 
-def test_the_landing_page_is_light(open_page):
+def test_the_landing_page_is_light_and_shows_its_icons(open_page):
     page, answers = open_page(), []
     page.on("response", lambda answer: answers.append(answer))
     page.goto("index.html", wait_until="networkidle")
     sizes = {answer.url: len(answer.body()) for answer in answers}
     assert sum(sizes.values()) < 1_000_000, sorted(sizes.items(), key=lambda item: -item[1])[:8]
-
-
-def test_icons_are_there(open_page):
-    page = open_page()
-    page.goto("index.html")
     icon = page.locator(".article-header-buttons .fa-expand")
     shown = icon.evaluate("icon => [getComputedStyle(icon, '::before').content, icon.offsetWidth]")
     assert shown[0].strip('"') == "\uf065"
@@ -285,12 +271,9 @@ def test_all_chapters_are_printed_as_one(root, tmp_path, monkeypatch, capsys):
     shutil.copyfile(root / "CITATION.cff", source / "CITATION.cff")
     script = root / "workflow" / "print_book.py"
     # in a process of its own: this one has a browser already
-    command = (
-        f"from print_book import *; print(print_book(Path({str(html)!r}), Path({str(source)!r})))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", command], cwd=script.parent, capture_output=True, text=True
-    )
+    code = "from print_book import *; print(print_book(*map(Path, sys.argv[1:])))"
+    command = [sys.executable, "-c", code, html, source]
+    done = subprocess.run(command, cwd=script.parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     pdf, tool = Path(done.stdout.strip()), runpy.run_path(str(script))
     data = pdf.read_bytes()
@@ -366,23 +349,22 @@ def flat(value, path=""):
     return {k: v for name, one in inside.items() for k, v in flat(one, f"{path}/{name}").items()}
 
 
-@pytest.mark.parametrize(
-    ("leads", "rate", "sep"),
-    [(LEADS, 100, ","), (["I", "II", "V2"], 100, "\t"), (["V5"], 100, ","), (LEADS[3:7], 360, ";")],
-)
-def test_a_file_is_read_in_the_page_as_in_python(reader, sample, leads, rate, sep):
+def test_a_file_is_read_in_the_page_as_in_python(reader, sample):
     network, (page, read) = leadmin.load("any-lead"), reader
-    for row in (3, 40, 99):
-        signals = resample(sample.signals[row, lead_indices(leads)], 100, rate)
-        told, expected = read(signals, [f"{lead} (uV)" for lead in leads], rate, sep)
-        assert told == expected
-        p = network.predict(signals, leads=leads, sampling_rate=rate, unit="uV")[0]
-        for k, one in enumerate(network.operating_points(leads).recalibrate(p)):
-            assert told[f"/classes/{k}/probability"] == pytest.approx(one, abs=1e-4)
-            assert f"{one:.1%}" in page.locator(".er-answer tbody tr").nth(k).inner_text()
-        assert {*page.locator(".er-answer text.lx-kept").all_text_contents()} == {*span(leads)}
+    forms = [(LEADS, 100, ","), (["I", "II", "V2"], 100, "\t")]
+    for leads, rate, sep in (*forms, (["V5"], 100, ","), (LEADS[3:7], 360, ";")):
+        for row in (3, 40, 99):
+            signals = resample(sample.signals[row, lead_indices(leads)], 100, rate)
+            told, expected = read(signals, [f"{lead} (uV)" for lead in leads], rate, sep)
+            assert told == expected
+            p = network.predict(signals, leads=leads, sampling_rate=rate, unit="uV")[0]
+            for k, one in enumerate(network.operating_points(leads).recalibrate(p)):
+                assert told[f"/classes/{k}/probability"] == pytest.approx(one, abs=1e-4)
+                assert f"{one:.1%}" in page.locator(".er-answer tbody tr").nth(k).inner_text()
+            kept = page.locator(".er-answer text.lx-kept").all_text_contents()
+            assert {*kept} == {*span(leads)}
+        assert serious(page) == [], leads
     assert page.wrong == []
-    assert serious(page) == []
 
 
 def test_what_is_noticed_in_a_file_is_what_python_notices(reader, sample):
@@ -439,21 +421,16 @@ def extension(root, monkeypatch):
     return loaded
 
 
-@pytest.mark.parametrize(
-    ("page", "notebook"),
-    [
-        ("published/subset/06_map", "06_map"),
-        ("notebooks/02_resnet", "02_resnet"),
-        ("runs/1-lead-I", "03_training"),
-        ("methods", None),
-    ],
-)
-def test_a_notebook_can_be_run_where_the_repository_is(root, extension, page, notebook):
-    made = list(extension("https://github.com/someone/ecg/").elsewhere(page))
-    assert made[0][0] == "https://github.com/someone/ecg"
-    launched = [url.rpartition("/")[2] for url, *_ in made[1:]]
-    assert launched == ([f"{notebook}.ipynb"] if notebook else [])
-    assert all((root / "notebooks" / name).is_file() for name in launched)
+def test_a_notebook_can_be_run_where_the_repository_is(root, extension):
+    shown = {"published/subset/06_map": "06_map", "notebooks/02_resnet": "02_resnet"}
+    shown |= {"runs/1-lead-I": "03_training", "methods": None}
+    elsewhere = extension("https://github.com/someone/ecg/").elsewhere
+    for page, notebook in shown.items():
+        (repository, *_), *others = elsewhere(page)
+        assert repository == "https://github.com/someone/ecg"
+        launched = [url.rpartition("/")[2] for url, *_ in others]
+        assert launched == ([f"{notebook}.ipynb"] if notebook else [])
+        assert all((root / "notebooks" / name).is_file() for name in launched)
 
 
 def test_a_link_to_a_page_has_a_picture_where_the_address_is_known(extension, monkeypatch):
@@ -468,8 +445,10 @@ def test_a_link_to_a_page_has_a_picture_where_the_address_is_known(extension, mo
     assert [button["icon"] for button in context["header_buttons"]] == ["fab fa-github"]
 
 
-def test_without_a_repository_no_button_leads_to_one(html, pages, extension):
+def test_no_page_needs_a_script_for_formulas_or_leads_to_a_repository(html, pages, extension):
     assert extension("").REPOSITORY == ""
-    for name in pages:
-        assert "mybinder" not in (html / name).read_text(encoding="utf-8"), name
+    text = {name: (html / name).read_text(encoding="utf-8") for name in pages}
+    assert [n for n in pages if re.search("mathjax@|THEBE_JS_URL|mybinder", text[n])] == []
+    assert "<mfrac>" in text["methods.html"]
+    assert "\\mathrm" not in text["methods.html"]
     assert (html / "_static" / "preview.png").stat().st_size > 10_000

@@ -16,6 +16,7 @@ from archives import make_files, write_zip
 from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
+from trees import cut_archive
 
 from leadmin.data.prepare import prepare
 from leadmin.errors import LeadminError
@@ -58,11 +59,12 @@ def test_the_parameters_of_the_training_notebook_are_those_of_a_run(root):
 
 
 @pytest.fixture(scope="module")
-def bare_run(root, tmp_path_factory, sample_file):
+def bare_run(root, tmp_path_factory):
     """The README's papermill line, in a folder that has nothing to do with the clone."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    options = ["-p", "config", "3-lead-I-II-V2", "-p", "epochs", "1", "-p", "data"]
-    result = executed(root, folder, "03_training.ipynb", *options, str(sample_file))
+    cut_archive(folder / "cut.zip")
+    options = ["-p", "config", "3-lead-I-II-V2", "-p", "epochs", "1", "-p", "data", "cut.zip"]
+    result = executed(root, folder, "03_training.ipynb", *options)
     assert result.returncode == 0, result.stderr[-3000:]
     return folder
 
@@ -83,6 +85,7 @@ def test_the_page_says_what_the_run_measured(bare_run):
     assert f"{metrics['test']['default'][0]['auroc']:.3f}" in text
 
 
+@pytest.mark.slow  # the same sentence is asked for below, without a kernel
 def test_what_is_not_valid_ends_the_run(root, tmp_path):
     result = executed(root, tmp_path, "03_training.ipynb", "-p", "epoch", "3")
     assert result.returncode != 0
@@ -101,6 +104,7 @@ def test_what_is_not_valid_ends_the_run(root, tmp_path):
         ("05_ablation", {"colour": "red"}, "unknown parameter colour; valid: runs"),
         ("06_map", {"colour": "red"}, "unknown parameter colour; valid: map_of"),
         ("06_map", {"map_out": "absent"}, "absent: no metrics.json"),
+        ("03_training", {"epoch": 3}, "unknown parameter epoch; valid: config, data, out, recipe"),
         ("03_training", {"config": "3-lead-I-II-V9"}, "3-lead-I-II-V2"),
         ("03_training", {"config": "I,V9"}, "V1, V2, V3"),
         ("03_training", {"epochs": -1}, "epochs is -1; valid: whole numbers from 0"),

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from html import unescape
@@ -47,11 +46,8 @@ def test_everything_is_built_and_the_last_line_is_the_page(tree, built):
 def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
     page = (tree.out / "book" / "html" / "runs.html").read_text(encoding="utf-8")
     results = json.loads((tree.out / "tables" / "results_final.json").read_text(encoding="utf-8"))
-    (row,) = [
-        r
-        for r in results["tables"]["main"]
-        if r["config"] == "2-lead-I-II" and r["recipe"] == "default"
-    ]
+    main = pd.DataFrame(results["tables"]["main"]).set_index(["config", "recipe"])
+    row = main.loc[("2-lead-I-II", "default")]
     assert f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
     assert f"{row['n_records']:,}" in page
     published = tree.folder / "book" / "published" / "subset"
@@ -74,10 +70,9 @@ def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
     tree.write_study({"overrides": {"2-lead-I-II": {"epochs": 2}}})
     assert tree.would_run() == ["2-lead-I-II"]
     tree.write_study({})
-    names = {path.name for path in tree.out.glob("runs/*")}
-    assert names == {"any-lead", *CONFIGS}
-    metrics = json.loads((tree.out / "runs" / "2-lead-I-II" / "metrics.json").read_text())
-    assert metrics["settings"]["start_from"] == "any-lead"
+    assert {path.name for path in tree.out.glob("runs/*")} == {"any-lead", *CONFIGS}
+    run = load_run(tree.out / "runs" / "2-lead-I-II")
+    assert run.metrics["settings"]["start_from"] == "any-lead"
     registry = tree.folder / "leadmin" / "configurations.yml"
     text, stamp = registry.read_text(encoding="utf-8"), registry.stat()
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")
@@ -98,14 +93,19 @@ def test_again_there_is_nothing_to_do_and_at_once_the_engine_is_not_started(tree
 
 
 def test_a_report_is_the_book_without_what_was_run_here(tree, built, tmp_path):
-    for with_runs in (True, False):
-        target = tmp_path / f"{with_runs}"
-        gather(load_study(tree.folder / TINY), tree.folder, target, with_runs)
+    gather(load_study(tree.folder / TINY), tree.folder, tmp_path, with_runs=False)
+    for target, with_runs in ((tree.out / "book" / "source", True), (tmp_path, False)):
         contents = (target / "_toc.yml").read_text(encoding="utf-8")
         assert "file: published/subset/04_analysis" in contents
         for page in ("runs/12-lead", "machine", "notebooks/04_analysis"):
             assert (f"file: {page}\n" in contents) == with_runs, page
             assert any(target.glob(f"{page}.*")) == with_runs, page
+
+
+def test_a_report_is_one_page_that_the_engine_is_asked_for(tree, monkeypatch):
+    monkeypatch.setattr(CLI, "run_engine", lambda *asked: print(*asked[2]))
+    page = "outputs/report/html/index.html"
+    assert tree.here("report").stdout.splitlines() == [page, str(tree.folder / page)]
 
 
 def test_two_workflows_do_not_write_at_once(tree, built):
@@ -144,13 +144,11 @@ def test_publishing_replaces_what_it_made_itself_or_nothing(tree, built, monkeyp
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(publishing, "seal", fail)
-        assert tree.here("publish", "--study", TINY).exit_code == 2
+    monkeypatch.setattr(publishing, "seal", fail)
+    assert tree.here("publish", "--study", TINY).exit_code == 2
     folder.rename(folder.with_name(".tiny.old"))  # as if it had been killed while it replaced
-    with monkeypatch.context() as patch:
-        patch.setattr(publishing, "seal", fail)
-        assert tree.here("publish", "--study", TINY).exit_code == 2
+    assert tree.here("publish", "--study", TINY).exit_code == 2
+    monkeypatch.undo()
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert tree.here("publish", "--study", TINY).exit_code == 0
     assert not list(folder.parent.glob(".*"))
@@ -186,16 +184,21 @@ def test_a_wrong_call_says_what_is_valid(tree, words, message):
 
 
 @pytest.mark.slow
+def test_a_report_is_built_of_what_is_published_and_trains_nothing(root, tmp_path):
+    tree = Tree(root, tmp_path)
+    result = tree.process(tree.command("report"))
+    assert result.returncode == 0, result.stderr
+    index = tmp_path / "outputs" / "report" / "html" / "index.html"
+    assert (result.stdout.strip(), index.is_file()) == (str(index), True)
+    assert not list(tmp_path.glob("outputs/*/runs"))
+
+
+@pytest.mark.slow
 def test_a_killed_variant_goes_on_behind_its_last_epoch(tree, built):
     variants = ["scratch", "scratch-mixup", "random-network"]
     changes = {"configurations": ["1-lead-II"], "variants": variants, "epochs": 4}
     tree.write_study(changes, "tiny-ablation")
-    process = subprocess.Popen(
-        tree.command("run", "--config", "scratch", "--study", ABLATION),
-        cwd=tree.folder,
-        env=tree.environment,
-        start_new_session=True,
-    )
+    process = tree.started("run", "--config", "scratch", study=ABLATION)
     folder = tree.folder / "outputs" / "tiny-ablation" / "runs" / "scratch"
     state = folder / "state" / "scratch-seed0.safetensors"
     while not state.exists() and process.poll() is None:
@@ -300,9 +303,7 @@ def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
     assert pairs.returncode == 0, "outputs of a working copy are no difference"
 
 
-def test_notebooks_out_of_step_name_the_command_that_mends_them(
-    root, tmp_path, monkeypatch, capsys
-):
+def test_notebooks_out_of_step_name_what_mends_them(root, tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(root / "workflow")
     pairs = importlib.import_module("pair_notebooks")
     monkeypatch.setattr(pairs, "NOTEBOOKS", tmp_path)
@@ -442,14 +443,7 @@ def test_a_system_without_locks_is_refused_with_a_sentence(monkeypatch):
 def test_a_workflow_killed_at_any_moment_is_finished_by_the_next(root, tmp_path):
     tree = Tree(root, tmp_path)
     for seconds in (4, 9, 15, 22, 30):
-        process = subprocess.Popen(
-            tree.command("run", "--all", "--study", TINY),
-            cwd=tree.folder,
-            env=tree.environment,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        process = tree.started("run", "--all")
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -29,10 +29,8 @@ def cut_archive(target: Path) -> None:
     with zipfile.ZipFile(SAMPLE) as archive:
         files = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
     records = pd.read_csv(io.BytesIO(files[DATABASE_FILE]), dtype=str).iloc[::3]
-    names = set(records["filename_lr"])
-    kept = {
-        n: x for n, x in files.items() if "/" not in n or n.partition("_lr")[0] + "_lr" in names
-    }
+    stems = set(records["filename_lr"].str.removesuffix("_lr"))
+    kept = {n: x for n, x in files.items() if "/" not in n or n.partition("_lr")[0] in stems}
     kept |= {DATABASE_FILE: records.to_csv(index=False).encode()}
     kept |= {"RECORDS": "\n".join(records["filename_lr"]).encode()}
     write_zip(target, sign(kept))
@@ -87,6 +85,12 @@ class Tree:
         result = self.leadmin("run", *words, study=study)
         assert result.returncode == 0, (result.stdout + result.stderr)[-6000:]
         return result
+
+    def started(self, *words: str, study: str = TINY) -> subprocess.Popen:
+        """A process that can be killed with all that it starts."""
+        command, quiet = self.command(*words, "--study", study), subprocess.DEVNULL
+        options = {"cwd": self.folder, "env": self.environment, "start_new_session": True}
+        return subprocess.Popen(command, stdout=quiet, stderr=quiet, **options)
 
     def here(self, *words: str) -> Result:
         """The result of a command in this process, on the copy."""

@@ -21,6 +21,7 @@ from leadmin.data.recordings.recording import (
     Recording,
     assemble,
     check_size,
+    parsed_as,
     read_bytes,
 )
 from leadmin.errors import LeadminError
@@ -52,11 +53,6 @@ _BITS = {
 _BITS |= {"508": 0, "516": 0, "524": 0}
 """Bits that one sample takes at least, by format; in the last three it depends."""
 
-_INVALID = {"16": -(2**15), "61": -(2**15), "160": -(2**15), "80": -128, "212": -(2**11)}
-_INVALID |= {"24": -(2**23), "32": -(2**31), "310": -(2**9), "311": -(2**9)}
-_INVALID |= {"508": -128, "516": -(2**15), "524": -(2**23)}
-"""What stands where there is no valid sample."""
-
 
 class _Header(NamedTuple):
     signals: list[dict[str, Any]]
@@ -69,19 +65,14 @@ def read_wfdb(header: Path, options: Options, name: str) -> list[Recording]:
     parsed = _header(read_bytes(header), header, where)
     from leadmin.data.records import quick_lookups  # pandas takes its time
 
-    try:
-        with quick_lookups() as wfdb:
-            found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
+    with parsed_as("WFDB", where), quick_lookups() as wfdb:
+        found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
         digital = np.asarray(found.d_signal)
-    except Exception as error:  # the library raises whatever a damaged file leads it to
-        raise LeadminError(
-            f"{where}: its signals cannot be read ({str(error)[:200] or type(error).__name__}); "
-            "get the record again"
-        ) from error
+        no_sample = wfdb.io._signal.INVALID_SAMPLE_VALUE
     channels, noticed = [], []
     for signal, column in zip(parsed.signals, digital.T, strict=True):
         values = column.astype(np.float64)
-        values[column == _INVALID[signal["format"]]] = np.nan
+        values[column == no_sample[signal["format"]]] = np.nan
         zero = float(signal["baseline"] or signal["zero"] or 0)
         values = (values - zero) / float(signal["gain"])
         lead, listed = signal["lead"] or "", signal["checksum"]

@@ -12,8 +12,6 @@ and memory grow.
 """
 
 import argparse
-import hashlib
-import io
 import json
 import os
 import subprocess
@@ -21,24 +19,22 @@ import sys
 import tempfile
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 import psutil
 import wfdb
-from tqdm import tqdm
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import CHECKSUM_FILE, FolderArchive
+from leadmin.data.archive import FolderArchive
 from leadmin.data.dataset import load_dataset
 from leadmin.data.fetch import fetch
-from leadmin.data.records import check_header
 from leadmin.labels import LABEL_POLICIES
 
-SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "ptb-xl-sample.zip"
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "data" / "sample" / "ptb-xl-sample.zip"
+REPEAT = ROOT / "workflow" / "repeat_archive.py"
 
 _PREPARE = """
 import os, sys, time
@@ -155,49 +151,13 @@ def compare(source: Path, scratch: Path, repeats: int) -> None:
     print(f"memory held {held / 1e6:.0f} MB for {again.signals.nbytes / 1e6:.0f} MB of signals")
 
 
-def repeated_archive(source: Path, path: Path, n_records: int) -> None:
-    """Write a zip of ``n_records`` by repeating the records of ``source`` under new ids."""
-    archive = ptbxl.open_ptbxl(source)
-    names = ptbxl.read_table(archive).files[100]
-    text = archive.read(ptbxl.DATABASE_FILE, 2**28).decode()
-    frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    frame = frame.sort_values("ecg_id", key=lambda c: c.astype(int)).reset_index(drop=True)
-    rows = np.arange(n_records) % len(frame)
-    copies = frame.iloc[rows].reset_index(drop=True)
-    copies["ecg_id"] = [str(number) for number in range(1, n_records + 1)]
-    # A copy is another patient, so that each still is in one fold.
-    generation = np.arange(n_records) // len(frame)
-    patients = copies["patient_id"].astype(float).astype(int) + 100_000 * generation
-    copies["patient_id"] = patients.astype(str)
-    files = [f"records100/{k // 1000 * 1000:05d}/{k:05d}_lr" for k in range(1, n_records + 1)]
-    copies["filename_lr"] = files
-    copies["filename_hr"] = ""
-    sums: list[str] = []
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
-
-        def add(name: str, content: bytes) -> None:
-            target.writestr(f"{ptbxl.TOP_FOLDER}/{name}", content)
-            sums.append(f"{hashlib.sha256(content).hexdigest()} {name}\n")
-
-        add(ptbxl.DATABASE_FILE, copies.to_csv(index=False).encode())
-        add(ptbxl.STATEMENTS_FILE, archive.read(ptbxl.STATEMENTS_FILE, 2**28))
-        for row, new in tqdm(zip(rows, files, strict=True), total=n_records, disable=None):
-            old = names[row]
-            header = archive.read(f"{old}.hea", 2**20)
-            old_name, new_name = old.rpartition("/")[2], new.rpartition("/")[2]
-            add(f"{new}.hea", header.replace(old_name.encode(), new_name.encode()))
-            for file in check_header(header, old).files:
-                content = archive.read(f"{old.rpartition('/')[0]}/{file}", 2**22)
-                add(f"{new.rpartition('/')[0]}/{file.replace(old_name, new_name)}", content)
-        target.writestr(f"{ptbxl.TOP_FOLDER}/{CHECKSUM_FILE}", "".join(sums))
-
-
 def scale(source: Path, scratch: Path, sizes: list[int], n_jobs: int) -> None:
     """Print time and peak memory for archives of growing size."""
     print(f"{'records':>8} {'seconds':>8} {'ms/record':>10} {'peak MB':>8} {'load s':>7}")
     for n_records in sizes:
         archive = scratch / f"{n_records}.zip"
-        repeated_archive(source, archive, n_records)
+        repeated = [REPEAT, "--from", source, "--to", archive, "--records", str(n_records)]
+        subprocess.run([sys.executable, *repeated], check=True)
         run = run_prepare(archive, scratch / "scale.h5", n_jobs)
         start = time.perf_counter()
         data = load_dataset(scratch / "scale.h5")

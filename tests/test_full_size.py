@@ -39,6 +39,13 @@ def test_a_repeated_archive_is_one_of_more_records_and_patients(tmp_path):
     assert set(large.patient_id[:40]).isdisjoint(large.patient_id[40:])
 
 
+def test_records_of_two_signal_files_are_repeated_too(root, tmp_path):
+    from repeat_archive import repeat_archive
+
+    repeat_archive(root / "data/sample/ptb-xl-sample.zip", tmp_path / "a.zip", 30)
+    assert fetch.verify(tmp_path / "a.zip").problems == ()
+
+
 def test_time_and_memory_are_those_of_all_processes(tmp_path):
     from measure_full_size import measured
 

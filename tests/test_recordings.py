@@ -329,6 +329,10 @@ REFUSED = {
     "text in a table": (lambda f: _text(f / "a.csv", "time,I\n0,1\n0.1,x\n"), "not all numbers"),
     "scales of another kind": (lambda f: write_aecg(f / "a.xml", scale='value="1" unit="mmHg"'),
                                "one unit"),
+    "a number of no end": (lambda f: _text(f / "a.hea", "a 1 500 100\na.dat 16x" + 5000 * "1"
+                           + " 200/mV 16 0 0 0 0 I\n"), "signal 1 is"),
+    "an unknown unit of time": (lambda f: write_aecg(f / "a.xml", increment='value="2" unit="min"'),
+                                "cannot be read as HL7 aECG"),
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from leadmin.data import ptbxl
 from leadmin.data.archive import CHECKSUM_FILE
+from leadmin.data.records import check_header
 from leadmin.files import atomic_path
 
 LIMIT = 2**28
@@ -71,9 +72,11 @@ def repeat_archive(source: Path, target: Path, n_records: int = ptbxl.N_RECORDS)
             add(name, archive.read(name, LIMIT))
         add(ptbxl.RECORDS_FILE, "".join(f"{name}\n" for name in rows["filename_lr"]).encode())
         for old, new in zip(rows["source"], rows["filename_lr"], strict=True):
-            header = archive.read(f"{old}.hea", LIMIT).decode()
-            add(f"{new}.hea", header.replace(Path(old).name, Path(new).name).encode())
-            add(f"{new}.dat", archive.read(f"{old}.dat", LIMIT))
+            header, named, anew = archive.read(f"{old}.hea", LIMIT), Path(old), Path(new)
+            add(f"{new}.hea", header.replace(named.name.encode(), anew.name.encode()))
+            for file in check_header(header, old).files:  # one, or two where they are compressed
+                content = archive.read(f"{named.parent}/{file}", LIMIT)
+                add(f"{anew.parent}/{file.replace(named.name, anew.name)}", content)
         zipped.writestr(f"{ptbxl.TOP_FOLDER}/{CHECKSUM_FILE}", "".join(sums))
 
 

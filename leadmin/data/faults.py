@@ -1,7 +1,5 @@
 """What no lead of an ECG looks like: samples missing, at rest, or of another unit."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -115,9 +113,3 @@ def _at_rest(signals: NDArray[np.number], sampling_rate: float) -> NDArray[np.in
         longest = int(longest_run(row[1:] == row[:-1])) + 1
         found[record, lead] = longest if longest >= least else 0
     return found
-
-
-def in_words(faults: dict[tuple[int, int], str], leads: Sequence[str]) -> str:
-    """Name the first fault, with record and lead."""
-    (record, position), wrong = next(iter(faults.items()))
-    return f"lead {leads[position]} of record {record} {wrong}"

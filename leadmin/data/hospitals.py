@@ -40,6 +40,12 @@ from leadmin.leads import LEADS
 UNSURE = "?"
 """Stands for a superclass where a statement may mean one or another."""
 
+SAMPLING_RATE = 100
+"""To which records are brought, in Hz."""
+
+SECONDS, LEAST_SECONDS = 10.0, 2.5
+"""What is kept of a record, from its beginning; one that is shorter than the least is left out."""
+
 _VOCABULARY = re.compile(r"\s*(Dx|Diagnoses)\s*:(.*)", re.DOTALL)
 _SEPARATOR = {"Dx": ",", "Diagnoses": "|"}
 
@@ -112,19 +118,8 @@ def superclasses(found: Iterable[tuple[str, str]]) -> NDArray[np.uint8]:
     return labels
 
 
-def read_hospitals(
-    path: Path, sampling_rate: int = 100, seconds: float = 10.0, least_seconds: float = 2.5
-) -> Iterator[HospitalRecord | LeftOut]:
+def read_hospitals(path: Path) -> Iterator[HospitalRecord | LeftOut]:
     """Read all records of a zip file or folder that holds a folder for each hospital.
-
-    Parameters
-    ----------
-    path : Path
-    sampling_rate : int
-        To which records are brought, in Hz.
-    seconds, least_seconds : float
-        What is kept of a record, from its beginning; one that is shorter than the least is left
-        out.
 
     Yields
     ------
@@ -141,11 +136,11 @@ def read_hospitals(
         for header in headers:
             hospital, name = header.parent.name, header.stem
             try:
-                signal, comments = _read(header, sampling_rate)
+                signal, comments = _read(header)
                 labels = superclasses(statements(comments))
-                signal = signal[:, : round(seconds * sampling_rate)]
-                if signal.shape[1] < least_seconds * sampling_rate:
-                    raise LeadminError(f"shorter than {least_seconds:g} s")
+                signal = signal[:, : round(SECONDS * SAMPLING_RATE)]
+                if signal.shape[1] < LEAST_SECONDS * SAMPLING_RATE:
+                    raise LeadminError(f"shorter than {LEAST_SECONDS:g} s")
                 yield HospitalRecord(hospital, name, signal, labels)
             except LeadminError as error:
                 reason = str(error).removeprefix(str(header.with_suffix("")))
@@ -171,7 +166,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def _read(header: Path, sampling_rate: int) -> tuple[NDArray[np.float32], list[str]]:
+def _read(header: Path) -> tuple[NDArray[np.float32], list[str]]:
     """Read a record's microvolts, (12, n_samples) in the order of `LEADS`, and its comments."""
     (found,) = read_wfdb(header, Options(), header.stem)
     if sorted(found.leads) != sorted(LEADS):
@@ -183,7 +178,7 @@ def _read(header: Path, sampling_rate: int) -> tuple[NDArray[np.float32], list[s
         raise LeadminError("zero everywhere" if not signal.any() else "samples are missing")
     lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
     comments = [line.strip(" \t#") for line in lines if line.startswith("#")]
-    return resample(signal, found.sampling_rate, sampling_rate).astype(np.float32), comments
+    return resample(signal, found.sampling_rate, SAMPLING_RATE).astype(np.float32), comments
 
 
 def same_as(signals: NDArray[np.float32], others: NDArray[np.int16]) -> NDArray[np.float64]:

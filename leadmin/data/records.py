@@ -13,9 +13,7 @@ References
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from leadmin.data.archive import Archive, FileError, FolderArchive
 from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.data.ptbxl import DURATION
+from leadmin.data.recordings.wfdb import quick_lookups, read_header
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, canonical_lead
 
@@ -34,17 +33,6 @@ _INVALID_SAMPLE = -(2**15)
 """What formats of 16 bits write where there is no valid sample."""
 
 _SCALE = {unit.casefold(): factor for unit, factor in MICROVOLTS_PER.items()}
-
-_RECORD_LINE = re.compile(
-    r"(?P<name>[-\w]+)\s+(?P<n_signals>\d{1,4})\s+\d\S*\s+(?P<n_samples>\d{1,30})(?:\s.*)?",
-    re.ASCII,
-)
-_SIGNAL_LINE = re.compile(
-    r"(?P<file>[-\w]+\.?\w*)\s+(?P<format>\d{1,4})\s+"  # no samples a frame, skew or offset
-    r"(?=[\d.]{0,30}[1-9])\d{1,12}(?:\.\d{1,12})?(?:e[-+]?\d{1,3})?"  # a gain that is not 0
-    r"(?:\(-?\d{1,12}\))?/(?P<unit>\w+)(?:\s+-?\d{1,12}){5}\s+\S[ -~]*",
-    re.ASCII,
-)
 
 
 class Header(NamedTuple):
@@ -63,36 +51,24 @@ def check_header(content: bytes, where: str) -> Header:
     volts). ``where`` names it in the message.
     """
     try:
-        text = content.decode("utf-8")  # the library skips over what is not text
+        lines = read_header(content.decode("utf-8"), where)  # the library skips what is not text
     except UnicodeDecodeError as error:
         raise FileError(f"{where} is not UTF-8 text: {error.reason}", "header") from error
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    first = _RECORD_LINE.fullmatch(lines[0]) if lines else None
-    if first is None:
-        raise FileError(
-            f"{where}: the first line is {''.join(lines[:1])[:80]!r}; valid: 'name signals rate "
-            "samples'",
-            "header",
-        )
-    if not 0 < int(first["n_signals"]) == len(lines) - 1:
-        raise FileError(
-            f"{where} announces {first['n_signals']} signals and describes {len(lines) - 1}",
-            "header",
-        )
-    n_samples = int(first["n_samples"])
+    except LeadminError as error:
+        raise FileError(str(error), "header") from error
+    n_samples = int(lines.record["n_samples"] or 0)
     files: dict[str, int] = {}
-    for line in lines[1:]:
-        match = _SIGNAL_LINE.fullmatch(line)
-        if match is None or match["unit"].casefold() not in _SCALE:
+    for signal in lines.signals:
+        unit = str(signal["unit"]).casefold()
+        if unit not in _SCALE or not signal["lead"] or signal["offset"] or not signal[0].isascii():
             raise FileError(
-                f"{where}: {line[:80]!r} is not a complete signal line; valid: file, format, "
+                f"{where}: {signal[0][:80]!r} is not a complete signal line; valid: file, format, "
                 f"gain/unit ({', '.join(MICROVOLTS_PER)}), five whole numbers, lead",
                 "header",
             )
-        n_bytes = 2 * n_samples if match["format"] == "16" else 0
-        files[match["file"]] = files.get(match["file"], 0) + n_bytes
-    return Header(first["name"], n_samples, files)
+        n_bytes = 2 * n_samples if signal["format"] == "16" else 0
+        files[signal["file"]] = files.get(signal["file"], 0) + n_bytes
+    return Header(lines.record["name"], n_samples, files)
 
 
 Digests = list[tuple[str, str]]
@@ -161,7 +137,10 @@ def _read(
     if header.name != name:
         raise FileError(f"{where}.hea describes the record {header.name[:80]!r}", "header")
     if header.n_samples != n_samples:
-        raise FileError(f"{where} has {header.n_samples} samples a lead, not {n_samples}", "length")
+        raise FileError(
+            f"{where} has {header.n_samples or 'no number of'} samples a lead, not {n_samples}",
+            "length",
+        )
     for file, size in header.files.items():
         n_bytes = len(read(file))
         if size and n_bytes != size:
@@ -181,34 +160,6 @@ def _by_wfdb(path: Path, where: str) -> Any:
     except Exception as error:  # the library raises whatever its parsing runs into
         text = re.sub(r"<\S+ object at \w+>", "it", f"{type(error).__name__}: {error}")[:300]
         raise FileError(f"{where}: wfdb cannot read it: {text}", "damaged") from error
-
-
-_quick: dict[str, SimpleNamespace] = {}
-
-
-@contextmanager
-def quick_lookups() -> Iterator[Any]:
-    """Lend wfdb its two tables of header fields as dictionaries, and yield the library.
-
-    It looks up some 240 single values a header in pandas tables, which takes nine tenths of its
-    time (5.9 ms a record instead of 0.6 ms: two minutes more for PTB-XL). Writing records needs
-    the tables themselves, so they are put back.
-    """
-    import wfdb  # takes a second, and most commands do without
-    from wfdb.io import _header
-
-    tables = {name: getattr(_header, name) for name in ("RECORD_SPECS", "SIGNAL_SPECS")}
-    if not _quick:
-        for name, table in tables.items():
-            cells = {
-                (row, column): table.at[row, column] for row in table.index for column in table
-            }
-            _quick[name] = SimpleNamespace(index=tuple(table.index), loc=cells)
-    vars(_header).update(_quick)
-    try:
-        yield wfdb
-    finally:
-        vars(_header).update(tables)
 
 
 def _checked(found: Any, where: str, sampling_rate: int) -> NDArray[np.int16]:

@@ -45,10 +45,11 @@ def gather_own(trial: Run, mapped: Run, n_resamples: int = 2000, workers: int = 
     ``mapped`` is the map of the networks on trial, as its first seed.
     """
     conditions, sets = trial.metrics["conditions"], sets_of_map(mapped)
+    undisturbed = (c[key] for c in conditions.values() for key in ("set", "told") if key in c)
     place = {record: row for row, record in enumerate(mapped.test.record_id.tolist())}
     try:
         rows = np.array([place[record] for record in trial.test.record_id.tolist()])
-        clean = {name: _first_seed(sets[name], rows) for name in _named(conditions)}
+        clean = {name: _first_seed(sets[name], rows) for name in dict.fromkeys(undisturbed)}
     except KeyError as error:
         raise LeadminError(
             f"{trial.folder}: the map {mapped.folder} lacks {error.args[0]}; valid: the map of "
@@ -59,7 +60,7 @@ def gather_own(trial: Run, mapped: Run, n_resamples: int = 2000, workers: int = 
             clean[said["set"]],
             config=name,
             metrics=trial.metrics,
-            test=replace(trial.test, logits={ANY_LEAD: _floats(trial.test.logits[name])}),
+            test=_under(trial.test, name),
         )
         for name, said in conditions.items()
     }
@@ -68,18 +69,14 @@ def gather_own(trial: Run, mapped: Run, n_resamples: int = 2000, workers: int = 
 
 def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "Hospitals":
     """Score the lead sets of a trial on the records of other hospitals."""
-
-    def of(part: Predictions, name: str) -> Predictions:
-        return replace(part, logits={ANY_LEAD: _floats(part.logits[name])})
-
     runs = {
         name: replace(
             trial,
             config=name,
             recipes=(ANY_LEAD,),
             seeds={ANY_LEAD: (SEED,)},
-            validation=of(trial.validation, name),
-            test=of(trial.test, name),
+            validation=_under(trial.validation, name),
+            test=_under(trial.test, name),
         )
         for name in trial.metrics["conditions"]
     }
@@ -94,10 +91,9 @@ def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "
     return Hospitals(**found, asked=tuple(classes), there=there)
 
 
-def _named(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """List the undisturbed sets that conditions are compared with."""
-    names = [said[key] for said in conditions.values() for key in ("set", "told") if key in said]
-    return list(dict.fromkeys(names))
+def _under(part: Predictions, condition: str) -> Predictions:
+    """Give what the networks say under a condition, in their own name."""
+    return replace(part, logits={ANY_LEAD: part.logits[condition].astype(np.float32)})
 
 
 def _first_seed(run: Run, rows: NDArray[np.intp]) -> Run:
@@ -112,10 +108,6 @@ def _first_seed(run: Run, rows: NDArray[np.intp]) -> Run:
         validation=cut(run.validation, slice(None)),
         test=cut(run.test, rows),
     )
-
-
-def _floats(logits: NDArray[Any]) -> NDArray[np.float32]:
-    return logits.astype(np.float32)
 
 
 # --- other hospitals ------------------------------------------------------------------------

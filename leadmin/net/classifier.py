@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leadmin.data.faults import in_words, lead_faults, ranges_of
+from leadmin.data.faults import lead_faults, ranges_of
 from leadmin.data.recordings.recording import Recording, millivolts
 from leadmin.data.resample import checked_rate, resample
 from leadmin.errors import LeadminError
@@ -157,7 +157,7 @@ class EcgClassifier:
                 + ("transpose them" if turned else "name the leads that they hold")
             )
         scale, rate = millivolts(unit), checked_rate(sampling_rate)
-        used, weights = self._weights(leads)
+        used, weights = _weights(self.leads, self.any_leads, leads)
         self._check_length(x.shape[-1], rate)
         ranges = ranges_of(x, scale, unit)
         rows = [leads.index(lead) for lead in used]
@@ -167,10 +167,11 @@ class EcgClassifier:
             piece = x[few, rows] if len(rows) < len(leads) else x[few][:, rows]
             faults = lead_faults(piece, rate, ranges[few][:, rows])
             if faults:
-                moved = {(record + first, lead): why for (record, lead), why in faults.items()}
+                (record, lead), why = next(iter(faults.items()))
                 raise LeadminError(
-                    f"signals: {in_words(moved, used)}; valid: a lead that is connected; leave it "
-                    "out where the network can do without it, as `read` does"
+                    f"signals: lead {used[lead]} of record {record + first} {why}; valid: a lead "
+                    "that is connected; leave it out where the network can do without it, as "
+                    "`read` does"
                 )
             answers.append(self._answers(piece, rate, scale, weights, used).mean(axis=1))
         return _sigmoid(np.concatenate(answers))
@@ -199,7 +200,7 @@ class EcgClassifier:
         found = screen(recording)
         why = "; ".join(f"lead {lead} {wrong}" for lead, wrong in found.dropped.items())
         try:
-            used, weights = self._weights(found.good)
+            used, weights = _weights(self.leads, self.any_leads, found.good)
         except LeadminError as error:
             raise LeadminError(f"{why}: {error}" if why else str(error)) from error
         readable = found.readable(used)
@@ -218,9 +219,7 @@ class EcgClassifier:
         rows = [recording.leads.index(lead) for lead in used]
         filled = at_rate(recording.signals[rows], rate, self.sampling_rate)
         logits = self._answers(filled[None], self.sampling_rate, (1.0, 0.0), weights, used)[0]
-        points = None
-        if hasattr(self, "operating_points"):
-            points = self.operating_points(used)
+        points = self.operating_points(used)
         summed, each = _sigmoid(logits[readable].mean(axis=0)), _sigmoid(logits)
         if points is None:
             noticed.append("no thresholds are known for this network")
@@ -242,9 +241,6 @@ class EcgClassifier:
             dropped=found.dropped,
             noticed=tuple(noticed),
         )
-
-    def _weights(self, leads: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-        return _weights(self.leads, self.any_leads, tuple(leads))
 
     def _check_length(self, n_samples: int, rate: float) -> None:
         if round(n_samples * self.sampling_rate / rate) < self.window:

@@ -49,7 +49,7 @@ NOT_HASHED: Mapping[str, str] = {
     "data/recordings/devices": _OTHERS,
     "data/recordings/recording": _OTHERS,
     "data/recordings/tables": _OTHERS,
-    "data/recordings/wfdb": _OTHERS,
+    "data/recordings/wfdb": _PREPARES,
     "data/resample": _OTHERS,
     "net/classifier": _OTHERS,
     "net/reading": _OTHERS,

@@ -59,10 +59,10 @@ def to_read(folder: str, own: str, published: str) -> tuple[Path, Path, dict[str
     return path, home() / "outputs" / "adhoc" / path.resolve().parent.name, described
 
 
-def prepared_path(source: Path, sampling_rate: int, folder: Path = Path("outputs/data")) -> Path:
+def prepared_path(source: Path, sampling_rate: int) -> Path:
     """Name the HDF5 file that a source is prepared into, without what means something in a rule."""
     stem = re.sub(r"[^\w.-]", "-", source.name.removesuffix(".zip"))
-    return folder / f"{stem}-{sampling_rate}hz.h5"
+    return Path("outputs/data") / f"{stem}-{sampling_rate}hz.h5"
 
 
 def open_dataset(data: str, sampling_rate: int = 100) -> EcgDataset:

@@ -23,7 +23,7 @@ from leadmin.data.recordings.recording import (
     Recording,
     assemble,
     check_size,
-    missing_library,
+    parsed_as,
     read_bytes,
 )
 from leadmin.errors import LeadminError
@@ -36,15 +36,13 @@ _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 def read_edf(path: Path, options: Options, name: str) -> list[Recording]:
     """Read an EDF or EDF+ file without gaps."""
     where, content = str(path), read_bytes(path)
-    try:
-        import edfio
-    except ImportError as error:
-        raise missing_library("edfio", where) from error
     if content[192:197] == b"EDF+D":
         raise LeadminError(
             f"{where}: an EDF+ with gaps; valid: a continuous one; cut it at its gaps"
         )
-    try:
+    with parsed_as("EDF", where):
+        import edfio
+
         _check_edf(content, where)
         file = edfio.read_edf(io.BytesIO(content), header_encoding="latin-1")
         rates = {signal.sampling_frequency for signal in file.signals}
@@ -53,10 +51,6 @@ def read_edf(path: Path, options: Options, name: str) -> list[Recording]:
             Channel(label, unit, np.asarray(signal.data, dtype=np.float64))
             for (label, unit), signal in zip(named, file.signals, strict=True)
         ]
-    except LeadminError:
-        raise
-    except Exception as error:  # edfio raises whatever a damaged file leads it to
-        raise _unreadable(where, "EDF", error) from error
     if len(rates) > 1:
         raise LeadminError(
             f"{where}: its signals have {', '.join(f'{r:g}' for r in sorted(rates))} Hz; valid: "
@@ -85,20 +79,13 @@ def _bare(label: str) -> str:
     return re.sub(r"(?i)^e[ck]g[\s_:-]+(?=\S)", "", plain).strip()
 
 
-def _unreadable(where: str, form: str, error: Exception) -> LeadminError:
-    said = (str(error) or type(error).__name__).splitlines()[0][:200]
-    return LeadminError(f"{where}: it cannot be read as {form} ({said}); get the file again")
-
-
 def read_dicom(path: Path, options: Options, name: str) -> list[Recording]:
     """Read the original waveforms of a DICOM ECG; each multiplex group is a recording."""
     where, content = str(path), read_bytes(path)
-    try:
-        import pydicom
-    except ImportError as error:
-        raise missing_library("pydicom", where) from error
     found, left_out = [], []
-    try:
+    with parsed_as("a DICOM waveform", where):
+        import pydicom
+
         dataset = pydicom.dcmread(io.BytesIO(content))
         groups = list(dataset.get("WaveformSequence", None) or [])
         for number, group in enumerate(groups, start=1):
@@ -108,10 +95,6 @@ def read_dicom(path: Path, options: Options, name: str) -> list[Recording]:
                 continue
             channels, rate = _waveform(group, place)
             found.append((channels, rate, place, name if len(groups) == 1 else f"{name}#{number}"))
-    except LeadminError:
-        raise
-    except Exception as error:  # pydicom raises whatever a damaged file leads it to
-        raise _unreadable(where, "a DICOM waveform", error) from error
     if not found:
         raise LeadminError(
             f"{where}: it holds no original waveform; valid: a DICOM ECG; export the waveform, "
@@ -170,10 +153,8 @@ def _waveform(group: Any, where: str) -> tuple[list[Channel], float]:
 def read_aecg(path: Path, options: Options, name: str) -> list[Recording]:
     """Read the series of an HL7 annotated ECG; each is a recording."""
     where, content = str(path), read_bytes(path)
-    try:
+    with parsed_as("HL7 aECG", where):
         from defusedxml import ElementTree
-    except ImportError as error:
-        raise missing_library("defusedxml", where) from error
     try:
         root = ElementTree.fromstring(content, forbid_dtd=True)
     except Exception as error:  # entities, a DTD, or no XML
@@ -191,10 +172,8 @@ def read_aecg(path: Path, options: Options, name: str) -> list[Recording]:
     found = []
     for number, one in enumerate(series, start=1):
         place = where if len(series) == 1 else f"{where}: series {number}"
-        try:
+        with parsed_as("HL7 aECG", place):
             channels, rate = _series(one, place)
-        except (ValueError, OverflowError, AttributeError, TypeError) as error:
-            raise _unreadable(place, "HL7 aECG", error) from error
         own = name if len(series) == 1 else f"{name}#{number}"
         found.append(assemble(channels, rate, options, own, place))
     return found

@@ -1,7 +1,8 @@
 """A recording as a file holds it, in millivolts; what every form of file is checked against."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,12 +149,23 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def missing_library(library: str, where: str) -> LeadminError:
-    """Say that a form needs a library that is not installed."""
-    return LeadminError(
-        f"{where}: {library} is not installed, which reads this form; install it with "
-        '`pip install -e ".[files]"`'
-    )
+@contextmanager
+def parsed_as(form: str, where: str) -> Iterator[None]:
+    """Name the file where the library that reads a form is not there, or raises anything at all."""
+    try:
+        yield
+    except LeadminError:
+        raise
+    except ImportError as error:
+        raise LeadminError(
+            f"{where}: {error.name} is not installed, which reads this form; install it with "
+            '`pip install -e ".[files]"`'
+        ) from error
+    except Exception as error:  # a library raises whatever a damaged file leads it to
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise LeadminError(
+            f"{where}: it cannot be read as {form} ({said}); get the file again"
+        ) from error
 
 
 def check_size(n_channels: int, n_samples: int, where: str) -> None:

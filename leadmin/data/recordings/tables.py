@@ -17,7 +17,7 @@ from leadmin.data.recordings.recording import (
     Recording,
     assemble,
     check_size,
-    missing_library,
+    parsed_as,
     read_bytes,
 )
 from leadmin.errors import LeadminError
@@ -73,14 +73,11 @@ def read_text_table(path: Path, options: Options, name: str) -> list[Recording]:
 
 def read_parquet(path: Path, options: Options, name: str) -> list[Recording]:
     """Read a Parquet file with a column of numbers for each lead."""
-    where = str(path)
-    content = read_bytes(path)
-    try:
+    where, content = str(path), read_bytes(path)
+    with parsed_as("Parquet", where):
         import pyarrow as pa
         from pyarrow import parquet
-    except ImportError as error:
-        raise missing_library("pyarrow", where) from error
-    try:
+
         file = parquet.ParquetFile(io.BytesIO(content))
         described = file.metadata
         groups = [described.row_group(n) for n in range(described.num_row_groups)]
@@ -103,13 +100,6 @@ def read_parquet(path: Path, options: Options, name: str) -> list[Recording]:
             column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
             for column in table.columns
         ]
-    except LeadminError:
-        raise
-    except Exception as error:  # pyarrow raises whatever a damaged file leads it to
-        raise LeadminError(
-            f"{where}: it cannot be read as Parquet ({str(error).splitlines()[0][:200]}); get it "
-            "again"
-        ) from error
     return [_recording(table.column_names, columns, options, name, where)]
 
 

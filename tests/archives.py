@@ -3,10 +3,12 @@
 import csv
 import hashlib
 import io
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from leadmin.data import ptbxl
@@ -136,3 +138,9 @@ def write_folder(path: Path, files: dict[str, bytes]) -> Path:
 def signal_of(files: dict[str, bytes], record: str) -> NDArray[np.int16]:
     """The signal ``(12, n_samples)`` of a format-16 record made by `make_files`."""
     return np.frombuffer(files[f"{record}.dat"], dtype="<i2").reshape(-1, 12).T.astype(np.int16)
+
+
+def real(variable: str) -> Path:
+    """Where an environment variable says that real data lie; without it the test is skipped."""
+    path = os.environ.get(variable, "")
+    return Path(path) if path else pytest.skip(f"{variable} names no data")

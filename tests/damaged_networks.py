@@ -26,6 +26,7 @@ from damaged_sources import TEXTS, mutate, rng
 from evidence_fixtures import one_run, write_runs
 from safetensors.torch import load, save
 
+from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
@@ -39,15 +40,9 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 GOOD = EcgClassifier(
-    ResNet1d(3).eval(),
-    Scaling("factor", (0.0,) * 3, (200.0,) * 3),
-    ("I", "II", "V2"),
-    100,
-    CLASSES,
-    250,
-    8,
-    {"recipe": {}},
-)
+    ResNet1d(3).eval(), Scaling("factor", (0.0,) * 3, (200.0,) * 3),
+    *(("I", "II", "V2"), 100, CLASSES, 250, 8, {"recipe": {}}),
+)  # fmt: skip
 X = np.random.default_rng(0).normal(size=(2, 3, 1000)).round(3)
 """Two records, in mV."""
 
@@ -61,24 +56,12 @@ with tempfile.TemporaryDirectory() as _folder:
     RUN_FILES = {file.name: file.read_bytes() for file in Path(_folder, "12-lead").iterdir()}
 
 ODD: dict[str, Any] = {
-    "null": None,
-    "text": "abc",
-    "empty text": "",
-    "negative": -1,
-    "zero": 0,
-    "fraction": 1.5,
-    "billion": 10**9,
-    "beyond 64 bits": 10**30,
-    "beyond a float": 10**400,
-    "true": True,
-    "not a number": math.nan,
-    "infinite": math.inf,
-    "empty list": [],
-    "list of text": ["a", "b", "c"],
-    "list of lists": [[1], [2]],
-    "huge list": [100_000] * 4,
-    "mapping": {"a": 1},
-}
+    "null": None, "text": "abc", "empty text": "", "true": True,
+    "negative": -1, "zero": 0, "fraction": 1.5, "billion": 10**9, "beyond 64 bits": 10**30,
+    "beyond a float": 10**400, "not a number": math.nan, "infinite": math.inf,
+    "empty list": [], "list of text": ["a", "b", "c"], "list of lists": [[1], [2]],
+    "huge list": [100_000] * 4, "mapping": {"a": 1},
+}  # fmt: skip
 """What stands where something else should."""
 
 ABSENT = object()
@@ -365,34 +348,23 @@ def run_folders() -> Made:
 # --- studies and parameters -----------------------------------------------------------------
 
 STUDY = {
-    "name": "x",
-    "title": "a study",
-    "source": "data/sample/ptb-xl-sample.zip",
-    "configurations": ["12-lead", "1-lead-I"],
-    "protocol": "holdout",
-    "label_policy": "any",
-    "sampling_rate": 100,
-    "recipe": "default",
-    "compare_with": "original",
-    "seeds": 1,
-    "compare_seeds": 1,
-    "epochs": 0,
-    "tracking": "",
-    "n_resamples": 2000,
-}
+    "name": "x", "title": "a study", "source": "data/sample/ptb-xl-sample.zip",
+    "configurations": ["12-lead", "1-lead-I"], "protocol": "holdout", "label_policy": "any",
+    "sampling_rate": 100, "recipe": "default", "compare_with": "original", "seeds": 1,
+    "compare_seeds": 1, "epochs": 0, "tracking": "", "n_resamples": 2000,
+}  # fmt: skip
 VALID = {
     "name": ("abc",),
-    "title": (str,),
-    "source": (str,),
-    "compare_with": ("",),
-    "epochs": (0,),
-    "tracking": ("",),
+    "compiled": (True,),
+    **dict.fromkeys(("title", "source", "data", "out", "start_from"), (str,)),
+    **dict.fromkeys(("compare_with", "tracking", "network"), ("",)),
+    **dict.fromkeys(("epochs", "workers"), (0,)),
 }
-"""Values of `ODD` that are all right for a key: of a type, or these."""
+"""Values of `ODD` that are all right for a key of a study or a parameter: of a type, or these."""
 
 
-def is_valid(key: str, value: Any, valid: Mapping[str, tuple[Any, ...]]) -> bool:
-    return any(good is type(value) or good == value for good in valid.get(key, ()))
+def is_valid(key: str, value: Any) -> bool:
+    return any(good is type(value) or good == value for good in VALID.get(key, ()))
 
 
 def try_study(made: tuple[Any, Mapping[str, Any] | None], folder: Path) -> Callable[[], None]:
@@ -429,7 +401,7 @@ def studies() -> Made:
     for key in STUDY:
         for name, value in ODD.items():
             if value is not None or key in ("name", "title", "source", "configurations"):
-                ok = {key: value} if is_valid(key, value, VALID) else None
+                ok = {key: value} if is_valid(key, value) else None
                 yield f"{key} {name}", ({**STUDY, key: value}, ok)
     for name in ("..", ".", "a/b", "/a", "{x}", "-rf", "~", "$HOME", "a\nb", "a\0b", " ", "a" * 99):
         yield f"name {name[:9]!r}", ({**STUDY, "name": name}, None)
@@ -468,19 +440,6 @@ def studies() -> Made:
         yield f"mutated {seed}", (mutate(good, rng(14, seed)), MUTATED)
 
 
-VALID_PARAMETERS = {
-    "data": (str,),
-    "out": (str,),
-    "start_from": (str,),
-    "compare_with": ("",),
-    "epochs": (0,),
-    "workers": (0,),
-    "network": ("",),
-    "tracking": ("",),
-    "compiled": (True,),
-}
-
-
 def try_parameter(made: tuple[str, Any, bool], folder: Path) -> Callable[[], None]:
     key, value, ok = made
 
@@ -499,14 +458,10 @@ def try_parameter(made: tuple[str, Any, bool], folder: Path) -> Callable[[], Non
 def parameters() -> Made:
     for key in (item.name for item in fields(RunSettings)):
         for name, value in ODD.items():
-            yield f"{key} {name}", (key, value, is_valid(key, value, VALID_PARAMETERS))
+            yield f"{key} {name}", (key, value, is_valid(key, value))
     for text in ("V2,I,V2", "I,,V2", "I;V2", "Ⅱ", ",", " ", "3-lead", "I" * 10_000, "I," * 9_999):
         yield f"config {text[:9]!r}", ("config", text, False)
-    for text, ok in {
-        "sedes = 3": False,
-        "seeds = 3": True,
-        "seeds, x = 3, 4": False,
-    }.items():
+    for text, ok in (("sedes = 3", False), ("seeds = 3", True), ("seeds, x = 3, 4", False)):
         yield f"injected {text}", ("", text, ok)
 
 
@@ -519,7 +474,12 @@ def try_array(made: tuple[Any, Any, dict[str, Any]], folder: Path) -> Callable[[
     x, given = make(), {"leads": GOOD.leads, "sampling_rate": 100, **options}
 
     def call() -> None:
-        found = GOOD.predict(x, **given)
+        try:
+            found = GOOD.predict(x, **given)
+        except LeadminError as error:
+            if "\n" in str(error):
+                raise WrongError(f"said in several lines: {error}") from None
+            raise
         if not np.isfinite(found).all():
             raise WrongError(f"not finite: {found.ravel()[:5]}")
         if not ok or found.shape != (np.shape(x)[0] if np.ndim(x) == 3 else 1, 5):
@@ -530,6 +490,17 @@ def try_array(made: tuple[Any, Any, dict[str, Any]], folder: Path) -> Callable[[
     return call
 
 
+NO_LEADS = ["-aVR", "MLII", "V", "V7", "", "D4", "aV", "II-", "VI", "X", "ECG", "V02", "1", "RA"]
+NO_UNITS = ["volts per m", "mmHg", "kV", "MV", "0/mV", "/mV", "200", "200/mmHg", "-5/mV"]
+
+
+def with_sample(value: Any, place: Any = 5) -> Any:
+    """The records with something else in one lead of the second."""
+    x = X.astype(object) if isinstance(place, int) else X.copy()
+    x[1, 2, place] = value
+    return x
+
+
 def arrays() -> Made:
     def case(name: str, make: Callable[[], Any], ok: Any = False, **options: Any) -> Any:
         return name, (make, ok, options)
@@ -537,7 +508,8 @@ def arrays() -> Made:
     right = ("f4", "f8", ">f8", "longdouble", "O")
     kinds = (*right, "?", "U", "S", "c16", "M8[s]", "m8[s]", "V8")
     fills = (*({}, None, 10**400, "a", True, "2020-01-01"), datetime.date(2020, 1, 1), dict, [1.0])
-    huge = (1e300, -1e300, 1e40, 3e38, 1e36, 1e20, 1e12)
+    huge = (1e300, -1e300, 1e40, 3e38, 1e36, 1e20, 1e12, -5e4, -math.inf)
+    whole = np.rint(1000 * X)
     two, shape = ["I", "II"], (2, 3, 1000)
     for kind in kinds:
         yield case(f"of type {kind}", lambda k=kind: X.astype(k), kind in right)
@@ -547,13 +519,27 @@ def arrays() -> Made:
     for number, fill in enumerate(fills):
         yield case(f"of objects {number}", lambda f=fill: np.full((2, 3000), f, object))
         yield case(f"an object {number}", lambda f=fill: f)
+    for value in (None, "a", {}, [1.0], 1j):
+        yield case(f"one sample {value}", lambda v=value: with_sample(v))
+    for number, place in enumerate((slice(None), slice(0, 55), slice(450, 520), slice(900, 1000))):
+        for value in (0.0, 1.0, -3.2):
+            yield case(f"at rest {number} at {value}", lambda p=place, v=value: with_sample(v, p))
+    for scale in (1e3, 1e6, 1e-3, 1e-6, 1e9):
+        yield case(f"times {scale}", lambda s=scale: X * s)
     for value in huge:
         yield case(f"of {value:g} mV", lambda v=value: np.full(shape, v))
         yield case(f"one of {value:g} mV", lambda v=value: np.where(X.max() == X, v, X))
-    for number, rate in enumerate((math.nan, "100", None, [100], -100, 0, math.inf, X)):
+    rates = (math.nan, "100", None, [100], -100, 0, math.inf, X, 50, 1e9, True, 1j, X[0, 0, :2])
+    for number, rate in enumerate(rates):
         yield case(f"rate {number}", lambda: X, sampling_rate=rate)
-    for unit in (None, "", "mv", "volt", ["mV"], {}, 5):
+    for unit in (None, "", "mv", "volt", ["mV"], {}, 5, *NO_UNITS):
         yield case(f"unit {unit!r}", lambda: X, unit == "mv", unit=unit)
+    for name in NO_LEADS:
+        yield case(f"lead {name!r}", lambda: X, leads=[*two, name])
+    for form in ("Lead {}", " {} ", "MDC_ECG_LEAD_{}", "ecg {}", "lead_{}"):
+        for names in (GOOD.leads, [lead.lower() for lead in GOOD.leads]):
+            written = [form.format(name) for name in names]
+            yield case(f"leads {written}", lambda: X, True, leads=written)
     for number, names in enumerate(
         (None, 5, "III", two, [*two, "II"], [*two, 5], [*two, None], [*two, ["V2"]], {*two, "X"})
     ):
@@ -572,6 +558,13 @@ def arrays() -> Made:
         case("tensor", lambda: torch.from_numpy(X), True),
         case("tensor with gradient", lambda: torch.from_numpy(X).requires_grad_()),
         case("masked", lambda: np.ma.masked_greater(X, 1)),
+        case("nothing masked", lambda: np.ma.array(X), True),
+        case("whole microvolts", lambda: whole.astype("i2"), True, unit="µV"),
+        case("a gain", lambda: whole, True, unit="1000/mV"),
+        case("a gain and a zero", lambda: whole.astype("i8") + 9, True, unit="1000(9)/mV"),
+        case("turned", lambda: X.mT),
+        case("a lead too few", lambda: X[:, :2]),
+        case("a number", lambda: 5),
         case("ragged", lambda: [[[1.0] * 1000, [1.0] * 999, [1.0] * 1000]]),
         case("structured", lambda: np.zeros(shape, [("a", float), ("b", float)])),
         case("nan", lambda: np.where(X > 2, np.nan, X)),

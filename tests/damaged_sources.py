@@ -35,6 +35,7 @@ FIRST = "records100/00000/00001_lr"
 
 Files = dict[str, bytes]
 Change = Callable[[bytes], bytes]
+FilesChange = Callable[[Files], Files]
 GOOD = make_files(N_RECORDS)
 """The undamaged archive."""
 
@@ -88,31 +89,27 @@ def command(*arguments: str) -> None:
         raise WrongError(f"exit code {result.exit_code}: {result.output}")
 
 
-def changed(
-    family: str, name: str, change: Callable[[Files], Files], must_fail: bool = True
-) -> Case:
+def changed(family: str, name: str, change: FilesChange, must_fail: bool = True) -> Case:
     """A case that changes files and then makes the checksums right, so that parsers see it."""
-    return source(
-        family, name, lambda f: write_zip(f / "ptb.zip", sign(change(dict(GOOD)))), must_fail
-    )
+
+    def write(folder: Path) -> Path:
+        return write_zip(folder / "ptb.zip", sign(change(dict(GOOD))))
+
+    return source(family, name, write, must_fail)
 
 
 def of_member(
     family: str, member: str, changes: Mapping[str, Change], must_fail: bool = True
 ) -> list[Case]:
     """Cases that change one member."""
-    return [
-        changed(
-            family,
-            f"{member.rpartition('/')[2]}: {name}",
-            lambda files, change=change: {**files, member: change(files[member])},
-            must_fail,
-        )
-        for name, change in changes.items()
-    ]
+    found = []
+    for name, change in changes.items():
+        new = lambda files, change=change: {**files, member: change(files[member])}  # noqa: E731
+        found.append(changed(family, f"{member.rpartition('/')[2]}: {name}", new, must_fail))
+    return found
 
 
-def without(ends: str) -> Callable[[Files], Files]:
+def without(ends: str) -> FilesChange:
     return lambda files: {n: content for n, content in files.items() if not n.endswith(ends)}
 
 
@@ -175,23 +172,11 @@ _HEA, _DAT = f"{FIRST}.hea", f"{FIRST}.dat"
 # --- tables and checksums -------------------------------------------------------------------
 
 _VALUES = {
-    "empty": "",
-    "word": "abc",
-    "negative": "-1",
-    "fraction": "2.5",
-    "huge": "99999999999999999999",
-    "beyond float": "1e999",
-    "nan": "nan",
-    "inf": "-inf",
-    "hex": "0x10",
-    "formula": "=cmd()",
-    "other digits": "٣",
-    "heart": "🫀",
-    "long": "9" * 100_000,
-    "newline": "1\n2",
-    "quote": '"',
+    "empty": "", "word": "abc", "negative": "-1", "fraction": "2.5", "nan": "nan", "inf": "-inf",
+    "huge": "99999999999999999999", "beyond float": "1e999", "hex": "0x10", "formula": "=cmd()",
+    "other digits": "٣", "heart": "🫀", "long": "9" * 100_000, "newline": "1\n2", "quote": '"',
     "traversal": "../../../etc/passwd",
-}
+}  # fmt: skip
 _ODD = set(_VALUES)
 _FIELDS = {
     **dict.fromkeys(("scp_codes", "filename_lr"), _ODD),
@@ -205,7 +190,7 @@ _FIELDS = {
 """Field to the values that must not be accepted there."""
 
 
-def _field(column: str, value: str) -> Callable[[Files], Files]:
+def _field(column: str, value: str) -> FilesChange:
     def change(files: Files) -> Files:
         rows = list(csv.reader(io.StringIO(files[_DB].decode(), newline="")))
         rows[2][COLUMNS.index(column)] = value
@@ -436,7 +421,7 @@ ARCHIVE_CASES = [
 ]
 
 
-def _mutated(seed: int) -> Callable[[Files], Files]:
+def _mutated(seed: int) -> FilesChange:
     chosen = rng(7, seed)
     member = (_DB, _SCP, _HEA, _DAT)[int(chosen.choice(4, p=[0.4, 0.15, 0.35, 0.1]))]
     return lambda files: {**files, member: mutate(files[member], chosen)}

@@ -16,18 +16,10 @@ from leadmin.study.validity import SCHEMA_VERSION
 
 PREVALENCE = np.array([0.45, 0.22, 0.24, 0.21, 0.12])
 STRENGTH = {
-    "12-lead": 2.0,
-    "6-lead-limb": 1.75,
-    "3-lead-I-II-V2": 1.97,
-    "3-lead-I-II-III": 1.75,
-    "3-lead-II-V2-V5": 1.85,
-    "2-lead-I-II": 1.75,
-    "2-lead-II-V2": 1.65,
-    "1-lead-II": 1.5,
-    "1-lead-V5": 1.4,
-    "1-lead-I": 1.35,
-    "1-lead-V2": 1.0,
-}
+    "12-lead": 2.0, "6-lead-limb": 1.75, "3-lead-I-II-V2": 1.97, "3-lead-I-II-III": 1.75,
+    "3-lead-II-V2-V5": 1.85, "2-lead-I-II": 1.75, "2-lead-II-V2": 1.65, "1-lead-II": 1.5,
+    "1-lead-V5": 1.4, "1-lead-I": 1.35, "1-lead-V2": 1.0,
+}  # fmt: skip
 
 
 def synthetic_runs(
@@ -155,7 +147,4 @@ _DELONG_ROWS = """
 3.6 6.6 5 1
 """
 _table = np.array(_DELONG_ROWS.split(), dtype=float).reshape(-1, 4)
-DELONG_1988 = (
-    _table[:, 3].astype(int),
-    np.stack([_table[:, 0], 10 - _table[:, 2], _table[:, 1]]),
-)
+DELONG_1988 = (_table[:, 3].astype(int), np.stack([_table[:, 0], 10 - _table[:, 2], _table[:, 1]]))

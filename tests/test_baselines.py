@@ -4,13 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadmin.errors import LeadminError
-from leadmin.study.baselines import (
-    BASELINES,
-    r_peaks,
-    random_network_features,
-    train_baseline,
-    waveform_features,
-)
+from leadmin.study import baselines
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run
 
@@ -26,14 +20,14 @@ def _train_of_pulses(interval: float, rate: int = 100, n_samples: int = 1000) ->
 @pytest.mark.parametrize("interval", [0.4, 0.6, 0.8, 1.0, 1.5])
 def test_every_pulse_is_found_where_it_is(interval):
     signals = _train_of_pulses(interval)
-    found = r_peaks(signals.astype(float), 100) / 100
+    found = baselines.r_peaks(signals.astype(float), 100) / 100
     expected = np.arange(0.5, 9.8, interval)
     assert len(found) == len(expected)
     np.testing.assert_allclose(found, expected, atol=0.03)
 
 
 def test_features_hold_the_rate_and_the_amplitude_of_a_known_signal():
-    (features,) = waveform_features(_train_of_pulses(0.8)[None], 100)
+    (features,) = baselines.waveform_features(_train_of_pulses(0.8)[None], 100)
     assert features.shape == (4 + 2 * 51,)
     assert features[0] == 12
     assert features[1] == pytest.approx(0.8, abs=0.005)
@@ -49,13 +43,13 @@ def test_features_hold_the_rate_and_the_amplitude_of_a_known_signal():
 @given(st.integers(0, 2**31), st.sampled_from([0, 1, 40, 3000]), st.integers(1, 3))
 def test_features_are_finite_whatever_the_record(seed, amplitude, n_leads):
     noise = np.random.default_rng(seed).integers(-amplitude, amplitude + 1, (1, n_leads, 1000))
-    features = waveform_features(noise.astype(np.int16), 100)
+    features = baselines.waveform_features(noise.astype(np.int16), 100)
     assert features.shape == (1, 4 + 51 * n_leads)
     assert np.isfinite(features).all()
 
 
 def test_most_records_have_a_plausible_heart_rate(sample):
-    features = waveform_features(sample.signals[:200], 100)
+    features = baselines.waveform_features(sample.signals[:200], 100)
     rate = 60 / features[:, 1]
     assert np.mean((rate > 40) & (rate < 150)) > 0.95
 
@@ -63,17 +57,18 @@ def test_most_records_have_a_plausible_heart_rate(sample):
 def test_random_features_depend_on_the_seed_only(small):
     train = np.arange(100)
     first, again, other = (
-        random_network_features(small.signals[:, :2], train, 100, seed) for seed in (0, 0, 1)
+        baselines.random_network_features(small.signals[:, :2], train, 100, seed)
+        for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert first.shape == (len(small.record_id), 96)
     assert not np.allclose(first, other)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", baselines.BASELINES)
 def test_a_baseline_learns_and_leaves_a_run(sample, tmp_path, name):
     sample = sample.select(np.arange(0, len(sample), 2))
-    run = train_baseline(name, sample, tmp_path / name, "1-lead-I")
+    run = baselines.train_baseline(name, sample, tmp_path / name, "1-lead-I")
     assert set(run.test.fold) == {10}
     assert run.recipes == (name,)
     assert load_run(tmp_path / name).metrics["test"][name][0]["auroc"] > 0.65
@@ -83,18 +78,18 @@ def test_a_baseline_learns_and_leaves_a_run(sample, tmp_path, name):
 
 def test_a_finished_baseline_is_kept_and_another_request_replaces_it(small, tmp_path):
     name = "random-network"
-    first = train_baseline(name, small, tmp_path, "1-lead-I")
-    again = train_baseline(name, small, tmp_path, "I")
+    first = baselines.train_baseline(name, small, tmp_path, "1-lead-I")
+    again = baselines.train_baseline(name, small, tmp_path, "I")
     assert (first.kept, again.kept) == (False, True)
     assert again.metrics == first.metrics
-    other = train_baseline(name, small, tmp_path, "1-lead-II")
+    other = baselines.train_baseline(name, small, tmp_path, "1-lead-II")
     assert (other.config, other.kept) == ("1-lead-II", False)
-    assert not train_baseline("logistic-regression", small, tmp_path, "1-lead-II").kept
+    assert not baselines.train_baseline("logistic-regression", small, tmp_path, "1-lead-II").kept
 
 
 def test_an_unknown_baseline_is_refused_and_an_absent_class_named(small, tmp_path):
     with pytest.raises(LeadminError, match="valid: logistic-regression"):
-        train_baseline("forest", small, tmp_path)
+        baselines.train_baseline("forest", small, tmp_path)
     without = small.select(small.labels["any"][:, 4] == 0)
     with pytest.raises(LeadminError, match="HYP"):
-        train_baseline("logistic-regression", without, tmp_path)
+        baselines.train_baseline("logistic-regression", without, tmp_path)

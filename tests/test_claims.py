@@ -31,14 +31,14 @@ ROWS = [
     ("I,II", 0.9, 0.88, 0.92, -0.02, -0.025, -0.015, True),
     ("II", 0.85, 0.8, 0.9, -0.07, -0.08, -0.06, False),
 ]
+FAILING = {"difference_low_with_seeds": -0.9, "difference_high_with_seeds": 0}
 
 
 @pytest.fixture
 def book(tmp_path):
     def make(n_records=100, pages=None, **more):
-        bounds = [
-            f"{name}{end}" for name in ("auroc", "difference") for end in ("", "_low", "_high")
-        ]
+        ends = ("", "_low", "_high")
+        bounds = [f"{name}{end}" for name in ("auroc", "difference") for end in ends]
         table = pd.DataFrame(ROWS, columns=["config", *bounds, "within"])
         table = table.assign(target="macro", n_records=n_records, **more)
         (tmp_path / "published/mine/tables").mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def test_a_wrong_reference_says_what_is_valid(book, text, wrong):
 
 
 def test_on_other_records_a_claim_that_fails_stops_nothing(book):
-    claims = book(n_records=99, difference_low_with_seeds=-0.9, difference_high_with_seeds=0)
+    claims = book(n_records=99, **FAILING)
     claims.require()
     assert claims.claim("two leads lose little").holds is False
     assert claims.claim("all leads are the best").holds is True
@@ -130,15 +130,14 @@ def test_a_build_writes_the_numbers_and_lists_every_claim(book, build):
 
 
 def test_a_guard_that_fails_stops_the_build(book, build):
-    book(pages={"index": PAGE}, difference_low_with_seeds=-0.9, difference_high_with_seeds=0)
+    book(pages={"index": PAGE}, **FAILING)
     stopped = r"'two leads lose little' does not hold: .*−0.020 \[−0.900, 0.000\]"
     with pytest.raises(ExtensionError, match=stopped):
         build()
 
 
 def test_on_other_records_the_sentence_is_marked(book, build):
-    other = {"difference_low_with_seeds": -0.9, "difference_high_with_seeds": 0}
-    book(n_records=99, pages={"index": PAGE}, **other)
+    book(n_records=99, pages={"index": PAGE}, **FAILING)
     status, said, html = build()
     assert status == 0, said
     marked = html[: html.index("<dl")]

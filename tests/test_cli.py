@@ -49,13 +49,8 @@ def clone(root, tmp_path, monkeypatch):
     shutil.copytree(root / "workflow" / "profiles", tmp_path / "workflow" / "profiles")
     shutil.copytree(root / "workflow" / "studies", tmp_path / "workflow" / "studies")
     (tmp_path / "data").symlink_to(root / "data")
-    for name in (
-        "leadmin/net/fit.py",
-        "notebooks/a.py",
-        "book/intro.md",
-        "_config.yml",
-        "_toc.yml",
-    ):
+    files = ("leadmin/net/fit.py", "notebooks/a.py", "book/intro.md", "_config.yml", "_toc.yml")
+    for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("as it was")
     (tmp_path / "log.txt").write_text(BEGUN)

@@ -9,12 +9,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from archives import make_files, sign, signal_of, write_folder, write_zip
+from archives import make_files, real, sign, signal_of, write_folder, write_zip
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
@@ -287,7 +288,7 @@ def test_changed_files_are_refused(prepared, change, message):
 # --- selecting ------------------------------------------------------------------------------
 
 
-def test_select_and_label_policies(prepared):
+def test_select_label_policies_and_cooccurrence(prepared):
     data = load_dataset(prepared)
     some = data.select(data.fold == 3)
     assert (some.fold == 3).all()
@@ -306,10 +307,6 @@ def test_select_and_label_policies(prepared):
     assert data.has_superclass("likelihood50").sum() < data.has_superclass("any").sum()
     with pytest.raises(LeadminError, match="any, likelihood50"):
         data.has_superclass("all")
-
-
-def test_cooccurrence(prepared):
-    data = load_dataset(prepared)
     table = data.cooccurrence("any")
     assert (np.diag(table) == data.class_counts("any")).all()
     both = (data.labels["any"][:, 1] & data.labels["any"][:, 4]).sum()
@@ -366,18 +363,12 @@ def test_full_disk_is_a_clear_error_and_leaves_nothing(archive, tmp_path):
     assert not list(target.parent.glob(".x.h5*"))
 
 
-@pytest.mark.parametrize("target", ["/proc/x.h5", "/dev/null/x.h5"])
-def test_unwritable_target(archive, target):
-    with pytest.raises(LeadminError, match="cannot be written"):
-        quietly(archive, Path(target))
-
-
-def test_read_only_folder(archive, tmp_path, monkeypatch):
-    """Simulated, since tests may run as root, whom no mode keeps out."""
-
-    def refuse(*args: object, **kwargs: object) -> str:
-        raise PermissionError(13, "Permission denied", str(tmp_path))
-
+def test_unwritable_targets(archive, tmp_path, monkeypatch):
+    for target in ("/proc/x.h5", "/dev/null/x.h5"):
+        with pytest.raises(LeadminError, match="cannot be written"):
+            quietly(archive, Path(target))
+    # A read-only folder is simulated, since tests may run as root, whom no mode keeps out.
+    refuse = Mock(side_effect=PermissionError(13, "Permission denied", str(tmp_path)))
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
     with pytest.raises(LeadminError, match="cannot be written: Permission denied"):
         quietly(archive, tmp_path / "x.h5")
@@ -406,12 +397,10 @@ def test_command(archive, tmp_path):
 
 
 def test_the_real_subset():
-    path = os.environ.get("LEADMIN_PTBXL")
-    if not path:
-        pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
+    source = real("LEADMIN_PTBXL")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "x.h5"
-        report = quietly(Path(path), target)
+        report = quietly(source, target)
         start = time.perf_counter()
         data = load_dataset(target)
         seconds = time.perf_counter() - start

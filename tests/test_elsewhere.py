@@ -1,15 +1,14 @@
 """Other hospitals, noise and lost electrodes: what is done to records, and what is made of it."""
 
 import dataclasses
-import os
 import zipfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import wfdb
+from archives import real
 from torch import nn
 
 import leadmin
@@ -35,7 +34,6 @@ from leadmin.data.hospitals import (
     statements,
     superclasses,
 )
-from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.evidence import trials as evidence_of_trials
 from leadmin.evidence.trials import TOGETHER, gather_hospitals, gather_own, rank_correlation
@@ -50,17 +48,6 @@ from leadmin.study.cost import multiply_adds
 from leadmin.study.mapping import lead_sets, map_run
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
-from leadmin.study.trials import (
-    load_networks,
-    logits_of,
-    loss_conditions,
-    main_sets,
-    noise_conditions,
-    sets_elsewhere,
-    through_the_door,
-    try_hospitals,
-    try_own,
-)
 
 RNG = np.random.default_rng(0)
 PLACES = [LEADS.index(lead) for lead in INDEPENDENT]
@@ -162,22 +149,14 @@ def test_hospitals_are_read_and_what_does_not_count_is_counted(hospitals):
     assert np.ptp(kept["A0"].signal[1]) == pytest.approx(1000 * np.ptp(recorded[1]), rel=0.2)
 
 
-def test_a_folder_without_records_is_refused(tmp_path):
+def test_a_folder_without_records_or_noise_is_refused(tmp_path):
     with pytest.raises(LeadminError, match="no WFDB headers"):
         list(read_hospitals(tmp_path))
     (tmp_path / "not.zip").write_text("no")
     with pytest.raises(LeadminError, match=r"not\.zip: no zip file"):
         list(read_hospitals(tmp_path / "not.zip"))
-
-
-@pytest.mark.parametrize("rate", [250, 257, 360, 500, 512.844, 1000])
-def test_resampling_keeps_what_is_slow_and_drops_what_would_fold(rate):
-    t, wanted = np.arange(int(10 * rate)) / rate, np.arange(1000) / 100
-    slow = resample(np.sin(2 * np.pi * 5 * t)[None], rate, 100)[0, : len(wanted)]
-    inner = slice(50, -60)
-    assert np.allclose(slow[inner], np.sin(2 * np.pi * 5 * wanted)[: len(slow)][inner], atol=0.02)
-    fast = resample(np.sin(2 * np.pi * 80 * t)[None], rate, 100)[0]
-    assert np.abs(fast[inner]).max() < 0.05
+    with pytest.raises(LeadminError, match="not a record of the Noise Stress Test Database"):
+        read_noise(tmp_path, "em")
 
 
 def test_the_same_ecg_is_found_whatever_its_gain(small):
@@ -256,7 +235,7 @@ def any_lead(small, sample_file, tmp_path_factory):
 
 TOLD = {resolve(",".join(representative(leads_without(e)))).name for e in ELECTRODES}
 PAIRS = {resolve(name).name for name in ("I,II,V1,V2", "I,II,V3,V4")}
-SOME = {*main_sets(), *TOLD, *PAIRS}
+SOME = {*trials.main_sets(), *TOLD, *PAIRS}
 
 
 @pytest.fixture(scope="module")
@@ -272,18 +251,20 @@ def test_a_network_that_is_told_scores_the_smaller_set(any_lead, small):
     added = segments(RNG.normal(size=(1, 5000)).astype(np.float32), 8, 1, 1000, RNG)[:, 0]
     for electrode in ELECTRODES:
         leads = leads_without(electrode)
-        smaller = logits_of(network, clean, representative(leads))
-        told = logits_of(network, flat_without(clean, electrode), leads)
+        smaller = trials.logits_of(network, clean, representative(leads))
+        told = trials.logits_of(network, flat_without(clean, electrode), leads)
         assert np.allclose(told, smaller, atol=1e-5), electrode
-        told = logits_of(network, noisy_without(clean, electrode, added, -6), leads)
+        told = trials.logits_of(network, noisy_without(clean, electrode, added, -6), leads)
         assert np.allclose(told, smaller, atol=2e-2), electrode
-        not_told = logits_of(network, flat_without(clean, electrode), LEADS)
+        not_told = trials.logits_of(network, flat_without(clean, electrode), LEADS)
         assert np.abs(not_told - smaller).max() > 1e-4, electrode
 
 
 def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = try_own(any_lead, small, noise_conditions({"em": noise}), 12, tmp_path / "noise", {})
+    run = trials.try_own(
+        any_lead, small, trials.noise_conditions({"em": noise}), 12, tmp_path / "noise", {}
+    )
     assert len(run.test.record_id) == 12
     assert set(run.test.record_id) <= set(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
@@ -291,7 +272,7 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     tables = read_tables(evidence, study_tables(evidence, "noise"))
     (question,) = questions("noise")
     table = tables["noise"]
-    assert set(table["config"]) == set(main_sets())
+    assert set(table["config"]) == set(trials.main_sets())
     assert set(table["decibels"].dropna()) == {24, 18, 12, 6, 0, -6}
     unmoved = table[table["noise"] == ""]
     assert (unmoved["difference"] == 0).all()
@@ -300,7 +281,7 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert "electrode motion at 6 dB" in question.reading(tables)
     assert question.figures["noise"](tables) is not None
 
-    run = try_own(any_lead, small, loss_conditions(noise), 0, tmp_path / "fallen", {})
+    run = trials.try_own(any_lead, small, trials.loss_conditions(noise), 0, tmp_path / "fallen", {})
     assert len(run.test.record_id) == len(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
     tables = read_tables(evidence, study_tables(evidence, "fallen"))
@@ -313,7 +294,7 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
 
 
 def test_all_electrode_sets_and_named_configurations_are_tried_elsewhere():
-    found = sets_elsewhere()
+    found = trials.sets_elsewhere()
     assert {space.name for space in lead_sets("electrodes")} < set(found)
     assert {span(one.leads) for one in configurations().values()} <= set(found.values())
     assert len(found) == 71
@@ -332,16 +313,16 @@ def abroad(any_lead, mapped, small, tmp_path_factory):
         records.append(HospitalRecord(hospital, str(number), signal, labels))
     copy = HospitalRecord("b", "copy", small.signals[0].astype(np.float32), labels)
     records += [copy, LeftOut("b", "x", "unknown statement: y"), LeftOut("b", "z", "no statement")]
-    networks, out = load_networks(any_lead.folder), tmp_path_factory.mktemp("abroad")
+    networks, out = trials.load_networks(any_lead.folder), tmp_path_factory.mktemp("abroad")
     row = {"network": "any-lead", "n_leads": 12, "n_parameters": 100_000, "mflop": 20.0}
     row |= {"ms_alone": 2.0, "ms_of_many": 1.0, "kilobytes": 400.0}
     shipped = {"config": "12-lead", "hospital": "b", "class": "MI", "n_records": 40}
     shipped |= {"n_refused": 1, "auroc": 0.8, "mean_probability": 0.2}
     extra = {"costs": [row], "shipped": [shipped]}
     with pytest.MonkeyPatch.context() as patched:
-        few = {name: leads for name, leads in sets_elsewhere().items() if name in SOME}
+        few = {name: leads for name, leads in trials.sets_elsewhere().items() if name in SOME}
         patched.setattr(trials, "sets_elsewhere", lambda: few)
-        return try_hospitals(networks, records, small, mapped, out, extra)
+        return trials.try_hospitals(networks, records, small, mapped, out, extra)
 
 
 def test_other_hospitals_are_tried_and_read(abroad, small, monkeypatch):
@@ -355,9 +336,8 @@ def test_other_hospitals_are_tried_and_read(abroad, small, monkeypatch):
     assert set(classes["a"]) <= {"NORM", "MI"}, "what a hospital never states is not asked there"
     assert set(classes) == {"a", "b", TOGETHER}
     stated_by_one = next(name for name in classes["b"] if name not in {"NORM", "MI"})
-    one = next(
-        one for one in evidence.asked if (one.hospital, one.name) == (TOGETHER, stated_by_one)
-    )
+    both = (TOGETHER, stated_by_one)
+    one = next(one for one in evidence.asked if (one.hospital, one.name) == both)
     assert set(evidence.fold[one.rows]) == {2}
     tables = read_tables(evidence, study_tables(evidence, "elsewhere"))
     assert tables["hospitals"]["n_left_out"].tolist() == [0, 3]
@@ -384,7 +364,7 @@ def test_the_network_that_ships_reads_them_as_a_strangers(abroad, small, monkeyp
     flat = next(r for r in records if r.hospital == "b")
     records[records.index(flat)] = dataclasses.replace(flat, signal=0 * flat.signal)
     network = leadmin.load("any-lead")
-    rows = through_the_door(network, [*records, LeftOut("b", "x", "y")], abroad, 6)
+    rows = trials.through_the_door(network, [*records, LeftOut("b", "x", "y")], abroad, 6)
     row = next(r for r in rows if (r["hospital"], r["class"]) == ("b", "NORM"))
     chosen = [n for n, f in zip(names, folds, strict=True) if f == 2 and n != flat.name]
     x = small.signals[[int(n) for n in chosen]][:, :2]
@@ -395,7 +375,7 @@ def test_the_network_that_ships_reads_them_as_a_strangers(abroad, small, monkeyp
     assert row["mean_probability"] == pytest.approx(p[:, 0].mean(), abs=1e-6)
     assert {r["class"] for r in rows if r["hospital"] == "a"} <= {"NORM", "MI"}
     with pytest.raises(LeadminError, match="give the hospitals that it was made of"):
-        through_the_door(network, records[1:], abroad, 6)
+        trials.through_the_door(network, records[1:], abroad, 6)
 
 
 def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):
@@ -403,7 +383,7 @@ def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):
         mapped, test=dataclasses.replace(mapped.test, record_id=mapped.test.record_id + 1)
     )
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = try_own(any_lead, small, loss_conditions(noise), 4, tmp_path / "fallen", {})
+    run = trials.try_own(any_lead, small, trials.loss_conditions(noise), 4, tmp_path / "fallen", {})
     with pytest.raises(LeadminError, match="the map of the networks on trial"):
         gather_own(run, other, 10)
 
@@ -443,11 +423,6 @@ def test_operations_are_counted_by_hand(monkeypatch):
 # --- the real ones --------------------------------------------------------------------------
 
 
-def real(variable):
-    path = os.environ.get(variable, "")
-    return Path(path) if path else pytest.skip(f"{variable} names no data")
-
-
 def test_real_hospitals_are_read():
     found = list(read_hospitals(real("LEADMIN_EXTERNAL")))
     kept = Counter(one.hospital for one in found if isinstance(one, HospitalRecord))
@@ -464,8 +439,3 @@ def test_real_noise_is_read(kind):
     assert noise.shape == (2, 180_556)
     cut = segments(noise, 3, 8, 1000, RNG)
     assert np.allclose(cut.std(axis=-1), 1, atol=1e-3)
-
-
-def test_a_folder_without_noise_is_refused(tmp_path):
-    with pytest.raises(LeadminError, match="not a record of the Noise Stress Test Database"):
-        read_noise(tmp_path, "em")

@@ -31,32 +31,25 @@ def test_lock_environment_and_project_agree(root):
     assert f"python {project['requires-python']}" in environment["dependencies"]
 
 
-def test_pins_satisfy_what_the_project_asks_for(root):
+def test_pins_satisfy_the_project_and_name_no_place_and_no_local_build(root):
     from packaging.requirements import Requirement
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    locked = pins((root / "requirements.lock").read_text(encoding="utf-8").splitlines())
+    text = (root / "requirements.lock").read_text(encoding="utf-8")
+    locked = pins(text.splitlines())
     for item in project["dependencies"]:
         requirement = Requirement(item)
         assert requirement.specifier.contains(locked[normal(requirement.name)], prereleases=True)
-
-
-def test_the_lock_names_no_place_and_no_local_build(root):
-    text = (root / "requirements.lock").read_text(encoding="utf-8")
     assert "torch==2.13.0\n" in text
     assert not re.search(r"https?://|file:|\+cpu|\+cu|--", text)
 
 
-def test_continuous_integration_installs_what_the_paper_needs(root):
+def test_continuous_integration_installs_what_the_paper_and_the_pages_need(root):
     from leadmin.publish.typesetting import TEX_FILES
 
     command = (root / ".ci" / "run").read_text(encoding="utf-8")
     named = re.search(r"packages=\(([^)]*)\)", command)[1].split()
     assert {*TEX_FILES.values(), "poppler-utils"} <= set(named)
-
-
-def test_continuous_integration_installs_the_browser_that_the_pages_are_tested_in(root):
-    command = (root / ".ci" / "run").read_text(encoding="utf-8")
     assert "chromium" in re.search(r"browser=\(([^)]*)\)", command)[1].split()
     assert 'missing+=("${browser[@]}")' in command
 

@@ -161,10 +161,6 @@ def test_the_first_sentence_says_what_the_tables_say(tables):
             assert f"{missed[number] - missed[9]:.0f} more {word}" in said
     assert f"{macro.loc[n, 'n_patients']:,} patients" in how_sure(curve)
     assert len(short_curve(curve, tables["map"]).data) == 8
-
-
-def test_where_nothing_is_within_the_margin_the_first_sentence_says_so(tables):
-    curve = tables["curve"]
     none = curve.assign(within=curve["n_electrodes"] == 9)
     assert answer(none, tables["map"]).startswith("**It takes all nine")
 

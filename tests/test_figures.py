@@ -31,32 +31,9 @@ from leadmin.questions.margins import non_inferiority_table, plot_differences
 from leadmin.questions.pairs import pairwise_matrix, plot_pairwise, plot_ranks, rank_table
 from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
 from leadmin.questions.subgroups import plot_subgroups, subgroup_table
+from leadmin.show import records as data_figures
+from leadmin.show import style
 from leadmin.show.ecg_paper import ECG_DROPPED, ECG_MINOR, plot_ecg
-from leadmin.show.records import (
-    plot_age_sex,
-    plot_amplitudes,
-    plot_cooccurrence,
-    plot_einthoven_residuals,
-    plot_folds,
-    plot_prevalence,
-    plot_principal_spread,
-    plot_quality,
-    plot_sokolow_lyon,
-    plot_variance_explained,
-)
-from leadmin.show.style import (
-    CLASS_COLOURS,
-    FAINT,
-    INK,
-    RECIPE_LOOKS,
-    VERDICT_LOOKS,
-    add_note,
-    few_colours,
-    luminance,
-    save_for_print,
-    stacked_leads,
-    use_style,
-)
 from leadmin.show.torso import plot_electrodes
 from leadmin.show.training import (
     _reliability,
@@ -73,7 +50,7 @@ INCH = 25.4
 @pytest.fixture(scope="module", autouse=True)
 def _style():
     with mpl.rc_context():
-        use_style()
+        style.use_style()
         yield
 
 
@@ -132,7 +109,7 @@ def test_use_style_is_what_sets_the_style():
     with mpl.rc_context():
         mpl.rcdefaults()
         assert mpl.rcParams["axes.spines.top"]
-        use_style()
+        style.use_style()
         assert not mpl.rcParams["axes.spines.top"]
         assert mpl.rcParams["savefig.facecolor"] == "white"
 
@@ -151,7 +128,7 @@ def test_one_second_is_25_mm_and_one_millivolt_10_mm_on_paper():
 
 
 def test_scale_survives_the_way_to_the_file(sheet, tmp_path):
-    (tmp_path / "ecg.png").write_bytes(few_colours(sheet, 2 * sheet.dpi))
+    (tmp_path / "ecg.png").write_bytes(style.few_colours(sheet, 2 * sheet.dpi))
     with Image.open(tmp_path / "ecg.png") as image:
         assert image.width / image.info["dpi"][0] * INCH == pytest.approx(270, abs=0.2)
     assert (tmp_path / "ecg.png").stat().st_size < 300_000
@@ -195,8 +172,8 @@ def test_kept_leads_are_black_and_dropped_leads_grey():
     (caption,) = [text for text in texts_of(figure.axes[0]) if "mm" in text]
     assert re.search("25 mm/s +10 mm/mV.*grey: leads dropped", caption)
     # grey differs from black and from the grid without colour too
-    grey = luminance(mpl.colors.to_rgb(ECG_DROPPED))
-    minor = luminance(mpl.colors.to_rgb(ECG_MINOR))
+    grey = style.luminance(mpl.colors.to_rgb(ECG_DROPPED))
+    minor = style.luminance(mpl.colors.to_rgb(ECG_MINOR))
     assert (grey + 0.05) / 0.05 > 3
     assert (minor + 0.05) / (grey + 0.05) > 2
 
@@ -213,10 +190,6 @@ def test_kept_leads_are_black_and_dropped_leads_grey():
 def test_ecg_that_cannot_be_drawn_is_refused(signal, leads, message):
     with pytest.raises(LeadminError, match=message):
         plot_ecg(signal, RATE, leads)
-
-
-def test_electrodes_are_drawn():
-    assert len(plot_electrodes(["12-lead", "I,V5"]).axes) == 2
 
 
 # --- figures of a study ---------------------------------------------------------------------
@@ -273,11 +246,8 @@ def assert_apart(figure: Figure) -> None:
             ), f"{first!r} meets {second!r}"
 
 
-def test_no_two_labels_of_the_answer_figure_overlap(main_rows):
+def test_answer_figure_marks_what_the_paired_bound_shows_and_no_two_labels_meet(main_rows):
     assert_apart(plot_answer(main_rows))
-
-
-def test_answer_figure_marks_what_the_paired_bound_shows(main_rows):
     table = default_rows(main_rows).copy()
     table["difference_low"] = np.where(table["config"] == "3-lead-I-II-V2", -0.005, -0.05)
     axis = plot_answer(table).axes[0]
@@ -308,7 +278,7 @@ def test_forest_shows_each_verdict_in_its_colour():
     axis = plot_differences(table).axes[0]
     points = [to_hex(line.get_color()) for line in points_of(axis)]
     assert ticks_of(axis) == ["a", "b", "c"]
-    assert points == [to_hex(VERDICT_LOOKS[verdict].colour) for verdict in verdicts]
+    assert points == [to_hex(style.VERDICT_LOOKS[verdict].colour) for verdict in verdicts]
 
 
 def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class, main_rows):
@@ -316,10 +286,10 @@ def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class, mai
     mi = per_class[per_class["class"] == "MI"].set_index("config")["auroc"]
     assert f"{mi['1-lead-I']:.3f}" in texts_of(left)
     assert f"{mi['1-lead-I'] - mi['12-lead']:+.3f}".replace("-", "−") in texts_of(right)
-    ink = luminance(mpl.colors.to_rgb(INK)) + 0.05
+    ink = style.luminance(mpl.colors.to_rgb(style.INK)) + 0.05
     for text, shade in zip(left.texts, left.collections[0].get_facecolor(), strict=True):
-        light = luminance(shade) + 0.05
-        assert text.get_color() == ("white" if 1.05 / light > light / ink else INK)
+        light = style.luminance(shade) + 0.05
+        assert text.get_color() == ("white" if 1.05 / light > light / ink else style.INK)
         assert max(1.05 / light, light / ink) > 3.5
 
 
@@ -379,10 +349,10 @@ def test_tables_of_the_evidence_can_be_drawn_as_they_are(gathered):
 
 def test_a_note_stands_below_what_was_there_already(gathered):
     ranks = rank_table(gathered)
-    assert add_note(plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
+    assert style.add_note(plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
     compared = plot_recipe_comparison(recipe_comparison(gathered))
     before = compared.get_supxlabel()
-    assert add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
+    assert style.add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
 
 
 def test_a_recipe_on_some_configurations_only_can_be_drawn():
@@ -425,7 +395,7 @@ def test_weights_show_who_changes_rank(gathered):
     moving = int((np.ptp(ranks, axis=0) > 0).sum())
     lines = [line for line in axis.lines if len(line.get_xdata()) == len(ranks)]
     assert len(lines) == 10
-    faint = [line for line in lines if to_hex(line.get_color()) == FAINT]
+    faint = [line for line in lines if to_hex(line.get_color()) == style.FAINT]
     assert len(faint) == 10 - moving
 
 
@@ -491,7 +461,7 @@ def history() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns.split())
 
 
-def test_learning_curves_mark_the_epoch_whose_weights_are_kept():
+def test_learning_curves_mark_the_epoch_whose_weights_are_kept_and_draw_every_fit():
     axes = plot_learning_curves(history(), keeps_last=["default"]).axes
     marked = [[line.get_xdata()[0] for line in points_of(axis)] for axis in axes]
     assert marked == [[], [5, 5], [], [3, 4]]
@@ -561,12 +531,14 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     assert (even["low"][0], even["high"][0]) == pytest.approx((exact.low, exact.high), abs=1e-6)
 
 
-def test_calibration_takes_probabilities_only(predictions):
-    labels, logits, _ = predictions
+def test_calibration_takes_probabilities_only_and_scores_fit_the_labels(predictions):
+    labels, logits, patients = predictions
     with pytest.raises(LeadminError, match="probabilities"):
         plot_calibration(labels, logits)
     probabilities = {name: 1 / (1 + np.exp(-values)) for name, values in logits.items()}
     assert len(plot_calibration(labels, probabilities).axes) == 12
+    with pytest.raises(LeadminError, match="shape"):
+        plot_roc(labels[:50], logits, patients[:50], np.random.default_rng(0))
 
 
 # --- figures of the data --------------------------------------------------------------------
@@ -583,16 +555,12 @@ def records():
     return labels, fold, age, sex
 
 
-def test_prevalence_bars_are_the_counts(records):
-    labels = records[0]
-    axis = plot_prevalence({"any": labels, "likelihood50": labels * 0}).axes[0]
+def test_prevalence_bars_are_the_counts_and_cooccurrence_those_of_pairs_and_alone(records):
+    labels = records[0].astype(int)
+    axis = data_figures.plot_prevalence({"any": labels, "likelihood50": labels * 0}).axes[0]
     widths = [[bar.get_width() for bar in bars] for bars in axis.containers]
     assert widths == [labels.sum(axis=0).tolist(), [0] * 5]
-
-
-def test_cooccurrence_writes_pairs_and_on_the_diagonal_those_alone(records):
-    labels = records[0].astype(int)
-    axis = plot_cooccurrence({"any": labels}).axes[0]
+    axis = data_figures.plot_cooccurrence({"any": labels}).axes[0]
     written = np.array(texts_of(axis)).reshape(5, 5)
     assert written[1, 2] == str((labels[:, 1] & labels[:, 2]).sum())
     assert written[4, 4] == str(((labels.sum(axis=1) == 1) & (labels[:, 4] == 1)).sum())
@@ -600,7 +568,7 @@ def test_cooccurrence_writes_pairs_and_on_the_diagonal_those_alone(records):
 
 def test_age_pyramid_counts_every_known_record_once(records):
     _, _, age, sex = records
-    axis = plot_age_sex(age, sex).axes[0]
+    axis = data_figures.plot_age_sex(age, sex).axes[0]
     total = sum(abs(bar.get_width()) for bars in axis.containers for bar in bars)
     known = np.isfinite(age) & (sex >= 0)
     assert total == known.sum()
@@ -612,7 +580,7 @@ def test_age_pyramid_counts_every_known_record_once(records):
 def test_folds_count_patients_apart_from_records(records):
     labels, fold, _, _ = records
     patients = np.arange(400) // 2
-    axis = plot_folds(fold, patients, labels).axes[0]
+    axis = data_figures.plot_folds(fold, patients, labels).axes[0]
     shown = [[bar.get_height() for bar in bars] for bars in axis.containers]
     assert shown[0] == [(fold == number).sum() for number in range(1, 11)]
     assert shown[1] == [np.unique(patients[fold == number]).size for number in range(1, 11)]
@@ -621,7 +589,7 @@ def test_folds_count_patients_apart_from_records(records):
 def test_quality_cells_count_marked_records(records):
     labels = records[0]
     flags = pd.DataFrame({"a_rule": np.arange(400) < 100, "never": np.zeros(400, dtype=bool)})
-    axis = plot_quality(flags, labels).axes[0]
+    axis = data_figures.plot_quality(flags, labels).axes[0]
     assert texts_of(axis)[0] == "100 (25%)"
     assert texts_of(axis)[6:] == ["0"] * 6
 
@@ -633,11 +601,11 @@ def test_every_data_figure_draws(records):
         rng.uniform(-0.1, 1, (2, 12)), index=["2-lead-I-II", "I,V2"], columns=LEADS
     )
     for figure in (
-        plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
-        plot_principal_spread(np.geomspace(500, 0.3, 12)),
-        plot_amplitudes(rng.random((400, 12)), labels),
-        plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
-        plot_variance_explained(shares),
+        data_figures.plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
+        data_figures.plot_principal_spread(np.geomspace(500, 0.3, 12)),
+        data_figures.plot_amplitudes(rng.random((400, 12)), labels),
+        data_figures.plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
+        data_figures.plot_variance_explained(shares),
     ):
         figure.draw_without_rendering()
         assert to_hex(figure.get_facecolor()) == "#ffffff"
@@ -648,14 +616,14 @@ def test_every_data_figure_draws(records):
 
 def bars() -> Figure:
     """A figure with the blue of the default recipe."""
-    return plot_principal_spread(np.geomspace(500, 0.3, 12))
+    return data_figures.plot_principal_spread(np.geomspace(500, 0.3, 12))
 
 
 def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_path):
     for name in "ab":
         figure = bars()
         size = tuple(figure.get_size_inches())
-        save_for_print(figure, tmp_path, name)
+        style.save_for_print(figure, tmp_path, name)
         assert sorted(path.stem for path in tmp_path.iterdir())[-2:] == [name, name]
         assert tuple(figure.get_size_inches()) == size
     for ending in ("pdf", "png"):
@@ -667,7 +635,7 @@ def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_pat
         drawn = np.asarray(image.convert("RGB"))
     assert (tmp_path / "a.png").stat().st_size < 300_000
     assert (drawn == 255).all(axis=2).mean() > 0.4  # white stays white
-    blue = [round(255 * part) for part in mpl.colors.to_rgb(RECIPE_LOOKS["default"].colour)]
+    blue = [round(255 * part) for part in mpl.colors.to_rgb(style.RECIPE_LOOKS["default"].colour)]
     assert (drawn == blue).all(axis=2).any()  # an area keeps its colour exactly
 
 
@@ -690,11 +658,13 @@ def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
         channel = np.array(mpl.colors.to_rgb(colour))
         return np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
 
-    light = [luminance(mpl.colors.to_rgb(look.colour)) for look in RECIPE_LOOKS.values()]
+    light = [
+        style.luminance(mpl.colors.to_rgb(look.colour)) for look in style.RECIPE_LOOKS.values()
+    ]
     assert (max(light) + 0.05) / (min(light) + 0.05) > 2
     for matrix in kinds.values():
         seen = [np.clip(np.array(matrix) @ linear(c), 0, 1) ** (1 / 2.2)
-                for c in CLASS_COLOURS.values()]  # fmt: skip
+                for c in style.CLASS_COLOURS.values()]  # fmt: skip
         for first in range(5):
             for second in range(first):
                 assert np.linalg.norm(seen[first] - seen[second]) > 0.1
@@ -702,11 +672,13 @@ def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
 
 def test_every_configuration_has_a_short_label():
     for name in configurations():
-        label = stacked_leads(name)
+        label = style.stacked_leads(name)
         assert max(map(len, label.split("\n"))) <= 6
         assert len(resolve(name).leads) == 12 or label.count("\n") <= 2
 
 
-def test_no_figure_needs_a_display_or_a_font_of_the_system(tmp_path: Path):
-    plot_electrodes(["1-lead-V2"]).savefig(tmp_path / "a.svg")
+def test_electrodes_need_no_display_and_no_font_of_the_system(tmp_path: Path):
+    figure = plot_electrodes(["12-lead", "I,V5"])
+    assert len(figure.axes) == 2
+    figure.savefig(tmp_path / "a.svg")
     assert "<text" not in (tmp_path / "a.svg").read_text(encoding="utf-8")

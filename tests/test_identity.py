@@ -40,31 +40,23 @@ def fresh_hash():
         code_sha256.cache_clear()
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("import torch\n", "import torch  # a comment\n"),
-        ('"""Train one network.', '"""Train a single network.'),
-        ("import torch\n", "\n# a line of its own\n\nimport torch\n"),
-    ],
-)
-def test_a_comment_or_a_docstring_does_not_count(copied, old, new):
-    before, path = fresh_hash(), copied / "net" / "fit.py"
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
-    assert fresh_hash() == before
+COMMENT = "import torch\n", "import torch  # a comment\n"
+LINE = "import torch\n", "\n# a line of its own\n\nimport torch\n"
+DOCSTRING = '"""Train one network.', '"""Train a single network.'
 
 
-@pytest.mark.parametrize("name", ["net/fit", "net/model", "data/dataset", "metrics", "study/run"])
-def test_code_counts(copied, name):
-    before, path = fresh_hash(), copied / f"{name}.py"
-    path.write_text(path.read_text(encoding="utf-8") + "\nADDED = 1\n", encoding="utf-8")
-    assert fresh_hash() != before
-
-
-def test_a_new_module_of_the_network_counts_and_one_of_the_evidence_does_not(copied):
+def test_code_counts_and_a_comment_or_a_docstring_does_not(copied):
     before = fresh_hash()
+    quiet = [("net/fit", old, new, False) for old, new in (COMMENT, LINE, DOCSTRING)]
+    names = ("net/fit", "net/model", "data/dataset", "metrics", "study/run")
+    for name, old, new, counts in (*quiet, *((name, "", "ADDED = 1\n", True) for name in names)):
+        path = copied / f"{name}.py"
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+        assert (fresh_hash() != before) == counts, (name, new)
+        path.write_text(text, encoding="utf-8")
+    # a new module, too, but of the evidence
     (copied / "evidence" / "new.py").write_text("ADDED = 1\n")
     assert fresh_hash() == before
     (copied / "net" / "new.py").write_text("ADDED = 1\n")

@@ -230,8 +230,5 @@ def test_identities_hold_on_real_records(sample) -> None:
     # and the check can fail: a swapped pair is far off
     swapped = leads.derive(signals[:, 1::-1], ["I", "II"], ["III"])
     assert np.abs(swapped[:, 0].astype(int) - signals[:, 2]).max() > 100
-
-
-def test_residuals_check_their_shape() -> None:
     with pytest.raises(LeadminError, match="12"):
         leads.identity_residuals(np.zeros((5, 11, 100)))

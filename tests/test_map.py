@@ -45,7 +45,7 @@ def leads_of(electrodes):
     return tuple(given_leads)
 
 
-def test_electrodes_give_67_of_the_511_spaces():
+def test_electrodes_give_67_of_the_511_spaces_and_leads_need_electrodes():
     all_electrodes = LIMB_ELECTRODES + CHEST_LEADS
     found = {
         leads_of(chosen)
@@ -59,9 +59,6 @@ def test_electrodes_give_67_of_the_511_spaces():
         assert span(resolve(space.name).leads) == space.leads
     assert electrode_sets()[-1].name == "12-lead"
     assert len({space.name for space in signal_spaces()}) == 511
-
-
-def test_electrodes_follow_from_the_definition_of_the_leads():
     assert electrodes_needed(["I"]) == ("RA", "LA")
     assert electrodes_needed(["ii"]) == ("RA", "LL")
     assert electrodes_needed(["V2"]) == electrodes_needed(["I", "V2"]) == ("RA", "LA", "LL", "V2")
@@ -75,10 +72,8 @@ SOME = [electrode_sets()[k] for k in (0, 3, 14, 66)]
 def any_lead(small, sample_file, tmp_path_factory):
     """Two networks for any leads, trained for an epoch."""
     out = tmp_path_factory.mktemp("any-lead") / "any-lead"
-    settings = RunSettings(
-        *("12-lead", str(sample_file), str(out), "any-lead", ""), seeds=2, epochs=1
-    )
-    return train_run(settings, small)
+    given = ("12-lead", str(sample_file), str(out), "any-lead", "")
+    return train_run(RunSettings(*given, seeds=2, epochs=1), small)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +137,7 @@ def test_what_is_no_such_network_or_other_records_is_refused(any_lead, small, ma
 
 
 @pytest.fixture(scope="module")
-def synthetic(monkeypatch_module):
+def synthetic():
     """A map in which V2 carries MI and V5 hypertrophy, over ten folds and two seeds."""
     strengths = {}
     for space in electrode_sets():
@@ -156,9 +151,8 @@ def synthetic(monkeypatch_module):
                 0.8 + 1.0 * ("V5" in chest),
             ]
         )
-    run = synthetic_runs(900, 2, ("a",), {"12-lead": 0.0}, folds=range(1, 11), hyp_factor=1.0)[
-        "12-lead"
-    ]
+    folds = {"folds": range(1, 11), "hyp_factor": 1.0}
+    (run,) = synthetic_runs(900, 2, ("a",), {"12-lead": 0.0}, **folds).values()
     rng = np.random.default_rng(5)
     parts = {}
     for part in ("validation", "test"):
@@ -170,19 +164,8 @@ def synthetic(monkeypatch_module):
         }
         parts[part] = dataclasses.replace(predictions, logits=logits)
     metrics = {"identity": {"map_of": {}}, "settings": {"label_policy": "any"}}
-    return dataclasses.replace(
-        run,
-        recipes=tuple(strengths),
-        seeds=dict.fromkeys(strengths, (0, 1)),
-        metrics=metrics,
-        **parts,
-    )
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
+    both = {"recipes": tuple(strengths), "seeds": dict.fromkeys(strengths, (0, 1))}
+    return dataclasses.replace(run, metrics=metrics, **both, **parts)
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,7 @@ def test_the_smallest_p_of_the_resamples_is_a_bound():
     assert p_value(0.0004, floored=True) == "< 0.001"
 
 
-def test_p_values_are_written_as_such_and_escaped():
+def test_p_values_are_written_as_such_and_escaped_and_a_missing_column_is_named():
     table = pd.DataFrame({"config": ["a<b"], "p_holm": [0.0001], "difference_p": [0.25]})
     html = reading_table(table, {"config": "c", "p_holm": "p", "difference_p": "q"}).to_html()
     assert "&lt; 0.001" in html
@@ -184,19 +184,15 @@ def test_sentences_say_what_the_tables_say(evidence, main):
 )
 def test_weights_that_turn_the_order_round_are_named(scores, sentence):
     corners = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.7, 0.3, 0.0)]
+    names = ["config", "weight_ratio", "weight_calibration", "weight_above_chance", "score"]
     rows = [
-        {
-            "config": config,
-            "weight_ratio": w[0],
-            "weight_calibration": w[1],
-            "weight_above_chance": w[2],
-            "score": w[0] * ratio + w[1] * brier,
-            "original": w[0] == 0.7,
-        }
+        (config, *w, w[0] * ratio + w[1] * brier)
         for w in corners
         for config, (ratio, brier) in zip("ab", scores, strict=True)
     ]
-    assert lrs_weights_reading(pd.DataFrame(rows)).startswith(sentence)
+    table = pd.DataFrame(rows, columns=names)
+    table["original"] = table["weight_ratio"] == 0.7
+    assert lrs_weights_reading(table).startswith(sentence)
 
 
 def test_thresholds_of_a_gain_are_those_whose_interval_is_above_zero():

@@ -9,18 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import test_recordings as forms
 import torch
-from test_recordings import (
-    ecg,
-    write_aecg,
-    write_cinc,
-    write_dicom,
-    write_edf,
-    write_parquet,
-    write_table,
-    write_watch,
-    write_wfdb,
-)
+from test_recordings import ecg
 from typer.testing import CliRunner
 
 import leadmin
@@ -88,17 +79,16 @@ def test_a_rate_is_brought_down_without_what_the_network_cannot_see(rate):
         return np.sin(2 * np.pi * 5 * time) + 0.5 * np.cos(2 * np.pi * 17 * time)
 
     time = np.arange(round(10 * rate)) / rate
-    above = np.sin(2 * np.pi * 90 * time)  # would come back as 10 Hz
-    found = resample(np.stack([signal(rate), above]), rate, 100)
-    assert found.shape == (2, 1000)
+    above = [np.sin(2 * np.pi * hertz * time) for hertz in (80, 90)]  # would come back as 20, 10
+    found = resample(np.stack([signal(rate), *above]), rate, 100)
+    assert found.shape == (3, 1000)
     np.testing.assert_allclose(found[0, 20:-20], signal(100)[20:-20], atol=0.02)
-    assert np.abs(found[1, 20:-20]).max() < 0.02
+    assert (np.abs(found[1:, 20:-20]).max(axis=1) < [0.05, 0.02]).all()
 
 
 def test_any_rate_is_a_ratio_that_keeps_time():
     rng = random.Random(0)
-    rates = [round(rng.uniform(RATES[0], 4000), rng.choice([0, 1, 3])) for _ in range(40)]
-    for rate in rates:
+    for rate in [round(rng.uniform(RATES[0], 4000), rng.choice([0, 1, 3])) for _ in range(40)]:
         n = round(10 * rate)
         ramp = resample(np.arange(n) / rate, rate, 100)
         assert abs(len(ramp) - 1000) <= 1
@@ -137,14 +127,15 @@ def test_ptb_xl_itself_at_500_hz_reads_as_at_100(network):
     assert difference.mean() < 0.003
 
 
-@pytest.mark.parametrize(
-    "unit", ["uV", "µV", "μV", "V", "mV", "MICROVOLT", "200/mV", "200(1024)/mV"]
-)
+SIZES = {"mV": (1, 0), "V": (1e-3, 0), "200/mV": (200, 0), "200(1024)/mV": (200, 1024)}
+SIZES |= dict.fromkeys(("uV", "µV", "μV", "MICROVOLT", "1000.0(0)/mV"), (1000, 0))
+
+
+@pytest.mark.parametrize("unit", [*SIZES, "2(1024)/uV"])
 def test_units_and_gains_give_one_answer(fixed, unit):
     x = ecg(THREE, rate=100)
     expected = fixed.predict(x, leads=THREE, sampling_rate=100)
-    sizes = {"mV": (1, 0), "V": (1e-3, 0), "200/mV": (200, 0), "200(1024)/mV": (200, 1024)}
-    factor, zero = sizes.get(unit, (1000, 0))
+    factor, zero = SIZES.get(unit, (2000, 1024))
     found = fixed.predict(x * factor + zero, leads=THREE, sampling_rate=100, unit=unit)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -298,98 +289,29 @@ def test_operating_points_recalibrate_and_draw_the_line(fixed, monkeypatch):
     assert not any("no thresholds" in sentence for sentence in reading.noticed)
 
 
-# --- hundreds of malformed inputs -----------------------------------------------------------------
-
-X = ecg(THREE, rate=100)[None].repeat(2, axis=0)
-ALIASES = ["Lead {}", "{}", " {} ", "MDC_ECG_LEAD_{}", "ecg {}", "lead_{}"]
-NO_LEADS = ["-aVR", "MLII", "V", "V7", "", "D4", "aV", "II-", "VI", "X", "ECG", "V02", "1", "RA"]
-NO_UNITS = ["", "volts per m", "mmHg", "kV", "MV", "0/mV", "/mV", "200", "200/mmHg", "-5/mV"]
-NO_RATES = [0, -100, np.nan, np.inf, "100", None, [100], 50, 1e9, True, 1j, np.array([100, 100])]
-
-
-def spoiled(rng):
-    """One malformed call of `predict`: arguments, and whether an answer is right."""
-    x, names, rate, unit = X.copy(), list(THREE), 100, "mV"
-    k, row = rng.randrange(3), rng.randrange(2)
-    kind = rng.randrange(14)
-    if kind == 0:
-        names[k] = rng.choice(NO_LEADS)
-    elif kind == 1:
-        names[k] = names[k - 1]
-    elif kind == 2:
-        names = [rng.choice(ALIASES).format(rng.choice([n, n.upper(), n.lower()])) for n in names]
-        return (x, names, rate, unit), True
-    elif kind == 3:
-        unit = rng.choice(NO_UNITS)
-    elif kind == 4:
-        x = x * rng.choice([1e3, 1e6, 1e-3, 1e-6, 1e9])
-    elif kind == 5:
-        rate = rng.choice(NO_RATES)
-    elif kind == 6:
-        x[row, k, rng.randrange(1000)] = rng.choice([np.nan, np.inf, -np.inf, 1e300, -5e4])
-    elif kind == 7:
-        x[row, k] = rng.choice([0.0, 1.0, -3.2])
-    elif kind == 8:
-        first = rng.randrange(900)
-        x[row, k, first : first + rng.randrange(55, 100)] = rng.choice([0.0, 5.0])
-    elif kind == 9:
-        x = rng.choice([x.mT, x[0, 0], x[None], x[:, :2], x[..., : rng.randrange(250)], x[:, :0]])
-    elif kind == 10:
-        cell = rng.choice([None, "a", {}, [1.0], 1j])
-        x = x.astype(object)
-        x[row, k, 5] = cell
-    elif kind == 11:
-        ragged = [*x.tolist()[:1], [[1.0]]]
-        masked = np.ma.masked_greater(x, 0.5)
-        x = rng.choice(
-            [x.astype("U8"), x + 1j, x > 0, masked, ragged, "x", None, 5, x.astype("M8[s]"), b"x"]
-        )
-    elif kind == 12:
-        x = rng.choice([x.astype("f4"), x.astype(">f8"), x.tolist(), np.asfortranarray(x), x[:1],
-                        np.ma.array(x), x.astype(object)])  # fmt: skip
-        return (x, names, rate, unit), True
-    else:
-        whole = np.rint(1000 * x)
-        x, unit = rng.choice(
-            [(whole.astype("i2"), "µV"), (whole, "1000/mV"), (whole.astype("i8") + 9, "1000(9)/mV")]
-        )
-        return (x, names, rate, unit), True
-    return (x, names, rate, unit), False
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_malformed_calls_give_right_answers_or_clear_errors(fixed, seed):
-    expected = fixed.predict(X, leads=THREE, sampling_rate=100)
-    rng = random.Random(seed)
-    for number in range(60):
-        (x, names, rate, unit), right = spoiled(rng)
-        if right:
-            found = fixed.predict(x, leads=names, sampling_rate=rate, unit=unit)
-            np.testing.assert_allclose(found, expected[: len(found)], atol=2e-4)
-            continue
-        with pytest.raises(LeadminError) as caught:
-            fixed.predict(x, leads=names, sampling_rate=rate, unit=unit)
-        assert 20 < len(str(caught.value)) < 1000, number
-        assert "\n" not in str(caught.value)
+# --- malformed files; test_battery tries malformed arrays -----------------------------------------
 
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
     """A small file of each form: the file to read, and the one to damage."""
     folder = tmp_path_factory.mktemp("forms")
-    header = write_wfdb(folder, leads=THREE, signal=ecg(THREE))
-    cinc = write_cinc(folder)
-    table = write_table(folder / "t.csv", THREE, time=np.arange(5000) / 500,
+    header = forms.write_wfdb(folder, leads=THREE, signal=ecg(THREE))
+    cinc = forms.write_cinc(folder)
+    table = forms.write_table(folder / "t.csv", THREE, time=np.arange(5000) / 500,
                         head=["time", *(f"{n} (mV)" for n in THREE)])  # fmt: skip
-    edf, dicom = write_edf(folder / "e.edf", THREE), write_dicom(folder / "d.dcm", THREE)
+    edf, dicom = (
+        forms.write_edf(folder / "e.edf", THREE),
+        forms.write_dicom(folder / "d.dcm", THREE),
+    )
     packed = folder / "z.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
         file.write(edf, "in/e.edf")
     return [
         (header, ".hea"), (header, ".dat"), (cinc, ".hea"), (table, ".csv"), (edf, ".edf"),
-        (write_parquet(folder / "p.parquet", THREE), ".parquet"), (dicom, ".dcm"),
-        (write_aecg(folder / "x.xml", leads=THREE), ".xml"), (packed, ".zip"),
-        (write_watch(folder / "ecg_w.csv"), ".csv"),
+        (forms.write_parquet(folder / "p.parquet", THREE), ".parquet"), (dicom, ".dcm"),
+        (forms.write_aecg(folder / "x.xml", leads=THREE), ".xml"), (packed, ".zip"),
+        (forms.write_watch(folder / "ecg_w.csv"), ".csv"),
     ]  # fmt: skip
 
 
@@ -446,7 +368,7 @@ def test_malformed_files_give_recordings_that_can_be_or_clear_errors(
 
 def test_the_command_answers_what_it_can_and_says_what_it_cannot(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    good, bad = write_edf(tmp_path / "limb.edf"), tmp_path / "bad.csv"
+    good, bad = forms.write_edf(tmp_path / "limb.edf"), tmp_path / "bad.csv"
     bad.write_text("I\n1\n")
     network = str(root / NETWORK)
     page = tmp_path / "page.html"

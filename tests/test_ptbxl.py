@@ -1,17 +1,14 @@
 """Reading PTB-XL: tables, labels, records; the WFDB library is the reference for signals."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import wfdb
-from archives import SAMPLE, STATEMENTS, make_files, sign, signal_of, write_folder, write_zip
+from archives import STATEMENTS, make_files, real, sign, signal_of, write_folder, write_zip
 from wfdb.io import _header
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import FileError, FolderArchive, open_archive, read_checksums
-from leadmin.data.records import check_header, read_record
+from leadmin.data.archive import FileError, FolderArchive, read_checksums
+from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS
 
@@ -30,11 +27,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
 def test_record_from_zip_and_folder(tmp_path, kind, rate, suffix):
     files = make_files(2, rates=(100, 500))
-    path = (
-        write_zip(tmp_path / "a.zip", files)
-        if kind == "zip"
-        else write_folder(tmp_path / "a", files)
-    )
+    path = {"zip": write_zip, "folder": write_folder}[kind](tmp_path / f"a.{kind}", files)
     record = f"records{rate}/00000/00001_{suffix}"
     archive = ptbxl.open_ptbxl(path)
     signal, digests = read_record(archive, record, rate, read_checksums(archive))
@@ -43,16 +36,7 @@ def test_record_from_zip_and_folder(tmp_path, kind, rate, suffix):
     assert [name for name, _ in digests] == [f"{record}.hea", f"{record}.dat"]
 
 
-def write_wfdb(
-    folder: Path,
-    digital: np.ndarray,
-    fmt: str,
-    gain: float = 1000,
-    baseline: int = 0,
-    unit: str = "mV",
-    name: str = "r",
-    leads: tuple[str, ...] = LEADS,
-) -> None:
+def write_wfdb(folder, digital, fmt, gain=1000, baseline=0, unit="mV", name="r", leads=LEADS):
     n = len(leads)
     wfdb.wrsamp(
         name, 100, [unit] * n, list(leads), d_signal=digital, fmt=[fmt] * n,
@@ -111,19 +95,6 @@ def test_leads_are_found_by_name(folder):
     data.write_bytes(samples[:, order].tobytes())
     found, _ = read_record(folder, RECORD, 100)
     np.testing.assert_array_equal(found, expected)
-
-
-def test_first_values_of_the_real_record_1():
-    archive = ptbxl.open_ptbxl(SAMPLE)
-    name = next(n for n in ptbxl.read_table(archive).files[100])
-    signal, _ = read_record(archive, name, 100)
-    header = archive.read(f"{name}.hea", 10_000)
-    stem = name.rpartition("/")[2]
-    assert check_header(header, name).files == {f"{stem}.dat": 0, f"{stem}_chest.dat": 0}
-    lines = [line for line in header.decode().splitlines()[1:] if not line.startswith("#")]
-    assert [int(line.split()[6]) % 65536 for line in lines] == [
-        int(row.sum(dtype=np.int64)) % 65536 for row in signal
-    ]
 
 
 @pytest.mark.parametrize(
@@ -295,32 +266,34 @@ def test_edited_table_is_noticed(tmp_path):
 
 def test_archive_is_found_at_the_top_or_one_below(tmp_path):
     files = make_files(1)
-    flat = write_folder(tmp_path / "flat", files)
-    nested = write_folder(tmp_path / "outer" / "inner", files).parent
-    for path in (
-        flat,
-        nested,
-        write_zip(tmp_path / "a.zip", files),
-        write_zip(tmp_path / "b.zip", files, top=""),
-    ):
+    folders = [write_folder(tmp_path / "flat", files), write_folder(tmp_path / "out" / "in", files)]
+    zips = [write_zip(tmp_path / f"{n}.zip", files, n) for n in ("", ptbxl.TOP_FOLDER)]
+    for path in (folders[0], folders[1].parent, *zips):
         assert len(ptbxl.read_table(ptbxl.open_ptbxl(path))) == 1
 
 
-def test_two_candidates_are_ambiguous(tmp_path):
-    for name in ("a", "b"):
+@pytest.mark.parametrize(
+    ("folders", "found"),
+    [
+        (("a", "b"), "found: a, b"),
+        (
+            ("physionet.org/files/ptb-xl/1.0.1", "physionet.org/files/ptb-xl/1.0.3"),
+            r"found: .*ptb-xl/1\.0\.1, .*ptb-xl/1\.0\.3; give",
+        ),
+    ],
+)
+def test_two_candidates_are_ambiguous(tmp_path, folders, found):
+    for name in folders:
         write_folder(tmp_path / name, make_files(1))
-    with pytest.raises(LeadminError, match="found: a, b"):
-        open_archive(tmp_path, ptbxl.DATABASE_FILE)
+    with pytest.raises(LeadminError, match=found):
+        ptbxl.open_ptbxl(tmp_path)
 
 
 # --- the real subset, where it is at hand ---------------------------------------------------
 
 
 def test_official_counts_of_the_real_subset():
-    path = os.environ.get("LEADMIN_PTBXL")
-    if not path:
-        pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
-    archive = ptbxl.open_ptbxl(Path(path))
+    archive = ptbxl.open_ptbxl(real("LEADMIN_PTBXL"))
     table = ptbxl.read_table(archive)
     counts = ptbxl.read_labels(archive, table)["any"]
     expected = {

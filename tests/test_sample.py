@@ -1,19 +1,17 @@
 """The embedded sample: what it promises, and that it can be cut again."""
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import wfdb
-from archives import ROOT, SAMPLE, make_files, sign, write_zip
+from archives import ROOT, SAMPLE, make_files, real, sign, write_zip
 
 from leadmin.data import ptbxl
 from leadmin.data.dataset import load_dataset
@@ -184,10 +182,7 @@ def test_command_and_bad_source(source, tmp_path):
 
 
 def test_the_embedded_sample_is_what_the_command_cuts(tmp_path):
-    path = os.environ.get("LEADMIN_PTBXL")
-    if not path:
-        pytest.skip("LEADMIN_PTBXL names no PTB-XL archive")
-    report = sample.cut_sample(Path(path), tmp_path)
+    report = sample.cut_sample(real("LEADMIN_PTBXL"), tmp_path)
     assert (tmp_path / "records.csv").read_text() == (SAMPLE.parent / "records.csv").read_text()
     with zipfile.ZipFile(SAMPLE) as old, zipfile.ZipFile(report.archive) as new:
         assert old.namelist() == new.namelist()

@@ -9,17 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shipping
 import torch
 import yaml
-from shipping import (
-    CrossValidation,
-    answers_of,
-    fit_operating_points,
-    model_card,
-    score,
-    ship,
-    train_on_everything,
-)
 from typer.testing import CliRunner
 
 import leadmin
@@ -98,18 +90,15 @@ def test_every_signal_space_has_its_operating_points(any_lead):
     same = (any_lead.operating_points(leads) for leads in (["I", "II"], ["aVF", "III", "Lead I"]))
     assert len(set(map(id, same))) == 1
     assert any_lead.operating_points(["V5"]) is not any_lead.operating_points(["V4"])
-
-
-def test_a_fixed_network_has_those_of_its_own_leads():
-    network = leadmin.load("1-lead-V5")
-    assert network.operating_points(LEADS) is network.operating_points(["V5"])
+    fixed = leadmin.load("1-lead-V5")  # it has those of its own leads
+    assert fixed.operating_points(LEADS) is fixed.operating_points(["V5"])
 
 
 def test_operating_points_against_a_direct_computation():
     rng = np.random.default_rng(0)
     labels = (rng.random((400, 5)) < [0.5, 0.3, 0.2, 0.2, 0.1]).astype(np.uint8)
     logits = rng.normal(2.0 * labels - 1.0, 1.5)
-    points = fit_operating_points(labels, logits)
+    points = shipping.fit_operating_points(labels, logits)
     p = points.recalibrate(probabilities(logits))
     np.testing.assert_allclose(points.auroc, auroc(labels, logits))
     # A logistic regression: probabilities sum to the number of positives.
@@ -170,7 +159,7 @@ def test_damaged_files_are_refused(tmp_path, file, how):
 @pytest.mark.parametrize("name", leadmin.networks())
 def test_the_model_card_is_what_the_hub_reads_and_says_what_config_says(name):
     text = (FOLDER / name / "README.md").read_text(encoding="utf-8")
-    assert text == model_card(name, FOLDER / name)
+    assert text == shipping.model_card(name, FOLDER / name)
     _, head, body = text.split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["license"] == "mit"
@@ -247,14 +236,9 @@ def test_the_onnx_file_gives_what_the_network_gives(exported, sample, batch, sec
     microvolts[:, [network.leads.index(lead) for lead in there]] = derive(
         x.astype(np.float64), leads, there
     )
-    logits = predict_logits(
-        network.model,
-        network.scaling,
-        torch.from_numpy(microvolts),
-        network.window,
-        network.n_windows,
-        shown=leads if network.model.architecture.any_leads else None,
-    )
+    n, shown = network, leads if network.model.architecture.any_leads else None
+    full = torch.from_numpy(microvolts)
+    logits = predict_logits(n.model, n.scaling, full, n.window, n.n_windows, shown)
     points = network.operating_points(leads)
     expected = points.recalibrate(logits.double().sigmoid().numpy())
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -274,11 +258,7 @@ def test_the_onnx_file_says_what_goes_in_and_what_comes_out(exported):
     points = network.operating_points(leads)
     for name, values in points.thresholds.items():
         np.testing.assert_allclose(read["thresholds"][name], values)
-
-
-def test_the_onnx_file_refuses_a_record_that_is_too_short(exported):
-    _, leads, onnx = exported
-    with pytest.raises(Exception, match="index"):
+    with pytest.raises(Exception, match="index"):  # of a record that is too short
         onnx.run(None, {"microvolts": np.ones((1, len(leads), 249), dtype=np.float32)})
 
 
@@ -312,17 +292,12 @@ def made(small, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     short = {name: replace(RECIPES[name], epochs=1) for name in ("any-lead", "default")}
     start = folder / "any-lead"
-    train_on_everything(small, "12-lead", short["any-lead"], start)
-    train_on_everything(small, "2-lead-I-II", short["default"], folder / "2-lead-I-II", start)
-    settings = RunSettings(
-        config="12-lead",
-        data="",
-        out=str(folder / "run"),
-        recipe="any-lead",
-        compare_with="",
-        protocol="crossval",
-        epochs=1,
+    shipping.train_on_everything(small, "12-lead", short["any-lead"], start)
+    shipping.train_on_everything(
+        small, "2-lead-I-II", short["default"], folder / "2-lead-I-II", start
     )
+    chosen = {"recipe": "any-lead", "compare_with": "", "protocol": "crossval", "epochs": 1}
+    settings = RunSettings(config="12-lead", out=str(folder / "run"), **chosen)
     return folder, short, train_run(settings, small)
 
 
@@ -335,41 +310,38 @@ def test_training_on_everything_sees_every_labelled_record_and_happens_once(made
     assert about["identity"]["start"] == sha256(folder / "any-lead.safetensors")
     before = (folder / "any-lead.safetensors").stat().st_mtime_ns
     seen = []
-    train_on_everything(
+    shipping.train_on_everything(
         small, "12-lead", short["any-lead"], folder / "any-lead", on_epoch=seen.append
     )
     assert not seen
     assert (folder / "any-lead.safetensors").stat().st_mtime_ns == before
     assert not list(folder.glob("*.state.safetensors"))
-
-
-def test_a_recipe_that_stops_by_validation_records_is_refused(small, tmp_path):
     with pytest.raises(LeadminError, match="recipe original: it stops by validation records"):
-        train_on_everything(small, "12-lead", RECIPES["original"], tmp_path / "x")
+        shipping.train_on_everything(small, "12-lead", RECIPES["original"], folder / "x")
 
 
 def test_each_record_is_answered_by_the_network_that_had_not_seen_it(made, small, tmp_path):
     _, _, run = made
     sets = {"12-lead": LEADS, "V5": ("V5",)}
-    first = score(run, small, sets, tmp_path)
+    first = shipping.score(run, small, sets, tmp_path)
     recorded = run.test.logits["any-lead"][0]
     np.testing.assert_allclose(first["12-lead"].logits, recorded, atol=1e-4)
     assert np.abs(first["V5"].logits - recorded).max() > 1e-3
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(written) == 10
-    some = score(run, small, sets, tmp_path, folds=[3, 7])["V5"]
+    some = shipping.score(run, small, sets, tmp_path, folds=[3, 7])["V5"]
     assert set(run.test.fold[some.rows]) == {3, 7}
     assert np.array_equal(some.logits, first["V5"].logits[some.rows])
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
     with pytest.raises(LeadminError, match="other records"):
-        score(run, small.select(np.arange(150)), sets, tmp_path)
+        shipping.score(run, small.select(np.arange(150)), sets, tmp_path)
 
 
 def test_a_folder_that_ships_is_written_and_loaded(made, small, tmp_path):
     folder, _, run = made
-    answers = {"2-lead-I-II": answers_of(run, "any-lead")}
-    known = CrossValidation(run, answers, ["2-lead-I-II"], "A note.")
-    target = ship("2-lead-I-II", folder / "2-lead-I-II", known, tmp_path)
+    answers = {"2-lead-I-II": shipping.answers_of(run, "any-lead")}
+    known = shipping.CrossValidation(run, answers, ["2-lead-I-II"], "A note.")
+    target = shipping.ship("2-lead-I-II", folder / "2-lead-I-II", known, tmp_path)
     network = leadmin.load(target)
     assert network.operating_points(["I", "II"]).n_records == len(run.test.record_id)
     assert "A note." in (target / "README.md").read_text(encoding="utf-8")

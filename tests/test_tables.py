@@ -28,9 +28,8 @@ TEXTS |= {f"table_{name}.tex" for name in ("main", "perclass", "findings")}
 
 @pytest.fixture(scope="module")
 def study():
-    return StudyDescription(
-        "sample", "How few leads? 50% & 3_leads", "synthetic ECGs #1", "holdout"
-    )
+    words = ("sample", "How few leads? 50% & 3_leads", "synthetic ECGs #1", "holdout")
+    return StudyDescription(*words)
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +79,8 @@ def test_json_holds_the_tables(evidence, folder):
     for document in (results, summary):
         jsonschema.validate(document, schema())
     main = main_table(evidence, "original").set_index("config")
-    row = next(
-        r
-        for r in results["tables"]["main"]
-        if (r["config"], r["recipe"]) == ("1-lead-V5", "original")
-    )
-    assert row["auroc"] == main.loc["1-lead-V5", "auroc"]
+    rows = {(row["config"], row["recipe"]): row for row in results["tables"]["main"]}
+    assert rows["1-lead-V5", "original"]["auroc"] == main.loc["1-lead-V5", "auroc"]
     short = summary["recipes"]["original"]["1-lead-V5"]
     assert short["lrs"] == main.loc["1-lead-V5", "lrs"]
     assert summary["study"]["n_patients"] == evidence.n_patients
@@ -128,9 +123,8 @@ def test_every_table_says_what_it_stands_on(evidence, folder):
 
 
 def test_seeds_that_differ_are_said_to_differ(study):
-    runs = synthetic_runs(120, 1, ("default",), {"12-lead": 2.0}) | synthetic_runs(
-        120, 3, ("default",), {"1-lead-II": 1.5}
-    )
+    runs = synthetic_runs(120, 1, ("default",), {"12-lead": 2.0})
+    runs |= synthetic_runs(120, 3, ("default",), {"1-lead-II": 1.5})
     assert "1 to 3 seeds" in basis(gather(runs, n_resamples=20), study)
 
 

@@ -36,13 +36,10 @@ def test_marks_lie_on_the_beat_that_they_measure():
     assert marks_in_words([deep]) == "V1: S 2.0 mV"
 
 
-def test_a_wide_complex_is_measured_wide():
+def test_a_wide_complex_is_measured_wide_and_a_flat_record_has_no_beats():
     narrow, wide = (marks_for("CD", beats_of(record(w), RATE))[0] for w in (0.08, 0.16))
     assert wide.stop - wide.start == pytest.approx(0.16, abs=0.021)
     assert narrow.stop - narrow.start == pytest.approx(0.08, abs=0.021)
-
-
-def test_a_flat_record_has_no_beats():
     assert beats_of(np.zeros((12, 1000)), RATE) is None
 
 

@@ -26,15 +26,8 @@ SHOWN = ("auroc", "average_precision", "f1", "brier", "ece")
 
 
 def settings_for(folder, **changes):
-    base = RunSettings(
-        config="2-lead-I-II",
-        data="",
-        out=str(folder),
-        recipe="scratch",
-        epochs=2,
-        compare_with="",
-    )
-    return replace(base, **changes)
+    chosen = {"recipe": "scratch", "epochs": 2, "compare_with": ""} | changes
+    return RunSettings(config="2-lead-I-II", out=str(folder), **chosen)
 
 
 def scalars(folder):
@@ -149,11 +142,6 @@ def test_an_unknown_tracker_is_refused_with_the_known_ones(wrong, tmp_path):
         settings_for(tmp_path, tracking=wrong)
 
 
-def test_names_may_be_spaced_and_repeated():
-    assert tracker_names("") == tracker_names("  ") == ()
-    assert tracker_names("wandb, tensorboard,wandb") == ("wandb", "tensorboard")
-
-
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_missing_package_is_named_before_anything_is_touched(name, small, tmp_path, monkeypatch):
     monkeypatch.setitem(tracking.MODULES, name, "leadmin_without_this_package")
@@ -175,7 +163,9 @@ def test_extras_are_named_after_the_trackers(root):
     assert extras["tracking"] == [f"leadmin[{','.join(tracking.MODULES)}]"]
 
 
-def test_a_study_hands_its_trackers_to_every_run(tmp_path):
+def test_names_are_spaced_at_will_and_a_study_hands_them_to_every_run(tmp_path):
+    assert tracker_names("") == tracker_names("  ") == ()
+    assert tracker_names("wandb, tensorboard,wandb") == ("wandb", "tensorboard")
     made = Study("x", "X", "s", ("12-lead", "1-lead-I"), tracking="tensorboard")
     assert {made.run_parameters(c)["tracking"] for c in made.configurations} == {"tensorboard"}
     path = tmp_path / "study.yml"
@@ -234,6 +224,7 @@ def expected_test_metrics(run, recipe):
 
 
 def test_tensorboard_has_settings_test_metrics_and_checkpoint(pair):
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
     from tensorboard.plugins.hparams import metadata
 
     found, events = scalars(pair.tracked.folder / "tensorboard" / "scratch-seed0")
@@ -253,11 +244,7 @@ def test_tensorboard_has_settings_test_metrics_and_checkpoint(pair):
     assert described["settings"] == pair.tracked.metrics["settings"]
     for name in texts["checkpoint"].strip("`\n").splitlines():
         assert (pair.tracked.folder / name).is_file()
-
-
-def test_tensorboard_finds_every_fit_below_the_outputs(pair):
-    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
-
+    # It finds every fit below the outputs.
     found = EventMultiplexer().AddRunsFromDirectory(str(pair.tracked.folder.parents[1])).Runs()
     stems = ("scratch-seed0", "original-seed0")
     assert set(found) == {f"runs/2-lead-I-II/tensorboard/{stem}" for stem in stems}

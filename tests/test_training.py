@@ -1,12 +1,8 @@
 import json
 import math
-import os
 import re
 import resource
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from torch.optim import lr_scheduler
 
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, LIMB_LEADS, derive, lead_indices, resolve, span
@@ -26,13 +22,7 @@ from leadmin.net.device import Computing, choose_device
 from leadmin.net.fit import FitJob, Start, fit, learning_rate
 from leadmin.net.model import ResNet1d, count_parameters
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import (
-    RECIPES,
-    recipe,
-    recipe_identity,
-    recipe_table,
-    window_samples,
-)
+from leadmin.net.recipes import RECIPES, recipe, recipe_identity, recipe_table, window_samples
 from leadmin.net.scaling import Scaling, fit_scaling
 
 QUICK = replace(RECIPES["scratch"], epochs=3, test_windows=2, batch_size=64)
@@ -61,18 +51,10 @@ def same(first, second):
 def test_the_seed_recipe_is_the_original_table():
     seed = RECIPES["original"]
     stated = {
-        "learning_rate": 1e-3,
-        "weight_decay": 0.01,
-        "batch_size": 128,
-        "epochs": 30,
-        "patience": 7,
-        "schedule": "cosine",
-        "label_smoothing": 0.1,
-        "mixup": 0.2,
-        "scaling": "record",
-        "train_labels": "likelihood50",
-        "crop_seconds": 0.0,
-    }
+        "learning_rate": 1e-3, "weight_decay": 0.01, "batch_size": 128, "epochs": 30,
+        "patience": 7, "schedule": "cosine", "label_smoothing": 0.1, "mixup": 0.2,
+        "scaling": "record", "train_labels": "likelihood50", "crop_seconds": 0.0,
+    }  # fmt: skip
     assert {name: getattr(seed, name) for name in stated} == stated
     assert (seed.architecture.dropout, seed.architecture.stochastic_depth) == (0.3, 0.1)
     wide = ResNet1d(12, 5, RECIPES["original-wide"].architecture)
@@ -119,12 +101,9 @@ def test_a_recipe_table_has_words_for_names_and_for_what_a_run_stored(root):
     stored = json.loads(run.read_text())["recipes"]
     table = recipe_table("default", "original")
     assert table.equals(recipe_table(stored["default"], stored["original"]))
+    kept, lost = "one factor for all, voltage kept", "z-score per lead and record, voltage lost"
     for option, default, original in (
-        (
-            "Scaling",
-            "one factor for all, voltage kept",
-            "z-score per lead and record, voltage lost",
-        ),
+        ("Scaling", kept, lost),
         ("Starts from", "the any-lead network, 240 epochs", "random weights"),
         ("Patience, in epochs", "none: fixed length", "7"),
         ("Learning rate (AdamW)", "0.005", "0.001"),
@@ -157,22 +136,18 @@ def test_it_learns_a_few_records_by_heart(small):
 
 
 @pytest.mark.parametrize("name", ["scratch", "any-lead", "original"])
-def test_same_seed_same_weights_and_another_seed_others(small, name):
+def test_weights_follow_from_the_seed_alone_and_the_global_random_state_is_left_alone(small, name):
     chosen = replace(recipe(name, epochs=1), batch_size=64)
     config = "12-lead" if name == "any-lead" else "1-lead-II"
-    runs = [fit(small, job(small, config, chosen, seed=seed)) for seed in (3, 3, 4)]
-    assert same(weights(runs[0]), weights(runs[1]))
-    assert not same(weights(runs[0]), weights(runs[2]))
-    for entry in runs[0].history:
-        assert math.isfinite(entry["train_loss"])
-
-
-def test_a_fit_leaves_the_global_random_state_alone(small):
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    fit(small, job(small, "1-lead-II", replace(QUICK, epochs=1)))
+    runs = [fit(small, job(small, config, chosen, seed=seed)) for seed in (3, 3, 4)]
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[2]))
     assert torch.equal(torch.rand(3), expected)
+    for entry in runs[0].history:
+        assert math.isfinite(entry["train_loss"])
 
 
 class Stopped(Exception):  # noqa: N818
@@ -189,21 +164,23 @@ def stop_after(epoch):
     return stop
 
 
+def resumed(arguments, state, epochs=(2,), **options):
+    """Stop a fit behind some epochs, one after the other, and let it end."""
+    for last in epochs:
+        with pytest.raises(Stopped):
+            fit(*arguments, state_path=state, on_epoch=stop_after(last), **options)
+    return fit(*arguments, state_path=state, **options)
+
+
 @pytest.mark.parametrize("name", ["scratch", "any-lead", "original"])
 def test_a_fit_that_was_stopped_ends_with_the_same_weights(small, tmp_path, name):
     chosen = replace(recipe(name, epochs=4), batch_size=64)
     arguments = small, job(small, "12-lead" if name == "any-lead" else "1-lead-I", chosen)
-    whole = fit(*arguments)
-    state = tmp_path / "state.safetensors"
-    for last in (1, 2, 3):
-        with pytest.raises(Stopped):
-            fit(*arguments, state_path=state, on_epoch=stop_after(last))
-    resumed = fit(*arguments, state_path=state)
-    assert same(weights(whole), weights(resumed))
-    assert [e["epoch"] for e in resumed.history] == [e["epoch"] for e in whole.history]
-    for one, other in zip(whole.history, resumed.history, strict=True):
-        assert one["train_loss"] == other["train_loss"]
-        assert one["validation_auroc"] == other["validation_auroc"]
+    whole, found = fit(*arguments), resumed(arguments, tmp_path / "state.safetensors", (1, 2, 3))
+    assert same(weights(whole), weights(found))
+    for one, other in zip(whole.history, found.history, strict=True):
+        for name in ("epoch", "train_loss", "validation_auroc"):
+            assert one[name] == other[name]
 
 
 def test_a_state_of_another_fit_is_not_continued(small, tmp_path):
@@ -234,59 +211,6 @@ def test_a_damaged_state_is_said_and_the_fit_starts_again(small, tmp_path, how):
     assert same(whole, weights(again))
 
 
-KILLED = """
-import sys
-from dataclasses import replace
-from pathlib import Path
-import numpy as np
-import torch
-from safetensors.torch import save_file
-from leadmin.data.dataset import load_dataset
-from leadmin.leads import resolve
-from leadmin.net.recipes import RECIPES
-from leadmin.net.fit import FitJob, fit
-torch.set_num_threads(1)
-data = load_dataset(Path(sys.argv[1]))
-data = data.select(np.arange(0, len(data.record_id), 4))
-chosen = replace(RECIPES["scratch"], epochs=12, test_windows=2, batch_size=64)
-train, validation = (np.flatnonzero(m) for m in (data.fold <= 8, data.fold == 9))
-job = FitJob(resolve("1-lead-II"), chosen, train, validation)
-result = fit(data, job, state_path=Path(sys.argv[2]))
-save_file(result.model.state_dict(), sys.argv[3])
-"""
-
-
-def kill_and_resume(sample_file, folder, moments):
-    """Train in a process that is killed at each of ``moments`` (seconds), then let it finish."""
-    command = [sys.executable, "-c", KILLED, str(sample_file), str(folder / "state.safetensors")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    killed = 0
-    for moment in moments:
-        process = subprocess.Popen([*command, str(folder / "w")], env=environment)
-        time.sleep(moment)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.wait()
-    subprocess.run([*command, str(folder / "w")], env=environment, check=True)
-    return load_file(folder / "w"), killed
-
-
-@pytest.mark.slow
-def test_kill_dash_nine_at_random_moments_changes_nothing(sample_file, tmp_path):
-    (tmp_path / "whole").mkdir()
-    whole, _ = kill_and_resume(sample_file, tmp_path / "whole", [])
-    rng = np.random.default_rng(7)
-    killed = 0
-    for number in range(20):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        resumed, n = kill_and_resume(sample_file, folder, rng.uniform(2.5, 7.0, 1))
-        killed += n
-        assert same(whole, resumed), f"weights differ after kill {number}"
-    assert killed >= 10, "the kills came too late to mean anything"
-
-
 def test_a_full_disk_is_an_error_and_the_last_saved_epoch_survives(small, tmp_path):
     arguments = small, job(small, "1-lead-I", QUICK)
     state = tmp_path / "state.safetensors"
@@ -304,8 +228,8 @@ def test_a_full_disk_is_an_error_and_the_last_saved_epoch_survives(small, tmp_pa
         signal.signal(signal.SIGXFSZ, handler)
     assert list(tmp_path.iterdir()) == [state]
     seen = []
-    resumed = fit(*arguments, state_path=state, on_epoch=seen.append)
-    assert same(weights(fit(*arguments)), weights(resumed))
+    again = fit(*arguments, state_path=state, on_epoch=seen.append)
+    assert same(weights(fit(*arguments)), weights(again))
 
 
 @pytest.mark.parametrize("n_records", [1, 2, 65])
@@ -328,26 +252,21 @@ def test_a_compiled_fit_learns_resumes_and_says_what_compiling_took(small, tmp_p
     assert compiled.compile_seconds > sum(e["seconds"] for e in plain.history)
     for one, other in zip(plain.history, compiled.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
-    state = tmp_path / "state.safetensors"
-    with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop_after(2), computing=COMPILED)
-    resumed = fit(*arguments, state_path=state, computing=COMPILED)
-    assert same(weights(compiled), weights(resumed))
+    again = resumed(arguments, tmp_path / "state.safetensors", computing=COMPILED)
+    assert same(weights(compiled), weights(again))
 
 
-def test_an_exploding_loss_is_named(small):
-    wild = replace(QUICK, learning_rate=1e30, schedule="cosine")
-    with pytest.raises(LeadminError, match="training loss became"):
-        fit(small, job(small, "1-lead-I", wild))
-
-
-def test_a_class_that_never_occurs_and_nothing_to_validate_on_are_named(small):
+def test_what_cannot_be_trained_is_named(small):
     train, _ = parts(small)
-    without = train[small.labels["any"][train, 4] == 0]
-    with pytest.raises(LeadminError, match="HYP"):
-        fit(small, job(small, "1-lead-I", QUICK, train=without))
-    with pytest.raises(LeadminError, match="0 validation"):
-        fit(small, job(small, "1-lead-I", QUICK, validation=np.array([], dtype=int)))
+    wild = replace(QUICK, learning_rate=1e30, schedule="cosine")
+    for message, chosen, records in (
+        ("training loss became", wild, {}),
+        ("HYP", QUICK, {"train": train[small.labels["any"][train, 4] == 0]}),
+        ("0 validation", QUICK, {"validation": np.array([], dtype=int)}),
+        (r"I,V2.*valid: 12-lead.*choose", recipe("any-lead"), {}),  # it needs all of them
+    ):
+        with pytest.raises(LeadminError, match=message):
+            fit(small, job(small, "I,V2", chosen, **records))
 
 
 def test_early_stopping_keeps_the_best_epoch(small):
@@ -416,10 +335,7 @@ def test_bfloat16_trains_another_network_that_is_as_good_and_resumes(small, tmp_
     for one, other in zip(plain.history, mixed.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
     state = tmp_path / "state.safetensors"
-    with pytest.raises(Stopped):
-        fit(*arguments, state_path=state, on_epoch=stop_after(2), computing=MIXED)
-    resumed = fit(*arguments, state_path=state, computing=MIXED)
-    assert same(weights(resumed), weights(mixed))
+    assert same(weights(resumed(arguments, state, computing=MIXED)), weights(mixed))
     in_float32 = fit(*arguments, state_path=state)
     assert same(weights(in_float32), weights(plain)), "a state of the other precision was used"
 
@@ -444,16 +360,13 @@ def test_einthovens_law_survives_one_factor_only(sample):
         assert (residual < 0.05) == holds, kind
 
 
-def test_scaling_constants_are_those_of_numpy(sample):
+def test_scaling_constants_are_those_of_numpy_and_a_flat_lead_does_not_become_infinite(sample):
     signals = sample.signals[:700, :2]
     floats = signals.astype(np.float64)
     assert fit_scaling("factor", signals).std[0] == pytest.approx(floats.std(), rel=1e-9)
     lead = fit_scaling("lead", signals)
     assert lead.mean == pytest.approx(floats.mean(axis=(0, 2)), rel=1e-9)
     assert lead.std == pytest.approx(floats.std(axis=(0, 2)), rel=1e-9)
-
-
-def test_a_flat_lead_does_not_become_infinite():
     flat = torch.zeros(2, 1, 100, dtype=torch.int16)
     for kind in ("record", "lead", "factor"):
         assert torch.isfinite(fit_scaling(kind, flat.numpy())(flat)).all()
@@ -467,30 +380,30 @@ def test_batches_hold_every_record_once_and_none_is_oversized(n, size, seed):
     assert max(map(len, drawn)) - min(map(len, drawn)) <= 1
 
 
-def test_one_cycle_is_that_of_pytorch():
-    chosen = replace(RECIPES["scratch"], epochs=7)
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=chosen.learning_rate)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, chosen.learning_rate, total_steps=7 * 11, cycle_momentum=False
-    )
-    for step in range(7 * 11):
-        expected = optimizer.param_groups[0]["lr"]
-        assert learning_rate(chosen, step, 11) == pytest.approx(expected, rel=1e-9)
-        optimizer.step()
-        scheduler.step() if step < 7 * 11 - 1 else None
+SCHEDULES = {
+    "one cycle": (
+        replace(RECIPES["scratch"], epochs=7),
+        lambda o, rate: lr_scheduler.OneCycleLR(o, rate, total_steps=77, cycle_momentum=False),
+        [(step, 11) for step in range(77)],
+    ),
+    "cosine": (  # epoch by epoch
+        RECIPES["original"],
+        lambda o, rate: lr_scheduler.CosineAnnealingLR(o, RECIPES["original"].epochs),
+        [(epoch * 5 + 2, 5) for epoch in range(RECIPES["original"].epochs)],
+    ),
+}
 
 
-def test_cosine_is_that_of_pytorch():
-    chosen = RECIPES["original"]
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_a_schedule_is_that_of_pytorch(kind):
+    chosen, scheduled, steps = SCHEDULES[kind]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=chosen.learning_rate)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, chosen.epochs)
-    for epoch in range(chosen.epochs):
+    scheduler = scheduled(optimizer, chosen.learning_rate)
+    for number, (step, in_epoch) in enumerate(steps, start=1):
         expected = optimizer.param_groups[0]["lr"]
-        found = learning_rate(chosen, epoch * 5 + 2, 5)
-        assert found == pytest.approx(expected, rel=1e-9)
+        assert learning_rate(chosen, step, in_epoch) == pytest.approx(expected, rel=1e-9)
         optimizer.step()
-        scheduler.step()
+        scheduler.step() if number < len(steps) else None
 
 
 def test_predictions_do_not_depend_on_the_batch_size(small):
@@ -561,11 +474,6 @@ def test_nothing_that_is_hidden_is_seen(leads, small, any_lead):
         predict_logits(any_lead.model, any_lead.scaling, y, shown=leads) for y in (x, hidden)
     )
     assert torch.equal(one, other)
-
-
-def test_a_network_for_any_leads_is_trained_on_all_of_them(small):
-    with pytest.raises(LeadminError, match=r"I,V2.*valid: 12-lead.*choose"):
-        fit(small, job(small, "I,V2", recipe("any-lead")))
 
 
 def test_training_goes_on_from_the_start_and_leaves_it_as_it_was(small, any_lead, tmp_path):

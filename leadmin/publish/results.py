@@ -165,7 +165,7 @@ def _study_document(evidence: Evidence, study: StudyDescription) -> dict[str, An
     }
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows as plain Python values; NaN and infinity, which JSON lacks, become null."""
     known = table.replace([math.inf, -math.inf], math.nan).astype(object)
     return known.where(known.notna(), None).to_dict("records")

@@ -126,8 +126,8 @@ def plot_roc(
     for axis in panels[: len(classes) : 3]:
         axis.set_ylabel("sensitivity")
     figure.supxlabel("1 − specificity", fontsize=9)
-    plain = {recipe: look._replace(marker="") for recipe, look in looks.items()}
-    keys: dict[str, Any] = _keys(stacks, plain)
+    unmarked = {recipe: look._replace(marker="") for recipe, look in looks.items()}
+    keys: dict[str, Any] = _keys(stacks, unmarked)
     keys["95% band over patients\n(pointwise)"] = Patch(facecolor=style.MUTED, alpha=0.25)
     style.legend(panels[len(classes)], keys, loc="center left", bbox_to_anchor=(0.0, 0.55),
                  alignment="left", title="recipe; numbers: AUROC")  # fmt: skip

@@ -6,7 +6,7 @@ takes the same text through `latex_escape`; only its number columns want digits 
 
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from io import BytesIO
@@ -142,7 +142,7 @@ def reading_table(
 
 
 def wide_table(
-    rows: pd.DataFrame, head: Mapping[str, str], across: str, texts: Iterable[str]
+    rows: pd.DataFrame, head: Mapping[str, str], across: str, texts: Sequence[str] | pd.Series
 ) -> Styler:
     """Show a text of each row, those with the same ``head`` side by side, by the column ``across``.
 

@@ -272,7 +272,9 @@ class _Role(SphinxRole):
             return [], [self.inliner.reporter.error(str(error), line=self.lineno)]
 
     def said(self, claims: Claims) -> list[nodes.Node]:
-        return [nodes.Text(claims.written(self.text, interval=self.name == "interval"))]
+        if self.name == "interval":  # a line does not end inside it
+            return [nodes.Text(claims.written(self.text, True).replace(", ", ",\N{NO-BREAK SPACE}"))]
+        return [nodes.Text(claims.written(self.text))]
 
 
 class _Mark(_Role):

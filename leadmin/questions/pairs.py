@@ -103,7 +103,7 @@ def rank_reading(ranks: pd.DataFrame) -> str:
     if len(reduced) > 1:
         text += f", `{reduced.iloc[1]['config']}` in {reduced.iloc[1]['share_best_reduced']:.0%}"
     certain = int((ranks["rank_low"] == ranks["rank_high"]).sum())
-    return joined_sentence(f"{text}; {certain} of {len(ranks)} ranks are certain at 95%")
+    return joined_sentence(f"{text}; {certain} of {len(ranks)} sets keep one rank in 95%")
 
 
 def plot_pairwise(matrix: pd.DataFrame) -> Figure:

@@ -272,9 +272,8 @@ class _Role(SphinxRole):
             return [], [self.inliner.reporter.error(str(error), line=self.lineno)]
 
     def said(self, claims: Claims) -> list[nodes.Node]:
-        if self.name == "interval":  # a line does not end inside it
-            return [nodes.Text(claims.written(self.text, True).replace(", ", ",\N{NO-BREAK SPACE}"))]
-        return [nodes.Text(claims.written(self.text))]
+        said = claims.written(self.text, whole := self.name == "interval")
+        return [nodes.Text(said.replace(", ", ",\N{NO-BREAK SPACE}") if whole else said)]
 
 
 class _Mark(_Role):

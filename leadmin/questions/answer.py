@@ -110,8 +110,8 @@ def answer_sentence(
             f"{worse - len(loose)} of them; for {' and for '.join(loose)} it {DEPENDS}."
         )
         return (
-            f"**None of these is enough.** Each of the {sets} with fewer than twelve leads is shown "
-            f"to lose more than {MARGIN} macro AUROC.{besides * bool(len(loose))} {closest}"
+            f"**None of these is enough.** Each of the {sets} with fewer than twelve leads is "
+            f"shown to lose more than {MARGIN} macro AUROC.{besides * bool(len(loose))} {closest}"
         )
     return (
         "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "

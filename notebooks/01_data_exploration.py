@@ -12,11 +12,11 @@
 # ---
 
 # %% [markdown]
-# # What twelve leads see
+# # The records themselves
 #
 # Before any network is trained, the data themselves say a good deal about how many leads are
 # needed: which leads repeat each other, what each chest lead adds, and why the height of a wave
-# must not be thrown away. This chapter looks at the records, checks that they are what they claim
+# must not be thrown away. This chapter looks at them, checks that they are what they claim
 # to be, and ends with a first, linear answer to the book's question.
 #
 # ```{admonition} Audience and objectives

@@ -84,8 +84,9 @@ facts(n_sets=len(mapped.recipes), n_parameters=mapped.metrics["n_parameters"])
 #
 # For each number of electrodes one set is chosen on validation records, fold by fold, and scored on the
 # test records; the table names the set that was chosen most often. Below a diagnosis stands how many of
-# 1,000 records have it and are not called, of how many that have it. The rule was written down before the networks were trained: the fewest electrodes whose
-# whole interval, for patients and training together, lies above −0.01.
+# 1,000 records have it and are not called, of how many that have it. The rule was written down before the
+# networks were trained: the fewest electrodes whose whole interval, for patients and training together,
+# lies above −0.01.
 
 # %%
 answers.show("electrodes")
@@ -93,8 +94,8 @@ answers.show("electrodes")
 # %% [markdown]
 # ## What each set misses
 #
-# At the threshold that leaves 90% of the validation records without the diagnosis uncalled. Sets are
-# listed by number, the best macro AUROC first. A set that leads a table of many is partly lucky; the
+# Missed is what lies below the threshold that leaves 90% of the validation records without the diagnosis
+# uncalled. Sets are listed by number of electrodes, the best macro AUROC first. A set that leads a table of many is partly lucky; the
 # curve above is free of that.
 
 # %%
@@ -104,7 +105,7 @@ answers.show("map")
 # ## Is acting on fewer electrodes worth as much?
 #
 # A missed patient and a false call do not weigh the same. Net benefit puts both on one scale, at the rate
-# that a threshold probability implies.
+# of exchange that the threshold implies.
 
 # %%
 answers.show("benefit")
@@ -127,7 +128,7 @@ answers.show("worth")
 answers.show("next")
 
 # %% [markdown]
-# ## Does the map foretell networks of their own?
+# ## Does the map foretell what networks trained for one set reach?
 #
 # The map is one network shown less and less. A network that is trained for one set alone could read it
 # better, and another set could then be the best.
@@ -140,6 +141,8 @@ answers.show("foretold")
 #
 # The records are resting 12-lead ECGs: leads of an electrode that a device places elsewhere, or of a
 # moving patient, are other signals.
+#
+# What else is asked of the map, without a discussion here:
 
 # %% tags=["hide-input"]
 answers.show_rest()

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Does it hold elsewhere?
 #
-# Everything so far is one hospital's archive, recorded at rest with all electrodes in place. Here the
+# Everything so far comes from one archive, recorded at rest with all electrodes in place. Here the
 # networks meet what they were not made for: records and opinions of other hospitals, noise, and
 # electrodes that fall off. None of it was used to train or to choose anything.
 #
@@ -140,7 +140,7 @@ noise.show("noise")
 # gets flat leads, as a monitor shows them, or what the loose electrode picks up: electrode motion of
 # four times the ECG's power, which moves every lead that needs that electrode. Here the same networks
 # stand for it, shown all twelve places. Swapped arm electrodes turn lead I over, and nobody is told.
-# Next to what is missed stands what is called in vain: a network that calls everybody misses no one.
+# Beside what is missed stands what is falsely called: a network that calls everybody misses no one.
 
 # %%
 fallen = Answers(
@@ -152,16 +152,19 @@ fallen.show("fallen")
 # Leads that fall flat without a word are the worst: the network has never seen such a thing, and calls
 # nearly everybody. Told of the loss it keeps its false alarms, and misses what the remaining leads do
 # not show. A loose limb electrode that still picks something up leaves the chest leads two thirds
-# right; the network that is told throws them away with the rest, so that by AUROC it gains little.
+# right. The network that is told of it throws them away with the rest, so that by AUROC it gains little.
 
 # %% [markdown]
 # ## What an answer costs
 #
 # Counted in the networks as they run, a multiply-add being two operations; milliseconds are processor
-# time of one core. Of larger networks stands here what their authors say.
+# time of one core. For larger networks the figures are their authors'.
 
 # %%
 hospitals.show("efficiency")
+
+# %% [markdown]
+# What else is asked of these trials, without a discussion here:
 
 # %% tags=["hide-input"]
 hospitals.show_rest()

@@ -127,14 +127,14 @@ def test_answer_names_the_fewest_leads_that_were_proven():
     assert "no comparison" in answer_sentence(main.iloc[:1])
     lost = main.assign(difference_low=-0.06, difference_high=-0.02)
     answer = answer_sentence(lost)
-    assert answer.startswith("**More than these.** Each of the")
+    assert answer.startswith("**None of these is enough.** Each of the")
     assert "cannot decide" not in answer
     firm = pd.DataFrame(
         {"config": lost["config"].iloc[1:], "firm": ["inferior", "depends on the reading"]}
     )
     answer = answer_sentence(lost, firm)
-    assert answer.startswith("**More than these.** Each of the 2 sets")
-    assert "holds for 1 of them, and not for some leads." in answer
+    assert answer.startswith("**None of these is enough.** Each of the 2 sets")
+    assert "holds for 1 of them; for some leads it depends on the reading." in answer
     mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
     assert answer_sentence(mixed).startswith("**These records cannot decide it.**")
 
@@ -157,7 +157,7 @@ def test_sentences_say_what_the_tables_say(evidence, main):
 
     ranks = rank_table(evidence)
     best = ranks.sort_values("share_best_reduced").dropna()["config"].iloc[-1]
-    assert f"`{best}` is the best" in rank_reading(ranks)
+    assert f"smaller sets is `{best}` in" in rank_reading(ranks)
 
     per_class = per_class_table(evidence)
     loss = per_class[per_class["config"] != "12-lead"].groupby("class")["difference"].mean()

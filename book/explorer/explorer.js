@@ -329,15 +329,15 @@
 
   function numbers(now) {
     const more = (k) => (now.set === ALL ? "\u2013" : withInterval(now.set.more[k], 0, true));
-    return table("95% intervals, " + data.counted, ["class", "AUROC", "missed of 1,000", "more than all nine"],
+    return table("95% intervals, " + data.counted, ["class", "missed of 1,000", "more than all nine", "AUROC"],
       TARGETS.map((name, k) => {
         const missed = k - 2; // the mean and the normal ECG are nothing that can be missed
         const cells = [NAMES[name]];
-        if (!now.set) return cells.concat("\u2013", missed < 0 ? "" : "\u2013", missed < 0 ? "" : "\u2013");
-        cells.push(unbroken(withInterval(now.set.auroc[k], 3)));
-        if (missed < 0) return cells.concat("", "");
+        if (!now.set) return cells.concat(missed < 0 ? "" : "\u2013", missed < 0 ? "" : "\u2013", "\u2013");
+        const auroc = unbroken(withInterval(now.set.auroc[k], 3));
+        if (missed < 0) return cells.concat("", "", [auroc]);
         const count = withInterval(now.set.missed[missed], 0);
-        cells.push(unbroken(count, " of " + data.present[missed]), unbroken(more(missed)));
+        cells.push(unbroken(count, " of " + data.present[missed]), unbroken(more(missed)), auroc);
         return cells;
       }));
   }

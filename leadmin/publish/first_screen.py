@@ -73,8 +73,8 @@ def how_sure(curve: pd.DataFrame) -> str:
     return (
         f"{text} Over five classes, the mean AUROC with {COUNTS[best['n_electrodes']]} electrodes "
         f"differs from that with nine by {value_with_interval(best, 'difference')}; the 95% "
-        f"interval counts {counted}. The electrodes were chosen on other ECGs than those they "
-        f"were tested on, for each of {best['n_networks']} folds apart: {best['chosen']}."
+        f"interval covers {counted}. The electrodes were chosen on other ECGs than those they "
+        f"were tested on, {best['n_networks']} times over: {best['chosen']}."
     )
 
 

@@ -107,12 +107,12 @@ def answer_sentence(
         sets = f"{worse} sets" if worse > 1 else "set"
         loose = ranked.loc[ranked["config"].map(firm.get) == DEPENDS, "leads"]
         besides = (
-            f"; with another draw of training patients and every label policy allowed for, that "
-            f"holds for {worse - len(loose)} of them, and not for {' or '.join(loose)}"
+            " Whatever the draw of training patients and the label policy, that holds for "
+            f"{worse - len(loose)} of them; for {' and for '.join(loose)} it {DEPENDS}."
         )
         return (
-            f"**More than these.** Each of the {sets} with fewer than twelve leads is shown to "
-            f"lose more than {MARGIN} of their macro AUROC{besides * bool(len(loose))}. {closest}"
+            f"**None of these is enough.** Each of the {sets} with fewer than twelve leads is "
+            f"shown to lose more than {MARGIN} macro AUROC.{besides * bool(len(loose))} {closest}"
         )
     return (
         "**These records cannot decide it.** No set with fewer than twelve leads could be shown to "

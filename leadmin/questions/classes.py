@@ -115,7 +115,7 @@ def class_reading(per_class: pd.DataFrame) -> str:
     mean = reduced.groupby("class")["difference"].mean()
     lowest = per_class.sort_values("auroc", kind="stable").iloc[0]
     return joined_sentence(
-        f"On the mean over the smaller sets {mean.idxmin()} changes most for the worse "
+        f"On average over the smaller sets {mean.idxmin()} changes most for the worse "
         f"({signed(mean.min())}) and {mean.idxmax()} least ({signed(mean.max())}); the lowest "
         f"AUROC of all is {lowest['class']} under `{lowest['config']}`, "
         f"{value_with_interval(lowest.to_dict(), 'auroc')}"

@@ -191,7 +191,7 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
         chosen = choice_in_words(best)
         on_chest = best["n_electrodes"] > len(LIMB_ELECTRODES)
         named = f"{', '.join(limbs)} and {chosen}" if on_chest else chosen
-        often = f"each fold apart: {best['chosen']}"
+        often = f"each fold separately: {best['chosen']}"
     said = (
         f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
         f"read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "
@@ -207,7 +207,7 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
         if first["n_electrodes"] < N_ALL:
             said_of = f"{first['n_electrodes']}, {choice_in_words(first)}"
         apart.append(f"{called} {said_of}")
-    return said + joined_sentence("for each class apart, by the same rule: " + "; ".join(apart))
+    return said + joined_sentence("for each class alone, by the same rule: " + "; ".join(apart))
 
 
 def plot_curve(tables: Tables) -> Figure:
@@ -259,7 +259,7 @@ CURVE_COLUMNS = {
 }
 
 
-def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
+def shown_curve(target: str) -> Callable[[Tables], Styler]:
     """Show the chosen sets of one target; what is missed only where that can be."""
 
     def table(tables: Tables) -> Styler:
@@ -270,7 +270,7 @@ def shown_curve(target: str, *left_out: str) -> Callable[[Tables], Styler]:
         named = {f"missed_{name}": name for name in diagnoses(tables.classes)}
         first, second, *others = CURVE_COLUMNS.items()
         every = dict([first, second, *named.items(), *others])
-        columns = {k: v for k, v in every.items() if k in rows and k not in left_out}
+        columns = {k: v for k, v in every.items() if k in rows}
         counted = [k for k in columns if k.startswith("missed")]
         for k in counted:
             of_all = present[k.removeprefix("missed_") if k != "missed" else target]
@@ -289,9 +289,10 @@ def present_in_1000(scores: pd.DataFrame) -> dict[Any, float]:
 
 def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
     """Show the sets chosen for the mean of the classes in as little width as a page has."""
-    rows = with_training(curve[curve["target"] == "macro"], ["difference"])
     present = present_in_1000(scores)
     named = diagnoses(scores["target"].unique()[1:])
+    counted = ["difference", *(f"missed_{one}" for one in named)]
+    rows = with_training(curve[curve["target"] == "macro"], counted)
     where = [choice_in_words(row).partition(" (")[0] for row in rows.to_dict("records")]
     columns = {"n_electrodes": "electrodes", "where": "which"}
     columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
@@ -343,7 +344,6 @@ ELECTRODES = Question(
     reading=lambda tables: answer_reading(tables["curve"], tables.classes),
     figures={"curve": plot_curve},
     shown={"The best set for each number of electrodes": shown_curve("macro")},
-    elsewhere={"electrode_table": shown_curve("macro", "auroc", "p_holm", "within")},
     folded=lambda tables: {
         f"Chosen for {called} alone": shown_curve(name) for name, called in tables.classes.items()
     },

@@ -210,8 +210,8 @@ def order_reading(table: pd.DataFrame) -> str:
             f"{row['hospital']} ({row['classes']}): rank correlation with the map at home "
             f"{value_with_interval(row, 'correlation', 2)} over {row['n_sets']} electrode sets; "
             f"V2 + V5 are number {row['rank']} of {row['n_pairs']} pairs (at home number "
-            f"{row['home_rank']}) and lose {value_with_interval(row, 'difference')} against nine "
-            f"electrodes (at home {signed(row['home_difference'])})"
+            f"{row['home_rank']}) and differ from nine electrodes by "
+            f"{value_with_interval(row, 'difference')} (at home {signed(row['home_difference'])})"
         )
     return " ".join(joined_sentence(part) for part in parts)
 

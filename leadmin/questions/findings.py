@@ -321,7 +321,7 @@ def firm_reading(firm: pd.DataFrame) -> str:
     parts = firm.drop_duplicates("part").groupby("firm", sort=False)["part"].agg(", ".join)
     n_views = len(firm.drop_duplicates(["recipe", "labels", "intervals"]))
     said = "; ".join(f"{verdict}: {names}" for verdict, names in parts.items())
-    return joined_sentence(f"over {n_views} readings, as far as a part could be asked, {said}")
+    return joined_sentence(f"{said} (over {n_views} readings, where a part could be asked)")
 
 
 def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:

@@ -137,7 +137,7 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
         "undecided": f"undecided at {margin}",
     }
     counted = [f"{counts[name]} {words}" for name, words in said.items() if name in counts]
-    text = f"of {len(rows)} smaller sets " + ", ".join(counted)
+    text = f"verdicts on {len(rows)} smaller sets: " + ", ".join(counted)
     open_ones = rows.loc[rows["verdict"] == "undecided", "smallest_resolvable"]
     if len(open_ones):
         text += f"; for these the smallest resolvable difference is {range_in_words(open_ones)}"

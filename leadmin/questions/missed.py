@@ -11,6 +11,7 @@ from leadmin.evidence.estimates import Estimate, combine, interval_columns
 from leadmin.evidence.nested import called
 from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASS_NAMES
+from leadmin.leads import resolve
 from leadmin.questions import Question, diagnoses, each_recipe, of
 from leadmin.questions.classes import by_class
 from leadmin.show.words import headings, joined_sentence, number, reading_table, value_with_interval
@@ -66,7 +67,8 @@ def missed_reading(missed: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES)
             said.append(f"twelve leads miss {value_with_interval(dict(full.iloc[0]), 'missed', 0)}")
         if len(reduced):
             best = dict(reduced.sort_values("missed", kind="stable").iloc[0])
-            said.append(f"`{best['config']}` misses {value_with_interval(best, 'missed', 0)}")
+            leads = ", ".join(resolve(best["config"]).leads)
+            said.append(f"the set {leads} misses {value_with_interval(best, 'missed', 0)}")
         present = number(float(rows["present"].iloc[0]), 0)
         parts.append(f"{present} have {names[name]}: {', '.join(said)}")
     return joined_sentence("of 1,000 records " + "; ".join(parts))

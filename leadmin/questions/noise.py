@@ -130,9 +130,9 @@ def wide_noise(table: pd.DataFrame, target: str, digits: int, *values: str) -> S
 def false_calls(
     table: str, wide: Callable[..., Styler]
 ) -> dict[str, Callable[[Tables], Styler | None]]:
-    """Fold away, diagnosis by diagnosis, what is missed and what is called in vain."""
+    """Fold away, diagnosis by diagnosis, what is missed and what is falsely called."""
     return {
-        f"{name} in 1,000: missed / called in vain": of(table, wide, name, 0, "missed", "in_vain")
+        f"{name} in 1,000: missed / falsely called": of(table, wide, name, 0, "missed", "in_vain")
         for name in diagnoses(CLASSES)
     }
 

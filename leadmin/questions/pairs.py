@@ -95,15 +95,11 @@ def rank_reading(ranks: pd.DataFrame) -> str:
     )
     if reduced.empty:
         return "There is no smaller set to rank."
-    first = reduced.iloc[0]
-    text = (
-        f"Among the smaller sets `{first['config']}` is the best in "
-        f"{first['share_best_reduced']:.0%} of the resamples"
-    )
-    if len(reduced) > 1:
-        text += f", `{reduced.iloc[1]['config']}` in {reduced.iloc[1]['share_best_reduced']:.0%}"
+    first = reduced.head(2).to_dict("records")
+    said = ", ".join(f"`{row['config']}` in {row['share_best_reduced']:.0%}" for row in first)
+    text = f"the best of the smaller sets is {said} of the resamples"
     certain = int((ranks["rank_low"] == ranks["rank_high"]).sum())
-    return joined_sentence(f"{text}; {certain} of {len(ranks)} ranks are certain at 95%")
+    return joined_sentence(f"{text}; {certain} of {len(ranks)} sets keep one rank in 95%")
 
 
 def plot_pairwise(matrix: pd.DataFrame) -> Figure:

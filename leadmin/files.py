@@ -45,7 +45,7 @@ def write_json(path: Path, value: Any) -> None:
 
     A NaN or an infinity, which JSON has no word for, is a ValueError.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 class _PlainLoader(yaml.SafeLoader):

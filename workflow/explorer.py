@@ -145,7 +145,7 @@ def _curve(curve: pd.DataFrame, target: str) -> list[dict[str, Any]]:
 
 def network_of_examples(published: Path) -> tuple[EcgClassifier, int]:
     """Load the published network that tested the last fold, and name its seed: the first."""
-    folder = published / "runs" / "12-lead" / "checkpoints"
+    folder = published / "runs" / ANY_LEAD / "checkpoints"
     found = sorted(folder.glob(f"{ANY_LEAD}-seed*-fold{N_FOLDS}.json"))
     if not found:
         raise LeadminError(f"{folder}: no network of fold {N_FOLDS}; publish the map again")

@@ -6,6 +6,7 @@ here: it holds ``study.json``, and in ``all.sha256`` the checksum of every file.
 
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,12 +120,17 @@ def _copy_arrays(source: Path, target: Path) -> None:
     """Copy predictions, the logits as precise as all evidence takes them."""
     with np.load(source, allow_pickle=False) as arrays:
         kept = {k: x.astype(PRECISION) if x.dtype.kind == "f" else x for k, x in arrays.items()}
-    np.savez_compressed(target, allow_pickle=False, **kept)
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_BZIP2) as archive:  # NumPy reads that, too
+        for name, values in kept.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
 
 
 def _copy_history(source: Path, target: Path) -> None:
-    """Copy the rows of a history with four digits, more than its curves show."""
-    pd.read_csv(source).to_csv(target, index=False, float_format="%.4g")
+    """Copy what the curves of a history show, with four digits: not each class for itself."""
+    rows = pd.read_csv(source)
+    kept = [name for name in rows if not name.startswith("validation_auroc_")]
+    rows[kept].to_csv(target, index=False, float_format="%.4g")
 
 
 def _copy_page(page: Path, target: Path, title: str = "") -> None:

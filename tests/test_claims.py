@@ -121,7 +121,7 @@ def test_a_build_writes_the_numbers_and_lists_every_claim(book, build):
     book(pages={"index": PAGE})
     status, said, html = build()
     assert status == 0, said
-    assert "Two leads lose 0.020 [0.015, 0.025]. All leads" in html
+    assert "Two leads lose 0.020 [0.015,\N{NO-BREAK SPACE}0.025]. All leads" in html
     listed = html[html.index("<dl") :]
     for name, guard in DOCUMENT["claims"].items():
         assert name[1:] in listed

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from leadmin.evidence.scores import PRECISION, gather
+from leadmin.evidence.scores import gather
 from leadmin.files import sha256, write_json
 from leadmin.leads import configurations
 from leadmin.study.protocol import N_FOLDS
@@ -60,7 +60,7 @@ def synthetic_runs(
                 signal = (power - 0.2 * (k > 0)) * factor * labels - 1.5 + shared
                 signal = signal + rng.normal(size=shared.shape) * own_noise
                 noise = rng.normal(size=(n_seeds, *shared.shape)) * seed_noise
-                logits[recipe] = (signal + noise).astype(PRECISION).astype(np.float32)
+                logits[recipe] = (signal + noise).astype(np.float32)
             both.append(Predictions(record_id, patient, fold, labels, logits))
         runs[config] = Run(
             config,

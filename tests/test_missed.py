@@ -117,5 +117,5 @@ def test_a_finding_is_firm_where_every_reading_agrees(crossval):
         if firm[part] != "depends on the reading":
             assert set(rows["verdict"]) == {firm[part]}, part
     mixed = table.assign(firm=["supported"] + ["depends on the reading"] * (len(table) - 1))
-    assert "supported: 1a; depends on the reading: 2a, " in firm_reading(mixed)
+    assert "Supported: 1a; depends on the reading: 2a, " in firm_reading(mixed)
     assert "over 6 readings" in firm_reading(table).lower()

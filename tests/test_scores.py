@@ -9,7 +9,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import conjunction_test
 from leadmin.evidence.reliability import recalibrated_logits
-from leadmin.evidence.scores import PRECISION, gather, with_logits
+from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
 from leadmin.publish.page import resamples_in_words
 from leadmin.study.run import fold_thresholds, point_metrics
@@ -26,7 +26,6 @@ def test_f1_thresholds_come_from_the_network_that_tested_the_record():
     shift = np.arange(1, 11) / 2
     for part, tested in ((run.test, run.test.fold), (run.validation, run.validation.fold - 1)):
         part.logits["default"] += shift[tested % 10][:, None].astype(np.float32)
-    run = with_logits(with_logits(run, PRECISION), np.float32)
     calls = np.zeros(run.test.labels.shape, dtype=bool)
     expected = []
     for k in range(2):

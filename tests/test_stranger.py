@@ -352,7 +352,7 @@ def test_a_bad_signal_is_named_and_can_be_left_out(records, tmp_path, kind):
 def test_old_files_and_published_runs_have_the_five_classes(sample, root):
     assert sample.classes == labels.CLASSES
     assert sample.policies == tuple(labels.LABEL_POLICIES)
-    run = load_run(root / "book/published/subset/runs/12-lead")
+    run = load_run(root / "book/published/ablation/runs/default")
     assert "classes" not in run.metrics
     assert run.classes == labels.CLASSES
 

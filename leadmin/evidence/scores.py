@@ -65,9 +65,6 @@ MARGIN = 0.01
 FEW = 100
 """With fewer records of a label value than this, a claim must hold for few patients too."""
 
-PRECISION = np.float16
-"""Of logits, in all evidence: as they are published, so that those give the same numbers."""
-
 
 Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
@@ -308,7 +305,7 @@ def gather(
     require_same_records(by_config.values())
     for config, run in by_config.items():
         _require_logits(run)
-        by_config[config] = with_logits(with_logits(run, PRECISION), np.float32)
+        by_config[config] = _in_single_precision(run)
     test = next(iter(by_config.values())).test
     if seed < 0:
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
@@ -442,13 +439,13 @@ def _require_logits(run: Run) -> None:
                 )
 
 
-def with_logits(run: Run, precision: type[np.floating[Any]]) -> Run:
-    """Give a run with its logits in a type of NumPy."""
+def _in_single_precision(run: Run) -> Run:
+    """Give a run whose logits are float32; published ones may be float16."""
 
-    def cut(part: Predictions) -> Predictions:
-        return replace(part, logits={k: np.asarray(x, precision) for k, x in part.logits.items()})
+    def cast(part: Predictions) -> Predictions:
+        return replace(part, logits={k: np.asarray(x, np.float32) for k, x in part.logits.items()})
 
-    return replace(run, validation=cut(run.validation), test=cut(run.test))
+    return replace(run, validation=cast(run.validation), test=cast(run.test))
 
 
 def _auroc(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import PRECISION
 from leadmin.files import write_json
 from leadmin.study.protocol import N_FOLDS
 from leadmin.study.run import Run, load_run, prediction_files, require_same_records
@@ -117,9 +116,9 @@ def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
 
 
 def _copy_arrays(source: Path, target: Path) -> None:
-    """Copy predictions, the logits as precise as all evidence takes them."""
+    """Copy predictions, packed more densely."""
     with np.load(source, allow_pickle=False) as arrays:
-        kept = {k: x.astype(PRECISION) if x.dtype.kind == "f" else x for k, x in arrays.items()}
+        kept = dict(arrays)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_BZIP2) as archive:  # NumPy reads that, too
         for name, values in kept.items():
             with archive.open(f"{name}.npy", "w") as file:

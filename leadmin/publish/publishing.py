@@ -128,7 +128,7 @@ def _copy_arrays(source: Path, target: Path) -> None:
 def _copy_history(source: Path, target: Path) -> None:
     """Copy what the curves of a history show, with four digits: not each class for itself."""
     rows = pd.read_csv(source)
-    kept = [name for name in rows if not name.startswith("validation_auroc_")]
+    kept = [name for name in rows if not str(name).startswith("validation_auroc_")]
     rows[kept].to_csv(target, index=False, float_format="%.4g")
 
 

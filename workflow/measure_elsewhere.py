@@ -1,6 +1,6 @@
 r"""Try the any-lead networks on other hospitals, noise and lost electrodes, and publish the page.
 
-    python workflow/measure_elsewhere.py --networks outputs/map/runs/12-lead --data PTBXL.h5 \
+    python workflow/measure_elsewhere.py --networks outputs/subset/runs/any-lead --data PTBXL.h5 \
         --map book/published/subset/map --hospitals external-12-lead.zip --nstdb nstdb --publish
 
 Three trials (`leadmin/study/trials.py`), each a folder below ``--to`` that is kept where it is

@@ -1,7 +1,7 @@
 """Train the networks that ship with the package on every record, and describe them.
 
     python workflow/ship_networks.py train --data FILE
-    python workflow/ship_networks.py write --data FILE --run outputs/map
+    python workflow/ship_networks.py write --data FILE --run outputs/subset/runs/any-lead
 
 ``train`` leaves checkpoints in ``outputs/shipping``: the any-lead network, and from it one for each
 configuration. ``write`` makes ``leadmin/networks`` of them, with what cross-validation knows of the
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="prepared HDF5 file")
     parser.add_argument("--only", nargs="*", default=list(configurations()), help="configurations")
     parser.add_argument("--scratch", type=Path, default=Path("outputs/shipping"))
-    parser.add_argument("--run", type=Path, default=Path("outputs/map"))
+    parser.add_argument("--run", type=Path, default=Path("outputs/subset/runs/any-lead"))
     parser.add_argument("--folds", type=int, nargs="*", default=[], help="of --run; default: all")
     parser.add_argument("--workers", type=int, default=1, help="networks that answer side by side")
     parser.add_argument("--map", type=Path, default=Path("book/published/subset/map"))

@@ -272,8 +272,9 @@ class _Role(SphinxRole):
             return [], [self.inliner.reporter.error(str(error), line=self.lineno)]
 
     def said(self, claims: Claims) -> list[nodes.Node]:
-        said = claims.written(self.text, whole := self.name == "interval")
-        return [nodes.Text(said.replace(", ", ",\N{NO-BREAK SPACE}") if whole else said)]
+        interval = self.name == "interval"
+        said = claims.written(self.text, interval=interval)
+        return [nodes.Text(said.replace(", ", ",\N{NO-BREAK SPACE}") if interval else said)]
 
 
 class _Mark(_Role):

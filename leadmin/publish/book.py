@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -207,11 +208,12 @@ def networks_table(root: Path, pages: Iterable[str]) -> str:
     Missed in 1,000 records and macro AUROC are those of the primary recipe; the interval counts
     training where several seeds allow. A network for any leads stands in the map instead.
     """
+    read = cache(lambda path: pd.DataFrame(pd.read_csv(path)))
     rows = []
     for page in pages:
         _, study, _, name = page.split("/")
         tables = root / "book" / "published" / study / "tables"
-        main, missed = (pd.read_csv(tables / f"{kind}.csv") for kind in ("main", "missed"))
+        main, missed = (read(tables / f"{kind}.csv") for kind in ("main", "missed"))
         scored = main[(main["config"] == name) & (main["recipe"] == main["recipe"].iloc[0])]
         if scored.empty:
             continue

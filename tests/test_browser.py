@@ -109,7 +109,7 @@ SHORTEN = """() => {
   [...alike, ...document.querySelectorAll(more)].forEach((one) => one.remove());
 }"""
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-ALIKE = re.compile("runs/(?!12-lead[.])|notebooks/04_")
+ALIKE = re.compile("(published/subset/)?runs/(?!12-lead[./])|notebooks/0[46]_")
 """Pages of a template that another page shows to axe."""
 THEME = "(theme) => [theme, undefined].includes(document.documentElement.dataset.theme)"
 

@@ -218,7 +218,8 @@ def recalibrated(
     for _ in range(n_splits):
         order = rng.permutation(len(y))
         local, rest = order[:n_local], order[n_local:]
-        versions = {"": x, "_shift": x + _offset(y[local], x[local])}
+        offset = np.nan_to_num(calibration_line(y[local], x[local]).offset)
+        versions = {"": x, "_shift": x + offset}
         fitted = fit_recalibration(y[local, None], x[local, None])
         versions["_platt"] = fitted(x[:, None])[:, 0]
         for ending, logits in versions.items():
@@ -229,8 +230,3 @@ def recalibrated(
             for name, value in values.items():
                 total.setdefault(name + ending, []).append(value)
     return {name: float(np.mean(values)) for name, values in total.items()}
-
-
-def _offset(y: NDArray[Any], x: Array) -> float:
-    """Find what to add to logits so that their mean probability is the share of positives."""
-    return float(np.nan_to_num(calibration_line(y, x).offset))

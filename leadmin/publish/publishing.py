@@ -116,13 +116,13 @@ def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
 
 
 def _copy_arrays(source: Path, target: Path) -> None:
-    """Copy predictions, packed more densely."""
+    """Copy predictions, packed more densely: the seeds of a record are alike, so side by side."""
     with np.load(source, allow_pickle=False) as arrays:
         kept = dict(arrays)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_BZIP2) as archive:  # NumPy reads that, too
         for name, values in kept.items():
             with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, values, allow_pickle=False)
+                np.lib.format.write_array(file, np.asfortranarray(values), allow_pickle=False)
 
 
 def _copy_history(source: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from leadmin.questions.answer import main_table
 from leadmin.questions.calibration import calibration_table
 from leadmin.questions.classes import per_class_table
 from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
-from leadmin.show.words import reading_table, signed
+from leadmin.show.words import number, reading_table
 from leadmin.study.ablation import VARIANTS, merge
 from leadmin.study.baselines import BASELINES
 from leadmin.study.run import Run, load_run
@@ -127,7 +127,8 @@ def ablation_reading(
         parts = [
             f"{verdict}: "
             + ", ".join(
-                f"{row['description']} ({signed(row[column])})" for row in rows.to_dict("records")
+                f"{row['description']} ({number(row[column], 4, '+')})"
+                for row in rows.to_dict("records")
             )
             for verdict, rows in (
                 ("clearly lower", compared[lower]),

@@ -49,10 +49,6 @@ N_LOCAL = (25, 50, 100)
 N_SPLITS = 200
 
 
-def _electrode_configs(evidence: Hospitals) -> list[str]:
-    return [space.name for space in electrode_sets() if space.name in evidence.runs]
-
-
 def named(hospital: str) -> str:
     """Write a hospital's name as its data set does."""
     known = {"cpsc2018": "CPSC2018", "georgia": "Georgia", "ludb": "LUDB", TOGETHER: "together"}
@@ -112,11 +108,11 @@ def transport_reading(table: pd.DataFrame) -> str:
     parts = []
     for row in table[table["config"] == REFERENCE].to_dict("records"):
         parts.append(
-            f"{row['hospital']}, {CLASS_NAMES[row['class']]} ({row['n_positive']} of "
+            f"* {row['hospital']}, {CLASS_NAMES[row['class']]} ({row['n_positive']} of "
             f"{row['n_records']}): {value_with_interval(row, 'auroc')}, at home "
             f"{number(row['home'])}"
         )
-    return joined_sentence("nine electrodes reach an AUROC as follows. " + "; ".join(parts))
+    return "\n".join(["With nine electrodes the AUROC is:\n", *parts])
 
 
 def plot_transport(table: pd.DataFrame) -> Figure:
@@ -162,8 +158,10 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
     ``share`` of resamples in which no pair is better.
     """
     home, rows = trial_of(evidence)["home"], []
-    configs = [name for name in _electrode_configs(evidence) if name in home]
-    pairs = [k for k, name in enumerate(configs) if _n_chest(name) == 2]
+    names = [space.name for space in electrode_sets()]
+    configs = [name for name in names if name in evidence.runs and name in home]
+    chest = [set(span(resolve(name).leads)) & set(CHEST_LEADS) for name in configs]
+    pairs = [k for k, leads in enumerate(chest) if len(leads) == 2]
     for hospital, classes in evidence.classes_there().items():
         places = [CLASSES.index(name) for name in classes]
         at_home = np.array([np.mean([home[name][k] for k in places]) for name in configs])
@@ -189,11 +187,6 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
         row["share"] = float(np.mean(replicates[ours] >= replicates[pairs].max(axis=0)))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _n_chest(config: str) -> int:
-    leads = span(resolve(config).leads)
-    return len(set(leads) & set(CHEST_LEADS))
 
 
 def _rank(values: NDArray[np.float64], one: int, among: list[int]) -> int:
@@ -297,18 +290,18 @@ def trust_reading(trust: pd.DataFrame, mended: pd.DataFrame) -> str:
     for row in trust[trust["config"] == REFERENCE].to_dict("records"):
         if row["hospital"] != named(TOGETHER):
             parts.append(
-                f"{row['hospital']}, {row['class']}: mean probability "
+                f"* {row['hospital']}, {CLASS_NAMES[row['class']]}: mean probability "
                 f"{number(row['mean_probability'], 2)}, prevalence {number(row['prevalence'], 2)}, "
                 f"slope {value_with_interval(row, 'slope', 2)}"
             )
-    said = joined_sentence("with nine electrodes, " + "; ".join(parts))
+    said = "\n".join(["With nine electrodes:\n", *parts])
     fifty = mended[mended["n_local"] == 50] if len(mended) else mended
     if len(fifty):
         means = fifty[["ece", "ece_shift", "ece_platt"]].mean()
         said += (
-            " On average over these, 50 local records bring the expected calibration error on the "
-            f"others from {number(means['ece'])} to {number(means['ece_shift'])} by an offset, and "
-            f"to {number(means['ece_platt'])} by offset and slope."
+            "\n\nOn average over these, 50 local records bring the expected calibration error on "
+            f"the others from {number(means['ece'])} to {number(means['ece_shift'])} by an "
+            f"offset, and to {number(means['ece_platt'])} by offset and slope."
         )
     return said
 

@@ -9,13 +9,7 @@ from leadmin.evidence.trials import trial_of
 from leadmin.questions import Question, of
 from leadmin.questions.noise import disturbed, false_calls, in_turn
 from leadmin.show import style
-from leadmin.show.words import (
-    joined_sentence,
-    number,
-    value_with_interval,
-    wide_table,
-    with_intervals,
-)
+from leadmin.show.words import number, value_with_interval, wide_table, with_intervals
 
 FAULTS = {
     "told": "told of it",
@@ -52,7 +46,7 @@ def fallen_reading(table: pd.DataFrame) -> str:
     """Say what the loss of a chest and of a limb electrode costs, told and not told."""
     macro = table[table["target"] == "macro"]
     full = macro[macro["fault"] == "none"].iloc[0]
-    said = f"With all nine in place the macro AUROC is {number(full['auroc'])}. "
+    said = f"With all nine in place the macro AUROC is {number(full['auroc'])}. With\n\n"
     parts = []
     for where, chest in (("a chest electrode", True), ("a limb electrode", False)):
         rows = macro[macro["electrode"].str.startswith("V") == chest]
@@ -67,7 +61,7 @@ def fallen_reading(table: pd.DataFrame) -> str:
     swapped = macro[macro["fault"] == "swapped"]
     parts += [f"arms swapped: {value_with_interval(dict(row), 'auroc')}"
               for _, row in swapped.iterrows()]  # fmt: skip
-    return said + joined_sentence("; ".join(parts))
+    return said + "\n".join(f"* {part}" for part in parts)
 
 
 def plot_fallen(table: pd.DataFrame) -> Figure | None:

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import combine, interval_columns
 from leadmin.evidence.nested import targets
@@ -93,17 +92,17 @@ COLUMNS = {
 }
 
 
-def _macro(table: pd.DataFrame) -> Styler:
-    return reading_table(table[table["target"] == "macro"], COLUMNS)
-
-
 FORETOLD = Question(
     name="foretold",
     title="Does the map foretell networks of their own?",
     tables={"foretold": foretold_table},
     reading=lambda tables: foretold_reading(tables["foretold"]),
     figures={"foretold": plot_foretold},
-    shown={"Networks of their own, and the one network": of("foretold", _macro)},
+    shown={
+        "Networks of their own, and the one network": of(
+            "foretold", lambda table: reading_table(table[table["target"] == "macro"], COLUMNS)
+        )
+    },
     place=50,
     about="map",
 )

@@ -29,6 +29,10 @@ from leadmin.show.words import (
 MARGINS = (MARGIN, 0.005, 0.02)
 """Non-inferiority margins in macro AUROC: the primary one, then two for sensitivity."""
 
+LABELS = {"any": "all statements", "likelihood50": "statements from 50%"}
+INTERVALS = {"patients": "interval over patients", "folds": "interval over folds"}
+"""What a table's headings call the label policies and the kinds of intervals."""
+
 
 def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     """Test each configuration for non-inferiority to the 12 leads in macro AUROC.
@@ -117,7 +121,8 @@ def margin_table(non_inferiority: pd.DataFrame) -> Styler:
 
 def views_table(table: pd.DataFrame, by: str) -> Styler:
     """Show verdicts under each recipe, label policy and kind of interval, and what is firm."""
-    heading = table[["recipe", "labels", "intervals"]].agg(", ".join, axis=1)
+    said = table.replace({"labels": LABELS, "intervals": INTERVALS})
+    heading = said[["recipe", "labels", "intervals"]].agg(", ".join, axis=1)
     wide = table.assign(heading=heading).pivot(index=by, columns="heading", values="verdict")
     wide = wide.loc[table[by].unique(), heading.unique()].fillna(MISSING)
     firm = table.drop_duplicates(by).set_index(by)["firm"]

@@ -15,7 +15,7 @@ from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, diagnoses, of
 from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, number, signed, value_with_interval, wide_table
+from leadmin.show.words import number, signed, value_with_interval, wide_table
 from leadmin.study.mapping import ANY_LEAD
 
 HARD = ("em", 6)
@@ -57,16 +57,20 @@ def noise_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def noise_reading(table: pd.DataFrame) -> str:
-    """Say what each set loses under the hard noise, the least first, and which noise harms most."""
+    """Say which sets lose least and most under the hard noise, and which noise harms most."""
     macro = table[table["target"] == "macro"]
     kind, decibels = HARD
     hard = macro[(macro["noise"] == kind) & (macro["decibels"] == decibels)]
     if hard.empty:
         return f"No trial with {NOISES[kind]} at {decibels} dB."
     ordered = hard.sort_values("difference", ascending=False).to_dict("records")
-    parts = [f"{row['electrodes']} {value_with_interval(row, 'difference')}" for row in ordered]
-    said = joined_sentence(
-        f"under {NOISES[kind]} at {decibels} dB the macro AUROC changes by: " + "; ".join(parts)
+    least, most = (
+        f"{row['electrodes']}, {value_with_interval(row, 'difference')}"
+        for row in (ordered[0], ordered[-1])
+    )
+    said = (
+        f"Under {NOISES[kind]} at {decibels} dB the macro AUROC changes least with {least}, and "
+        f"most with {most}."
     )
     nine = macro[(macro["config"] == "12-lead") & (macro["decibels"] == decibels)]
     others = [

@@ -262,9 +262,8 @@ def test_a_network_that_is_told_scores_the_smaller_set(any_lead, small):
 
 def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     noise = RNG.normal(size=(2, 9000)).astype(np.float32)
-    run = trials.try_own(
-        any_lead, small, trials.noise_conditions({"em": noise}), 12, tmp_path / "noise", {}
-    )
+    conditions = trials.noise_conditions({"em": noise})
+    run = trials.try_own(any_lead, small, conditions, 12, tmp_path / "noise", {})
     assert len(run.test.record_id) == 12
     assert set(run.test.record_id) <= set(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
@@ -276,8 +275,11 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert set(table["decibels"].dropna()) == {24, 18, 12, 6, 0, -6}
     unmoved = table[table["noise"] == ""]
     assert (unmoved["difference"] == 0).all()
-    weak, strong = (table[(table["decibels"] == d) & (table["target"] == "MI")] for d in (24, -6))
-    assert np.abs(weak["difference"]).mean() <= np.abs(strong["difference"]).mean()
+    moved = Counter()  # few records have the AUROC of chance; logits move with the noise
+    for name, said in run.metrics["conditions"].items():
+        noisy, clean = (evidence.runs[one].test.logits["any-lead"] for one in (name, said["set"]))
+        moved[said["decibels"]] += float(np.abs(noisy - clean).mean())
+    assert moved[24] < moved[12] < moved[-6]
     assert "electrode motion at 6 dB" in question.reading(tables)
     assert question.figures["noise"](tables) is not None
 

@@ -22,7 +22,7 @@ from leadmin.evidence.trials import (
     trial_of,
 )
 from leadmin.labels import CLASS_NAMES, CLASSES
-from leadmin.leads import CHEST_LEADS, electrode_sets, electrodes_needed, resolve, span
+from leadmin.leads import CHEST_LEADS, electrode_sets, electrodes_needed, resolve
 from leadmin.metrics import calibration_error, probabilities
 from leadmin.questions import Question, Tables, of
 from leadmin.questions.electrodes import electrodes_in_words
@@ -158,10 +158,9 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
     ``share`` of resamples in which no pair is better.
     """
     home, rows = trial_of(evidence)["home"], []
-    names = [space.name for space in electrode_sets()]
-    configs = [name for name in names if name in evidence.runs and name in home]
-    chest = [set(span(resolve(name).leads)) & set(CHEST_LEADS) for name in configs]
-    pairs = [k for k, leads in enumerate(chest) if len(leads) == 2]
+    spaces = [one for one in electrode_sets() if one.name in evidence.runs and one.name in home]
+    configs = [one.name for one in spaces]
+    pairs = [k for k, one in enumerate(spaces) if len(set(one.leads) & set(CHEST_LEADS)) == 2]
     for hospital, classes in evidence.classes_there().items():
         places = [CLASSES.index(name) for name in classes]
         at_home = np.array([np.mean([home[name][k] for k in places]) for name in configs])

@@ -8,13 +8,16 @@ import os
 import shutil
 from pathlib import Path
 
+# Before NumPy is there: its threads, in every process, would wait for the core of another worker.
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
 import numpy as np
 import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FIRST = ("workflow", "notebooks", "study", "shipped", "browser", "training", "tables", "stranger")
+FIRST = ("workflow", "notebooks", "study", "shipped", "training", "tables", "stranger", "browser")
 """The files that take longest; begun last, one of them would keep a worker busy alone. When it is
 the browser's turn, another worker has built the book for the workflow's."""
 

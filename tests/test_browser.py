@@ -103,9 +103,11 @@ def serious(page) -> list[str]:
 # Rows of a table are alike, and so are links of a list and words of code in one colour. Without
 # most of them axe takes seconds for what takes it minutes.
 SHORTEN = """() => {
-  const words = [...document.querySelectorAll("pre span")].filter((word) => word.offsetWidth);
+  const code = document.querySelectorAll("pre span, dd code span");
+  const words = [...code].filter((word) => word.offsetWidth);
   const met = new Set(), alike = words.filter((word) => met.size === met.add(word.className).size);
-  const more = "tbody tr:nth-child(n+4), nav li:nth-child(n+4):not(.current)";
+  const more =
+    "tbody tr:nth-child(n+4), dl > :nth-child(n+9), nav li:nth-child(n+4):not(.current)";
   [...alike, ...document.querySelectorAll(more)].forEach((one) => one.remove());
 }"""
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"

@@ -227,6 +227,7 @@ def test_every_cluster_profile_asks_for_a_gpu_and_tries_again(root):
         engine.profile_options(root, "moon", None)
 
 
+@pytest.mark.slow
 def test_every_training_job_and_no_other_asks_for_a_gpu(root, tmp_path):
     """Whatever this machine has; of the SLURM commands only ``squeue`` is asked for."""
     shutil.copytree(root / "workflow", tmp_path / "workflow")

@@ -243,9 +243,11 @@ def test_labels_of_the_test_records_take_no_part_in_the_choice(synthetic, eviden
     rng = np.random.default_rng(3)
     test = synthetic.test
     other = dataclasses.replace(test, labels=rng.permutation(test.labels))
-    shuffled = gather_map(dataclasses.replace(synthetic, test=other), 1)
-    for config, run in evidence.runs.items():
-        assert run.metrics.get("chosen") == shuffled.runs[config].metrics.get("chosen")
+    four = tuple(s.name for s in electrode_sets() if len(s.electrodes) == 4)
+    few = dataclasses.replace(synthetic, test=other, recipes=(*four, "12-lead"))
+    for config, run in gather_map(few, 1).runs.items():
+        assert run.metrics.get("chosen") == evidence.runs[config].metrics.get("chosen")
+    assert len(set(evidence.runs[best_of(4, "macro")].metrics["chosen"])) > 1
 
 
 def test_a_chosen_run_is_made_of_the_sets_that_were_chosen(evidence):
@@ -286,13 +288,17 @@ def test_shapley_values_are_fair(evidence):
 
 def test_the_map_is_compared_with_networks_of_their_own(evidence):
     table = foretold_table(evidence).set_index(["config", "target"])
-    assert set(table.index.get_level_values("config")) == {"12-lead", "2-lead-I-II"}
+    assert set(table.index.get_level_values("config")) == {"12-lead", "2-lead-I-II", "mean"}
     for config in ("12-lead", "2-lead-I-II"):
         first, both = (evidence.get(config, ANY_LEAD).per_seed["auroc"][:k] for k in (1, 2))
         row = table.loc[(config, "macro")]
         assert row["trained"] == pytest.approx(first.mean())
         assert row["difference"] == pytest.approx(first.mean() - both.mean())
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    for target in ("macro", "MI"):
+        rows = table.xs(target, level="target")
+        assert rows["difference"]["mean"] == pytest.approx(rows["difference"][:2].mean())
+        assert rows["n_sets"].tolist() == [1, 1, 2]
     assert "no network" not in foretold_reading(table.reset_index()).lower()
     assert foretold_reading(pd.DataFrame()).startswith("No networks were trained")
 
@@ -330,6 +336,8 @@ def test_a_map_without_all_sets_says_so(synthetic):
         ({"recipe": "scratch", "map": "electrodes"}, "whose networks start from any-lead"),
         ({"variants": ("scratch",), "map": "electrodes"}, "whose networks start from any-lead"),
         ({"map": "all"}, "map"),
+        ({"map_seeds": 1}, "map_seeds is 1; valid: 0, but in a study with a map"),
+        ({"map_seeds": 1, "recipe": "any-lead", "map": "electrodes"}, "valid: 0, but in a study"),
     ],
 )  # fmt: skip
 def test_a_study_that_cannot_have_a_map_is_refused(changes, message):
@@ -345,3 +353,15 @@ def test_a_study_knows_what_is_mapped():
     alone = Study(**fields, map="spaces", recipe="any-lead", compare_with="")
     assert (alone.map_of, alone.conclusions) == ("12-lead", ("06_map",))
     assert Study(**fields).conclusions == ("04_analysis",)
+    assert (study.checks, study.runs) == ((), study.networks)
+
+
+def test_a_study_checks_its_map_by_networks_of_their_own():
+    fields = {"name": "x", "title": "X", "source": "s", "configurations": ("12-lead", "1-lead-I")}
+    study = Study(**fields, map="electrodes", map_seeds=2, compare_configurations=("12-lead",))
+    assert {*study.checks, *study.configurations} == {one.name for one in electrode_sets()}
+    assert (len(study.checks), study.runs) == (65, (*study.networks, *study.checks))
+    own = study.run_parameters("I,II,V5")
+    assert (own["seeds"], own["compare_with"], own["start_from"]) == (2, "", "any-lead")
+    assert study.run_parameters("any-lead")["seeds"] == 2, "each needs a network to start from"
+    assert study.run_parameters("12-lead")["seeds"] == 1

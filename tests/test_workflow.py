@@ -73,6 +73,10 @@ def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
     assert {path.name for path in tree.out.glob("runs/*")} == {"any-lead", *CONFIGS}
     run = load_run(tree.out / "runs" / "2-lead-I-II")
     assert run.metrics["settings"]["start_from"] == "any-lead"
+
+
+@pytest.mark.slow  # the engine is asked as above, and takes its time
+def test_a_change_to_the_registry_repeats_that_configuration_only(tree, built):
     registry = tree.folder / "leadmin" / "configurations.yml"
     text, stamp = registry.read_text(encoding="utf-8"), registry.stat()
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")

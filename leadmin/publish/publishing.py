@@ -36,11 +36,13 @@ def publish_study(study: Study, root: Path) -> Path:
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
     predictions, so that everything can be computed again without training; of a study with an
     analysis the page of each configuration, too. Of checkpoints only those of a network for any
-    leads that test fold 10, of all seeds. A folder published before is replaced as a whole. What is
-    not finished, or damaged, is refused, and so is a folder that was not published.
+    leads that test fold 10, of all seeds; of networks that only check the map, what its tables say.
+    A folder published before is replaced as a whole. What is not finished, or damaged, is refused,
+    and so is a folder that was not published.
     """
     out = root / "outputs" / study.name
-    runs = {name: load_run(out / "runs" / name) for name in study.runs}
+    kept = [name for name in study.runs if name not in study.checks]
+    runs = {name: load_run(out / "runs" / name) for name in kept}
     require_same_records(runs.values())
     pages = [f"notebooks/{page}.ipynb" for page in study.conclusions]
     pages += [study.page(run) for run in study.configurations if study.has_analysis]

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
-from leadmin.evidence.estimates import combine, interval_columns
+from leadmin.evidence.estimates import Estimate, combine, interval_columns
 from leadmin.evidence.nested import targets
 from leadmin.evidence.scores import Evidence, named
+from leadmin.leads import electrode_sets
 from leadmin.questions import Question, Tables, of
 from leadmin.questions.electrodes import target_in_words
 from leadmin.show import style
@@ -16,27 +18,45 @@ from leadmin.show.words import joined_sentence, number, reading_table, value_wit
 from leadmin.study.mapping import ANY_LEAD
 
 
+MEAN = "mean"
+"""What stands for a set in the row of the mean over electrode sets."""
+
+
 def foretold_table(evidence: Evidence) -> pd.DataFrame:
     """Compare the one network with those trained for a set, on the same test records.
 
-    A row for each set that has both, and ``target`` (``macro`` or a class): ``auroc`` of the map,
-    ``trained`` of the networks of the recipe ``of``, and ``difference``, trained minus map, each
-    with ``_low`` and ``_high`` over patients; ``n_records, n_patients``, ``n_seeds`` of the map and
-    ``n_trained``. Empty without such networks.
+    A row for each set that has both, and last for the `MEAN` of those that are electrode sets, and
+    ``target`` (``macro`` or a class): ``auroc`` of the map, ``trained`` of the networks of the
+    recipe ``of``, and ``difference``, trained minus map, each with ``_low`` and ``_high`` over
+    patients; ``n_records, n_patients``, ``n_seeds`` of the map, ``n_trained`` (the fewest of any
+    set), and ``n_sets`` behind the row. Empty without such networks.
     """
-    rows = []
+    rows, electrode = [], {space.name for space in electrode_sets()}
+    sides: dict[tuple[str, str], list[tuple[Estimate, Estimate]]] = {}
     for (config, recipe), trained in evidence.scored.items():
         if recipe == ANY_LEAD:
             continue
         mapped = evidence.get(config, ANY_LEAD)
         for target in targets(evidence.classes):
             metric = "auroc" if target == "macro" else f"auroc_{target}"
-            both = [named(one, metric) for one in (mapped, trained)]
+            both = named(mapped, metric), named(trained, metric)
             row: dict[str, Any] = {"config": config, "of": recipe, "target": target}
-            row |= interval_columns("auroc", both[0]) | interval_columns("trained", both[1])
-            row |= interval_columns("difference", combine(np.subtract, *reversed(both)))
-            rows.append(row | evidence.counts(mapped) | {"n_trained": trained.n_seeds})
+            row |= _compared(*both) | evidence.counts(mapped)
+            rows.append(row | {"n_trained": trained.n_seeds, "n_sets": 1})
+            if config in electrode:
+                sides.setdefault((recipe, target), []).append(both)
+    for (recipe, target), each in sides.items():
+        fewest = min(r["n_trained"] for r in rows if r["of"] == recipe and r["config"] in electrode)
+        means = (combine(lambda *e: np.mean(e, axis=0), *side) for side in zip(*each, strict=True))
+        row = {"config": MEAN, "of": recipe, "target": target} | _compared(*means)
+        row |= evidence.counts(evidence.get(evidence.configs[0], ANY_LEAD))
+        rows.append(row | {"n_trained": fewest, "n_sets": len(each)})
     return pd.DataFrame(rows)
+
+
+def _compared(mapped: Estimate, trained: Estimate) -> dict[str, float]:
+    row = interval_columns("auroc", mapped) | interval_columns("trained", trained)
+    return row | interval_columns("difference", combine(np.subtract, trained, mapped))
 
 
 def foretold_reading(table: pd.DataFrame) -> str:
@@ -44,15 +64,21 @@ def foretold_reading(table: pd.DataFrame) -> str:
     if table.empty:
         return "No networks were trained for single sets here, so that nothing can be compared."
     macro = table[table["target"] == "macro"]
-    worst = max(macro.to_dict("records"), key=lambda row: abs(row["difference"]))
+    sets = macro[macro["config"] != MEAN]
+    worst = max(sets.to_dict("records"), key=lambda row: abs(row["difference"]))
+    mean = ""
+    for row in macro[macro["config"] == MEAN].to_dict("records"):
+        mean = (
+            f", on the mean over {row['n_sets']} electrode sets, by "
+            f"{value_with_interval(row, 'difference')} macro AUROC"
+        )
     together = ""
-    if len(macro) > 2:
-        r = number(float(np.corrcoef(macro["auroc"], macro["trained"])[0, 1]))
-        together = f"; both correlate at r = {r}"
+    if len(sets) > 2:
+        r = number(float(np.corrcoef(sets["auroc"], sets["trained"])[0, 1]))
+        together = f"; over {len(sets)} sets both correlate at r = {r}"
     return joined_sentence(
-        "networks that were trained for the leads of one set alone differ from the one network, on "
-        f"the mean over {len(macro)} sets, by {number(macro['difference'].mean(), 3, '+')} macro "
-        f"AUROC; the largest difference is that of `{worst['config']}`, "
+        f"networks that were trained for the leads of one set alone differ from the one network{mean}"
+        f"; the largest difference is that of `{worst['config']}`, "
         f"{value_with_interval(worst, 'difference')}{together}"
     )
 
@@ -62,6 +88,7 @@ def plot_foretold(tables: Tables) -> Figure | None:
     table = tables["foretold"]
     if table.empty:
         return None
+    table = table[table["config"] != MEAN]
     figure = style.blank_figure(3.9)
     axes = figure.subplots(1, 2)
     colours = style.class_colours(tables.classes)
@@ -73,7 +100,7 @@ def plot_foretold(tables: Tables) -> Figure | None:
         for target in drawn:
             rows = shown[shown["target"] == target]
             colour = colours.get(target, style.INK)
-            axis.plot(rows["auroc"], rows["trained"], "o", color=colour, markersize=5,
+            axis.plot(rows["auroc"], rows["trained"], "o", color=colour, markersize=4,
                       label=target_in_words(target, tables.classes),
                       **style.WHITE_EDGE)  # fmt: skip
         axis.set(xlim=limits, ylim=limits, aspect="equal", xlabel="AUROC, the one network")
@@ -83,7 +110,6 @@ def plot_foretold(tables: Tables) -> Figure | None:
 
 
 COLUMNS = {
-    "config": "set",
     "auroc": "the one network",
     "trained": "trained for the set",
     "difference": "difference",
@@ -92,17 +118,24 @@ COLUMNS = {
 }
 
 
+def _means(table: pd.DataFrame) -> Styler:
+    rows = table[table["config"] == MEAN]
+    return reading_table(rows, {"target": "AUROC of", "n_sets": "sets"} | COLUMNS)
+
+
+def _sets(table: pd.DataFrame) -> Styler:
+    rows = table[(table["target"] == "macro") & (table["config"] != MEAN)]
+    return reading_table(rows, {"config": "set"} | COLUMNS)
+
+
 FORETOLD = Question(
     name="foretold",
     title="Does the map foretell networks of their own?",
     tables={"foretold": foretold_table},
     reading=lambda tables: foretold_reading(tables["foretold"]),
     figures={"foretold": plot_foretold},
-    shown={
-        "Networks of their own, and the one network": of(
-            "foretold", lambda table: reading_table(table[table["target"] == "macro"], COLUMNS)
-        )
-    },
+    shown={"Networks of their own, and the one network": of("foretold", _means)},
+    folded={"Set by set": of("foretold", _sets)},
     place=50,
     about="map",
 )

@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from leadmin.errors import LeadminError
 from leadmin.files import read_yaml, write_text
 from leadmin.labels import LABEL_POLICIES
-from leadmin.leads import configurations, resolve
+from leadmin.leads import configurations, electrode_sets, resolve
 from leadmin.net.device import PRECISIONS, choose_device
 from leadmin.net.own import MakeNetwork, find_network, source_file
 from leadmin.net.recipes import RECIPES, Recipe
@@ -291,6 +291,8 @@ class Study(_Checked):
     """of an ablation, in place of recipe: recipes and baselines; 'all' for all"""
     map: Literal["", "electrodes", "spaces"] = ""
     """score the any-lead network on the 67 electrode sets, or on all 511 spaces; empty for none"""
+    map_seeds: Annotated[int, Field(ge=0, le=100)] = 0
+    """networks of its own that each electrode set gets, to check the map by; 0 for none"""
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """bootstrap resamples of the analysis"""
     table: str = ""
@@ -326,6 +328,11 @@ class Study(_Checked):
                 f"map is {self.map}; valid: in a study whose networks start from any-lead, or with "
                 "recipe: any-lead; leave it out"
             )
+        if self.map_seeds and (mapped or not self.map):
+            raise LeadminError(
+                f"map_seeds is {self.map_seeds}; valid: 0, but in a study with a map whose networks "
+                "start from any-lead; change it"
+            )
         compared = self.compare_configurations
         if compared and not {"12-lead"} <= set(compared) <= set(self.configurations):
             raise LeadminError(
@@ -337,7 +344,7 @@ class Study(_Checked):
                 f"overrides: {unknown} is not one of the configurations; valid: "
                 f"{', '.join(self.configurations)}; change it"
             )
-        for run in self.networks:
+        for run in (*self.networks, *self.checks[:1]):
             try:
                 RunSettings(**self.run_parameters(run))
             except LeadminError as error:
@@ -435,6 +442,12 @@ class Study(_Checked):
         return (self.start, *self.configurations) if self.start else self.configurations
 
     @property
+    def checks(self) -> tuple[str, ...]:
+        """The electrode sets, beside the configurations, whose own networks the map is checked by."""
+        sets = electrode_sets() if self.map_seeds else ()
+        return tuple(one.name for one in sets if one.name not in self.configurations)
+
+    @property
     def baselines(self) -> tuple[str, ...]:
         """The runs of simpler methods, by the names of their folders."""
         return tuple(name for name in self.variants if name not in RECIPES)
@@ -442,7 +455,7 @@ class Study(_Checked):
     @property
     def runs(self) -> tuple[str, ...]:
         """All runs, networks first, by the names of their folders."""
-        return (*self.networks, *self.baselines)
+        return (*self.networks, *self.checks, *self.baselines)
 
     def run_name(self, text: str) -> str:
         """Name the run folder of a configuration or variant; one that is unknown is refused."""
@@ -476,8 +489,11 @@ class Study(_Checked):
             # As many seeds as the configuration with the most; workers 0: one fit per thread.
             seeds = [self.overrides.get(c, {}).get("seeds", self.seeds) for c in self.networks]
             chosen |= {"config": "12-lead", "recipe": run, "compare_with": "", "workers": 0}
-            return chosen | self.overrides.get("12-lead", {}) | {"seeds": max(seeds)}
+            most = max(*seeds, self.map_seeds)
+            return chosen | self.overrides.get("12-lead", {}) | {"seeds": most}
         chosen |= {"config": run, "start_from": self.start}
+        if run in self.checks:
+            return chosen | {"compare_with": "", "seeds": self.map_seeds}
         if self.compare_configurations and run not in self.compare_configurations:
             chosen["compare_with"] = ""
         return chosen | self.overrides.get(run, {})

@@ -4,11 +4,14 @@ import dataclasses
 import zipfile
 from collections import Counter
 
+import cost
 import numpy as np
 import pytest
 import torch
+import trials
 import wfdb
 from archives import real
+from cost import multiply_adds
 from torch import nn
 
 import leadmin
@@ -43,8 +46,6 @@ from leadmin.leads import LEADS, configurations, identity_residuals, representat
 from leadmin.metrics import auroc
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.questions import questions, read_tables, study_tables
-from leadmin.study import cost, trials
-from leadmin.study.cost import multiply_adds
 from leadmin.study.mapping import lead_sets, map_run
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run

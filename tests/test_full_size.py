@@ -58,6 +58,7 @@ def test_time_and_memory_are_those_of_all_processes(tmp_path):
         measured([sys.executable, "-c", "raise SystemExit(3)"])
 
 
+@pytest.mark.slow
 def test_a_fresh_division_keeps_patients_together_and_balances_labels(root, tmp_path):
     from fresh_folds import fresh_folds
 

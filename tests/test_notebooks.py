@@ -140,6 +140,7 @@ def test_explanatory_notebooks_run(root, tmp_path, sample_file, name):
     assert result.returncode == 0, result.stderr[-3000:]
 
 
+@pytest.mark.slow  # `to_read`, and each of its questions, has a test of its own
 def test_the_ablation_shows_what_is_published_where_nothing_was_run(root, tmp_path):
     if (root / "outputs" / "ablation" / "runs").exists():
         pytest.skip("the ablation was run here")

@@ -3,7 +3,7 @@ r"""Try the any-lead networks on other hospitals, noise and lost electrodes, and
     python workflow/measure_elsewhere.py --networks outputs/subset/runs/any-lead --data PTBXL.h5 \
         --map book/published/subset/map --hospitals external-12-lead.zip --nstdb nstdb --publish
 
-Three trials (`leadmin/study/trials.py`), each a folder below ``--to`` that is kept where it is
+Three trials (`workflow/trials.py`), each a folder below ``--to`` that is kept where it is
 there already; then the notebook is executed. With ``--publish`` the page and what it is computed
 from replace ``book/published/elsewhere``. ``--readers`` names other networks for the hospitals,
 such as one that was trained on everything; by default those of the run. The step ``shipped`` asks
@@ -19,6 +19,15 @@ from typing import Any
 
 import papermill
 import torch
+from cost import costs
+from trials import (
+    load_networks,
+    loss_conditions,
+    noise_conditions,
+    through_the_door,
+    try_hospitals,
+    try_own,
+)
 
 import leadmin
 from leadmin.data.dataset import load_dataset
@@ -28,17 +37,8 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.trials import LEAST
 from leadmin.files import sha256
 from leadmin.publish.publishing import publish_trials
-from leadmin.study.cost import costs
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run, load_run
-from leadmin.study.trials import (
-    load_networks,
-    loss_conditions,
-    noise_conditions,
-    through_the_door,
-    try_hospitals,
-    try_own,
-)
 from leadmin.study.validity import finish_run, read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent

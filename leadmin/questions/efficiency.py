@@ -31,7 +31,7 @@ rate, so that operations compare only roughly."""
 
 
 def efficiency_table(evidence: Evidence) -> pd.DataFrame:
-    """List the rows of `leadmin.study.cost.costs`, and `PUBLISHED` with its ``source``."""
+    """List the rows of `costs` of ``workflow/cost.py``, and `PUBLISHED` with its ``source``."""
     ours = pd.DataFrame(trial_of(evidence)["costs"]).assign(source="measured")
     return pd.concat([ours, pd.DataFrame(PUBLISHED)], ignore_index=True)
 

@@ -1,5 +1,6 @@
 """Does the map foretell networks that are trained for one set?"""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.estimates import combine, interval_columns
 from leadmin.evidence.nested import targets
 from leadmin.evidence.scores import Evidence, named
 from leadmin.leads import electrode_sets
@@ -17,7 +18,6 @@ from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
 
-
 MEAN = "mean"
 """What stands for a set in the row of the mean over electrode sets."""
 
@@ -25,38 +25,30 @@ MEAN = "mean"
 def foretold_table(evidence: Evidence) -> pd.DataFrame:
     """Compare the one network with those trained for a set, on the same test records.
 
-    A row for each set that has both, and last for the `MEAN` of those that are electrode sets, and
+    A row for each set that has both, and for the `MEAN` of those that are electrode sets, and
     ``target`` (``macro`` or a class): ``auroc`` of the map, ``trained`` of the networks of the
     recipe ``of``, and ``difference``, trained minus map, each with ``_low`` and ``_high`` over
     patients; ``n_records, n_patients``, ``n_seeds`` of the map, ``n_trained`` (the fewest of any
     set), and ``n_sets`` behind the row. Empty without such networks.
     """
-    rows, electrode = [], {space.name for space in electrode_sets()}
-    sides: dict[tuple[str, str], list[tuple[Estimate, Estimate]]] = {}
-    for (config, recipe), trained in evidence.scored.items():
-        if recipe == ANY_LEAD:
-            continue
-        mapped = evidence.get(config, ANY_LEAD)
-        for target in targets(evidence.classes):
-            metric = "auroc" if target == "macro" else f"auroc_{target}"
-            both = named(mapped, metric), named(trained, metric)
-            row: dict[str, Any] = {"config": config, "of": recipe, "target": target}
-            row |= _compared(*both) | evidence.counts(mapped)
-            rows.append(row | {"n_trained": trained.n_seeds, "n_sets": 1})
-            if config in electrode:
-                sides.setdefault((recipe, target), []).append(both)
-    for (recipe, target), each in sides.items():
-        fewest = min(r["n_trained"] for r in rows if r["of"] == recipe and r["config"] in electrode)
-        means = (combine(lambda *e: np.mean(e, axis=0), *side) for side in zip(*each, strict=True))
-        row = {"config": MEAN, "of": recipe, "target": target} | _compared(*means)
-        row |= evidence.counts(evidence.get(evidence.configs[0], ANY_LEAD))
-        rows.append(row | {"n_trained": fewest, "n_sets": len(each)})
+    own = {key[0]: one for key, one in evidence.scored.items() if key[1] != ANY_LEAD}
+    groups = {config: [config] for config in own}
+    if electrodes := [space.name for space in electrode_sets() if space.name in own]:
+        groups[MEAN] = electrodes
+    rows = []
+    for (config, sets), target in itertools.product(groups.items(), targets(evidence.classes)):
+        metric = "auroc" if target == "macro" else f"auroc_{target}"
+        first = evidence.get(sets[0], ANY_LEAD)
+        mapped, trained = (
+            combine(lambda *each: np.mean(each, axis=0), *(named(one, metric) for one in side))
+            for side in ([evidence.get(name, ANY_LEAD) for name in sets], [own[n] for n in sets])
+        )
+        row: dict[str, Any] = {"config": config, "of": own[sets[0]].recipe, "target": target}
+        row |= interval_columns("auroc", mapped) | interval_columns("trained", trained)
+        row |= interval_columns("difference", combine(np.subtract, trained, mapped))
+        row |= evidence.counts(first) | {"n_trained": min(own[name].n_seeds for name in sets)}
+        rows.append(row | {"n_sets": len(sets)})
     return pd.DataFrame(rows)
-
-
-def _compared(mapped: Estimate, trained: Estimate) -> dict[str, float]:
-    row = interval_columns("auroc", mapped) | interval_columns("trained", trained)
-    return row | interval_columns("difference", combine(np.subtract, trained, mapped))
 
 
 def foretold_reading(table: pd.DataFrame) -> str:
@@ -77,8 +69,8 @@ def foretold_reading(table: pd.DataFrame) -> str:
         r = number(float(np.corrcoef(sets["auroc"], sets["trained"])[0, 1]))
         together = f"; over {len(sets)} sets both correlate at r = {r}"
     return joined_sentence(
-        f"networks that were trained for the leads of one set alone differ from the one network{mean}"
-        f"; the largest difference is that of `{worst['config']}`, "
+        "networks that were trained for the leads of one set alone differ from the one network"
+        f"{mean}; the largest difference is that of `{worst['config']}`, "
         f"{value_with_interval(worst, 'difference')}{together}"
     )
 

@@ -14,7 +14,7 @@ COLUMNS |= headings(averaged="of the ten together")
 
 
 def shipped_table(evidence: Hospitals) -> pd.DataFrame:
-    """List the rows of `leadmin.study.trials.through_the_door`, none if the trial has none.
+    """List the rows of `through_the_door` of ``workflow/trials.py``, none if the trial has none.
 
     With ``electrodes``, and ``averaged``: the AUROC of the trial's own networks, whose logits are
     averaged, for the same set, hospital and class.

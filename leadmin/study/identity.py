@@ -61,14 +61,12 @@ NOT_HASHED: Mapping[str, str] = {
     "net/recipes": _SAID,
     "study/ablation": "names variants and puts finished runs together",
     "study/baselines": "trains no network; the identity of a baseline counts it",
-    "study/cost": "counts and times networks, trained or not",
     "study/identity": _SAID,
     "study/mapping": "trains no network; the identity of a map counts it",
     "study/provenance": "describes machine and data, for people",
     "study/settings": _SAID,
     "study/sources": "finds the prepared file, whose checksum is in the identity",
     "study/tracking": "only listens",
-    "study/trials": _TRIED,
     "study/validity": "says whether files are whole and whose they are",
 }
 """What lies in those folders, or is imported from there, and does not count; with the reason."""

@@ -330,8 +330,8 @@ class Study(_Checked):
             )
         if self.map_seeds and (mapped or not self.map):
             raise LeadminError(
-                f"map_seeds is {self.map_seeds}; valid: 0, but in a study with a map whose networks "
-                "start from any-lead; change it"
+                f"map_seeds is {self.map_seeds}; valid: 0, but in a study with a map whose "
+                "networks start from any-lead; change it"
             )
         compared = self.compare_configurations
         if compared and not {"12-lead"} <= set(compared) <= set(self.configurations):
@@ -443,7 +443,7 @@ class Study(_Checked):
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """The electrode sets, beside the configurations, whose own networks the map is checked by."""
+        """Electrode sets beside the configurations, whose own networks the map is checked by."""
         sets = electrode_sets() if self.map_seeds else ()
         return tuple(one.name for one in sets if one.name not in self.configurations)
 

@@ -54,7 +54,7 @@ window.leadminPaper = (function () {
         (leads[lead] || []).slice(from * rate, to * rate + 1));
       const up = Math.max(12, ...spans.map((one) => Math.max(...one)));
       const down = Math.max(5, ...spans.map((one) => -Math.min(...one)));
-      const base = at + up + 2;
+      const base = at + up + 0.8 * size; // names stand above what is tallest
       at = base + down + 1;
       pieces.push(["lx-pulse", "M" + (left - 10) + " " + base + "h2v-10h5v10h2"]);
       row.forEach(({ lead, from }, k) => {
@@ -62,7 +62,7 @@ window.leadminPaper = (function () {
         const points = Array.from(spans[k], (mm, t) =>
           (start + (25 * t) / rate).toFixed(2) + " " + (base - mm).toFixed(2));
         if (points.length) pieces.push([look, "M" + points.join("L")]);
-        texts.push([look, lead, start + 1.2, base - up + size * 0.6]);
+        texts.push([look, lead, start + 1.2, base - up - 0.1 * size]);
       });
     }
     const high = at + 3;

@@ -103,8 +103,11 @@ def plot_ecg(
         stop = round((start + length) * sampling_rate) + 1
         x = np.arange(round(start * sampling_rate), min(stop, millivolts.shape[1]))
         wave = MM_PER_MILLIVOLT * millivolts[LEADS.index(lead), x]
-        drawn[lead, row] = _LEFT + MM_PER_SECOND * x / sampling_rate, wave
-        reach[row] = np.fmax(reach[row], [2 - np.fmin.reduce(wave), 2 + np.fmax.reduce(wave)])
+        # The name stands above what is drawn below it, in the first half of a second.
+        named = float(np.fmax(9.5, 1 + np.fmax.reduce(wave[: sampling_rate // 2])))
+        drawn[lead, row] = _LEFT + MM_PER_SECOND * x / sampling_rate, wave, named
+        above = max(2 + np.fmax.reduce(wave), named + 5)
+        reach[row] = np.fmax(reach[row], [2 - np.fmin.reduce(wave), above])
     row_of = {lead: row for row, leads in enumerate(ECG_LAYOUT) for lead in leads}
     for mark in marks:
         side, end = (0, -mark.low) if mark.below else (1, mark.high)
@@ -115,7 +118,7 @@ def plot_ecg(
     # Kept leads are drawn last: where tall waves meet, the one that counts stays in sight.
     for lead, row, start, _ in sorted(strips, key=lambda strip: strip[0] in kept):
         mine, y, left = lead in kept, baselines[row], _LEFT + MM_PER_SECOND * start
-        times, voltages = drawn[lead, row]
+        times, voltages, named = drawn[lead, row]
         paper.plot(
             times,
             y + voltages,
@@ -126,9 +129,9 @@ def plot_ecg(
             gid=f"lead-{lead}" if row < len(ECG_LAYOUT) else f"rhythm-{lead}",
         )
         # beneath the traces: a label must not hide a tall wave
-        paper.text(left + 1.5, y + 9.5, lead, fontsize=13, fontweight="bold" if mine else "normal",
-                   color=ECG_KEPT if mine else ECG_DROPPED_TEXT, va="bottom", zorder=2,
-                   bbox=_ground(0.75))  # fmt: skip
+        paper.text(left + 1.5, y + named, lead, fontsize=13, va="bottom", zorder=2,
+                   fontweight="bold" if mine else "normal", bbox=_ground(0.75),
+                   color=ECG_KEPT if mine else ECG_DROPPED_TEXT)  # fmt: skip
         if start > 0:
             paper.plot([left, left], [y - 3, y + 3], color=ECG_KEPT, linewidth=0.8, zorder=2)
     for mark in marks:

@@ -352,6 +352,7 @@ def test_a_study_knows_what_is_mapped():
     assert (study.map_of, study.conclusions) == ("any-lead", ("04_analysis", "06_map"))
     alone = Study(**fields, map="spaces", recipe="any-lead", compare_with="")
     assert (alone.map_of, alone.conclusions) == ("12-lead", ("06_map",))
+    assert alone.run_parameters("12-lead")["workers"] == 0, "nothing else runs beside it"
     assert Study(**fields).conclusions == ("04_analysis",)
     assert (study.checks, study.runs) == ((), study.networks)
 

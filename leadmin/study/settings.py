@@ -485,10 +485,12 @@ class Study(_Checked):
             chosen |= {"config": self.configurations[0], "recipe": run, "compare_with": ""}
             chosen |= {"start_from": start if start == self.start else ""}
             return chosen | self.overrides.get(self.configurations[0], {})
+        if run in (self.start, self.map_of):  # the one that all wait for: a fit per thread
+            chosen["workers"] = 0
         if run == self.start:
-            # As many seeds as the configuration with the most; workers 0: one fit per thread.
+            # As many seeds as the configuration with the most.
             seeds = [self.overrides.get(c, {}).get("seeds", self.seeds) for c in self.networks]
-            chosen |= {"config": "12-lead", "recipe": run, "compare_with": "", "workers": 0}
+            chosen |= {"config": "12-lead", "recipe": run, "compare_with": ""}
             most = max(*seeds, self.map_seeds)
             return chosen | self.overrides.get("12-lead", {}) | {"seeds": most}
         chosen |= {"config": run, "start_from": self.start}

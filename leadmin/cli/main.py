@@ -272,13 +272,18 @@ def report() -> None:
 
 @app.command()
 @reports_errors
-def publish(study: StudyOption = SAMPLE_STUDY) -> None:
+def publish(
+    study: StudyOption = SAMPLE_STUDY,
+    predictions: Annotated[
+        bool, typer.Option(help="Those too, which are most of the size.")
+    ] = True,
+) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
     from leadmin.publish.publishing import publish_study
     from leadmin.study.settings import load_study
 
     root = source_tree()
-    typer.echo(str(publish_study(load_study(root / _relative(study, root)), root)))
+    typer.echo(str(publish_study(load_study(root / _relative(study, root)), root, predictions)))
 
 
 @app.command()

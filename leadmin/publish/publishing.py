@@ -30,7 +30,7 @@ EDITION = "sample"
 """The study that every `make book` runs again, whose pages are never copied."""
 
 
-def publish_study(study: Study, root: Path) -> Path:
+def publish_study(study: Study, root: Path, predictions: bool = True) -> Path:
     """Copy what is worth keeping of a study to ``book/published/<study>``, and give that folder.
 
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
@@ -38,7 +38,8 @@ def publish_study(study: Study, root: Path) -> Path:
     analysis the page of each configuration, too. Of checkpoints only those of a network for any
     leads that test fold 10, of all seeds; of networks that only check the map, what its tables say.
     A folder published before is replaced as a whole. What is not finished, or damaged, is refused,
-    and so is a folder that was not published.
+    and so is a folder that was not published. Without ``predictions``, which are most of it, what
+    the pages say is kept, and nothing can be computed again.
     """
     out = root / "outputs" / study.name
     kept = [name for name in study.runs if name not in study.checks]
@@ -54,8 +55,8 @@ def publish_study(study: Study, root: Path) -> Path:
     target = root / "book" / "published" / study.name
     with _replaced(target, study.plain()) as scratch:
         _copy_results(out, scratch, root)
-        _copy_runs(runs, scratch / "runs")
-        if study.map:
+        _copy_runs(runs, scratch / "runs", predictions)
+        if study.map and predictions:
             _copy_runs({"map": load_run(out / "map")}, scratch)
         for name in pages if study.name != EDITION else ():
             _copy_page(out / name, scratch / name, study.title)
@@ -102,10 +103,10 @@ def _copy_results(out: Path, target: Path, root: Path) -> None:
                 shutil.copyfile(path, target / part / path.name)
 
 
-def _copy_runs(runs: Mapping[str, Run], target: Path) -> None:
+def _copy_runs(runs: Mapping[str, Run], target: Path, predictions: bool = True) -> None:
     for name, run in runs.items():
-        kept = [*prediction_files(run.metrics), "history.csv"]
-        if run.reads_any_lead:  # the networks of one fold
+        kept = [*prediction_files(run.metrics), "history.csv"] if predictions else []
+        if run.reads_any_lead and predictions:  # the networks of one fold
             own = (file for file in run.metrics["files"] if file.startswith("checkpoints/"))
             kept += [file for file in own if f"-fold{N_FOLDS}." in file or "-fold" not in file]
         for file in kept:

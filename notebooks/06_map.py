@@ -43,6 +43,7 @@ from leadmin.study.sources import located, open_dataset, to_read
 # %% tags=["parameters"]
 map_of: str = ""  # run of the any-lead network; empty: a map that is there is read again
 runs: str = ""  # folder with runs of networks trained for some sets, to compare with; empty: none
+configs: str = ""  # which of them, separated by semicolons; empty: all that are finished
 data: str = ""  # the records that it was trained on; empty: the embedded sample
 map_out: str = ""  # folder of the map; empty: the sample's, or the one that is published
 tables_out: str = ""  # folder for the tables; empty: beside the map
@@ -66,7 +67,8 @@ if map_of:
     mapped = map_run(network, open_dataset(data), folder, lead_sets(sets), workers)
 else:
     mapped = load_run(folder)
-trained = load_runs(located(runs)) if runs else {}
+named = [name for name in configs.split(";") if name]
+trained = load_runs(located(runs), named) if runs else {}
 evidence = gather_map(mapped, n_resamples, trained, workers)
 figures = Path(figures_out or beside / "figures")
 words = described(evidence, "map", published.get("title", title))

@@ -162,6 +162,15 @@ def test_three_by_four_layout_runs_on_in_time(sheet):
         assert np.ptp(drawn[f"lead-{lead}"][:, 1]) == pytest.approx(number, abs=1e-6)
 
 
+def test_no_wave_reaches_the_name_of_its_lead(sheet):
+    drawn = traces(sheet)
+    for lead in LEADS:
+        at = [text.get_position() for text in sheet.axes[0].texts if text.get_text() == lead]
+        x, y = max(at, key=lambda place: place[1])  # II is named once more beneath
+        times, heights = drawn[f"lead-{lead}"].get_xydata().T
+        assert heights[times < x + 10].max() < y, lead
+
+
 def test_kept_leads_are_black_and_dropped_leads_grey():
     figure = plot_ecg(waves(), RATE, leads_kept=["i", "V2"])
     colours = {gid: to_hex(line.get_color()) for gid, line in traces(figure).items()}

@@ -76,8 +76,15 @@ def test_a_change_to_one_configuration_repeats_that_one_only(tree, built):
 
 
 @pytest.mark.slow  # the engine is asked as above, and takes its time
-def test_a_change_to_the_registry_repeats_that_configuration_only(tree, built):
+def test_the_registry_and_what_checks_a_map_decide_what_is_trained(tree, built):
     registry = tree.folder / "leadmin" / "configurations.yml"
+    tree.write_study({"map": "electrodes", "map_seeds": 1})
+    asked = tree.would_run()
+    assert {"III", "I,II,V5"} < set(asked)
+    assert "12-lead" not in asked
+    refused = tree.here("publish", "--study", TINY)
+    assert "runs/III: no metrics.json" in refused.stderr
+    tree.write_study({})
     text, stamp = registry.read_text(encoding="utf-8"), registry.stat()
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")
     assert tree.would_run() == ["2-lead-I-II"]

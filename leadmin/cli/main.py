@@ -184,7 +184,7 @@ def _wanted(study: Path, root: Path, quick: bool, epochs: int) -> tuple["Study",
         return wanted, file
     suffix = "quick" if quick else f"{epochs}-epochs"
     changed: dict[str, Any] = {"epochs": epochs or 3} | (
-        {"seeds": 1, "compare_seeds": 1} if quick else {}
+        {"seeds": 1, "compare_seeds": 1, "map_seeds": 0} if quick else {}
     )
     wanted = replace(wanted, name=f"{wanted.name}-{suffix}", overrides={}, **changed)
     return wanted, derive_study(wanted, root)
@@ -275,7 +275,7 @@ def report() -> None:
 def publish(
     study: StudyOption = SAMPLE_STUDY,
     predictions: Annotated[
-        bool, typer.Option(help="Those too, which are most of the size.")
+        bool, typer.Option(help="Without them nothing can be computed again.")
     ] = True,
 ) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""

@@ -31,6 +31,7 @@ from leadmin.publish.first_screen import write_first_screen
 from leadmin.questions import diagnoses
 from leadmin.questions.electrodes import with_training
 from leadmin.show.words import number, value_with_interval
+from leadmin.study.mapping import ANY_LEAD
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
 from leadmin.study.validity import read_metrics, study_problems
@@ -100,13 +101,13 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         notebook = nbformat.read(path, as_version=4)
         executions[page] = notebook.metadata.get("papermill", {})
         if page.startswith("runs/"):
-            _title_run(notebook, runs[page.removeprefix("runs/")])
+            _title_run(notebook, runs[page.removeprefix("runs/")].metrics)
         _place(notebook, target / f"{page}.ipynb")
     of_networks = published_runs(root)
     for page, path in (published_pages(root) | of_networks).items():
         notebook = nbformat.read(path, as_version=4)
         if page in of_networks:
-            _title_run(notebook, load_run(path.parent))
+            _title_run(notebook, read_metrics(path.parent))
         _place(notebook, target / f"{page}.ipynb")
     write_first_screen(root, target)
     # What prose shows and claims read, and beside the pages all of it, to be taken away.
@@ -144,12 +145,12 @@ def published_runs(root: Path) -> dict[str, Path]:
     return {f"published/{path.parts[-4]}/runs/{path.parts[-2]}": path for path in by_leads}
 
 
-def _title_run(notebook: nbformat.NotebookNode, run: Run) -> None:
-    """Give the executed template the title of its configuration."""
+def _title_run(notebook: nbformat.NotebookNode, run: Mapping[str, Any]) -> None:
+    """Give the executed template the title of its configuration, from what its run says."""
     first = notebook.cells[0]
-    title = f"{run.config}: {len(run.leads)} lead{'s' * (len(run.leads) > 1)} on trial"
-    if run.reads_any_lead:
-        title = f"{run.recipes[0]}: the network that the others start from"
+    title = f"{run['config']}: {len(run['leads'])} lead{'s' * (len(run['leads']) > 1)} on trial"
+    if ANY_LEAD in run["recipes"]:
+        title = f"{ANY_LEAD}: the network that the others start from"
     first.source = re.sub(r"\A# .*", f"# {title}", first.source)
 
 

@@ -21,7 +21,7 @@ from leadmin.files import write_json
 from leadmin.study.protocol import N_FOLDS
 from leadmin.study.run import Run, load_run, prediction_files, require_same_records
 from leadmin.study.settings import Study
-from leadmin.study.validity import SEAL, finish_run, seal, seal_problems
+from leadmin.study.validity import SEAL, finish_run, seal, seal_problems, valid_metrics
 
 TITLES = {"04_analysis": "How few leads?", "06_map": "How few electrodes?"}
 """Of pages that a book holds for several studies, whose own title goes behind."""
@@ -42,6 +42,8 @@ def publish_study(study: Study, root: Path, predictions: bool = True) -> Path:
     the pages say is kept, and nothing can be computed again.
     """
     out = root / "outputs" / study.name
+    for name in study.checks:
+        valid_metrics(out / "runs" / name)
     kept = [name for name in study.runs if name not in study.checks]
     runs = {name: load_run(out / "runs" / name) for name in kept}
     require_same_records(runs.values())

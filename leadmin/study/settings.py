@@ -292,7 +292,8 @@ class Study(_Checked):
     map: Literal["", "electrodes", "spaces"] = ""
     """score the any-lead network on the 67 electrode sets, or on all 511 spaces; empty for none"""
     map_seeds: Annotated[int, Field(ge=0, le=100)] = 0
-    """networks of its own that each electrode set gets, to check the map by; 0 for none"""
+    """seeds of networks for each electrode set beside the configurations, to check the map by;
+    the any-lead run has at least as many; 0 for none"""
     n_resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """bootstrap resamples of the analysis"""
     table: str = ""
@@ -436,7 +437,7 @@ class Study(_Checked):
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The runs that the training notebook makes, by the names of their folders."""
+        """The runs with a page in a book, all made by the training notebook, by folder."""
         if self.variants:
             return tuple(name for name in self.variants if name in RECIPES)
         return (self.start, *self.configurations) if self.start else self.configurations
@@ -488,7 +489,7 @@ class Study(_Checked):
         if run in (self.start, self.map_of):  # the one that all wait for: a fit per thread
             chosen["workers"] = 0
         if run == self.start:
-            # As many seeds as the configuration with the most.
+            # As many seeds as any that starts from it.
             seeds = [self.overrides.get(c, {}).get("seeds", self.seeds) for c in self.networks]
             chosen |= {"config": "12-lead", "recipe": run, "compare_with": ""}
             most = max(*seeds, self.map_seeds)

@@ -83,7 +83,7 @@ def test_the_registry_and_what_checks_a_map_decide_what_is_trained(tree, built):
     assert {"III", "I,II,V5"} < set(asked)
     assert "12-lead" not in asked
     refused = tree.here("publish", "--study", TINY)
-    assert "runs/III: no metrics.json" in refused.stderr
+    assert "runs/1-lead-I: no metrics.json" in refused.stderr
     tree.write_study({})
     text, stamp = registry.read_text(encoding="utf-8"), registry.stat()
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")

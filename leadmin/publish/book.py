@@ -149,7 +149,7 @@ def _title_run(notebook: nbformat.NotebookNode, run: Mapping[str, Any]) -> None:
     """Give the executed template the title of its configuration, from what its run says."""
     first = notebook.cells[0]
     title = f"{run['config']}: {len(run['leads'])} lead{'s' * (len(run['leads']) > 1)} on trial"
-    if ANY_LEAD in run["recipes"]:
+    if next(iter(run["recipes"])) == ANY_LEAD:
         title = f"{ANY_LEAD}: the network that the others start from"
     first.source = re.sub(r"\A# .*", f"# {title}", first.source)
 

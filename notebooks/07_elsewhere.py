@@ -29,9 +29,9 @@
 # %%
 from pathlib import Path
 
-from leadmin.data.hospitals import statement_table
 from leadmin.evidence.trials import gather_hospitals, gather_own
 from leadmin.publish.page import Answers
+from leadmin.questions.elsewhere import statement_table
 from leadmin.show.style import use_style
 from leadmin.show.words import facts, folded, reading_table
 from leadmin.study.run import load_run
@@ -131,6 +131,17 @@ noise = Answers(
     gather_own(load_run(folder / "noise"), home, n_resamples, workers), figures, about="noise"
 )
 noise.show("noise")
+
+# %% [markdown]
+# ## Training with noise
+#
+# The same recipe, with three copies of each training record beside it, to which noise of a random kind
+# was added at a random ratio between 24 and −6 dB. Their noise comes from the first half of each
+# recording and that of this trial from the second, so that no network has met it. Intervals are for
+# patients and training together.
+
+# %%
+noise.show("taught")
 
 # %% [markdown]
 # ## An electrode falls off

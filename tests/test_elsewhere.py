@@ -12,13 +12,9 @@ import trials
 import wfdb
 from archives import real
 from cost import multiply_adds
-from torch import nn
-
-import leadmin
-from leadmin.data.disturbances import (
+from disturbances import (
     ELECTRODES,
     INDEPENDENT,
-    NOISES,
     arms_swapped,
     flat_without,
     leads_without,
@@ -28,15 +24,17 @@ from leadmin.data.disturbances import (
     segments,
     with_noise,
 )
-from leadmin.data.hospitals import (
+from hospitals import (
     HospitalRecord,
     LeftOut,
     read_hospitals,
     same_as,
-    statement_table,
     statements,
     superclasses,
 )
+from torch import nn
+
+import leadmin
 from leadmin.errors import LeadminError
 from leadmin.evidence import trials as evidence_of_trials
 from leadmin.evidence.trials import TOGETHER, gather_hospitals, gather_own, rank_correlation
@@ -46,6 +44,8 @@ from leadmin.leads import LEADS, configurations, identity_residuals, representat
 from leadmin.metrics import auroc
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.questions import questions, read_tables, study_tables
+from leadmin.questions.elsewhere import statement_table
+from leadmin.questions.noise import NOISES
 from leadmin.study.mapping import lead_sets, map_run
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run

@@ -77,14 +77,14 @@ def test_each_answers_records_of_the_sample(small, name):
     assert better.shape == (len(small), len(CLASSES))
     # It was trained on these records, so this only says that it is the network it claims to be.
     assert (auroc(small.labels["any"], better) > 0.7).all()
-    assert points.n_records > 2000
+    assert points.n_records == 4303
     assert ((points.auroc > 0.6) & (points.auroc < 1)).all()
 
 
 def test_every_signal_space_has_its_operating_points(any_lead):
     for space in signal_spaces():
         points = any_lead.operating_points(space.leads)
-        assert set(points.thresholds) == set(THRESHOLDS)
+        assert (set(points.thresholds), points.n_records) == (set(THRESHOLDS), 4303)
         low, high = points.thresholds["specificity90"], points.thresholds["specificity95"]
         assert ((low > 0) & (low < high) & (high < 1)).all()
     same = (any_lead.operating_points(leads) for leads in (["I", "II"], ["aVF", "III", "Lead I"]))
@@ -318,23 +318,6 @@ def test_training_on_everything_sees_every_labelled_record_and_happens_once(made
     assert not list(folder.glob("*.state.safetensors"))
     with pytest.raises(LeadminError, match="recipe original: it stops by validation records"):
         shipping.train_on_everything(small, "12-lead", RECIPES["original"], folder / "x")
-
-
-def test_each_record_is_answered_by_the_network_that_had_not_seen_it(made, small, tmp_path):
-    _, _, run = made
-    sets = {"12-lead": LEADS, "V5": ("V5",)}
-    first = shipping.score(run, small, sets, tmp_path)
-    recorded = run.test.logits["any-lead"][0]
-    np.testing.assert_allclose(first["12-lead"].logits, recorded, atol=1e-4)
-    assert np.abs(first["V5"].logits - recorded).max() > 1e-3
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    assert len(written) == 10
-    some = shipping.score(run, small, sets, tmp_path, folds=[3, 7])["V5"]
-    assert set(run.test.fold[some.rows]) == {3, 7}
-    assert np.array_equal(some.logits, first["V5"].logits[some.rows])
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == written
-    with pytest.raises(LeadminError, match="other records"):
-        shipping.score(run, small.select(np.arange(150)), sets, tmp_path)
 
 
 def test_a_folder_that_ships_is_written_and_loaded(made, small, tmp_path):

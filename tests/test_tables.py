@@ -80,9 +80,9 @@ def test_json_holds_the_tables(evidence, folder):
         jsonschema.validate(document, schema())
     main = main_table(evidence, "original").set_index("config")
     rows = {(row["config"], row["recipe"]): row for row in results["tables"]["main"]}
-    assert rows["1-lead-V5", "original"]["auroc"] == main.loc["1-lead-V5", "auroc"]
+    assert rows["1-lead-V5", "original"]["auroc"] == float(f"{main.loc['1-lead-V5', 'auroc']:.6g}")
     short = summary["recipes"]["original"]["1-lead-V5"]
-    assert short["lrs"] == main.loc["1-lead-V5", "lrs"]
+    assert short["lrs"] == pytest.approx(main.loc["1-lead-V5", "lrs"], rel=1e-5)
     assert summary["study"]["n_patients"] == evidence.n_patients
     assert len(summary["key_findings"]) == 2 * len(CLAIMS)
     assert results["tables"]["main"][0]["difference_p"] is None
@@ -95,7 +95,7 @@ def test_csv_reads_back(made, folder):
         assert list(back.columns) == list(made[name].columns)
         numbers = made[name].select_dtypes("number").columns
         np.testing.assert_allclose(
-            back[numbers].to_numpy(float), made[name][numbers].to_numpy(float), rtol=1e-8
+            back[numbers].to_numpy(float), made[name][numbers].to_numpy(float), rtol=1e-5
         )
 
 

@@ -7,7 +7,9 @@ Three trials (`workflow/trials.py`), each a folder below ``--to`` that is kept w
 there already; then the notebook is executed. With ``--publish`` the page and what it is computed
 from replace ``book/published/elsewhere``. ``--readers`` names other networks for the hospitals,
 such as one that was trained on everything; by default those of the run. The step ``shipped`` asks
-the any-lead network that ships for the same records, one at a time through `predict`.
+the any-lead network that ships for the same records, one at a time through `predict`. The step
+``taught``, which has to be asked for, trains networks with noise (`workflow/taught.py`) where
+``--taught`` lacks them, and sets them beside the others.
 """
 
 import argparse
@@ -20,6 +22,9 @@ from typing import Any
 import papermill
 import torch
 from cost import costs
+from disturbances import read_noise
+from hospitals import read_hospitals
+from taught import compare, teach
 from trials import (
     load_networks,
     loss_conditions,
@@ -31,12 +36,12 @@ from trials import (
 
 import leadmin
 from leadmin.data.dataset import load_dataset
-from leadmin.data.disturbances import NOISES, read_noise
-from leadmin.data.hospitals import read_hospitals
 from leadmin.errors import LeadminError
 from leadmin.evidence.trials import LEAST
 from leadmin.files import sha256
+from leadmin.net.device import choose_device
 from leadmin.publish.publishing import publish_trials
+from leadmin.questions.noise import NOISES
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run, load_run
 from leadmin.study.validity import finish_run, read_metrics
@@ -44,6 +49,7 @@ from leadmin.study.validity import finish_run, read_metrics
 ROOT = Path(__file__).resolve().parent.parent
 TRIALS = ("hospitals", "noise", "fallen")
 STEPS = (*TRIALS, "shipped", "costs")
+TAUGHT = "taught"
 
 
 def measure(chosen: argparse.Namespace) -> None:
@@ -89,6 +95,12 @@ def measure(chosen: argparse.Namespace) -> None:
         finish_run(folder, found | {"costs": costs()}, list(found.pop("files")))
     n, noise, loss = chosen.records, noise_conditions(noises), loss_conditions(noises["em"])
     tried("noise", lambda out: try_own(run, dataset, noise, n, out, said(*recorded)))
+    if TAUGHT in chosen.trials:
+        noisy, (n_seeds, *_) = chosen.to / "runs" / "noise", map(len, run.seeds.values())
+        teach(dataset, noises, chosen.taught, n_seeds, choose_device())
+        rows = compare(run, chosen.taught, dataset, noises, n)
+        found = read_metrics(noisy)
+        finish_run(noisy, found | {TAUGHT: rows}, list(found.pop("files")))
     tried("fallen", lambda out: try_own(run, dataset, loss, n, out, said(recorded[0])))
 
 
@@ -102,12 +114,13 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
     parser.add_argument("--readers", type=Path, help="networks for the hospitals")
     parser.add_argument("--records", type=int, default=60, help="of each fold")
+    parser.add_argument("--taught", type=Path, default=ROOT / "outputs" / "elsewhere" / TAUGHT)
     parser.add_argument("--to", type=Path, default=ROOT / "outputs" / "elsewhere")
     parser.add_argument(
         "--trials",
         nargs="*",
         default=STEPS,
-        choices=STEPS,
+        choices=(*STEPS, TAUGHT),
         help="only these steps; costs are measured each time",
     )
     parser.add_argument("--publish", action="store_true", help="replace what is published")

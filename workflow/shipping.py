@@ -5,20 +5,16 @@ operating points that it is used with, come from networks of the same recipe tha
 nine parts in ten or less, each on records that it had not seen.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from leadmin import metrics
 from leadmin.data import ptbxl
@@ -36,10 +32,8 @@ from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, Start, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
-from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
 from leadmin.study.identity import code_sha256
-from leadmin.study.protocol import splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run
 
@@ -130,86 +124,12 @@ def train_on_everything(
     return load_checkpoint(stem)
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What networks say of records that they had neither trained nor validated on.
+def answers_of(run: Run, recipe: str) -> NDArray[np.float32]:
+    """Give the test logits, (n_records, n_classes), of the first seed of a run.
 
-    ``rows`` (n_records,) are positions in the test records of their run, ``logits`` float32
-    (n_records, n_classes).
+    Of a map, ``recipe`` names a set.
     """
-
-    rows: NDArray[np.intp]
-    logits: NDArray[np.float32]
-
-
-def answers_of(run: Run, recipe: str) -> Answers:
-    """Take the answers of the first seed of a run, or of a map, where ``recipe`` names a set."""
-    logits = run.test.logits[recipe][0].astype(np.float32)
-    return Answers(np.arange(len(logits)), logits)
-
-
-def score(
-    run: Run,
-    dataset: EcgDataset,
-    sets: Mapping[str, Sequence[str]],
-    folder: Path,
-    folds: Sequence[int] = (),
-    workers: int = 1,
-) -> dict[str, Answers]:
-    """Let each network of a cross-validation answer the fold that it was tested on.
-
-    The first seed of a ``run`` of the any-lead recipe, with its checkpoints, on the records that it
-    stands on. ``sets`` are names and the leads that the network is shown; ``folder`` keeps the
-    answers of each network, so that a killed call goes on; ``folds`` are the test folds of the
-    networks that are asked, all by default; ``workers`` are scored side by side, one thread each.
-    """
-    settings = run.metrics["settings"]
-    if settings["protocol"] != "crossval" or not run.reads_any_lead or not run.checkpoints:
-        raise LeadminError(
-            f"{run.folder}: no cross-validated run of the any-lead recipe with its checkpoints; "
-            "train one"
-        )
-    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
-    tested = np.concatenate([split.test for split in divisions])
-    if not np.array_equal(dataset.record_id[tested], run.test.record_id):
-        raise LeadminError(f"{dataset.path}: other records than {run.folder} stands on")
-    asked = [split for split in divisions if not folds or split.test_fold in folds]
-    stems = [f"{run.recipes[0]}-seed0-fold{split.test_fold}" for split in asked]
-    pieces = joblib.Parallel(n_jobs=workers)(
-        joblib.delayed(_answers)(
-            run.folder / "checkpoints" / stem,
-            dataset.signals[split.test],
-            sets,
-            folder / f"{stem}.safetensors",
-            json.dumps([run.metrics["files"][f"checkpoints/{stem}.safetensors"], list(sets)]),
-        )
-        for stem, split in zip(stems, asked, strict=True)
-    )
-    rows = np.flatnonzero(np.isin(run.test.fold, [split.test_fold for split in asked]))
-    joined = np.concatenate(pieces, axis=1)
-    return {name: Answers(rows, logits) for name, logits in zip(sets, joined, strict=True)}
-
-
-def _answers(
-    checkpoint: Path,
-    signals: NDArray[np.int16],
-    sets: Mapping[str, Sequence[str]],
-    kept: Path,
-    mark: str,
-) -> NDArray[np.float32]:
-    """Give logits, (n_sets, n_records, n_classes), of one network; ``mark`` says what was asked."""
-    if kept.is_file():
-        with safe_open(kept, "numpy") as file:
-            if (file.metadata() or {}).get("mark") == mark:
-                found: NDArray[np.float32] = file.get_tensor("logits")
-                return found
-    torch.set_num_threads(1)
-    network, microvolts = load_checkpoint(checkpoint), torch.from_numpy(signals)
-    how = (network.model, network.scaling, microvolts, network.window, network.n_windows)
-    logits = np.stack([predict_logits(*how, shown=leads).numpy() for leads in sets.values()])
-    with atomic_path(kept) as temporary:
-        save_file({"logits": logits}, temporary, {"mark": mark})
-    return logits
+    return run.test.logits[recipe][0].astype(np.float32)
 
 
 def fit_operating_points(labels: NDArray[Any], logits: NDArray[Any]) -> OperatingPoints:
@@ -264,11 +184,11 @@ class CrossValidation:
     """What is known of a network that ships: how its like did on records that they had not seen.
 
     ``answers`` on the test records of ``run`` go by the name of a lead set; ``told`` are the sets
-    whose AUROC the card tells, answered for all records; ``note`` says in sentences what differs.
+    whose AUROC the card tells; ``note`` says in sentences what differs.
     """
 
     run: Run
-    answers: Mapping[str, Answers]
+    answers: Mapping[str, NDArray[np.float32]]
     told: Sequence[str]
     note: str
 
@@ -283,8 +203,8 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
     with atomic_path(folder / "model.safetensors") as temporary:
         shutil.copyfile(checkpoint.with_name(f"{checkpoint.name}.safetensors"), temporary)
     points = {
-        space_name(resolve(one).leads): fit_operating_points(test.labels[of.rows], of.logits)
-        for one, of in validated.answers.items()
+        space_name(resolve(one).leads): fit_operating_points(test.labels, logits)
+        for one, logits in validated.answers.items()
     }
     write_operating_points(folder / "operating.npz", points)
     recipe = classifier.metadata["recipe"]["name"]
@@ -298,9 +218,7 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
             "n_patients": len(np.unique(test.patient_id)),
             "n_networks": len(np.unique(test.fold)),
             "auroc": {
-                one: auroc_with_intervals(
-                    test.labels, validated.answers[one].logits, test.patient_id
-                )
+                one: auroc_with_intervals(test.labels, validated.answers[one], test.patient_id)
                 for one in validated.told
             },
             "git_commit": validated.run.metrics["provenance"]["git_commit"],

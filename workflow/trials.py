@@ -15,11 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-
-from leadmin import metrics
-from leadmin.data.dataset import EcgDataset
-from leadmin.data.disturbances import (
+from disturbances import (
     ELECTRODES,
     INDEPENDENT,
     arms_swapped,
@@ -29,7 +25,11 @@ from leadmin.data.disturbances import (
     segments,
     with_noise,
 )
-from leadmin.data.hospitals import HospitalRecord, LeftOut, same_as
+from hospitals import HospitalRecord, LeftOut, same_as
+from numpy.typing import NDArray
+
+from leadmin import metrics
+from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
 from leadmin.labels import CLASSES
@@ -230,7 +230,7 @@ def noise_conditions(noises: Mapping[str, Signals]) -> Conditions:
     """Add noise to test records at `DECIBELS`, for the sets of `main_sets`.
 
     One draw of noise serves all ratios and sets. ``noises`` are those of
-    `leadmin.data.disturbances.read_noise`.
+    `disturbances.read_noise`.
     """
     shown = {name: resolve(name).leads for name in main_sets()}
 

@@ -25,7 +25,7 @@ from leadmin.evidence.reliability import (
     recalibrated_logits,
 )
 from leadmin.evidence.scores import Evidence, Scored, gather
-from leadmin.leads import electrode_sets
+from leadmin.leads import electrode_sets, signal_spaces
 from leadmin.study.ablation import merge
 from leadmin.study.mapping import ANY_LEAD, PARTS, sets_of_map
 from leadmin.study.protocol import networks
@@ -40,20 +40,38 @@ def targets(classes: Iterable[str]) -> tuple[str, ...]:
     return ("macro", *classes)
 
 
-def best_of(n_electrodes: int, target: str) -> str:
-    """Name what the sets of so many electrodes that validation chose score together."""
-    return f"best of {n_electrodes} electrodes for {target}"
+def best_of(number: int, target: str, counted: str = "electrodes") -> str:
+    """Name what the sets of so many electrodes, or leads, that validation chose score together."""
+    return f"best of {number} {counted} for {target}"
 
 
-def chosen_sets(evidence: Evidence, n_electrodes: int, target: str) -> dict[str, int]:
+def chosen_sets(
+    evidence: Evidence, number: int, target: str, counted: str = "electrodes"
+) -> dict[str, int]:
     """Count for how many networks each set was chosen, the most frequent first."""
-    chosen = evidence.runs[best_of(n_electrodes, target)].metrics["chosen"]
+    chosen = evidence.runs[best_of(number, target, counted)].metrics["chosen"]
     return dict(Counter(chosen).most_common())
 
 
 def numbers_of_electrodes() -> tuple[int, ...]:
     """List the numbers of electrodes that some set has, 2 to 9."""
     return tuple(sorted({len(space.electrodes) for space in electrode_sets()}))
+
+
+def offered_sets(names: Iterable[str]) -> dict[tuple[str, int], list[str]]:
+    """Sort sets by what is counted and its number: electrodes, and of all spaces leads, too.
+
+    Leads count that do not follow from others. Of sets that electrodes give they are not counted.
+    """
+    offered: dict[tuple[str, int], list[str]] = {}
+    spaces = [space for space in signal_spaces() if space.name in names]
+    beyond = not all(space.is_electrode_set for space in spaces)
+    for space in spaces:
+        if space.is_electrode_set:
+            offered.setdefault(("electrodes", len(space.electrodes)), []).append(space.name)
+        if beyond:
+            offered.setdefault(("leads", space.rank), []).append(space.name)
+    return dict(sorted(offered.items()))
 
 
 def gather_map(
@@ -72,10 +90,8 @@ def gather_map(
     """
     runs = sets_of_map(run)
     sets = tuple(runs)
-    for n_electrodes in numbers_of_electrodes():
-        names = [s.name for s in electrode_sets() if len(s.electrodes) == n_electrodes]
-        if offered := {name: runs[name] for name in names if name in runs}:
-            runs |= _chosen(offered, n_electrodes)
+    for (counted, number), names in offered_sets(sets).items():
+        runs |= _chosen({name: runs[name] for name in names}, number, counted)
     for name in trained.keys() & runs.keys():
         first = replace(trained[name], recipes=trained[name].recipes[:1])
         runs[name] = merge([runs[name], first])
@@ -103,22 +119,26 @@ def with_missed(evidence: Evidence, benefit: bool = False) -> Evidence:
     return replace(evidence, scored=scored).estimated(evidence.for_few or UNKNOWN)
 
 
-def _chosen(offered: Mapping[str, Run], n_electrodes: int) -> dict[str, Run]:
-    """Give for each target the run that is made of the sets which validation chose."""
+def _chosen(offered: Mapping[str, Run], number: int, counted: str) -> dict[str, Run]:
+    """Give for each target the run that is made of the sets which validation chose.
+
+    Where leads are counted, for the mean of the classes alone.
+    """
     first = next(iter(offered.values()))
     divided = list(networks(first.validation.fold, first.test.fold))
     reached = np.array(
         [[_validation_auroc(run, own) for run in offered.values()] for own, _ in divided]
     )  # networks, sets, targets
     result = {}
-    for number, target in enumerate(targets(first.classes)):
-        scores = np.nan_to_num(reached[:, :, number], nan=-1.0)
+    asked = targets(first.classes) if counted == "electrodes" else targets(())
+    for place, target in enumerate(asked):
+        scores = np.nan_to_num(reached[:, :, place], nan=-1.0)
         names = [list(offered)[best] for best in scores.argmax(axis=1)]
         logits = {part: getattr(first, part).logits[ANY_LEAD].copy() for part in PARTS}
         for name, masks in zip(names, divided, strict=True):
             for part, mask in zip(PARTS, masks, strict=True):
                 logits[part][:, mask] = getattr(offered[name], part).logits[ANY_LEAD][:, mask]
-        config = best_of(n_electrodes, target)
+        config = best_of(number, target, counted)
         result[config] = replace(
             first,
             config=config,

@@ -23,6 +23,9 @@ from leadmin.questions import Question, Tables, questions, read_tables, study_ta
 from leadmin.show.words import markdown_table
 
 SCHEMA_VERSION = 1
+DIGITS = ".6g"
+"""How many digits a table on disk keeps: intervals are known to three at best."""
+
 SUMMARY_COLUMNS = (
     *("leads", "n_leads", "auroc", "auroc_low", "auroc_high", "auroc_seed_sd", "f1", "brier"),
     *("ece", "lrs", "retention", "retention_above_chance", "difference", "difference_low"),
@@ -60,21 +63,19 @@ def write_publication_outputs(
     texts["RESULTS.md"] = _report(evidence, study, read)
     for name, text in texts.items():
         write_text(folder / name, text)
-    written = [folder / name for name in texts] + write_tables(made, folder, "%.10g")
+    written = [folder / name for name in texts] + write_tables(made, folder)
     for name, document in zip(("summary", "results_final"), documents.values(), strict=True):
         write_json(folder / f"{name}.json", document)
         written.append(folder / f"{name}.json")
     return written
 
 
-def write_tables(
-    tables: Mapping[str, pd.DataFrame], folder: Path, float_format: str | None = None
-) -> list[Path]:
-    """Write each table that has rows as CSV, with all digits unless a format says how many."""
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+    """Write each table that has rows as CSV."""
     written = []
     for name, table in tables.items():
         if len(table):
-            text = table.to_csv(index=False, lineterminator="\n", float_format=float_format)
+            text = table.to_csv(index=False, lineterminator="\n", float_format=f"%{DIGITS}")
             write_text(folder / f"{name}.csv", text)
             written.append(folder / f"{name}.csv")
     return written
@@ -167,5 +168,8 @@ def _study_document(evidence: Evidence, study: StudyDescription) -> dict[str, An
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows as plain Python values; NaN and infinity, which JSON lacks, become null."""
-    known = table.replace([math.inf, -math.inf], math.nan).astype(object)
+    known = table.replace([math.inf, -math.inf], math.nan)
+    for name in known.select_dtypes("float"):
+        known[name] = [float(f"{value:{DIGITS}}") for value in known[name]]
+    known = known.astype(object)
     return known.where(known.notna(), None).to_dict("records")

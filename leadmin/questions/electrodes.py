@@ -16,6 +16,7 @@ from leadmin.evidence.nested import (
     contrast,
     difference,
     numbers_of_electrodes,
+    offered_sets,
     targets,
 )
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
@@ -94,10 +95,10 @@ def _present(evidence: Evidence, target: str) -> float:
 
 
 def map_table(evidence: Evidence) -> pd.DataFrame:
-    """Score every set of the map: a row for the macro average and one for each class.
+    """Score every electrode set of the map: a row for the macro average and one for each class.
 
-    ``config, electrodes, n_electrodes, leads`` (all that the set gives), ``is_electrode_set``
-    (whether it is all that its electrodes give), ``target`` (``macro`` or a class) and how many in
+    ``config, electrodes, n_electrodes, leads`` (all that they give), ``target`` (``macro`` or a
+    class) and how many in
     1,000 records have it, ``present``; ``auroc`` and its ``difference`` to all electrodes,
     ``missed`` in 1,000 records (of the diagnoses) with ``difference_missed``, their net ``benefit``
     in 1,000 records with ``difference_benefit``, and ``brier``, each with ``_low`` and ``_high``
@@ -106,14 +107,13 @@ def map_table(evidence: Evidence) -> pd.DataFrame:
     """
     rows = []
     for space in signal_spaces():
-        if space.name not in evidence.runs:
+        if space.name not in evidence.runs or not space.is_electrode_set:
             continue
         head = {
             "config": space.name,
             "electrodes": ", ".join(space.electrodes),
             "n_electrodes": len(space.electrodes),
             "leads": ", ".join(space.leads),
-            "is_electrode_set": space.is_electrode_set,
         }
         rows += [
             head
@@ -133,30 +133,36 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     below nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included;
     true of nine themselves. Of the mean also what `_of_diagnosis` gives.
     """
-    tables = []
-    for target in targets(evidence.classes):
-        rows = []
-        for n_electrodes in numbers_of_electrodes():
-            config = best_of(n_electrodes, target)
-            if config not in evidence.runs:
-                continue
-            chosen = chosen_sets(evidence, n_electrodes, target)
-            n_networks = sum(chosen.values())
-            said = ", ".join(f"{electrodes_in_words(name)} ({n})" for name, n in chosen.items())
-            first = next(iter(chosen))
-            row = {"target": target, "n_electrodes": n_electrodes, "config": first}
-            row |= {"chosen": said if len(chosen) > 1 else electrodes_in_words(first)}
-            row |= {"share": chosen[first] / n_networks, "n_networks": n_networks}
-            row |= _judged(evidence, config, target)
-            if target == "macro":
-                for name in diagnoses(evidence.classes):
-                    row |= _of_diagnosis(evidence, config, name)
-            to_all = contrast(evidence, difference(config, REFERENCE), "auroc", target)
-            row["p"] = to_all.p_above(-MARGIN) if n_electrodes < N_ALL else float("nan")
-            rows.append(row)
-        tables.append(with_holm(pd.DataFrame(rows)))
-    table = pd.concat(tables, ignore_index=True)
-    table["within"] = (table["p_holm"] < (1 - LEVEL) / 2) | (table["n_electrodes"] == N_ALL)
+    tables = [chosen_table(evidence, target) for target in targets(evidence.classes)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def chosen_table(
+    evidence: Evidence,
+    target: str,
+    counted: str = "electrodes",
+    in_words: Callable[[str], str] = electrodes_in_words,
+) -> pd.DataFrame:
+    """Give `curve_table` for one target, by the number of electrodes or of leads."""
+    rows = []
+    for n in [n for what, n in offered_sets(evidence.configs) if what == counted]:
+        chosen = chosen_sets(evidence, n, target, counted)
+        n_networks = sum(chosen.values())
+        said = ", ".join(f"{in_words(name)} ({often})" for name, often in chosen.items())
+        first, config = next(iter(chosen)), best_of(n, target, counted)
+        row = {"target": target, f"n_{counted}": n, "config": first}
+        row |= {"chosen": said if len(chosen) > 1 else in_words(first)}
+        row |= {"share": chosen[first] / n_networks, "n_networks": n_networks}
+        row |= _judged(evidence, config, target)
+        if target == "macro":
+            for name in diagnoses(evidence.classes):
+                row |= _of_diagnosis(evidence, config, name)
+        to_all = contrast(evidence, difference(config, REFERENCE), "auroc", target)
+        row["p"] = to_all.p_above(-MARGIN) if first != REFERENCE else float("nan")
+        rows.append(row)
+    table = with_holm(pd.DataFrame(rows))
+    if rows:
+        table["within"] = (table["p_holm"] < (1 - LEVEL) / 2) | (table["config"] == REFERENCE)
     return table
 
 
@@ -219,7 +225,7 @@ def plot_curve(tables: Tables) -> Figure:
     for axis, target in zip(axes, targets(tables.classes), strict=False):
         axis.set_axis_on()
         colour = colours.get(target, style.INK)
-        cloud = sets[(sets["target"] == target) & sets["is_electrode_set"]]
+        cloud = sets[sets["target"] == target]
         line = curve[curve["target"] == target]
         axis.axhspan(-MARGIN, 0, color=style.BLUE, alpha=0.1, linewidth=0)
         axis.axhline(0, **style.ZERO)
@@ -305,7 +311,7 @@ def missed_reading(table: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
     """Say how many of 1,000 nine electrodes miss and which set of at most five misses fewest."""
     parts = []
     for name in diagnoses(names):
-        rows = table[(table["target"] == name) & table["is_electrode_set"]]
+        rows = table[table["target"] == name]
         nine = rows[rows["config"] == REFERENCE].iloc[0]
         few = rows[rows["n_electrodes"] <= 5].sort_values("missed", kind="stable").iloc[0]
         parts.append(
@@ -321,7 +327,7 @@ def missed_reading(table: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
 
 def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
     """Show what each electrode set misses of each diagnosis, with its macro AUROC."""
-    rows = table[table["is_electrode_set"] & (table["n_electrodes"] <= most_electrodes)]
+    rows = table[table["n_electrodes"] <= most_electrodes]
     counted = with_training(rows, ["auroc", "missed"])
     macro = counted[counted["target"] == "macro"].copy()
     named = diagnoses(table["target"].unique()[1:])

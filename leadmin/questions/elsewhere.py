@@ -1,5 +1,6 @@
 """Other hospitals: do the networks see the same, in the same order, and can they be believed?"""
 
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,13 @@ from leadmin.show.words import (
     wide_table,
     with_intervals,
 )
+
+
+def statement_table() -> pd.DataFrame:
+    """Read ``statements.csv``: ``vocabulary, statement, meaning, superclass, reason``, all text."""
+    with files("leadmin.data").joinpath("statements.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
 
 PAIR = "4-lead-I-II-V2-V5"
 """Five electrodes: the set that validation chose most often at home."""

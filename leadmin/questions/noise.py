@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.data.disturbances import NOISES
 from leadmin.evidence.nested import contrast, difference, targets
 from leadmin.evidence.scores import Evidence, Rows
 from leadmin.evidence.trials import trial_of
@@ -17,6 +16,9 @@ from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
 from leadmin.show.words import number, signed, value_with_interval, wide_table
 from leadmin.study.mapping import ANY_LEAD
+
+NOISES = {"em": "electrode motion", "ma": "muscle", "bw": "baseline wander"}
+"""Records of the Noise Stress Test Database, and what they hold."""
 
 HARD = ("em", 6)
 """Noise and ratio at which sets are compared in words: electrode motion, visible on any paper."""

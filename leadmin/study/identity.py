@@ -27,19 +27,16 @@ HASHED = ("labels", "leads", "metrics", "data", "net", "study")
 _PREPARES = "what it decides stands in the prepared file, whose checksum is in the identity"
 _OTHERS = "brings other people's records to a trained network"
 _SAID = "what it decides stands in the identity itself"
-_TRIED = "trained networks are tried on what it makes; nothing is trained on it"
 NOT_HASHED: Mapping[str, str] = {
     "__init__": "only finds a trained network",
     "errors": "words for people",
     "files": "writes files whole; what they hold is given to it",
     "data/archive": _PREPARES,
     "data/card": _PREPARES,
-    "data/disturbances": _TRIED,
     "data/download": _PREPARES,
     "data/faults": _OTHERS,
     "data/fetch": _PREPARES,
     "data/own": _PREPARES,
-    "data/hospitals": _TRIED,
     "data/pacing": _OTHERS,
     "data/prepare": _PREPARES,
     "data/ptbxl": _PREPARES,

@@ -329,10 +329,9 @@ class Study(_Checked):
                 f"map is {self.map}; valid: in a study whose networks start from any-lead, or with "
                 "recipe: any-lead; leave it out"
             )
-        if self.map_seeds and (mapped or not self.map):
+        if self.map_seeds and not self.map:
             raise LeadminError(
-                f"map_seeds is {self.map_seeds}; valid: 0, but in a study with a map whose "
-                "networks start from any-lead; change it"
+                f"map_seeds is {self.map_seeds}; valid: 0, but in a study with a map; change it"
             )
         compared = self.compare_configurations
         if compared and not {"12-lead"} <= set(compared) <= set(self.configurations):
@@ -449,6 +448,11 @@ class Study(_Checked):
         return tuple(one.name for one in sets if one.name not in self.configurations)
 
     @property
+    def trained_for_sets(self) -> tuple[str, ...]:
+        """The runs of networks for one set of leads each, that a map is compared with."""
+        return (*(self.configurations if self.has_analysis else ()), *self.checks)
+
+    @property
     def baselines(self) -> tuple[str, ...]:
         """The runs of simpler methods, by the names of their folders."""
         return tuple(name for name in self.variants if name not in RECIPES)
@@ -494,9 +498,12 @@ class Study(_Checked):
             chosen |= {"config": "12-lead", "recipe": run, "compare_with": ""}
             most = max(*seeds, self.map_seeds)
             return chosen | self.overrides.get("12-lead", {}) | {"seeds": most}
-        chosen |= {"config": run, "start_from": self.start}
-        if run in self.checks:
+        if run in self.checks:  # from the one network, whichever run that is
+            chosen |= {"config": run, "recipe": "default", "start_from": self.map_of}
             return chosen | {"compare_with": "", "seeds": self.map_seeds}
+        chosen |= {"config": run, "start_from": self.start}
+        if run == self.map_of:
+            chosen["seeds"] = max(self.seeds, self.map_seeds)
         if self.compare_configurations and run not in self.compare_configurations:
             chosen["compare_with"] = ""
         return chosen | self.overrides.get(run, {})

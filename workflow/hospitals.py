@@ -22,11 +22,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from leadmin.data.archive import checked_member
@@ -36,6 +34,7 @@ from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS
+from leadmin.questions.elsewhere import statement_table
 
 UNSURE = "?"
 """Stands for a superclass where a statement may mean one or another."""
@@ -67,13 +66,6 @@ class LeftOut:
     hospital: str
     name: str
     reason: str
-
-
-@cache
-def statement_table() -> pd.DataFrame:
-    """Read ``statements.csv``: ``vocabulary, statement, meaning, superclass, reason``, all text."""
-    with files("leadmin.data").joinpath("statements.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
 @cache

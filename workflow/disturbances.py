@@ -28,9 +28,7 @@ from numpy.typing import NDArray
 from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.leads import CHEST_LEADS, LEADS, LIMB_ELECTRODES, derive, electrodes_needed
-
-NOISES = {"em": "electrode motion", "ma": "muscle", "bw": "baseline wander"}
-"""Records of the Noise Stress Test Database, and what they hold."""
+from leadmin.questions.noise import NOISES
 
 INDEPENDENT = ("I", "II", *CHEST_LEADS)
 ELECTRODES = (*LIMB_ELECTRODES, *CHEST_LEADS)

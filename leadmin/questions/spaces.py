@@ -1,0 +1,142 @@
+"""How few leads are enough, whatever electrodes they take?"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from leadmin.evidence.nested import contrast, difference
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
+from leadmin.leads import electrode_sets, representative, resolve, signal_spaces
+from leadmin.questions import Question, Tables, of
+from leadmin.questions.electrodes import chosen_table, with_training
+from leadmin.show import style
+from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
+from leadmin.study.mapping import ANY_LEAD
+
+LACKING = "This map is of the sets that electrodes give, and lacks those of fewer leads."
+
+
+def _leads_in_words(config: str) -> str:
+    return " ".join(representative(resolve(config).leads))
+
+
+def spaces_table(evidence: Evidence) -> pd.DataFrame:
+    """Score every signal space: what leads span, so that those which follow are no other set.
+
+    ``config, leads`` (the fewest that span it), ``n_leads, electrodes, n_electrodes``; macro
+    ``auroc`` and its ``difference`` to all leads, each with the intervals of
+    `leadmin.questions.electrodes.map_table`; ``thrown_away``, the AUROC of all that its electrodes
+    give less its own; ``auroc_MI`` and its like, of each class; ``n_records, n_patients, n_seeds``.
+    Empty for a map of electrode sets alone.
+    """
+    given = {space.electrodes: space.name for space in electrode_sets()}
+    rows, scored = [], set(evidence.configs)
+    for space in signal_spaces() if scored - set(given.values()) else ():
+        if space.name not in scored:
+            continue
+        row: dict[str, Any] = {"config": space.name, "leads": " ".join(space.representative)}
+        row |= {"n_leads": space.rank, "electrodes": ", ".join(space.electrodes)}
+        row["n_electrodes"] = len(space.electrodes)
+        row |= contrast(evidence, {space.name: 1.0}, "auroc", "macro").columns("auroc")
+        lost = contrast(evidence, difference(space.name, REFERENCE), "auroc", "macro")
+        row |= lost.columns("difference")
+        whole = difference(given[space.electrodes], space.name)
+        row["thrown_away"] = contrast(evidence, whole, "auroc", "macro").estimate.value
+        for name in evidence.classes:
+            of_class = contrast(evidence, {space.name: 1.0}, "auroc", name)
+            row[f"auroc_{name}"] = of_class.estimate.value
+        rows.append(row | evidence.counts(evidence.get(space.name, ANY_LEAD)))
+    return pd.DataFrame(rows)
+
+
+def fewest_table(evidence: Evidence) -> pd.DataFrame:
+    """Score the leads that validation chose for the mean of the classes, by their number.
+
+    The columns of `leadmin.questions.electrodes.curve_table`, with ``n_leads``: those that do not
+    follow from others, at most eight. Empty for a map of electrode sets alone.
+    """
+    return chosen_table(evidence, "macro", "leads", _leads_in_words)
+
+
+def spaces_reading(spaces: pd.DataFrame, fewest: pd.DataFrame) -> str:
+    """Name the fewest leads that are enough, and what throwing leads away costs."""
+    if spaces.empty:
+        return LACKING
+    rows = with_training(fewest, ["difference"]).to_dict("records")
+    enough = next(row for row in rows if row["within"])
+    most = f"{enough['chosen'].partition(',')[0]} of {enough['n_networks']} networks"
+    thrown = spaces[spaces["thrown_away"] != 0]
+    worst = max(thrown.to_dict("records"), key=lambda row: row["thrown_away"])
+    return joined_sentence(
+        f"of leads that do not follow from others, {enough['n_leads']} are the fewest shown to "
+        f"stay within {MARGIN:g} of all (chosen on validation records, most often {most}): "
+        f"{value_with_interval(enough, 'difference')}; {len(thrown)} of the {len(spaces)} signal "
+        "spaces leave out a lead that their electrodes record anyway, which costs "
+        f"{number(thrown['thrown_away'].mean(), 3)} macro AUROC on average and "
+        f"{number(worst['thrown_away'], 3)} at most ({worst['leads']})"
+    )
+
+
+def plot_spaces(tables: Tables) -> Figure | None:
+    """Draw all signal spaces by number of leads, and the line of those that validation chose."""
+    spaces, fewest = tables["spaces"], tables["fewest_leads"]
+    if spaces.empty:
+        return None
+    figure = style.blank_figure(3.2)
+    axis = figure.subplots()
+    spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(spaces))
+    whole = spaces["thrown_away"] == 0
+    colours = np.where(whole, style.INK, style.FAINT)
+    axis.scatter(spaces["n_leads"] + spread, spaces["auroc"], 5, colours)
+    line = with_training(fewest, ["auroc"])
+    axis.plot(line["n_leads"], line["auroc"], color=style.BLUE, linewidth=1.2)
+    bounds = line[["auroc", "auroc_low", "auroc_high"]]
+    look = style.Look(style.BLUE)
+    style.forest(axis, bounds, look, line["within"], line["n_leads"], upright=True)
+    axis.set(xlabel="leads that do not follow from others", ylabel="macro AUROC")
+
+    def dot(colour: str) -> Line2D:
+        return Line2D([], [], color=colour, linestyle="none", marker=".")
+
+    keys = {
+        "chosen on validation folds": style.key(look, line=True),
+        "all that some electrodes give": dot(style.INK),
+        "leaves out leads that they give": dot(style.FAINT),
+    }
+    style.legend(figure, keys, loc="outside upper center", ncols=3, fontsize=8)
+    return figure
+
+
+FEWEST = {"n_leads": "leads", "chosen": "chosen (of networks)", "auroc": "AUROC"}
+FEWEST |= {"difference": "difference to all", "within": f"within {MARGIN:g}"}
+SHOWN = {"n_leads": "leads", "leads": "which", "n_electrodes": "electrodes", "auroc": "macro AUROC"}
+
+SPACES = Question(
+    name="spaces",
+    title="How few leads, if electrodes do not count?",
+    tables={"spaces": spaces_table, "fewest_leads": fewest_table},
+    reading=lambda tables: spaces_reading(tables["spaces"], tables["fewest_leads"]),
+    figures={"spaces": plot_spaces},
+    shown={
+        "The best leads for each number": of(
+            "fewest_leads",
+            lambda rows: reading_table(with_training(rows, ["auroc", "difference"]), FEWEST),
+        )
+    },
+    folded={
+        "All signal spaces of up to two leads": of(
+            "spaces",
+            lambda rows: reading_table(
+                with_training(rows[rows["n_leads"] < 3], ["auroc"]).sort_values(
+                    ["n_leads", "auroc"], ascending=[True, False]
+                ),
+                SHOWN,
+            ),
+        )
+    },
+    place=60,
+    about="map",
+)

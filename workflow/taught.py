@@ -1,0 +1,192 @@
+"""Any-lead networks that were trained with noise, beside those that were not, under noise.
+
+The first half of each recording of noise is for training and the second for the trial, so that no
+network has met the noise that it is tried with.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from disturbances import INDEPENDENT, Signals, segments, with_noise
+from numpy.typing import NDArray
+from trials import DECIBELS, logits_of, main_sets
+
+from leadmin.data.dataset import EcgDataset
+from leadmin.evidence.estimates import Estimate, of_columns, with_seeds
+from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
+from leadmin.leads import resolve
+from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
+from leadmin.net.classifier import EcgClassifier
+from leadmin.net.device import Computing
+from leadmin.net.fit import FitJob, fit
+from leadmin.net.recipes import RECIPES, window_samples
+from leadmin.study.protocol import Split, splits
+from leadmin.study.run import Run
+
+N_COPIES = 3
+"""Noisy copies of each training record, beside itself."""
+
+WEAKEST, STRONGEST = 24.0, -6.0
+"""Between these signal-to-noise ratios, in decibels, that of a copy is drawn."""
+
+N_RESAMPLES = 2000
+
+_Condition: TypeAlias = tuple[str, str, float | None]
+
+
+def halves(noises: Mapping[str, Signals]) -> tuple[dict[str, Signals], dict[str, Signals]]:
+    """Part each recording of noise in time: for training, and for the trial."""
+    middle = {kind: noise.shape[1] // 2 for kind, noise in noises.items()}
+    first = {kind: noise[:, : middle[kind]] for kind, noise in noises.items()}
+    return first, {kind: noise[:, middle[kind] :] for kind, noise in noises.items()}
+
+
+def with_noisy_copies(
+    dataset: EcgDataset, split: Split, noises: Mapping[str, Signals], seed: int
+) -> tuple[EcgDataset, Split]:
+    """Put `N_COPIES` noisy copies of each training record behind the records of a dataset.
+
+    The kind of noise of each copy and its ratio are drawn at random.
+    """
+    rng = np.random.default_rng([seed, split.test_fold, 77])
+    clean = dataset.signals[split.train].astype(np.float32)
+    kinds, copies = sorted(noises), []
+    for _ in range(N_COPIES):
+        kind = rng.integers(len(kinds), size=len(clean))
+        factor = 10 ** (-rng.uniform(STRONGEST, WEAKEST, size=len(clean)) / 20)
+        noisy = np.empty_like(clean)
+        for number, name in enumerate(kinds):
+            rows = np.flatnonzero(kind == number)
+            base = clean[rows]
+            added = segments(noises[name], len(rows), len(INDEPENDENT), clean.shape[-1], rng)
+            at_zero = with_noise(base, added, 0.0) - base
+            noisy[rows] = base + at_zero * factor[rows, None, None].astype(np.float32)
+        copies.append(noisy.round().clip(-32768, 32767).astype(np.int16))
+    n_records = len(dataset)
+    index = np.concatenate([np.arange(n_records), np.tile(split.train, N_COPIES)])
+    names = ("record_id", "patient_id", "fold", "age", "sex")
+    larger = replace(
+        dataset,
+        signals=np.concatenate([dataset.signals, *copies]),
+        labels={policy: labels[index] for policy, labels in dataset.labels.items()},
+        **{name: getattr(dataset, name)[index] for name in names},
+    )
+    train = np.concatenate([split.train, np.arange(n_records, len(index))])
+    return larger, replace(split, train=train)
+
+
+def teach(
+    dataset: EcgDataset,
+    noises: Mapping[str, Signals],
+    out: Path,
+    n_seeds: int,
+    device: torch.device,
+) -> None:
+    """Train the networks of a ten-fold cross-validation with noise, but for those in ``out``.
+
+    They take as many steps as those of the recipe ``any-lead``.
+    """
+    recipe = RECIPES["any-lead"]
+    recipe = replace(recipe, epochs=recipe.epochs // (1 + N_COPIES))
+    window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
+    configuration, (first, _) = resolve("12-lead"), halves(noises)
+    for seed in range(n_seeds):
+        for split in splits(dataset, "crossval", "any"):
+            stem = out / f"any-lead-seed{seed}-fold{split.test_fold}"
+            if stem.with_name(f"{stem.name}.json").is_file():
+                continue
+            larger, own = with_noisy_copies(dataset, split, first, seed)
+            job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
+            fitted = fit(larger, job, computing=Computing(device, "float32"))
+            classifier = EcgClassifier(
+                *(fitted.model, fitted.scaling, configuration.leads, dataset.sampling_rate),
+                *(dataset.classes, window, recipe.test_windows),
+                metadata={},
+            )
+            save_checkpoint(stem, classifier, recipe, configuration.name, {"seed": seed})
+
+
+def compare(
+    run: Run,
+    taught: Path,
+    dataset: EcgDataset,
+    noises: Mapping[str, Signals],
+    n_records: int,
+) -> list[dict[str, Any]]:
+    """Score the networks of a run and those in ``taught`` on noisy records of their test folds.
+
+    ``n_records`` of each fold are drawn as in `trials.try_own`; of ``noises`` the second halves are
+    added. Gives a row for each set of `trials.main_sets` without noise (``noise`` is empty) and
+    with each noise at each ratio: ``config, noise, decibels``, the macro AUROC ``plain`` and
+    ``taught`` as means over seeds, and their ``difference`` with what `with_seeds` gives.
+    """
+    n_seeds = len(next(iter(run.seeds.values())))
+    logits: dict[_Condition, NDArray[np.float64]] = {}
+    rows = []
+    for split in splits(dataset, "crossval", "any"):
+        rng = np.random.default_rng([split.test_fold])
+        chosen = np.sort(rng.choice(split.test, min(n_records, len(split.test)), replace=False))
+        rows.append(chosen)
+        both = [
+            [
+                load_checkpoint(folder / f"any-lead-seed{seed}-fold{split.test_fold}")
+                for seed in range(n_seeds)
+            ]
+            for folder in (run.folder / "checkpoints", taught)
+        ]
+        signals = dataset.signals[chosen].astype(np.float32)
+        for key, leads, x in _conditions(signals, halves(noises)[1], rng):
+            said = np.array([[logits_of(one, x, leads) for one in side] for side in both])
+            before = logits.get(key)
+            logits[key] = said if before is None else np.concatenate([before, said], axis=2)
+        print(f"fold {split.test_fold}: {len(chosen)} records", flush=True)
+    index = np.concatenate(rows)
+    labels, patients = dataset.labels["any"][index], dataset.patient_id[index]
+    drawn = patient_weights(patients, N_RESAMPLES, np.random.default_rng(0))
+    weights = all_weights(patients, drawn)
+    found = []
+    for (config, noise, decibels), said in logits.items():
+        columns = np.array([[_macro(labels, x, weights) for x in side] for side in said])
+        plain, other = (of_columns(side.mean(axis=0), N_RESAMPLES) for side in columns)
+        row: dict[str, Any] = {"config": config, "noise": noise, "decibels": decibels}
+        row |= {"plain": plain.value, "taught": other.value}
+        found.append(row | _difference(columns))
+        found[-1] |= {"n_records": len(labels), "n_patients": len(np.unique(patients))}
+        found[-1] |= {"n_seeds": n_seeds}
+    return found
+
+
+def _conditions(
+    signals: Signals, noises: Mapping[str, Signals], rng: np.random.Generator
+) -> Iterator[tuple[_Condition, Sequence[str], Signals]]:
+    """Yield the key of each condition, the leads that are shown, and the records under it."""
+    sets = {name: resolve(name).leads for name in main_sets()}
+    for name, leads in sets.items():
+        yield (name, "", None), leads, signals
+    for kind, noise in noises.items():
+        added = segments(noise, len(signals), len(INDEPENDENT), signals.shape[-1], rng)
+        for decibels in DECIBELS:
+            noisy = with_noise(signals, added, decibels)
+            for name, leads in sets.items():
+                yield (name, kind, float(decibels)), leads, noisy
+
+
+def _macro(labels: NDArray[Any], logits: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """Macro AUROC under each column of weights."""
+    by_class = zip(labels.T, logits.T, strict=True)
+    return np.mean([weighted_auroc(y, x, weights) for y, x in by_class], axis=0)
+
+
+def _difference(columns: NDArray[np.float64]) -> dict[str, float]:
+    """Give taught less plain, of (2, n_seeds, n_columns), with its intervals."""
+    plain, taught = columns
+    apart: Estimate = of_columns(taught.mean(axis=0) - plain.mean(axis=0), N_RESAMPLES)
+    low, high = apart.interval()
+    n = len(plain)
+    seeds = [(float(side[:, 0].var(ddof=1)) / n, n - 1) for side in columns]
+    row = {"difference": apart.value, "difference_low": low, "difference_high": high}
+    return row | with_seeds("difference", apart, seeds)

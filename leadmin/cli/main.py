@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -274,16 +274,17 @@ def report() -> None:
 @reports_errors
 def publish(
     study: StudyOption = SAMPLE_STUDY,
-    predictions: Annotated[
-        bool, typer.Option(help="Without them nothing can be computed again.")
-    ] = True,
+    keep: Annotated[
+        Literal["all", "pages", "tables"],
+        typer.Option(help="Without predictions (pages) nothing can be computed again."),
+    ] = "all",
 ) -> None:
     """Copy a study's pages, tables, figures and predictions to book/published, to be committed."""
     from leadmin.publish.publishing import publish_study
     from leadmin.study.settings import load_study
 
     root = source_tree()
-    typer.echo(str(publish_study(load_study(root / _relative(study, root)), root, predictions)))
+    typer.echo(str(publish_study(load_study(root / _relative(study, root)), root, keep)))
 
 
 @app.command()

@@ -231,16 +231,15 @@ def networks_table(root: Path, pages: Iterable[str]) -> str:
 
 
 def published_provenance(root: Path) -> dict[str, Any]:
-    """Gather what the runs of published studies with pages recorded, and what can be downloaded."""
-    studies: dict[str, dict[str, Any]] = {}
-    for page, path in published_pages(root).items():
-        folder = path.parents[1]
+    """Gather what the runs of published studies recorded, and what can be downloaded."""
+    studies = []
+    folders = sorted(path.parent for path in root.glob("book/published/[!.]*/study.json"))
+    for folder in folders:
         runs = [read_metrics(file.parent) for file in sorted(folder.glob("runs/*/metrics.json"))]
         of_study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-        made = studies.setdefault(folder.name, {"study": of_study, "pages": [], **_recorded(runs)})
-        made["pages"].append(page)
-    folders = sorted(path.parent for path in root.glob("book/published/[!.]*/study.json"))
-    return {"studies": studies.values(), "folders": folders, "chapters": CHAPTERS}
+        pages = [page for page, path in published_pages(root).items() if folder in path.parents]
+        studies.append({"study": of_study, "pages": pages, **_recorded(runs)})
+    return {"studies": studies, "folders": folders, "chapters": CHAPTERS}
 
 
 def machine_page(study: Study, runs: Mapping[str, Run], executions: Mapping[str, Any]) -> str:

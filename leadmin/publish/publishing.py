@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import nbformat
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
+from leadmin.questions import questions
 from leadmin.study.protocol import N_FOLDS
 from leadmin.study.run import Run, load_run, prediction_files, require_same_records
 from leadmin.study.settings import Study
@@ -30,7 +31,11 @@ EDITION = "sample"
 """The study that every `make book` runs again, whose pages are never copied."""
 
 
-def publish_study(study: Study, root: Path, predictions: bool = True) -> Path:
+Kept: TypeAlias = Literal["all", "pages", "tables"]
+"""What is published of a study: all, or without the predictions, or its tables alone."""
+
+
+def publish_study(study: Study, root: Path, keep: Kept = "all") -> Path:
     """Copy what is worth keeping of a study to ``book/published/<study>``, and give that folder.
 
     The executed analysis, tables, figures, the map and, for each run, its summary, history and
@@ -38,8 +43,9 @@ def publish_study(study: Study, root: Path, predictions: bool = True) -> Path:
     analysis the page of each configuration, too. Of checkpoints only those of a network for any
     leads that test fold 10, of all seeds; of networks that only check the map, what its tables say.
     A folder published before is replaced as a whole. What is not finished, or damaged, is refused,
-    and so is a folder that was not published. Without ``predictions``, which are most of it, what
-    the pages say is kept, and nothing can be computed again.
+    and so is a folder that was not published. Of ``pages`` the predictions are left out, which are
+    most of it, and of ``tables`` all but the tables (CSV) that are read, and what each run says of
+    itself: nothing can be computed again.
     """
     out = root / "outputs" / study.name
     for name in study.checks:
@@ -49,6 +55,8 @@ def publish_study(study: Study, root: Path, predictions: bool = True) -> Path:
     require_same_records(runs.values())
     pages = [f"notebooks/{page}.ipynb" for page in study.conclusions]
     pages += [study.page(run) for run in study.configurations if study.has_analysis]
+    if keep == "tables":
+        pages = pages[: len(study.conclusions)]  # what was made last stands for the others
     for page in (out / name for name in pages):
         if not page.is_file():
             raise LeadminError(f"{page}: this page is not executed; run the study with --all first")
@@ -56,11 +64,11 @@ def publish_study(study: Study, root: Path, predictions: bool = True) -> Path:
             raise LeadminError(problem)
     target = root / "book" / "published" / study.name
     with _replaced(target, study.plain()) as scratch:
-        _copy_results(out, scratch, root)
-        _copy_runs(runs, scratch / "runs", predictions)
-        if study.map and predictions:
+        _copy_results(out, scratch, root, keep == "tables")
+        _copy_runs(runs, scratch / "runs", keep == "all")
+        if study.map and keep == "all":
             _copy_runs({"map": load_run(out / "map")}, scratch)
-        for name in pages if study.name != EDITION else ():
+        for name in pages if study.name != EDITION and keep != "tables" else ():
             _copy_page(out / name, scratch / name, study.title)
     return target
 
@@ -95,11 +103,17 @@ def _replaced(target: Path, study: Mapping[str, Any]) -> Iterator[Path]:
     shutil.rmtree(older, ignore_errors=True)
 
 
-def _copy_results(out: Path, target: Path, root: Path) -> None:
-    """Copy tables and figures; of those, pictures that no chapter shows are in the pages anyway."""
+def _copy_results(out: Path, target: Path, root: Path, alone: bool = False) -> None:
+    """Copy tables and figures; of those, pictures that no chapter shows are in the pages anyway.
+
+    ``alone`` copies the tables that are read, as CSV.
+    """
     prose = "".join(path.read_text(encoding="utf-8") for path in root.glob("book/*.md"))
-    for part in ("tables", "figures"):
+    drawn = {name for question in questions() for name in question.only_csv}
+    for part in ("tables",) if alone else ("tables", "figures"):
         for path in (out / part).glob("*"):
+            if alone and (path.suffix != ".csv" or path.stem in drawn):
+                continue
             if path.suffix != ".png" or f"/{out.name}/figures/{path.name}" in prose:
                 (target / part).mkdir(exist_ok=True)
                 shutil.copyfile(path, target / part / path.name)

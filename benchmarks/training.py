@@ -2,7 +2,7 @@
 
     python benchmarks/training.py [--data FILE] [--records N] [--epochs 5] [--threads 2]
                                   [--config 12-lead] [--device cpu] [--rounds 3]
-                                  [--precision float32] [--compiled]
+                                  [--precision float32]
 
 Equal architecture, records, batches, crops and threads; an epoch is the training steps and one
 look at the validation records. Each side runs in a process of its own, in turn, so that peak memory
@@ -157,10 +157,10 @@ def step(model, optimizer, x, y, device):
 
 
 def run_ours(options, seed=0):
-    """Train one fit and give the seconds of each epoch and of compiling."""
+    """Train one fit and give the seconds of each epoch."""
     dataset, configuration, split = prepared(options)
     recipe = replace(RECIPE, epochs=options.epochs)
-    computing = Computing(choose_device(options.device), options.precision, options.compiled)
+    computing = Computing(choose_device(options.device), options.precision)
     with tempfile.TemporaryDirectory() as folder:
         done = fit(
             dataset,
@@ -168,13 +168,12 @@ def run_ours(options, seed=0):
             computing=computing,
             state_path=Path(folder) / "state.safetensors",
         )
-    return [entry["seconds"] for entry in done.history], done.compile_seconds
+    return [entry["seconds"] for entry in done.history]
 
 
 def one_of_several(options, seed):
     torch.set_num_threads(1)
-    seconds, compile_seconds = run_ours(options, seed)
-    return seconds, compile_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return run_ours(options, seed), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def run_at_once(options):
@@ -183,7 +182,7 @@ def run_at_once(options):
     with multiprocessing.get_context("spawn").Pool(n) as pool:
         done = pool.starmap(one_of_several, [(options, seed) for seed in range(n)], chunksize=1)
     seconds = [statistics.mean(times) / n for times in zip(*(d[0] for d in done), strict=True)]
-    return seconds, max(d[1] for d in done), sum(d[2] for d in done)
+    return seconds, sum(d[1] for d in done)
 
 
 def run_others(options, workers):
@@ -233,18 +232,18 @@ def run_others(options, workers):
 def child(options):
     """Run one side and print its times and its peak memory."""
     torch.set_num_threads(options.threads)
-    compile_seconds, peak = 0.0, None
+    peak = None
     if options.side == "ours":
-        seconds, compile_seconds = run_ours(options)
+        seconds = run_ours(options)
     elif options.side == "ours, folds at once":
-        seconds, compile_seconds, peak = run_at_once(options)
+        seconds, peak = run_at_once(options)
     else:
         workers = {"bare": None, "loader": 0, "loader, workers": options.threads}[options.side]
         seconds = run_others(options, workers)
     if peak is None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    answer = {"seconds": seconds[1:], "peak_mb": peak / 1024, "compile_seconds": compile_seconds}
+    answer = {"seconds": seconds[1:], "peak_mb": peak / 1024}
     print(json.dumps(answer))
 
 
@@ -276,7 +275,6 @@ def main():
     parser.add_argument("--config", default="12-lead")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default="auto")
-    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--side", choices=SIDES)
     options = parser.parse_args()
     if options.epochs < 2:
@@ -298,17 +296,15 @@ def main():
             command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
             answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             result = json.loads(answer.stdout.splitlines()[-1])
-            kept = sides.setdefault(side, {"seconds": [], "peak_mb": 0.0, "compile_seconds": 0.0})
+            kept = sides.setdefault(side, {"seconds": [], "peak_mb": 0.0})
             kept["seconds"] += result["seconds"]
-            for name in ("peak_mb", "compile_seconds"):
-                kept[name] = max(kept[name], result[name])
+            kept["peak_mb"] = max(kept["peak_mb"], result["peak_mb"])
     medians = {side: statistics.median(kept["seconds"]) for side, kept in sides.items()}
     for side, kept in sides.items():
         low, high = min(kept["seconds"]), max(kept["seconds"])
-        apart = f"  compiling {kept['compile_seconds']:.0f} s" if kept["compile_seconds"] else ""
         print(
             f"{side:20} {medians[side]:7.3f} s an epoch [{low:.3f}, {high:.3f}]  peak "
-            f"{kept['peak_mb']:6.0f} MB{apart}"
+            f"{kept['peak_mb']:6.0f} MB"
         )
     loader = min(medians["loader"], medians["loader, workers"])
     print(f"loader / ours, folds at once  {loader / medians['ours, folds at once']:.2f}")

@@ -77,7 +77,6 @@ compare_seeds: int = 1  # the same for the second recipe
 epochs: int = 0  # passes over the training records; 0: the recipe's own number
 device: str = "auto"  # auto, cpu, cuda or cuda:N
 tracking: str = ""  # curves also for tensorboard, wandb, or both with a comma; empty for neither
-compiled: bool = False  # send training steps through torch.compile (CUDA graphs on an accelerator)
 precision: str = "auto"  # float32, bfloat16, or auto: bfloat16 on an accelerator only
 start_from: str = ""  # finished run of the any-lead network to start from; empty: trained first
 workers: int = 1  # fits side by side, each in a process of one thread; 0: one per thread

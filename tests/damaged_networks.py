@@ -355,7 +355,6 @@ STUDY = {
 }  # fmt: skip
 VALID = {
     "name": ("abc",),
-    "compiled": (True,),
     **dict.fromkeys(("title", "source", "data", "out", "start_from"), (str,)),
     **dict.fromkeys(("compare_with", "tracking", "network"), ("",)),
     **dict.fromkeys(("epochs", "workers"), (0,)),

@@ -442,7 +442,6 @@ def state_of(path):
         ({"epochs": -1}, "whole numbers from 0"),
         ({"epochs": 2.5}, "epochs is 2.5; valid: whole numbers"),
         ({"epochs": True}, "epochs is True; valid: whole numbers"),
-        ({"compiled": 1}, "compiled is 1; valid: a valid boolean"),
         ({"epoch": 1}, "epoch is no key that there is; valid: config, data, out"),
         ({"device": "gpu"}, "auto, cpu, cuda"),
         ({"precision": "half"}, "auto, float32, bfloat16"),

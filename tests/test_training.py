@@ -26,7 +26,7 @@ from leadmin.net.recipes import RECIPES, recipe, recipe_identity, recipe_table, 
 from leadmin.net.scaling import Scaling, fit_scaling
 
 QUICK = replace(RECIPES["scratch"], epochs=3, test_windows=2, batch_size=64)
-COMPILED, MIXED = Computing(compiled=True), Computing(precision="bfloat16")
+MIXED = Computing(precision="bfloat16")
 
 
 def parts(dataset):
@@ -242,18 +242,6 @@ def test_batches_of_one_record_can_be_trained_on(small, n_records):
     result = fit(small, job(small, "1-lead-I", quick, train=train[chosen]))
     assert math.isfinite(result.history[0]["train_loss"])
     assert all(torch.isfinite(value).all() for value in weights(result).values())
-
-
-@pytest.mark.slow
-def test_a_compiled_fit_learns_resumes_and_says_what_compiling_took(small, tmp_path):
-    arguments = small, job(small, "1-lead-I", QUICK)
-    plain, compiled = fit(*arguments), fit(*arguments, computing=COMPILED)
-    assert plain.compile_seconds == 0
-    assert compiled.compile_seconds > sum(e["seconds"] for e in plain.history)
-    for one, other in zip(plain.history, compiled.history, strict=True):
-        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=0.05)
-    again = resumed(arguments, tmp_path / "state.safetensors", computing=COMPILED)
-    assert same(weights(compiled), weights(again))
 
 
 def test_what_cannot_be_trained_is_named(small):

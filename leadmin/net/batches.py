@@ -135,13 +135,6 @@ class TrainingBatches:
         """Count the steps of an epoch."""
         return math.ceil(len(self.targets) / self.recipe.batch_size)
 
-    @property
-    def shapes(self) -> list[tuple[int, int, int]]:
-        """Shapes ``(batch, n_leads, window)`` that occur."""
-        n_records = len(self.targets)
-        sizes = {n_records // len(self), math.ceil(n_records / len(self))}
-        return [(size, self.cut.n_leads, self.cut.window) for size in sorted(sizes)]
-
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Yield what the steps see."""
         recipe, device = self.recipe, self.targets.device

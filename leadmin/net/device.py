@@ -1,16 +1,12 @@
 """Where a fit computes, and in which precision."""
 
-import copy
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from leadmin.errors import LeadminError
-from leadmin.net.own import Network
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 """How training steps compute; ``auto`` is bfloat16 on an accelerator, float32 on a processor."""
@@ -50,14 +46,11 @@ class Computing:
     """Where and how training steps compute.
 
     Steps multiply in ``precision``; weights, sums and evaluation are always in float32. A processor
-    without bfloat16 instructions is slower with it, so it has to be asked for there. ``compiled``
-    sends the step through ``torch.compile``, on an accelerator with CUDA graphs: it draws other
-    random numbers for dropout, so the weights differ as those of another seed would.
+    without bfloat16 instructions is slower with it, so it has to be asked for there.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: str = "auto"
-    compiled: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -81,31 +74,3 @@ class Computing:
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
-
-    def compile(
-        self, model: Network, shapes: list[tuple[int, int, int]], hidden: bool = False
-    ) -> tuple[Callable[..., Tensor], float]:
-        """Compile both passes for all batch shapes; ``model`` comes out as it went in.
-
-        Returns what stands for ``model`` in a training step and the seconds that compiling took;
-        the model and 0 if nothing is to be compiled. A shape is ``(batch, n_leads, window)``;
-        ``hidden`` says that steps also name the leads that are shown.
-        """
-        if not self.compiled:
-            return model, 0.0
-        started = time.perf_counter()
-        before = copy.deepcopy(model.state_dict())
-        mode = "reduce-overhead" if self.device.type == "cuda" else None
-        network = torch.compile(model, mode=mode, dynamic=False)
-        model.train()
-        with self.seeded(0):
-            for batch, n_leads, window in shapes:
-                # Laid out in memory as training batches are, or it would be compiled once more.
-                rows = torch.zeros((batch, window, n_leads), device=self.device)
-                told = rows.new_ones(batch, n_leads) if hidden else None
-                with self.autocast():
-                    logits = network(rows.transpose(1, 2), told)
-                logits.float().sum().backward()
-        model.zero_grad(set_to_none=True)
-        model.load_state_dict(before)
-        return network, time.perf_counter() - started

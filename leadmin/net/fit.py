@@ -116,7 +116,6 @@ class Fit:
     scaling: Scaling
     history: list[dict[str, float]]
     best_epoch: int  # whose weights the model holds, counted from 1
-    compile_seconds: float = 0.0
 
 
 def check_classes(
@@ -182,19 +181,16 @@ def fit(
     for entry in state.history:
         if on_epoch:
             on_epoch(entry)
-    network, compile_seconds = computing.compile(
-        model, batches.shapes, job.recipe.architecture.any_leads
-    )
     while not state.finished:
         started = time.perf_counter()
-        trained = _train_epoch(job, batches, state, network, computing)
+        trained = _train_epoch(job, batches, state, computing)
         measured = _evaluate(state.judged, scaling, validation)
         entry = trained | measured | {"seconds": time.perf_counter() - started}
         state.add(entry)
         file.save(state)
         if on_epoch:
             on_epoch(entry)
-    return Fit(state.best.eval(), scaling, state.history, state.best_epoch, compile_seconds)
+    return Fit(state.best.eval(), scaling, state.history, state.best_epoch)
 
 
 def _training_records(dataset: EcgDataset, job: FitJob) -> NDArray[np.intp]:
@@ -287,7 +283,6 @@ def _identity(
         "device": computing.device.type,
         "mixed": computing.mixed,
         "start": start.checksum if start is not None else None,
-        **({"compiled": True} if computing.compiled else {}),
     }
 
 
@@ -316,13 +311,9 @@ def _train_epoch(
     job: FitJob,
     batches: TrainingBatches,
     state: FitState,
-    network: Callable[..., Tensor],
     computing: Computing,
 ) -> dict[str, float]:
-    """Take all steps of the next epoch.
-
-    ``network`` is the model of ``state``, compiled or as it is.
-    """
+    """Take all steps of the next epoch."""
     recipe, epoch = job.recipe, len(state.history) + 1
     rng = epoch_generator(job.seed, job.fold, epoch)
     state.model.train()
@@ -339,7 +330,7 @@ def _train_epoch(
                 with torch.no_grad(), computing.autocast():
                     y = torch.lerp(y, state.average(x).float().sigmoid(), share)
             with computing.autocast():
-                logits = network(x, shown)
+                logits = state.model(x, shown)
             loss = functional.binary_cross_entropy_with_logits(logits.float(), y)
             state.optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -137,7 +137,6 @@ class Trained:
     provenance: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
     n_parameters: int | None = None
-    compile_seconds: float = 0.0
     checkpoints: tuple[str, ...] = ()
 
 
@@ -165,7 +164,6 @@ def write_run(folder: Path, trained: Trained) -> Run:
         "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
         "test": point_metrics(**predictions, classes=trained.dataset.classes),
         "seconds": trained.seconds,
-        "compile_seconds": trained.compile_seconds,
         "provenance": trained.provenance,
     }
     finish_run(folder, metrics, (*files, "history.csv", *trained.checkpoints))

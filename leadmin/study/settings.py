@@ -175,8 +175,6 @@ class RunSettings(_Checked):
     """auto, cpu, cuda or cuda:N"""
     tracking: Trackers = ""
     """curves also for tensorboard, wandb, or both with a comma; empty for neither"""
-    compiled: bool = False
-    """send training steps through torch.compile (CUDA graphs on an accelerator)"""
     precision: Annotated[str, _one_of(PRECISIONS)] = "auto"
     """float32, bfloat16, or auto: bfloat16 on an accelerator only"""
     start_from: str = ""

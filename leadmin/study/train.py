@@ -102,7 +102,6 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
                 provenance,
                 ledger.rows,
                 ledger.done[-1][1].n_parameters,
-                sum(done.compile_seconds for _, done in ledger.done),
                 checkpoints,
             ),
         )
@@ -133,7 +132,6 @@ def _identity(settings: RunSettings, dataset: EcgDataset) -> dict[str, Any]:
         settings.recipes(),
         dataset,
         start=starts,
-        compiled=settings.compiled,
         precision=settings.precision,
     )
 
@@ -222,7 +220,6 @@ class _Done:
     history: list[dict[str, float]]
     logits: dict[str, Logits]
     n_parameters: int
-    compile_seconds: float
 
 
 @dataclass
@@ -330,7 +327,7 @@ def _train_job(
             job.seed,
             job.split.test_fold,
         ),
-        computing=Computing(device, settings.precision, settings.compiled),
+        computing=Computing(device, settings.precision),
         state_path=settings.folder / "state" / f"{job.stem}.safetensors",
         on_epoch=on_epoch,
         start=job.start(device),
@@ -356,4 +353,4 @@ def _train_job(
             trained.model, trained.scaling, signals, window, recipe.test_windows
         )
         logits[part] = answers.cpu().numpy()
-    return _Done(trained.history, logits, count_parameters(trained.model), trained.compile_seconds)
+    return _Done(trained.history, logits, count_parameters(trained.model))

@@ -32,6 +32,7 @@ from hospitals import (
     statements,
     superclasses,
 )
+from taught import compare, teach, with_noisy_copies
 from torch import nn
 
 import leadmin
@@ -47,6 +48,7 @@ from leadmin.questions import questions, read_tables, study_tables
 from leadmin.questions.elsewhere import statement_table
 from leadmin.questions.noise import NOISES
 from leadmin.study.mapping import lead_sets, map_run
+from leadmin.study.protocol import splits
 from leadmin.study.settings import RunSettings
 from leadmin.study.train import train_run
 
@@ -270,7 +272,8 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     evidence = gather_own(run, mapped, 50)
     assert not any("benefit" in one.per_seed for one in evidence.scored.values()), "nobody reads it"
     tables = read_tables(evidence, study_tables(evidence, "noise"))
-    (question,) = questions("noise")
+    question, taught = questions("noise")
+    assert taught.reading(tables) == "No network was trained with noise."
     table = tables["noise"]
     assert set(table["config"]) == set(trials.main_sets())
     assert set(table["decibels"].dropna()) == {24, 18, 12, 6, 0, -6}
@@ -294,6 +297,33 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert "arms swapped" in question.reading(tables)
     for show in (*question.shown.values(), *question.folded.values()):
         assert len(show(tables).data) == 10
+
+
+def test_networks_are_trained_with_noise(any_lead, mapped, small, tmp_path, monkeypatch):
+    monkeypatch.setattr("taught.N_RESAMPLES", 50)
+    noises = {"em": RNG.normal(size=(2, 9000)).astype(np.float32)}
+    (split,) = splits(small, "holdout", "any")
+    larger, own = with_noisy_copies(small, split, noises, 0)
+    assert np.array_equal(larger.signals[: len(small)], small.signals)
+    added = np.setdiff1d(own.train, split.train)
+    assert len(added) == 3 * len(split.train)
+    assert np.array_equal(larger.record_id[added], np.tile(small.record_id[split.train], 3))
+    first, second = (larger.signals[added[k * len(split.train)]].astype(int) for k in (0, 1))
+    assert (first != second).any(), "each copy has noise of its own"
+
+    teach(any_lead, small, noises, tmp_path, torch.device("cpu"))
+    rows = compare(any_lead, tmp_path, small, noises, 30)
+    level = compare(any_lead, any_lead.folder / "checkpoints", small, noises, 30)
+    assert len(rows) == len(trials.main_sets()) * (1 + len(trials.DECIBELS))
+    assert any(row["difference"] for row in rows)
+    assert all(row["plain"] == row["taught"] and row["difference"] == 0 for row in level)
+    conditions = trials.noise_conditions(noises)
+    run = trials.try_own(any_lead, small, conditions, 12, tmp_path / "x", {"taught": rows})
+    evidence = gather_own(run, mapped, 50)
+    tables = read_tables(evidence, study_tables(evidence, "noise"))
+    _, question = questions("noise")
+    assert "of nine electrodes from" in question.reading(tables)
+    assert len(question.folded["At every ratio"](tables).data) == len(rows)
 
 
 def test_all_electrode_sets_and_named_configurations_are_tried_elsewhere():

@@ -96,8 +96,8 @@ def measure(chosen: argparse.Namespace) -> None:
     n, noise, loss = chosen.records, noise_conditions(noises), loss_conditions(noises["em"])
     tried("noise", lambda out: try_own(run, dataset, noise, n, out, said(*recorded)))
     if TAUGHT in chosen.trials:
-        noisy, (n_seeds, *_) = chosen.to / "runs" / "noise", map(len, run.seeds.values())
-        teach(dataset, noises, chosen.taught, n_seeds, choose_device())
+        noisy = chosen.to / "runs" / "noise"
+        teach(run, dataset, noises, chosen.taught, choose_device())
         rows = compare(run, chosen.taught, dataset, noises, n)
         found = read_metrics(noisy)
         finish_run(noisy, found | {TAUGHT: rows}, list(found.pop("files")))

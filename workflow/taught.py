@@ -79,35 +79,40 @@ def with_noisy_copies(
     return larger, replace(split, train=train)
 
 
-def teach(
-    dataset: EcgDataset,
-    noises: Mapping[str, Signals],
-    out: Path,
-    n_seeds: int,
-    device: torch.device,
-) -> None:
-    """Train the networks of a ten-fold cross-validation with noise, but for those in ``out``.
+def _networks(run: Run, dataset: EcgDataset) -> Iterator[tuple[Split, int, str]]:
+    """Yield the split and the seed of each network of a run, and the name of its checkpoint."""
+    settings = run.metrics["settings"]
+    divisions = splits(dataset, settings["protocol"], settings["label_policy"])
+    (seeds,) = run.seeds.values()
+    each = ((split, seed) for seed in seeds for split in divisions)
+    for (split, seed), path in zip(each, run.checkpoints, strict=True):
+        yield split, seed, path.stem
 
-    They take as many steps as those of the recipe ``any-lead``.
+
+def teach(
+    run: Run, dataset: EcgDataset, noises: Mapping[str, Signals], out: Path, device: torch.device
+) -> None:
+    """Train the networks of a run of the recipe ``any-lead`` once more, with noise.
+
+    Each takes as many steps as it took. Those that lie in ``out`` are not trained.
     """
     recipe = RECIPES["any-lead"]
-    recipe = replace(recipe, epochs=recipe.epochs // (1 + N_COPIES))
+    epochs = run.metrics["settings"]["epochs"] or recipe.epochs
+    recipe = replace(recipe, epochs=max(1, epochs // (1 + N_COPIES)))
     window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
-    configuration, (first, _) = resolve("12-lead"), halves(noises)
-    for seed in range(n_seeds):
-        for split in splits(dataset, "crossval", "any"):
-            stem = out / f"any-lead-seed{seed}-fold{split.test_fold}"
-            if stem.with_name(f"{stem.name}.json").is_file():
-                continue
-            larger, own = with_noisy_copies(dataset, split, first, seed)
-            job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
-            fitted = fit(larger, job, computing=Computing(device, "float32"))
-            classifier = EcgClassifier(
-                *(fitted.model, fitted.scaling, configuration.leads, dataset.sampling_rate),
-                *(dataset.classes, window, recipe.test_windows),
-                metadata={},
-            )
-            save_checkpoint(stem, classifier, recipe, configuration.name, {"seed": seed})
+    configuration, (first, _) = resolve(run.config), halves(noises)
+    for split, seed, stem in _networks(run, dataset):
+        if (out / f"{stem}.json").is_file():
+            continue
+        larger, own = with_noisy_copies(dataset, split, first, seed)
+        job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
+        fitted = fit(larger, job, computing=Computing(device, "float32"))
+        classifier = EcgClassifier(
+            *(fitted.model, fitted.scaling, configuration.leads, dataset.sampling_rate),
+            *(dataset.classes, window, recipe.test_windows),
+            metadata={},
+        )
+        save_checkpoint(out / stem, classifier, recipe, configuration.name, {"seed": seed})
 
 
 def compare(
@@ -124,20 +129,17 @@ def compare(
     with each noise at each ratio: ``config, noise, decibels``, the macro AUROC ``plain`` and
     ``taught`` as means over seeds, and their ``difference`` with what `with_seeds` gives.
     """
-    n_seeds = len(next(iter(run.seeds.values())))
     logits: dict[_Condition, NDArray[np.float64]] = {}
-    rows = []
-    for split in splits(dataset, "crossval", "any"):
+    rows: list[NDArray[np.intp]] = []
+    stems: dict[int, tuple[Split, list[str]]] = {}
+    for split, _, stem in _networks(run, dataset):
+        stems.setdefault(split.test_fold, (split, []))[1].append(stem)
+    for split, named in stems.values():
         rng = np.random.default_rng([split.test_fold])
         chosen = np.sort(rng.choice(split.test, min(n_records, len(split.test)), replace=False))
         rows.append(chosen)
-        both = [
-            [
-                load_checkpoint(folder / f"any-lead-seed{seed}-fold{split.test_fold}")
-                for seed in range(n_seeds)
-            ]
-            for folder in (run.folder / "checkpoints", taught)
-        ]
+        folders = (run.folder / "checkpoints", taught)
+        both = [[load_checkpoint(folder / stem) for stem in named] for folder in folders]
         signals = dataset.signals[chosen].astype(np.float32)
         for key, leads, x in _conditions(signals, halves(noises)[1], rng):
             said = np.array([[logits_of(one, x, leads) for one in side] for side in both])
@@ -145,7 +147,8 @@ def compare(
             logits[key] = said if before is None else np.concatenate([before, said], axis=2)
         print(f"fold {split.test_fold}: {len(chosen)} records", flush=True)
     index = np.concatenate(rows)
-    labels, patients = dataset.labels["any"][index], dataset.patient_id[index]
+    policy = run.metrics["settings"]["label_policy"]
+    labels, patients = dataset.labels[policy][index], dataset.patient_id[index]
     drawn = patient_weights(patients, N_RESAMPLES, np.random.default_rng(0))
     weights = all_weights(patients, drawn)
     found = []
@@ -156,7 +159,7 @@ def compare(
         row |= {"plain": plain.value, "taught": other.value}
         found.append(row | _difference(columns))
         found[-1] |= {"n_records": len(labels), "n_patients": len(np.unique(patients))}
-        found[-1] |= {"n_seeds": n_seeds}
+        found[-1] |= {"n_seeds": len(named)}
     return found
 
 
@@ -182,11 +185,13 @@ def _macro(labels: NDArray[Any], logits: NDArray[Any], weights: NDArray[Any]) ->
 
 
 def _difference(columns: NDArray[np.float64]) -> dict[str, float]:
-    """Give taught less plain, of (2, n_seeds, n_columns), with its intervals."""
+    """Give taught less plain, of (2, n_seeds, n_columns), with its intervals as far as known."""
     plain, taught = columns
     apart: Estimate = of_columns(taught.mean(axis=0) - plain.mean(axis=0), N_RESAMPLES)
     low, high = apart.interval()
     n = len(plain)
-    seeds = [(float(side[:, 0].var(ddof=1)) / n, n - 1) for side in columns]
     row = {"difference": apart.value, "difference_low": low, "difference_high": high}
-    return row | with_seeds("difference", apart, seeds)
+    if n > 1:
+        seeds = [(float(side[:, 0].var(ddof=1)) / n, n - 1) for side in columns]
+        row |= with_seeds("difference", apart, seeds)
+    return row

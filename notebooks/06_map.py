@@ -139,6 +139,15 @@ answers.show("next")
 answers.show("foretold")
 
 # %% [markdown]
+# ## If leads cost and electrodes do not
+#
+# Whoever pays for channels can leave out leads that the electrodes give. A map of all signal spaces tells
+# what that costs; counted are leads that do not follow from others.
+
+# %%
+answers.show("spaces")
+
+# %% [markdown]
 # ## What this does not say
 #
 # The records are resting 12-lead ECGs: leads of an electrode that a device places elsewhere, or of a

@@ -67,7 +67,8 @@ def spaces_reading(spaces: pd.DataFrame, fewest: pd.DataFrame) -> str:
         return LACKING
     rows = with_training(fewest, ["difference"]).to_dict("records")
     enough = next(row for row in rows if row["within"])
-    most = f"{enough['chosen'].partition(',')[0]} of {enough['n_networks']} networks"
+    share = f"{round(enough['share'] * enough['n_networks'])} of {enough['n_networks']} networks"
+    most = f"{_leads_in_words(enough['config'])}, by {share}"
     thrown = spaces[spaces["thrown_away"] != 0]
     worst = max(thrown.to_dict("records"), key=lambda row: row["thrown_away"])
     return joined_sentence(

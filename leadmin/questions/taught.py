@@ -10,8 +10,8 @@ from leadmin.questions.electrodes import electrodes_in_words, with_training
 from leadmin.questions.noise import HARD, NOISES
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 
-COLUMNS = {"noise": "noise", "decibels": "dB", "electrodes": "electrodes"}
-COLUMNS |= {"plain": "AUROC, without", "taught": "trained with noise", "difference": "difference"}
+HEAD = {"noise": "noise", "electrodes": "electrodes"}
+SCORES = {"plain": "AUROC", "taught": "so trained", "difference": "difference"}
 
 
 def taught_table(evidence: Evidence) -> pd.DataFrame:
@@ -23,7 +23,7 @@ def taught_table(evidence: Evidence) -> pd.DataFrame:
         row | {"electrodes": electrodes_in_words(row["config"])}
         for row in trial_of(evidence).get("taught", [])
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["config", *COLUMNS])
+    return pd.DataFrame(rows, columns=None if rows else ["config", "decibels", *HEAD, *SCORES])
 
 
 def taught_reading(table: pd.DataFrame) -> str:
@@ -44,13 +44,19 @@ def taught_reading(table: pd.DataFrame) -> str:
     return joined_sentence("; ".join([*gains, paid]))
 
 
-def _shown(table: pd.DataFrame, decibels: float | None = None) -> Styler:
+def _shown(table: pd.DataFrame) -> Styler:
+    rows = table[(table["decibels"] == HARD[1]) | (table["noise"] == "")]
+    return _all(rows.drop(columns="decibels"))
+
+
+def _all(table: pd.DataFrame) -> Styler:
     rows = with_training(table, ["difference"])
-    if decibels is not None:
-        rows = rows[(rows["decibels"] == decibels) | (rows["noise"] == "")]
-    called = rows["noise"].map({"": "none"} | NOISES)
-    ratio = rows["decibels"].map("{:g}".format, na_action="ignore").fillna("")
-    return reading_table(rows.assign(noise=called, decibels=ratio), COLUMNS)
+    head = dict(HEAD)
+    if "decibels" in rows:
+        head["decibels"] = "dB"
+        ratio = rows["decibels"].map("{:g}".format, na_action="ignore").fillna("")
+        rows = rows.assign(decibels=ratio)
+    return reading_table(rows.assign(noise=rows["noise"].map({"": "none"} | NOISES)), head | SCORES)
 
 
 TAUGHT = Question(
@@ -58,8 +64,8 @@ TAUGHT = Question(
     title="Does training with noise help?",
     tables={"taught": taught_table},
     reading=lambda tables: taught_reading(tables["taught"]),
-    shown={f"Trained with noise or not, at {HARD[1]} dB": of("taught", _shown, float(HARD[1]))},
-    folded={"At every ratio": of("taught", _shown)},
+    shown={f"Trained with noise or not, at {HARD[1]} dB": of("taught", _shown)},
+    folded={"At every ratio": of("taught", _all)},
     place=1010,
     about="noise",
 )

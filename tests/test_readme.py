@@ -25,6 +25,11 @@ def test_the_answer_of_the_readme_is_that_of_the_published_map(root):
         few, all_nine = (one[f"missed_{name}"] for one in (row, nine))
         assert f"{few:.0f} instead of {all_nine:.0f} {word}" in text
     assert f"{row['n_records']:,} records of PTB-XL" in text
+    own = pd.read_csv(root / "book" / "published" / "map-spaces" / "tables" / "foretold.csv")
+    mean = own[(own["config"] == "mean") & (own["target"] == "macro")].iloc[0]
+    ends = (mean[f"difference{end}"] for end in ("", "_low", "_high"))
+    said = "{:.4f} [{:.4f}, {:.4f}] ahead on the mean".format(*ends)
+    assert f"each of the {mean['n_sets']} smaller sets are {said}" in text
 
 
 def test_the_figures_of_the_readme_are_those_of_the_published_study(root):

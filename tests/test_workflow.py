@@ -129,6 +129,8 @@ def test_two_workflows_do_not_write_at_once(tree, built):
 
 def test_publishing_copies_tables_and_summaries(tree, built):
     folder = tree.folder / "book" / "published" / "tiny"
+    assert tree.here("publish", "--study", TINY, "--keep", "tables").exit_code == 0
+    assert {p.suffix for p in folder.rglob("*.*")} == {".csv", ".json", ".sha256"}
     assert tree.here("publish", "--study", TINY, "--keep", "pages").exit_code == 0
     assert {p.name for p in folder.glob("runs/12-lead/*")} == {"metrics.json", "training.ipynb"}
     assert "no problems found" in tree.here("verify", str(folder)).stdout

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from pandas.io.formats.style import Styler
 
 from leadmin.evidence.nested import contrast, difference
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
 from leadmin.leads import electrode_sets, representative, resolve, signal_spaces
-from leadmin.questions import Question, Tables, of
+from leadmin.questions import Question, Tables, diagnoses, of
 from leadmin.questions.electrodes import chosen_table, with_training
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
@@ -29,8 +30,9 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
     ``config, leads`` (the fewest that span it), ``n_leads, electrodes, n_electrodes``; macro
     ``auroc`` and its ``difference`` to all leads, each with the intervals of
     `leadmin.questions.electrodes.map_table`; ``thrown_away``, the AUROC of all that its electrodes
-    give less its own; ``auroc_MI`` and its like, of each class; ``n_records, n_patients, n_seeds``.
-    Empty for a map of electrode sets alone.
+    give less its own; ``brier``, ``auroc_MI`` and its like of each class, ``missed_MI`` and its
+    like, per 1,000 records, of each diagnosis; ``n_records, n_patients, n_seeds``. Empty for a map
+    of electrode sets alone.
     """
     given = {space.electrodes: space.name for space in electrode_sets()}
     rows, scored = [], set(evidence.configs)
@@ -45,9 +47,11 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
         row |= lost.columns("difference")
         whole = difference(given[space.electrodes], space.name)
         row["thrown_away"] = contrast(evidence, whole, "auroc", "macro").estimate.value
-        for name in evidence.classes:
-            of_class = contrast(evidence, {space.name: 1.0}, "auroc", name)
-            row[f"auroc_{name}"] = of_class.estimate.value
+        asked = [("brier", "macro"), *(("auroc", name) for name in evidence.classes)]
+        asked += [("missed", name) for name in diagnoses(evidence.classes)]
+        for metric, target in asked:
+            found = contrast(evidence, {space.name: 1.0}, metric, target).estimate.value
+            row[metric if target == "macro" else f"{metric}_{target}"] = found
         rows.append(row | evidence.counts(evidence.get(space.name, ANY_LEAD)))
     return pd.DataFrame(rows)
 
@@ -113,7 +117,17 @@ def plot_spaces(tables: Tables) -> Figure | None:
 
 FEWEST = {"n_leads": "leads", "chosen": "chosen (of networks)", "auroc": "AUROC"}
 FEWEST |= {"difference": "difference to all", "within": f"within {MARGIN:g}"}
-SHOWN = {"n_leads": "leads", "leads": "which", "n_electrodes": "electrodes", "auroc": "macro AUROC"}
+
+
+def _few(spaces: pd.DataFrame) -> Styler:
+    """Show the spaces of one lead and of two, the best first."""
+    rows = spaces[spaces["n_leads"] < 3].sort_values(["n_leads", "auroc"], ascending=[True, False])
+    columns = {"n_leads": "leads", "leads": "which", "n_electrodes": "electrodes"}
+    counted = [str(name) for name in rows if str(name).startswith("missed_")]
+    missed = {name: f"{name[7:]} missed in 1,000" for name in counted}
+    columns |= missed | {"auroc": "macro AUROC"}
+    return reading_table(with_training(rows, ["auroc"]), columns, dict.fromkeys(missed, 0))
+
 
 SPACES = Question(
     name="spaces",
@@ -127,17 +141,7 @@ SPACES = Question(
             lambda rows: reading_table(with_training(rows, ["auroc", "difference"]), FEWEST),
         )
     },
-    folded={
-        "All signal spaces of up to two leads": of(
-            "spaces",
-            lambda rows: reading_table(
-                with_training(rows[rows["n_leads"] < 3], ["auroc"]).sort_values(
-                    ["n_leads", "auroc"], ascending=[True, False]
-                ),
-                SHOWN,
-            ),
-        )
-    },
+    folded={"All signal spaces of up to two leads": of("spaces", _few)},
     place=60,
     about="map",
 )

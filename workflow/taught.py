@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from disturbances import INDEPENDENT, Signals, segments, with_noise
 from numpy.typing import NDArray
-from trials import DECIBELS, logits_of, main_sets
+from trials import logits_of, main_sets, noise_conditions
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.evidence.estimates import Estimate, of_columns, with_seeds
@@ -129,6 +129,7 @@ def compare(
     with each noise at each ratio: ``config, noise, decibels``, the macro AUROC ``plain`` and
     ``taught`` as means over seeds, and their ``difference`` with what `with_seeds` gives.
     """
+    _, second = halves(noises)
     logits: dict[_Condition, NDArray[np.float64]] = {}
     rows: list[NDArray[np.intp]] = []
     stems: dict[int, tuple[Split, list[str]]] = {}
@@ -141,7 +142,7 @@ def compare(
         folders = (run.folder / "checkpoints", taught)
         both = [[load_checkpoint(folder / stem) for stem in named] for folder in folders]
         signals = dataset.signals[chosen].astype(np.float32)
-        for key, leads, x in _conditions(signals, halves(noises)[1], rng):
+        for key, leads, x in _conditions(signals, second, rng):
             said = np.array([[logits_of(one, x, leads) for one in side] for side in both])
             before = logits.get(key)
             logits[key] = said if before is None else np.concatenate([before, said], axis=2)
@@ -167,15 +168,10 @@ def _conditions(
     signals: Signals, noises: Mapping[str, Signals], rng: np.random.Generator
 ) -> Iterator[tuple[_Condition, Sequence[str], Signals]]:
     """Yield the key of each condition, the leads that are shown, and the records under it."""
-    sets = {name: resolve(name).leads for name in main_sets()}
-    for name, leads in sets.items():
-        yield (name, "", None), leads, signals
-    for kind, noise in noises.items():
-        added = segments(noise, len(signals), len(INDEPENDENT), signals.shape[-1], rng)
-        for decibels in DECIBELS:
-            noisy = with_noise(signals, added, decibels)
-            for name, leads in sets.items():
-                yield (name, kind, float(decibels)), leads, noisy
+    for name in main_sets():
+        yield (name, "", None), resolve(name).leads, signals
+    for _, said, leads, noisy in noise_conditions(noises)(signals, rng):
+        yield (said["set"], said["noise"], said["decibels"]), leads, noisy
 
 
 def _macro(labels: NDArray[Any], logits: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:

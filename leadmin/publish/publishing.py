@@ -54,9 +54,8 @@ def publish_study(study: Study, root: Path, keep: Kept = "all") -> Path:
     runs = {name: load_run(out / "runs" / name) for name in kept}
     require_same_records(runs.values())
     pages = [f"notebooks/{page}.ipynb" for page in study.conclusions]
-    pages += [study.page(run) for run in study.configurations if study.has_analysis]
-    if keep == "tables":
-        pages = pages[: len(study.conclusions)]  # what was made last stands for the others
+    if study.has_analysis and keep != "tables":
+        pages += [study.page(run) for run in study.configurations]
     for page in (out / name for name in pages):
         if not page.is_file():
             raise LeadminError(f"{page}: this page is not executed; run the study with --all first")

@@ -36,9 +36,8 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
     """
     given = {space.electrodes: space.name for space in electrode_sets()}
     rows, scored = [], set(evidence.configs)
-    for space in signal_spaces() if scored - set(given.values()) else ():
-        if space.name not in scored:
-            continue
+    beyond = not scored <= set(given.values())
+    for space in (one for one in signal_spaces() if beyond and one.name in scored):
         row: dict[str, Any] = {"config": space.name, "leads": " ".join(space.representative)}
         row |= {"n_leads": space.rank, "electrodes": ", ".join(space.electrodes)}
         row["n_electrodes"] = len(space.electrodes)

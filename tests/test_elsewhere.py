@@ -312,6 +312,13 @@ def test_networks_are_trained_with_noise(any_lead, mapped, small, tmp_path, monk
     assert (first != second).any(), "each copy has noise of its own"
 
     teach(any_lead, small, noises, tmp_path, torch.device("cpu"))
+    taught = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    teach(any_lead, small, noises, tmp_path, torch.device("cpu"))
+    assert taught == {path: path.read_bytes() for path in tmp_path.iterdir()}
+    louder = {kind: 2 * noise for kind, noise in noises.items()}
+    for where, other in ((tmp_path, louder), (any_lead.folder / "checkpoints", noises)):
+        with pytest.raises(LeadminError, match=r"json: provenance.identity differs in .*noise"):
+            teach(any_lead, small, other, where, torch.device("cpu"))
     rows = compare(any_lead, tmp_path, small, noises, 30)
     level = compare(any_lead, any_lead.folder / "checkpoints", small, noises, 30)
     assert len(rows) == len(trials.main_sets()) * (1 + len(trials.DECIBELS))

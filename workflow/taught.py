@@ -4,6 +4,7 @@ The first half of each recording of noise is for training and the second for the
 network has met the noise that it is tried with.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from trials import logits_of, main_sets, noise_conditions
 
 from leadmin.data.dataset import EcgDataset
+from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import Estimate, of_columns, with_seeds
 from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.leads import resolve
@@ -24,6 +26,7 @@ from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, fit
 from leadmin.net.recipes import RECIPES, window_samples
+from leadmin.study.identity import code_sha256, start_sha256
 from leadmin.study.protocol import Split, splits
 from leadmin.study.run import Run
 
@@ -94,15 +97,30 @@ def teach(
 ) -> None:
     """Train the networks of a run of the recipe ``any-lead`` once more, with noise.
 
-    Each takes as many steps as it took. Those that lie in ``out`` are not trained.
+    Each takes as many steps as it took. Those that lie in ``out`` are not trained; what lies there
+    under the name of one and was trained otherwise is refused.
     """
     recipe = RECIPES["any-lead"]
     epochs = run.metrics["settings"]["epochs"] or recipe.epochs
     recipe = replace(recipe, epochs=max(1, epochs // (1 + N_COPIES)))
     window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     configuration, (first, _) = resolve(run.config), halves(noises)
+    of_all = {
+        "networks": start_sha256(run.identity),
+        "noise": {kind: hashlib.sha256(x.tobytes()).hexdigest() for kind, x in first.items()},
+        "copies": [N_COPIES, WEAKEST, STRONGEST],
+        "code": code_sha256(),
+    }
     for split, seed, stem in _networks(run, dataset):
-        if (out / f"{stem}.json").is_file():
+        identity = of_all | {"seed": seed, "test_fold": split.test_fold}
+        if (path := out / f"{stem}.json").is_file():
+            found = load_checkpoint(path).metadata["provenance"].get("identity", {})
+            differ = [name for name, value in identity.items() if found.get(name) != value]
+            if differ:
+                raise LeadminError(
+                    f"{path}: provenance.identity differs in {', '.join(differ)}; valid: networks "
+                    "that were trained with noise as they would be now; name another folder"
+                )
             continue
         larger, own = with_noisy_copies(dataset, split, first, seed)
         job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
@@ -112,7 +130,7 @@ def teach(
             *(dataset.classes, window, recipe.test_windows),
             metadata={},
         )
-        save_checkpoint(out / stem, classifier, recipe, configuration.name, {"seed": seed})
+        save_checkpoint(out / stem, classifier, recipe, configuration.name, {"identity": identity})
 
 
 def compare(

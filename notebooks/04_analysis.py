@@ -28,21 +28,20 @@
 # ```
 
 # %%
-from dataclasses import replace
 from pathlib import Path
 
-from leadmin.evidence.scores import gather, under_other_labels
+from leadmin.evidence.scores import gather
 from leadmin.publish.page import Answers, described
-from leadmin.questions.subgroups import record_groups
+from leadmin.questions.subgroups import know_records
 from leadmin.show.style import use_style
 from leadmin.show.words import facts  # noqa: F401, the prose asks for it
 from leadmin.study.run import load_runs
 from leadmin.study.settings import check_injected
-from leadmin.study.sources import open_dataset, to_read
+from leadmin.study.sources import to_read
 
 # %% tags=["parameters"]
 runs: str = ""  # folder with the runs of one study; empty: the sample's, or the published ones
-data: str = ""  # prepared HDF5 file that the runs were made from; empty: no subgroups, one policy
+data: str = ""  # prepared file that the runs were made from; empty: what an analysis kept of it
 tables_out: str = ""  # folder that the tables are written to; empty: beside the runs
 figures_out: str = ""  # folder that the figures are written to; empty: beside the runs
 title: str = "Embedded sample of PTB-XL"  # what the study is called
@@ -60,13 +59,8 @@ use_style()
 folder, beside, published = to_read(runs, "sample/runs", "subset/runs")
 finished = load_runs(folder, [name for name in configs.split(";") if name])
 evidence = gather(finished, n_resamples)
-if data:
-    dataset = open_dataset(data)
-    evidence = replace(
-        evidence,
-        groups=record_groups(dataset, evidence),
-        relabelled=under_other_labels(evidence, dataset),
-    )
+kept, tables = folder.parent / "tables", Path(tables_out or beside / "tables")
+evidence = know_records(evidence, data, *(at / "records.csv.gz" for at in (kept, tables)))
 figures = Path(figures_out or beside / "figures")
 words = described(evidence, published.get("name", study), published.get("title", title))
 answers = Answers(evidence, figures, words)
@@ -132,6 +126,12 @@ answers.show("findings")
 
 # %%
 answers.show("firm")
+
+# %% [markdown]
+# The label policy alone moves scores: the same networks, asked about both readings of the labels.
+
+# %%
+answers.show("policies")
 
 # %% [markdown]
 # ## As good as twelve leads?
@@ -315,7 +315,7 @@ answers.show_rest()
 # Everything on this page, for a paper, a spreadsheet or a program:
 
 # %%
-written = answers.write(Path(tables_out or beside / "tables"))
+written = answers.write(tables)
 for path in [*written, *sorted(figures.glob("*.pdf"))]:
     print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
 

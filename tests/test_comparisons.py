@@ -31,6 +31,7 @@ from leadmin.questions.recipes import across_reading, across_recipes, hypertroph
 from leadmin.questions.subgroups import (
     MIN_POSITIVES,
     demographic_groups,
+    know_records,
     record_groups,
     subgroup_table,
 )
@@ -267,6 +268,30 @@ def test_record_groups_are_matched_by_record(sample):
     for other, message in ((lacking, "1 of 300 test records"), (moved, "300 of 300")):
         with pytest.raises(LeadminError, match=message):
             record_groups(other, made)
+
+
+def test_what_an_analysis_kept_of_the_records_stands_for_the_data(sample, tmp_path):
+    labelled = np.flatnonzero(sample.labels["any"].any(axis=1))[:300]
+    chosen = sample.select(labelled)
+    run = on_records(one_run(300), chosen, labels=chosen.labels["any"])
+    made, file = gather([run], n_resamples=20), tmp_path / "records.csv.gz"
+    first = know_records(made, str(sample.path), tmp_path / "none", file)
+    again = know_records(made, "", file, tmp_path / "none")
+    pd.testing.assert_frame_equal(subgroup_table(first), subgroup_table(again))
+    assert set(first.groups) == set(again.groups) >= {"sex", "age", "signal"}
+    ours, theirs = (one.relabelled["likelihood50"] for one in (first, again))
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert know_records(made, "", tmp_path / "none", file) is made
+
+    turned = labelled[::-1]
+    other = gather([on_records(run, chosen, labels=sample.labels["any"][turned])], n_resamples=20)
+    fewer = gather([one_run(200)], n_resamples=20)
+    for runs in (other, fewer):
+        with pytest.raises(LeadminError, match="give the file that the runs were made from"):
+            know_records(runs, "", file, file)
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(LeadminError, match=r"records\.csv\.gz: not what an analysis writes"):
+        know_records(made, "", file, file)
 
 
 def test_subgroups_stand_in_a_readable_order(evidence):

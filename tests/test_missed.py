@@ -7,13 +7,16 @@ import pytest
 from evidence_fixtures import on_records, one_run, synthetic_runs, whole_study
 from scipy.stats import t
 
-from leadmin.evidence.scores import compare, gather, under_other_labels
+from leadmin.evidence.scores import compare, gather
 from leadmin.labels import CLASSES
 from leadmin.questions.answer import main_table
 from leadmin.questions.controls import fold_table
 from leadmin.questions.findings import firm_findings, firm_reading, key_findings
 from leadmin.questions.margins import firm_losses
 from leadmin.questions.missed import missed_reading, missed_table
+from leadmin.questions.policies import policies_reading, policies_table
+from leadmin.questions.recipes import across_recipes
+from leadmin.questions.subgroups import describe_records, with_described
 
 
 def test_missed_are_counted_at_the_threshold_of_the_networks_own_validation_fold():
@@ -67,7 +70,7 @@ def crossval(sample):
         logits = {"default": logits[None].astype(np.float32)}
         runs[config] = on_records(run, chosen, labels=labels, logits=logits)
     evidence = gather(runs, n_resamples=300)
-    return dataclasses.replace(evidence, relabelled=under_other_labels(evidence, sample)), sample
+    return with_described(evidence, describe_records(sample, evidence)), sample
 
 
 def test_other_labels_are_those_of_the_data_on_the_records_that_have_some(crossval):
@@ -80,6 +83,30 @@ def test_other_labels_are_those_of_the_data_on_the_records_that_have_some(crossv
     assert 0 < (~kept).sum() < 200
     np.testing.assert_array_equal(other.labels, labels[kept])
     np.testing.assert_array_equal(other.record_id, evidence.record_id[kept])
+
+
+def test_each_set_is_scored_under_both_label_policies(crossval):
+    evidence, _ = crossval
+    table = policies_table(evidence)
+    assert len(table) == 2 * 3
+    losses = firm_losses(evidence).query("intervals == 'patients'")
+    for row in losses.to_dict("records"):
+        at = (table["config"] == row["config"]) & (table["labels"] == row["labels"])
+        assert table.loc[at, "difference"].item() == pytest.approx(row["difference"], abs=1e-12)
+    assert policies_reading(table).count(" 0.") == 2
+    assert policies_table(dataclasses.replace(evidence, relabelled={})).empty
+
+    two = whole_study()
+    across = across_recipes(two).set_index("config")
+    both = policies_table(dataclasses.replace(two, relabelled={"likelihood50": two}))
+    own = both[both["recipe"] == "default"]
+    assert own["labels"].value_counts().to_dict() == {
+        "any": len(across),
+        "likelihood50": len(across),
+    }
+    for row in own.to_dict("records"):
+        assert row["across_low"] == pytest.approx(across.loc[row["config"], "difference_low"])
+        assert row["across_low_with_seeds"] < row["across"] < row["across_high_with_seeds"]
 
 
 def test_a_loss_is_firm_where_label_policies_and_intervals_agree(crossval):

@@ -345,13 +345,17 @@ def matched(dataset: EcgDataset, evidence: Evidence) -> NDArray[np.intp]:
     return np.asarray(place)
 
 
-def under_other_labels(evidence: Evidence, dataset: EcgDataset) -> dict[str, Evidence]:
-    """Score the AUROCs again under each other label policy, on the records that it labels."""
-    place, found = matched(dataset, evidence), {}
-    for policy in (name for name in dataset.policies if name != evidence.label_policy):
-        labels = dataset.labels[policy][place]
-        kept = np.asarray(labels.any(axis=1))
-        runs = [_relabelled(run, labels, kept) for run in evidence.runs.values()]
+def under_other_labels(
+    evidence: Evidence, labels: Mapping[str, NDArray[np.uint8]]
+) -> dict[str, Evidence]:
+    """Score the AUROCs again under other label policies, on the records that each labels.
+
+    ``labels`` are (n_records, n_classes) by policy, in the order of ``evidence.record_id``.
+    """
+    found = {}
+    for policy, under in labels.items():
+        kept = np.asarray(under.any(axis=1))
+        runs = [_relabelled(run, under, kept) for run in evidence.runs.values()]
         found[policy] = gather(runs, evidence.n_resamples, evidence.seed, auroc_alone=True)
     return found
 

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,17 @@ from pandas.io.formats.style import Styler
 from leadmin import metrics
 from leadmin.data.dataset import EcgDataset
 from leadmin.data.quality import assess
+from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import Estimate, combine, interval_columns, of_columns
-from leadmin.evidence.scores import REFERENCE, Evidence, matched
+from leadmin.evidence.scores import REFERENCE, Evidence, matched, under_other_labels
+from leadmin.files import atomic_path
+from leadmin.labels import LABEL_POLICIES
 from leadmin.questions import Question, each_recipe, of, with_holm
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, reading_table, signed
+from leadmin.study.run import UNREADABLE
+from leadmin.study.sources import open_dataset
 
 COMPARED = "3-lead-I-II-V2"
 """The configuration whose difference to twelve leads is followed through the subgroups."""
@@ -72,6 +79,67 @@ def _with_rare_as(names: NDArray[Any], other: str) -> NDArray[np.str_]:
     values = pd.Series(names.astype(str))
     count = values.map(values.value_counts())
     return values.mask((values != "") & (count < MIN_POSITIVES), other).to_numpy(dtype=np.str_)
+
+
+def describe_records(dataset: EcgDataset, evidence: Evidence) -> pd.DataFrame:
+    """Say of each test record what an analysis asks beside its predictions.
+
+    ``record_id``; the subgroups of `record_groups`; and under each label policy that the data know
+    the classes that it has, parted by semicolons.
+    """
+    place = matched(dataset, evidence)
+    table = pd.DataFrame({"record_id": evidence.record_id, **record_groups(dataset, evidence)})
+    for policy in dataset.policies:
+        marked = pd.DataFrame(dataset.labels[policy][place], columns=list(dataset.classes))
+        table[policy] = marked.dot(marked.columns + ";").str.strip(";")
+    return table.astype(str)
+
+
+def with_described(evidence: Evidence, table: pd.DataFrame) -> Evidence:
+    """Add the subgroups and other label policies of a table that `describe_records` made."""
+    policies = [name for name in table if name in LABEL_POLICIES]
+    labels = {
+        name: table[name].str.get_dummies(";").reindex(columns=list(evidence.classes), fill_value=0)
+        for name in policies
+    }
+    own = labels.pop(evidence.label_policy, None)
+    same = np.array_equal(table["record_id"], evidence.record_id.astype(str))
+    if own is None or not same or not np.array_equal(own, evidence.labels):
+        raise LeadminError(
+            f"records: they or their labels are not the {evidence.n_records} of these runs; valid: "
+            "what was written of the same data; give the file that the runs were made from as data"
+        )
+    groups = table.drop(columns=["record_id", *policies])
+    return replace(
+        evidence,
+        groups={name: groups[name].to_numpy(dtype=np.str_) for name in groups},
+        relabelled=under_other_labels(
+            evidence, {name: marked.to_numpy(dtype=np.uint8) for name, marked in labels.items()}
+        ),
+    )
+
+
+def know_records(evidence: Evidence, data: str, kept: Path, target: Path) -> Evidence:
+    """Add what is known of the test records: from prepared data, or as an analysis has kept it.
+
+    With ``data`` it is left in the file ``target``; else it comes from the file ``kept``, if that
+    is there; one that is damaged or of other records is refused.
+    """
+    if not data and not kept.is_file():
+        return evidence
+    try:
+        if not data:
+            table = pd.read_csv(kept, dtype=str, keep_default_na=False)
+            return with_described(evidence, table)
+    except UNREADABLE as error:
+        raise LeadminError(
+            f"{kept}: not what an analysis writes ({type(error).__name__}: {str(error)[:200]}); "
+            "valid: the file beside its tables; give the prepared records as data"
+        ) from error
+    table = describe_records(open_dataset(data), evidence)
+    with atomic_path(target) as temporary:
+        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 1})
+    return with_described(evidence, table)
 
 
 def subgroup_table(

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
@@ -244,9 +245,9 @@ def drawn_texts(figure: Figure):
     return found
 
 
-def assert_apart(figure: Figure) -> None:
+def assert_apart(figure: Figure, least: int = 11 * 2) -> None:
     labels = drawn_texts(figure)
-    assert len(labels) > 11 * 2
+    assert len(labels) > least
     for position, (first, box) in enumerate(labels):
         for second, other in labels[position + 1 :]:
             assert not (
@@ -339,6 +340,11 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
     axis = plot_pairwise(matrix).axes[0]
     written = [(text.get_text(), text.get_fontweight()) for text in axis.texts]
     assert written == [("−0.010", "normal"), ("−0.030", "bold"), ("−0.020", "normal")]
+    pairs = combinations([f"5-lead-I-II-V1-V2-{place}" for place in "abcdefghijklm"], 2)
+    many = pd.DataFrame(pairs, columns=["first", "second"]).assign(difference=0.1, p_bh=0)
+    figure = plot_pairwise(many)
+    figure.axes[0].set_xticks([])  # slanted: their boxes meet, they do not
+    assert_apart(figure)
 
 
 @pytest.fixture(scope="module")
@@ -399,13 +405,15 @@ def test_ranks_and_shares_are_those_of_the_table(gathered):
 
 def test_weights_show_who_changes_rank(gathered):
     table = lrs_weights(gathered)
+    assert plot_lrs_weights(table) is None  # nobody does
+    table.loc[table["weight_calibration"] == 1, "score"] *= -1
     (axis,) = plot_lrs_weights(table).axes
     _, ranks = lrs_ranks(table)
     moving = int((np.ptp(ranks, axis=0) > 0).sum())
     lines = [line for line in axis.lines if len(line.get_xdata()) == len(ranks)]
     assert len(lines) == 10
     faint = [line for line in lines if to_hex(line.get_color()) == style.FAINT]
-    assert len(faint) == 10 - moving
+    assert len(faint) == 10 - moving < 10
 
 
 def test_recalibration_is_open_before_and_filled_after(gathered):
@@ -446,6 +454,8 @@ def test_subgroups_too_small_are_listed_without_a_value(gathered):
     assert [line.get_xdata()[0] for line in points_of(axis)] == rows["difference"].tolist()
     assert texts_of(axis).count("too few for a value") == 1
     assert "25" in texts_of(axis)
+    axis.set_xlim(-0.042, 0.002)
+    assert_apart(figure, 12)
 
 
 # --- figures of a run -----------------------------------------------------------------------

@@ -185,7 +185,7 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
     assert "subgroups hold enough records of every class" in text
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.pdf")}
     assert drawn == {path.stem for path in (tmp_path / "figures").glob("*.png")}
-    assert {"answer", "differences", "pairs", "ranks", "classes", "lrs_weights"} <= drawn
+    assert {"answer", "differences", "pairs", "ranks", "classes", "lrs"} <= drawn
     assert "subgroups" in drawn
     assert (tmp_path / "tables" / "folds.csv").is_file()
     assert "under 40" in (tmp_path / "tables" / "subgroups.csv").read_text(encoding="utf-8")

@@ -234,6 +234,7 @@ def plot_order(tables: Tables) -> Figure | None:
         axis.plot(*means.loc[PAIR, ["home", "auroc"]], "D", color=style.VERMILLION, markersize=6)
         correlation = number(row["correlation"], 2)
         axis.set_title(f"{row['hospital']}: {correlation}\n{row['classes']}", fontsize=8.5)
+        axis.locator_params(axis="x", nbins=4)
         axis.tick_params(labelsize=7)
     axes[0].set_ylabel("mean AUROC elsewhere")
     figure.supxlabel("mean AUROC of the same classes at home", fontsize=9)

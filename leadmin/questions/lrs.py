@@ -148,12 +148,14 @@ def plot_lrs(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_lrs_weights(table: pd.DataFrame) -> Figure:
+def plot_lrs_weights(table: pd.DataFrame) -> Figure | None:
     """Draw how the order of the lead sets hangs on the weights of the Lead Robustness Score.
 
     Of `lrs_weights`, one recipe: each set's rank along the segment of the two terms, those that
-    change rank in colour.
+    change rank in colour. Nothing is drawn where none does.
     """
+    if not np.ptp(lrs_ranks(table)[1], axis=0).any():
+        return None
     configs = list(dict.fromkeys(table["config"]))
     figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
     original = table[table["original"]].set_index("config").loc[configs]

@@ -113,7 +113,9 @@ def plot_pairwise(matrix: pd.DataFrame) -> Figure:
     figure = style.blank_figure(0.33 * len(values) + 1.5)
     axis = figure.subplots()
     shown = values.notna().to_numpy()
-    style.difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
+    fits = {"fontsize": min(8, 80 / len(values))}
+    style.difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown,
+                             annot_kws=fits)  # fmt: skip
     for text, clear in zip(axis.texts, p.to_numpy()[shown] < FALSE_DISCOVERIES, strict=True):
         text.set_fontweight("bold" if clear else "normal")
     axis.set_xlabel(f"bold: corrected p < {FALSE_DISCOVERIES:g}")

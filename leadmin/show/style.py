@@ -358,6 +358,7 @@ def read_across(axis: Axes) -> None:
     """Draw the grid of a figure whose rows are read along the x axis."""
     axis.grid(axis="y", visible=False)
     axis.grid(axis="x", visible=True)
+    axis.locator_params(axis="x", nbins=4)
     axis.tick_params(axis="y", length=0)
 
 

@@ -15,9 +15,9 @@
 # # The network
 #
 # Every lead configuration gets the same small network; only its first layer knows how many leads
-# there are. If two configurations differ in their results, the leads must be the reason. This
-# chapter shows the network in its own source, sends an ECG through it before it is trained, and counts
-# what it costs.
+# there are. If two configurations differ in their results, the number of weights is not the reason.
+# This chapter shows the network in its own source, sends an ECG through it before it is trained, and
+# counts what it costs.
 #
 # ```{admonition} Audience and objectives
 # For readers who know what a convolution is and want to know what exactly was trained. After this

@@ -30,7 +30,7 @@
 # * judge the network against logistic regression and boosted trees on the same records.
 # ```
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from leadmin.publish.page import Answers
@@ -49,7 +49,7 @@ n_resamples: int = 2000  # bootstrap resamples
 # %% [markdown]
 # Everything that was trained for one configuration is scored under the same resamples of patients.
 
-# %%
+# %% tags=["hide-input"]
 check_injected(In)
 use_style()
 folder, beside, _ = to_read(runs, "ablation/runs", "ablation/runs")
@@ -87,14 +87,14 @@ facts(
 # the recipe `scratch`, paired on the same patients. What is to the left of the line was worse than
 # `scratch`; filled points have an interval clear of zero.
 
-# %%
+# %% tags=["hide-input"]
 answers.show("parts")
 
 # %% [markdown]
 # And whether the probabilities can be believed. A calibration slope of 1 is ideal; below 1 the network
 # claims too much, above 1 too little.
 
-# %%
+# %% tags=["hide-input"]
 answers.show("believed")
 
 # %% [markdown]
@@ -104,13 +104,10 @@ answers.show("believed")
 # amplitudes, spectrum and the median beat. The network has to find such things in a few thousand
 # records. Differences are to `default`.
 
-# %%
+# %% tags=["hide-input"]
 answers.show("simpler")
 
-# %% [markdown]
-# What else is asked of these recipes, without a discussion here:
-
-# %%
+# %% tags=["hide-input"]
 answers.show_rest()
 
 # %% [markdown]

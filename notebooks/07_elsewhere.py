@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Does it hold elsewhere?
+# # Other hospitals, noise, a lost electrode
 #
 # Everything so far comes from one archive, recorded at rest with all electrodes in place. Here the
 # networks meet what they were not made for: records and opinions of other hospitals, noise, and
@@ -26,7 +26,7 @@
 # * name what noise and a lost electrode cost, and what it helps to know of the loss.
 # ```
 
-# %%
+# %% tags=["hide-input"]
 from pathlib import Path
 
 from leadmin.evidence.trials import gather_hospitals, gather_own
@@ -50,7 +50,7 @@ workers: int = 1  # processes that score side by side
 # What the networks said was kept when they were tried (`workflow/measure_elsewhere.py`); all below is
 # computed from that.
 
-# %%
+# %% tags=["hide-input"]
 check_injected(In)
 use_style()
 folder, beside, _ = to_read(trials, "", "")
@@ -82,7 +82,7 @@ facts(
 # {eval}`f"{facts.most_alike:.2f}"`. The signals are resampled to 100 Hz, and the logits of
 # {eval}`facts.n_networks` networks are averaged.
 
-# %%
+# %% tags=["hide-input"]
 hospitals.show("transport")
 
 # %% tags=["hide-input"]
@@ -99,13 +99,13 @@ folded("What each statement means", reading_table(statement_table(), columns))
 # rank correlation is 1 if the order is the same. With few records the order elsewhere is blurred by
 # chance, which lowers the correlation: read it with its interval.
 
-# %%
+# %% tags=["hide-input"]
 hospitals.show("order")
 
 # %% [markdown]
-# Where bundle branch blocks are common and few hearts are infarcted, V1 is worth more than at home: it
-# is what V2 and V5 lack in the first table, and with V1 beside them the loss in conduction disturbance
-# is gone.
+# Bundle branch blocks are common in these records, and infarction could not be scored: no hospital has
+# 20 records with it. So V1 is worth more than at home. It is what V2 and V5 lack: with V1 beside them
+# their loss in conduction disturbance is gone, as the table of the main sets above says.
 #
 # ## Probabilities do not travel
 #
@@ -113,7 +113,7 @@ hospitals.show("order")
 # says how far the logits are off on the whole, and the slope whether their spread is right. Below,
 # folded away: what a few dozen local records mend, over 200 random choices of them.
 
-# %%
+# %% tags=["hide-input"]
 hospitals.show("trust")
 
 # %% [markdown]
@@ -126,7 +126,7 @@ hospitals.show("trust")
 # at the thresholds of records without noise. The networks were not trained with such noise. A set is
 # called by its chest electrodes; RA, LA and LL belong to it.
 
-# %%
+# %% tags=["hide-input"]
 noise = Answers(
     gather_own(load_run(folder / "noise"), home, n_resamples, workers), figures, about="noise"
 )
@@ -140,7 +140,7 @@ noise.show("noise")
 # recording and that of this trial from the second, so that no network has met it. Intervals are for
 # patients and training together.
 
-# %%
+# %% tags=["hide-input"]
 noise.show("taught")
 
 # %% [markdown]
@@ -153,7 +153,7 @@ noise.show("taught")
 # stand for it, shown all twelve places. Swapped arm electrodes turn lead I over, and nobody is told.
 # Beside what is missed stands what is falsely called: a network that calls everybody misses no one.
 
-# %%
+# %% tags=["hide-input"]
 fallen = Answers(
     gather_own(load_run(folder / "fallen"), home, n_resamples, workers), figures, about="fallen"
 )
@@ -171,11 +171,8 @@ fallen.show("fallen")
 # Counted in the networks as they run, a multiply-add being two operations; milliseconds are processor
 # time of one core. For larger networks the figures are their authors'.
 
-# %%
+# %% tags=["hide-input"]
 hospitals.show("efficiency")
-
-# %% [markdown]
-# What else is asked of these trials, without a discussion here:
 
 # %% tags=["hide-input"]
 hospitals.show_rest()
@@ -183,10 +180,9 @@ hospitals.show_rest()
 # %% [markdown]
 # Everything on this page as files:
 
-# %%
+# %% tags=["hide-cell"]
 for answers in (hospitals, noise, fallen):
-    for path in answers.write(Path(tables_out or beside / "tables")):
-        print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
+    print(*(path.name for path in answers.write(Path(tables_out or beside / "tables"))), sep=", ")
 
 # %% [markdown]
 # ```{admonition} Summary

@@ -258,11 +258,12 @@ residuals = np.concatenate([identity_residuals(b).astype(np.float16) for b in bl
 claims = "III − (II − I)", "aVR + (I + II)/2", "aVL − (I − II/2)", "aVF − (II − I/2)"
 by_claim = dict(zip(claims, np.moveaxis(residuals, 1, 0), strict=True))
 size = np.abs(residuals)
+n_off = int((size.max(axis=(1, 2)) > 2).sum())
 facts(
     residuals=plot_einthoven_residuals(by_claim),
     residual_max=float(size.max()),
     residual_999=float(np.percentile(size, 99.9)),
-    n_off=int((size.max(axis=(1, 2)) > 2).sum()),
+    off={0: "no record has", 1: "one record has"}.get(n_off, f"{n_off:,} records have"),
 )
 
 # %% [markdown]
@@ -277,8 +278,8 @@ facts(
 #
 # They do ({numref}`fig-residuals`): 99.9% of all residuals are at most
 # {eval}`f"{facts.residual_999:.1f}"` µV, and the largest of all is
-# {eval}`f"{facts.residual_max:.1f}"` µV. The number of records with a residual beyond 2 µV is
-# {eval}`facts.n_off`. One small square of the paper is 100 µV.
+# {eval}`f"{facts.residual_max:.1f}"` µV; {eval}`facts.off` a residual of more than 2 µV. One small
+# square of the paper is 100 µV.
 #
 # The same can be asked without knowing the law: how many directions does the cloud of all samples
 # extend in? Slow wander of the baseline, below 0.5 Hz, is filtered out first, here and further
@@ -404,9 +405,10 @@ facts(
 # %%
 test = dataset.fold == 10
 records_of_patient = pd.Series(dataset.patient_id).value_counts()
+n_crossing = len(crossing_patients(dataset.patient_id, dataset.fold))
 facts(
     folds=plot_folds(dataset.fold, dataset.patient_id, labels[label_policy]),
-    n_crossing=len(crossing_patients(dataset.patient_id, dataset.fold)),
+    crossing={0: "none has", 1: "one has"}.get(n_crossing, f"{n_crossing:,} have"),
     n_repeated=int((records_of_patient > 1).sum()),
     n_test=int(test.sum()),
     n_test_hyp=int((has["HYP"] & test).sum()),
@@ -422,7 +424,7 @@ facts(
 # ```
 #
 # Of {eval}`f"{facts.n_patients:,d}"` patients, {eval}`facts.n_repeated` have more than one record,
-# and {eval}`facts.n_crossing` have records in more than one fold. The folds differ as folds of this
+# and {eval}`facts.crossing` records in more than one fold. The folds differ as folds of this
 # size do ({numref}`fig-folds`), and fold 10 holds only {eval}`facts.n_test` records,
 # {eval}`facts.n_test_hyp` of them with hypertrophy: every figure from it needs its interval.
 
@@ -601,7 +603,7 @@ facts(
 #   identities to within rounding: twelve leads are {eval}`facts.n_signals` signals.
 # * Six limb leads hold what I and II hold. Their comparison is a negative control.
 # * Diagnoses overlap, and the label policy decides over uncertain infarctions.
-# * No patient crosses a fold: {eval}`facts.n_crossing` of {eval}`f"{facts.n_patients:,d}"`.
+# * Of {eval}`f"{facts.n_patients:,d}"` patients {eval}`facts.crossing` records in more than one fold.
 # * Voltage tells hypertrophy from normal; scaling each lead of each record throws part of it away.
 # * I, II and V2 together explain {eval}`f"{facts.three_others:.0%}"` of the variance of the other chest
 #   leads on average, I and II alone {eval}`f"{facts.limb_others:.0%}"`.

@@ -42,7 +42,7 @@ from leadmin.net.recipes import RECIPES
 from leadmin.questions.answer import main_table
 from leadmin.questions.classes import per_class_table
 from leadmin.questions.recipes import recipe_comparison
-from leadmin.show.style import use_style
+from leadmin.show.style import metric_name, seeds_in_words, use_style
 from leadmin.show.torso import plot_electrodes
 from leadmin.show.training import plot_calibration, plot_learning_curves, plot_roc
 from leadmin.show.words import (
@@ -130,16 +130,9 @@ run = train_run(settings, dataset, on_epoch=print_epoch)
 if run.kept:
     print("Finished before with the same settings, data and code; nothing is trained again.")
     last = run.history.groupby(["recipe", "seed", "fold"]).tail(1)
-    columns = [
-        "recipe",
-        "seed",
-        "fold",
-        "epoch",
-        "train_loss",
-        "validation_loss",
-        "validation_auroc",
-    ]
-    shown = last[columns].rename(columns=lambda name: name.replace("_auroc", " AUROC"))
+    named = {"train_loss": "train loss", "validation_loss": "validation loss"}
+    named["validation_auroc"] = "validation AUROC"
+    shown = last[["recipe", "seed", "fold", "epoch", *named]].rename(columns=named)
     print(shown.to_string(index=False, float_format="{:.4f}".format))
 
 # %% [markdown]
@@ -175,14 +168,14 @@ facts(
     brier_text=value_with_interval(overall, "brier"),
     n_records=result.n_records,
     n_patients=result.n_patients,
-    n_seeds=overall["n_seeds"],
+    seeds=seeds_in_words(overall["n_seeds"]),
     recipe=settings.recipe,
 )
 
 # %% [markdown]
-# On {eval}`facts.n_records` test records of {eval}`facts.n_patients` patients the recipe
+# On {eval}`f"{facts.n_records:,}"` test records of {eval}`f"{facts.n_patients:,}"` patients the recipe
 # {eval}`facts.recipe` reaches a macro AUROC of {eval}`facts.auroc_text` and a Brier score of
-# {eval}`facts.brier_text` (mean over {eval}`facts.n_seeds` seeds). Class by class:
+# {eval}`facts.brier_text` (mean over {eval}`facts.seeds`). Class by class:
 
 # %%
 shown = {
@@ -238,6 +231,7 @@ display(
 # %%
 if len(run.recipes) == 2:
     both = recipe_comparison(result, *run.recipes)
+    both["metric"] = both["metric"].map(metric_name)
     headings = {"metric": "metric", "first": run.recipes[0], "second": run.recipes[1]}
     table = reading_table(both, headings | {"difference": "difference"})
     display(headed("Both recipes on the same test records", table))

@@ -20,6 +20,9 @@ def test_the_citation_is_of_this_version_and_platform(root, citation):
     book = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     assert book["author"] == ", ".join(one["name"] for one in citation["authors"])
     assert book["title"] == citation["title"].split(":")[0]
+    entry = (root / "book" / "cite.md").read_text(encoding="utf-8")
+    for said in (book["author"], citation["title"], project["version"], citation["date-released"]):
+        assert f"{{{said}}}" in entry
     told = json.loads((root / "codemeta.json").read_text(encoding="utf-8"))
     assert told["runtimePlatform"] == f"Python {project['requires-python']}"
 

@@ -226,7 +226,7 @@ def link(folder: Path) -> None:
         for name, words in PRINTED.items()
         if (folder / name).is_file()
     ]
-    rows = f"<ul>{''.join(items)}</ul>" if items else ""
+    rows = f"<p>Made from this copy:</p><ul>{''.join(items)}</ul>" if items else ""
     write_text(page, PLACE.sub(f"<!-- printed -->{rows}<!-- /printed -->", text))
 
 

@@ -391,7 +391,8 @@ def test_what_cannot_be_read_gets_a_sentence_and_no_number(reader, sample):
         "2.40 s long": read(wave[:, :240], ["I (uV)", "II (uV)"]),
         "more than once": read(wave, ["I (uV)", "Lead I (uV)"]),
         "can be read: lead I is flat": read(0 * wave, ["I (uV)", "aVF (uV)"]),
-        "needs 2 numbers": read(wave, ["I (uV)"]),
+        "needs 2 numbers, one for each column.": read(wave, ["I (uV)"]),
+        "needs one number.": read(wave, []),
         "from 95 to 100000 Hz": read(wave, ["I (uV)", "II (uV)"], rate=50),
         "unit of lead II is missing": read(wave, ["I (uV)", "II"]),
     }.items():

@@ -141,7 +141,8 @@
       const numbers = cells.map((cell) => number(cell.trim()));
       if (cells.length !== titles.length || numbers.includes(undefined)) {
         throw new Refused("Line " + row + " below the header is \u201c" + lines[row].slice(0, 40)
-          + "\u201d; each line needs " + titles.length + " numbers, one for each column. Mend it.");
+          + "\u201d; each line needs " + (titles.length > 1 ? titles.length
+            + " numbers, one for each column" : "one number") + ". Mend it.");
       }
       numbers.forEach((one, k) => { values[k][row - 1] = one; });
     }
@@ -276,8 +277,8 @@
           + result.records.toLocaleString("en") + " records" : "")
           + "; classes do not exclude each other. The tick is the threshold that 90% of the records "
           + "without the class stay below.", ["class", "probability", "that is"], rows)),
-      make("p", {}, "Noticed: " + (said.noticed.length ? "" : "nothing.")),
-      said.noticed.length ? make("ul", {}, said.noticed.map((one) => make("li", {}, one))) : [],
+      said.noticed.length ? [make("p", {}, "Noticed:"),
+        make("ul", {}, said.noticed.map((one) => make("li", {}, one)))] : [],
       make("div", { class: "lx-sheet" }, paper),
       make("p", { class: "lx-note" }, "25 mm/s, 10 mm/mV, at " + given.rate
         + " Hz as the network sees it; black: what it saw, grey: what it did not." + cut),

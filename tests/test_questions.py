@@ -89,13 +89,16 @@ def test_a_question_is_added_by_adding_its_file(root, added, tmp_path_factory, m
     monkeypatch.setattr(page, "display", lambda *outputs: shown.extend(outputs))
     monkeypatch.setattr(page, "glue", lambda _, reading: shown.append(reading))
     answers.show_rest()
-    title, reading, figure, words, table = shown
+    heading, title, reading, figure, words, table = shown
+    assert heading._repr_html_().startswith("<p>What else is asked")
     assert "How many records have no finding at all?" in words.data
     assert "<strong>How many records have no finding at all?</strong>" in title._repr_html_()
     assert f"<em>{count}</em>" in reading._repr_html_()
     assert isinstance(figure, Figure)
     assert "without any finding" in table._repr_html_()
     assert (folder / "figures" / "toy_figure.pdf").is_file()
+    answers.show_rest()
+    assert len(shown) == 6, "of nothing else nothing is said"
 
 
 @pytest.mark.parametrize(

@@ -107,13 +107,13 @@ class Answers:
         facts(**{key: give(self.tables) for key, give in question.elsewhere.items()})
 
     def show_rest(self) -> None:
-        """Show the questions that the page has not shown so far, each below its title."""
+        """Show the questions that the page has not shown so far, and say that it does."""
         rest = [name for name in self._questions if name not in self._shown]
+        if rest:
+            display(rendered("What else is asked, without a discussion here:"))
         for name in rest:
             display(rendered(f"**{self._questions[name].title}**"))
             self.show(name)
-        if not rest:
-            display(rendered("Nothing else."))
 
     def write(self, folder: Path) -> list[Path]:
         """Write the tables of a study as `write_publication_outputs` does, others as CSV."""

@@ -455,7 +455,8 @@ def test_a_link_to_a_page_has_a_picture_where_the_address_is_known(extension, mo
 def test_no_page_needs_a_script_for_formulas_or_leads_to_a_repository(html, pages, extension):
     assert extension("").REPOSITORY == ""
     text = {name: (html / name).read_text(encoding="utf-8") for name in pages}
-    assert [n for n in pages if re.search("mathjax@|THEBE_JS_URL|mybinder", text[n])] == []
+    unwanted = 'mathjax@|THEBE_JS_URL|mybinder|class="[^"]*github'
+    assert [n for n in pages if re.search(unwanted, text[n])] == []
     assert "<mfrac>" in text["methods.html"]
     assert "\\mathrm" not in text["methods.html"]
     assert (html / "_static" / "preview.png").stat().st_size > 10_000

@@ -341,10 +341,10 @@ facts(
 # {eval}`facts.prevalence`
 # ```
 #
-# The policies part company over infarction ({numref}`fig-prevalence`): {eval}`facts.n_lost_mi`
+# The policies part company over infarction ({numref}`fig-prevalence`): {eval}`f"{facts.n_lost_mi:,}"`
 # records lose that label when uncertain statements are left out. Without any superclass are
-# {eval}`facts.n_unlabelled_any` records under `any` and {eval}`facts.n_unlabelled_strict` under
-# `likelihood50`.
+# {eval}`f"{facts.n_unlabelled_any:,}"` records under `any` and {eval}`f"{facts.n_unlabelled_strict:,}"`
+# under `likelihood50`.
 
 # %%
 several = labels[label_policy].sum(axis=1) > 1
@@ -394,7 +394,7 @@ facts(
 # The patients were seen for a reason and are no cross-section of the population:
 # {eval}`f"{facts.share_old:.0%}"` of the records are of people of 60 or older
 # ({numref}`fig-age-sex`). For privacy PTB-XL writes 300 for every age over 89
-# ({eval}`facts.n_over_89` records), which a mean would not survive.
+# ({eval}`f"{facts.n_over_89:,}"` records), so that a mean age would mislead.
 
 # %% [markdown]
 # ## Folds, and why patients must not cross them
@@ -423,10 +423,10 @@ facts(
 # {eval}`facts.folds`
 # ```
 #
-# Of {eval}`f"{facts.n_patients:,d}"` patients, {eval}`facts.n_repeated` have more than one record,
-# and {eval}`facts.crossing` records in more than one fold. The folds differ as folds of this
-# size do ({numref}`fig-folds`), and fold 10 holds only {eval}`facts.n_test` records,
-# {eval}`facts.n_test_hyp` of them with hypertrophy: every figure from it needs its interval.
+# Of {eval}`f"{facts.n_patients:,d}"` patients, {eval}`f"{facts.n_repeated:,}"` have more than one
+# record, and {eval}`facts.crossing` records in more than one fold. The folds differ as folds of this
+# size do ({numref}`fig-folds`), and fold 10 holds only {eval}`f"{facts.n_test:,}"` records,
+# {eval}`f"{facts.n_test_hyp:,}"` of them with hypertrophy: every figure from it needs its interval.
 
 # %% [markdown]
 # ## Signal quality
@@ -468,9 +468,9 @@ facts(
 # {eval}`facts.quality`
 # ```
 #
-# A note stands on {eval}`facts.n_noted` records ({eval}`f"{facts.share_noted:.0%}"`), a rule marks
-# {eval}`facts.n_ruled`, both {eval}`facts.n_both` ({numref}`fig-quality`). Rules that marked no
-# record: {eval}`facts.silent`. None of these records is dropped: a network that is to be used will
+# A note stands on {eval}`f"{facts.n_noted:,}"` records ({eval}`f"{facts.share_noted:.0%}"`), a rule
+# marks {eval}`f"{facts.n_ruled:,}"`, both {eval}`f"{facts.n_both:,}"` ({numref}`fig-quality`). Rules that marked
+# no record: {eval}`facts.silent`. None of the marked records is dropped: a network that is to be used will
 # meet the like of them. But a rule marks {eval}`f"{facts.ruled_normal:.0%}"` of the records that
 # are normal and nothing else, and {eval}`f"{facts.ruled_abnormal:.0%}"` of the others: perhaps the
 # sick lie less still. Bad signal is itself a weak sign of disease, and a network may learn it.

@@ -90,8 +90,7 @@ use_style(density=1.4)  # there are many of these pages
 # ## What the network gets to see
 #
 # The configuration decides which leads reach the network; records, labels and folds are the same
-# for every configuration, so that differences between two of these pages are differences between
-# leads.
+# for every configuration, so that two of these pages differ by their leads and by chance in training.
 
 # %%
 dataset = open_dataset(settings.data)

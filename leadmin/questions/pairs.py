@@ -113,11 +113,9 @@ def plot_pairwise(matrix: pd.DataFrame) -> Figure:
     figure = style.blank_figure(0.33 * len(values) + 1.5)
     axis = figure.subplots()
     shown = values.notna().to_numpy()
-    fits = {"fontsize": min(8, 80 / len(values))}
-    style.difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown,
-                             annot_kws=fits)  # fmt: skip
+    style.difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
     for text, clear in zip(axis.texts, p.to_numpy()[shown] < FALSE_DISCOVERIES, strict=True):
-        text.set_fontweight("bold" if clear else "normal")
+        text.set(fontweight="bold" if clear else "normal", fontsize=min(8, 80 / len(values)))
     axis.set_xlabel(f"bold: corrected p < {FALSE_DISCOVERIES:g}")
     axis.set_xticks(axis.get_xticks(), values.columns, rotation=35, ha="right",
                     rotation_mode="anchor")  # fmt: skip

@@ -66,13 +66,15 @@ def load(
         return load_shipped(Path(str(resources.files("leadmin") / "networks" / name)))
     from leadmin.net.checkpoint import load_checkpoint
 
+    if not isinstance(name, str | Path):
+        raise LeadminError(f"network is {str(name)[:80]!r}; valid: a name or a path; give one")
     path = Path(name) if runs is None else Path(runs, name)
     if path.suffix in {".json", ".safetensors"} or (path / "config.json").is_file():
         return load_checkpoint(path, network=network)
-    if runs is None and not path.is_dir():
+    if runs is None and not (path / "metrics.json").is_file():
         raise LeadminError(
             f"network: there is no {str(name)[:80]!r}; valid: {', '.join(networks())}, or the "
-            "folder of a run such as outputs/sample/runs/3-lead-I-II-V2; choose one"
+            "folder of a finished run such as outputs/sample/runs/3-lead-I-II-V2; choose one"
         )
     from leadmin.study.run import load_run
 

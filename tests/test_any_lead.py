@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import leadmin
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, LIMB_LEADS, derive, signal_spaces, span
@@ -41,7 +42,9 @@ def answers(classifier, ecgs, leads):
 
 
 @pytest.mark.parametrize("most", [2, pytest.param(4095, marks=pytest.mark.slow)])
-def test_every_lead_set_is_read_as_the_others_of_its_signal_space(classifier, ecgs, most):
+@pytest.mark.parametrize("shipped", [False, True])
+def test_every_lead_set_is_read_as_the_others_of_its_signal_space(classifier, ecgs, most, shipped):
+    classifier = leadmin.load("any-lead") if shipped else classifier
     rng = np.random.default_rng(0)
     by_space = {}
     subsets = [s for size in range(1, 13) for s in itertools.combinations(LEADS, size)]

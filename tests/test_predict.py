@@ -180,13 +180,15 @@ def broken(kind, leads=LEADS, lead="V2", seconds=10.0):
         row[300:360] = 5.0
     elif kind == "too large":
         row[500] = 500.0
+    elif kind == "far from zero":
+        row += 2.5
     return x
 
 
 @pytest.mark.parametrize(
     ("kind", "words"),
     [("flat", "is flat"), ("nan", "no finite number"), ("at rest", "at rest for 0.6 s"),
-     ("too large", "a range of 50")],
+     ("too large", "a range of 50"), ("far from zero", "a mean of 2.5")],
 )  # fmt: skip
 def test_a_bad_lead_is_left_out_where_the_network_can_do_without_it(network, fixed, kind, words):
     x = broken(kind)
@@ -234,6 +236,51 @@ def test_swapped_arms_and_a_rail_are_noticed(network):
     said = " ".join(network.read(Recording(y, LEADS, 100.0, "a")).noticed)
     assert "rests at its extreme value" in said
     assert "no thresholds are known" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x * ((np.arange(12) != 3) * 2 - 1)[:, None], "contradict Einthoven's law"),
+        (lambda x: x[[0, 2, 1, *range(3, 12)]], "contradict Einthoven's law"),
+        (lambda x: x[[*range(11), 10]], "two leads of the record are exactly the same"),
+        (lambda x: x + 0.5, "V6 is up to 0.51 mV from zero"),
+        (lambda x: x * 0.3 / np.ptp(x, axis=1).max(), "range of 0.3 mV, unusual"),
+        (lambda x: x * 50 / np.ptp(x, axis=1).max(), "range of 50 mV, unusual"),
+        (lambda x: x, ""),
+    ],
+)
+def test_what_no_ecg_looks_like_is_noticed(network, sample, change, said):
+    x = change(sample.signals[0] / 1000)
+    noticed = network.read(Recording(x, LEADS, 100.0, "a")).noticed
+    others = [one for one in noticed if "thresholds are known" not in one]
+    assert (any(said in one for one in others) if said else not others), others
+
+
+def test_the_baseline_of_an_adc_is_asked_for(network):
+    counts = np.rint(200 * ecg(rate=100) + 2048).astype(np.uint16)
+    known = {"leads": LEADS, "sampling_rate": 100}
+    good = network.predict(ecg(rate=100), **known)
+    np.testing.assert_allclose(
+        network.predict(counts, **known, unit="200(2048)/mV"), good, atol=0.02
+    )
+    with pytest.raises(LeadminError, match=r"lead I of record 0 has a mean of 10.* 200\(2048\)/mV"):
+        network.predict(counts, **known, unit="200/mV")
+
+
+@pytest.mark.parametrize(
+    ("signals", "leads", "message"),
+    [
+        (np.zeros((1, 2, 300)), THREE[:2], "shape \\(1, 2, 300\\)"),
+        (np.zeros(300), ("I",), "shape \\(300,\\)"),
+        (np.zeros((12, 300)), LEADS[:5], "with 5 leads"),
+        (np.zeros((2, 300)), ("I", "Lead I"), "I named more than once"),
+        (np.full((1, 3), "x"), ("I",), "type <U1"),
+    ],
+)
+def test_a_recording_is_rows_with_a_name_each(signals, leads, message):
+    with pytest.raises(LeadminError, match=message):
+        Recording(signals, leads, 100.0, "a")
 
 
 def with_spikes(millivolts, rate, height, rng):

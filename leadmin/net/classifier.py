@@ -1,6 +1,8 @@
 """A trained network, ready for somebody else's record."""
 
+import os
 from collections.abc import Iterable, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from leadmin.data.faults import lead_faults, ranges_of
 from leadmin.data.recordings.recording import Recording, millivolts
@@ -31,6 +34,7 @@ from leadmin.net.reading import (
     quality_notes,
     screen,
     segment_bounds,
+    size_notes,
 )
 
 if TYPE_CHECKING:  # torch takes longer to import than a network to answer
@@ -143,8 +147,8 @@ class EcgClassifier:
         ------
         LeadminError
             If shape, unit, rate or leads do not fit, a value is no voltage of an ECG, or a lead
-            that the answer stands on is flat, at rest or has missing samples. `read` leaves such a
-            lead out where it can, and says so.
+            that the answer stands on is flat, at rest, far from zero or has missing samples. `read`
+            leaves such a lead out where it can, and says so, and what else it noticed.
         """
         x, leads = _real_numbers(signals), _names(leads)
         if x.ndim == 2:
@@ -161,11 +165,11 @@ class EcgClassifier:
         self._check_length(x.shape[-1], rate)
         ranges = ranges_of(x, scale, unit)
         rows = [leads.index(lead) for lead in used]
-        answers = [np.empty((0, len(self.classes)))]
-        for first in range(0, len(x), _TOGETHER):
+
+        def some(first: int) -> NDArray[np.float64]:
             few = slice(first, first + _TOGETHER)
             piece = x[few, rows] if len(rows) < len(leads) else x[few][:, rows]
-            faults = lead_faults(piece, rate, ranges[few][:, rows])
+            faults = lead_faults(piece, rate, ranges[few][:, rows], scale)
             if faults:
                 (record, lead), why = next(iter(faults.items()))
                 raise LeadminError(
@@ -173,8 +177,12 @@ class EcgClassifier:
                     "that is connected; leave it out where the network can do without it, as "
                     "`read` does"
                 )
-            answers.append(self._answers(piece, rate, scale, weights, used).mean(axis=1))
-        return _sigmoid(np.concatenate(answers))
+            return self._answers(piece, rate, scale, weights, used).mean(axis=1)
+
+        firsts = range(0, len(x), _TOGETHER)
+        with _blas().limit(limits=1), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
+            answers = list((map if len(firsts) < 2 else threads.map)(some, firsts))
+        return _sigmoid(np.concatenate([np.empty((0, len(self.classes))), *answers]))
 
     def read(self, recording: Recording) -> Reading:
         """Read one recording, such as `leadmin.data.recordings.read_recordings` gives.
@@ -198,7 +206,8 @@ class EcgClassifier:
         rate = checked_rate(recording.sampling_rate)
         self._check_length(recording.signals.shape[-1], rate)
         found = screen(recording)
-        why = "; ".join(f"lead {lead} {wrong}" for lead, wrong in found.dropped.items())
+        why = "; ".join(f"lead {lead} {wrong}" for lead, wrong in list(found.dropped.items())[:2])
+        why += f"; and so on, {len(found.dropped)} leads in all" * (len(found.dropped) > 2)
         try:
             used, weights = _weights(self.leads, self.any_leads, found.good)
         except LeadminError as error:
@@ -214,6 +223,7 @@ class EcgClassifier:
             noticed.append(f"the segment from {start:.1f} s is left out: lead {lead} {wrong}")
         rows = [recording.leads.index(lead) for lead in found.good]
         good = at_rate(recording.signals[rows], rate, 100)
+        noticed += size_notes(good, found.good)
         noticed += quality_notes(good, found.good, found.bounds, readable)
         noticed += pacing_notes(recording, found, readable)
         rows = [recording.leads.index(lead) for lead in used]
@@ -291,6 +301,12 @@ class EcgClassifier:
             shown=used if self.any_leads else None,
         )
         return logits.double().cpu().numpy()
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    """Hold the libraries that multiply; their own threads wait for each other on a busy machine."""
+    return ThreadpoolController()
 
 
 @lru_cache(maxsize=1024)

@@ -1,10 +1,11 @@
 """A trained network as one ONNX file that takes microvolts and gives probabilities.
 
 The file computes what `EcgClassifier.predict` computes for records that are right: derived leads,
-scaling, evenly spaced windows over the whole length and the mean of their logits, the network, and
-the recalibration of its operating points where it has some. It checks nothing: unit, rate, order of
-leads and flat leads are the caller's affair. Their names, rate and unit, the classes and the
-thresholds stand in the file's metadata.
+scaling, the windows of segments of ten seconds, the network, the mean of the logits, and the
+recalibration of its operating points where it has some. (A network that scales each record by
+itself does so over the whole length here, and not over each segment.) It checks nothing: unit,
+rate, order of leads and flat leads are the caller's affair. Their names, rate and unit, the classes
+and the thresholds stand in the file's metadata.
 """
 
 import json
@@ -26,6 +27,7 @@ from leadmin.net.classifier import EcgClassifier
 from leadmin.net.fit import Start
 from leadmin.net.model import ResNet1d
 from leadmin.net.operating import OperatingPoints
+from leadmin.net.reading import SEGMENT_SECONDS
 
 
 def export_onnx(
@@ -35,9 +37,8 @@ def export_onnx(
 
     Its input ``microvolts`` is float32 ``(batch, n_leads, n_samples)`` at the network's sampling
     rate, its output ``probabilities`` float32 ``(batch, n_classes)``. Batch and length are free; a
-    record shorter than the network's window is an error of the runtime. Of any length there are as
-    many windows as the network has, from the first sample to the last, evenly spaced, as
-    `leadmin.net.predict.predict_logits` places them.
+    record shorter than the network's window is an error of the runtime. A longer one is read in
+    segments of ten seconds, as `EcgClassifier.predict` does.
 
     Parameters
     ----------
@@ -140,6 +141,7 @@ class _Exported(nn.Module):
                 "them, or export the network for any leads"
             )
         self.window, self.n_windows = classifier.window, classifier.n_windows
+        self.sampling_rate = classifier.sampling_rate
         self.by_record = scaling.kind == "record"
         mixing = derive(np.eye(len(leads)), leads, basis)
         slope, offset = (points.slope, points.offset) if points else (1.0, 0.0)
@@ -161,10 +163,18 @@ class _Exported(nn.Module):
             mean = x.mean(-1, keepdim=True)
             std = x.std(-1, keepdim=True, correction=0).clamp_min(1.0)
         x = (x - mean) / std
-        last = x.shape[-1] - self.window
-        steps = torch.arange(self.n_windows, dtype=torch.float64)
-        starts = torch.round(steps * last / max(self.n_windows - 1, 1)).long()
-        places = starts[:, None] + torch.arange(self.window)
+        # Segments and their windows begin where `segment_bounds` and `predict_logits` say.
+        usual = round(SEGMENT_SECONDS * self.sampling_rate)
+        count = (x.shape[-1] - self.sampling_rate // 2 + usual - 1) // usual
+        segments = torch.arange(count, dtype=torch.float64)
+        whole = torch.ones_like(segments) * x.shape[-1]
+        length = torch.minimum((whole / count).clamp_min(usual), whole)
+        last = (whole - length) / (torch.ones_like(segments) * count - 1).clamp_min(1)
+        length = torch.round(length)
+        starts = torch.minimum(torch.round(segments * last), whole - length)
+        steps = torch.arange(self.n_windows, dtype=torch.float64) / max(self.n_windows - 1, 1)
+        starts = starts[:, None] + torch.round(steps * (length - self.window)[:, None])
+        places = starts.flatten().long()[:, None] + torch.arange(self.window)
         windows = x[:, :, places].transpose(1, 2).flatten(0, 1)
-        logits = self.network(windows).unflatten(0, (-1, self.n_windows)).mean(1)
+        logits = self.network(windows).unflatten(0, (-1, places.shape[0])).mean(1)
         return torch.sigmoid(self.offset + self.slope * logits)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from leadmin.data.resample import RATES, checked_rate
 from leadmin.errors import LeadminError
-from leadmin.leads import canonical_lead
+from leadmin.leads import canonical_lead, canonical_leads
 
 MOST_BYTES = 2**29
 """Of a file; five days of one lead, an hour of twelve at 1000 Hz and more."""
@@ -59,6 +59,17 @@ class Recording:
     sampling_rate: float
     name: str
     noticed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        x, names = np.asarray(self.signals), tuple(self.leads)
+        if x.ndim != 2 or x.dtype.kind not in "iuf" or len(x) != len(names):
+            raise LeadminError(
+                f"recording {str(self.name)[:80]!r}: signals of shape {x.shape} and type {x.dtype} "
+                f"with {len(names)} leads; valid: numbers (n_leads, n_samples); name each row once"
+            )
+        canonical_leads(names)
+        leads = tuple(map(canonical_lead, names))
+        vars(self).update(signals=x.astype(np.float64, copy=False), leads=leads)
 
     @property
     def seconds(self) -> float:

@@ -72,13 +72,6 @@ answers = Answers(evidence, figures, words)
 answers.basis()
 
 # %% [markdown]
-# ```{admonition} What this page stands on
-# :class: note
-# {eval}`f"{facts.n_total:,}"` records in all; {eval}`f"{facts.n_test:,}"` test records of
-# {eval}`f"{facts.n_test_patients:,}"` patients; seeds of each network:
-# {eval}`facts.n_seeds`; {eval}`f"{facts.n_resamples:,}"` bootstrap resamples of patients.
-# ```
-#
 # ## The answer
 
 # %%
@@ -242,9 +235,8 @@ answers.show("hypertrophy")
 answers.show("lrs")
 
 # %% [markdown]
-# Its weights, 0.7 and 0.3, are a choice. The figure shows the ranks as the weight moves from the Brier
-# term to the AUROC ratio: a coloured line changes its rank, and where it does the score says no more
-# than the choice.
+# Its weights, 0.7 and 0.3, are a choice. Would others change the order? A figure follows where one does,
+# with a coloured line for each set whose rank changes: there the score says no more than the choice.
 
 # %%
 answers.show("weights")
@@ -296,9 +288,6 @@ answers.show("seeds")
 # %%
 answers.show("folds")
 
-# %% [markdown]
-# **What else is asked** of these runs, without a discussion here:
-
 # %%
 answers.show_rest()
 
@@ -316,8 +305,7 @@ answers.show_rest()
 
 # %%
 written = answers.write(tables)
-for path in [*written, *sorted(figures.glob("*.pdf"))]:
-    print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
+print(*sorted(path.name for path in [*written, *figures.glob("*.pdf")]), sep=", ")
 
 # %% [markdown]
 # ```{admonition} Summary

@@ -54,8 +54,9 @@ n_resamples: int = 2000  # bootstrap resamples
 workers: int = 2  # processes that score side by side
 
 # %% [markdown]
-# The network is shown the leads of one set after the other; nothing is trained. What it says is kept,
-# so that everything below can be computed again without the records.
+# The network is shown the leads of one set after the other; nothing is trained. What it says is kept in
+# the folder of the map, from which everything below can be computed again without the records. Where only
+# pages are published, for their size, that folder is not.
 
 # %%
 check_injected(In)
@@ -152,8 +153,6 @@ answers.show("spaces")
 #
 # The records are resting 12-lead ECGs: leads of an electrode that a device places elsewhere, or of a
 # moving patient, are other signals.
-#
-# What else is asked of the map, without a discussion here:
 
 # %% tags=["hide-input"]
 answers.show_rest()
@@ -163,9 +162,7 @@ answers.show_rest()
 
 # %%
 written = answers.write(Path(tables_out or beside / "tables"))
-for path in [*written, *(figures / f"{name}.pdf" for name in ("curve", "worth"))]:
-    if path.is_file():
-        print(f"{path.name:24} {path.stat().st_size:>9,} bytes")
+print(*sorted(path.name for path in [*written, *figures.glob("*.pdf")]), sep=", ")
 
 # %% [markdown]
 # ```{admonition} Summary

@@ -46,6 +46,7 @@ from leadmin.metrics import auroc
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.questions import questions, read_tables, study_tables
 from leadmin.questions.elsewhere import statement_table
+from leadmin.questions.fallen import FIXED
 from leadmin.questions.noise import NOISES
 from leadmin.study.mapping import lead_sets, map_run
 from leadmin.study.protocol import splits
@@ -287,14 +288,19 @@ def test_noise_and_losses_are_tried_and_read(any_lead, mapped, small, tmp_path):
     assert "electrode motion at 6 dB" in question.reading(tables)
     assert question.figures["noise"](tables) is not None
 
-    run = trials.try_own(any_lead, small, trials.loss_conditions(noise), 0, tmp_path / "fallen", {})
+    conditions = trials.loss_conditions(noise)
+    run = trials.try_own(any_lead, small, conditions, 0, tmp_path / "fallen", {}, any_lead)
+    for name in ("V2 flat", "RA, LA swapped"):  # here the same network stands for the other one
+        twin = run.test.logits[name + FIXED]
+        np.testing.assert_array_equal(run.test.logits[name], twin)
     assert len(run.test.record_id) == len(any_lead.test.record_id)
     evidence = gather_own(run, mapped, 50)
     tables = read_tables(evidence, study_tables(evidence, "fallen"))
     (question,) = questions("fallen")
     counts = Counter(tables["fallen"][tables["fallen"]["target"] == "macro"]["fault"])
-    assert counts == {"none": 1, "told": 9, "flat": 9, "noisy": 9, "swapped": 1}
-    assert "arms swapped" in question.reading(tables)
+    own = {"none": 1, "flat": 9, "noisy": 9, "swapped": 1}
+    assert counts == own | {"told": 9} | {f"{fault}{FIXED}": n for fault, n in own.items()}
+    assert "arms swapped, 12-lead network" in question.reading(tables)
     for show in (*question.shown.values(), *question.folded.values()):
         assert len(show(tables).data) == 10
 
@@ -355,8 +361,9 @@ def abroad(any_lead, mapped, small, tmp_path_factory):
     records += [copy, LeftOut("b", "x", "unknown statement: y"), LeftOut("b", "z", "no statement")]
     networks, out = trials.load_networks(any_lead.folder), tmp_path_factory.mktemp("abroad")
     row = {"network": "any-lead", "n_leads": 12, "n_parameters": 100_000, "mflop": 20.0}
-    row |= {"ms_alone": 2.0, "ms_of_many": 1.0, "kilobytes": 400.0}
-    shipped = {"config": "12-lead", "hospital": "b", "class": "MI", "n_records": 40}
+    row |= {"ms_alone": 2.0, "ms_torch": 3.0, "ms_onnx": 1.0, "ms_of_many": 1.0, "kilobytes": 400.0}
+    shipped = {"network": "any-lead", "config": "12-lead", "hospital": "b", "class": "MI"}
+    shipped |= {"n_records": 40, "auroc_low": 0.7, "auroc_high": 0.9}
     shipped |= {"n_refused": 1, "auroc": 0.8, "mean_probability": 0.2}
     extra = {"costs": [row], "shipped": [shipped]}
     with pytest.MonkeyPatch.context() as patched:
@@ -404,18 +411,22 @@ def test_the_network_that_ships_reads_them_as_a_strangers(abroad, small, monkeyp
     flat = next(r for r in records if r.hospital == "b")
     records[records.index(flat)] = dataclasses.replace(flat, signal=0 * flat.signal)
     network = leadmin.load("any-lead")
-    rows = trials.through_the_door(network, [*records, LeftOut("b", "x", "y")], abroad, 6)
-    row = next(r for r in rows if (r["hospital"], r["class"]) == ("b", "NORM"))
+    rows = trials.through_the_door([*records, LeftOut("b", "x", "y")], abroad, 6)
+    wanted = ("any-lead", "2-lead-I-II", "b", "NORM")
+    keys = ("network", "config", "hospital", "class")
+    row = next(r for r in rows if tuple(r[key] for key in keys) == wanted)
+    assert {r["network"] for r in rows} == set(leadmin.networks())
     chosen = [n for n, f in zip(names, folds, strict=True) if f == 2 and n != flat.name]
     x = small.signals[[int(n) for n in chosen]][:, :2]
     p = network.predict(x, leads=["I", "II"], sampling_rate=100, unit="uV")
     y = abroad.test.labels[[names.index(n) for n in chosen]]
-    assert (row["config"], row["n_records"], row["n_refused"]) == ("2-lead-I-II", len(chosen), 1)
+    assert (row["n_records"], row["n_refused"]) == (len(chosen), 1)
+    assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
     assert row["auroc"] == pytest.approx(auroc(y, p)[0], abs=1e-6)
     assert row["mean_probability"] == pytest.approx(p[:, 0].mean(), abs=1e-6)
     assert {r["class"] for r in rows if r["hospital"] == "a"} <= {"NORM", "MI"}
     with pytest.raises(LeadminError, match="give the hospitals that it was made of"):
-        trials.through_the_door(network, records[1:], abroad, 6)
+        trials.through_the_door(records[1:], abroad, 6)
 
 
 def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):

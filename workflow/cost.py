@@ -1,26 +1,26 @@
 """What a network costs: parameters, arithmetic, time on one core, size on disk.
 
-None of it depends on the values of the weights, so a network that was never trained says the same
-as a trained one of its kind.
+Of the networks that ship.
 """
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from leadmin.labels import CLASSES
-from leadmin.leads import LEADS, configurations
-from leadmin.net.model import ResNet1d, count_parameters
+import leadmin
+from leadmin.net.export import export_onnx
+from leadmin.net.model import count_parameters
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import RECIPES, window_samples
-from leadmin.net.scaling import Scaling
-from leadmin.study.mapping import ANY_LEAD
 
-SAMPLING_RATE, SECONDS = 100, 10
 BATCH = 128
 """Records at once, where many are read."""
 
@@ -67,37 +67,45 @@ def costs(repeats: int = 20) -> list[dict[str, Any]]:
     """Measure the network for any leads and the network of each configuration, on one core.
 
     Rows with ``network, n_leads, n_parameters``; ``mflop`` for an ECG of 10 s, a multiply-add being
-    two operations; ``ms_alone`` and ``ms_of_many``, milliseconds of processor time for an ECG, one
-    at a time and `BATCH` at once; ``kilobytes`` as safetensors.
+    two operations; milliseconds of processor time for an ECG: ``ms_alone`` and ``ms_of_many``
+    through `EcgClassifier.predict`, one at a time and `BATCH` at once, ``ms_torch`` and ``ms_onnx``
+    one at a time through the network in torch and through its ONNX file; ``kilobytes`` as
+    safetensors.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        kinds = {ANY_LEAD: (ANY_LEAD, len(LEADS))}
-        kinds |= {name: ("default", len(one.leads)) for name, one in configurations().items()}
-        return [{"network": name} | _cost(*kind, repeats) for name, kind in kinds.items()]
+        return [{"network": name} | _cost(name, repeats) for name in leadmin.networks()]
     finally:
         torch.set_num_threads(threads)
 
 
-def _cost(recipe_name: str, n_leads: int, repeats: int) -> dict[str, Any]:
-    recipe, n_samples = RECIPES[recipe_name], SAMPLING_RATE * SECONDS
-    model = ResNet1d(n_leads, len(CLASSES), recipe.architecture).eval()
-    window = window_samples(recipe, SAMPLING_RATE, n_samples)
-    n_windows = recipe.test_windows if window < n_samples else 1
-    scaling = Scaling("factor", (0.0,) * n_leads, (1.0,) * n_leads)
-    shown = LEADS if recipe.architecture.any_leads else None
+def _cost(name: str, repeats: int) -> dict[str, Any]:
+    network = leadmin.load(name)
+    leads, model = network.leads, network.model
+    x = np.random.default_rng(0).normal(0, 300, (BATCH, len(leads), 1000)).astype(np.float32)
 
-    def milliseconds(n_records: int) -> float:
-        signals = torch.zeros(n_records, n_leads, n_samples)
-        call = (model, scaling, signals, window, n_windows, shown, BATCH)
-        return fastest(lambda: predict_logits(*call), repeats) / n_records
+    def predicted(few: NDArray[np.float32]) -> float:
+        def predict() -> Any:
+            return network.predict(few, leads=leads, sampling_rate=100, unit="uV")
 
+        return fastest(predict, repeats) / len(few)
+
+    alone = torch.from_numpy(x[:1])
+    call = (model, network.scaling, alone, network.window, network.n_windows)
+    call += (leads if network.any_leads else None,)
+    with TemporaryDirectory() as folder:
+        export_onnx(network, file := Path(folder, "network.onnx"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return {
-        "n_leads": n_leads,
+        "n_leads": len(leads),
         "n_parameters": count_parameters(model),
-        "mflop": 2e-6 * n_windows * multiply_adds(model, torch.zeros(1, n_leads, window)),
-        "ms_alone": milliseconds(1),
-        "ms_of_many": milliseconds(BATCH),
+        "mflop": 2e-6 * network.n_windows * multiply_adds(model, alone[..., : network.window]),
+        "ms_alone": predicted(x[:1]),
+        "ms_torch": fastest(lambda: predict_logits(*call), repeats),
+        "ms_onnx": fastest(lambda: session.run(None, {"microvolts": x[:1]}), repeats),
+        "ms_of_many": predicted(x),
         "kilobytes": len(save(model.state_dict())) / 1000,
     }

@@ -7,7 +7,7 @@ Three trials (`workflow/trials.py`), each a folder below ``--to`` that is kept w
 there already; then the notebook is executed. With ``--publish`` the page and what it is computed
 from replace ``book/published/elsewhere``. ``--readers`` names other networks for the hospitals,
 such as one that was trained on everything; by default those of the run. The step ``shipped`` asks
-the any-lead network that ships for the same records, one at a time through `predict`. The step
+the networks that ship for the same records, one at a time through `predict`. The step
 ``taught``, which has to be asked for, trains networks with noise (`workflow/taught.py`) where
 ``--taught`` lacks them, and sets them beside the others.
 """
@@ -34,7 +34,6 @@ from trials import (
     try_own,
 )
 
-import leadmin
 from leadmin.data.dataset import load_dataset
 from leadmin.errors import LeadminError
 from leadmin.evidence.trials import LEAST
@@ -88,7 +87,7 @@ def measure(chosen: argparse.Namespace) -> None:
     folder = chosen.to / "runs" / "hospitals"
     if "shipped" in chosen.trials:
         found, records = read_metrics(folder), read_hospitals(chosen.hospitals)
-        rows = through_the_door(leadmin.load("any-lead"), records, load_run(folder), LEAST)
+        rows = through_the_door(records, load_run(folder), LEAST)
         finish_run(folder, found | {"shipped": rows}, list(found.pop("files")))
     if "costs" in chosen.trials:  # of the machine at hand, so they are measured each time
         found = read_metrics(folder)
@@ -101,7 +100,8 @@ def measure(chosen: argparse.Namespace) -> None:
         rows = compare(run, chosen.taught, dataset, noises, n)
         found = read_metrics(noisy)
         finish_run(noisy, found | {TAUGHT: rows}, list(found.pop("files")))
-    tried("fallen", lambda out: try_own(run, dataset, loss, n, out, said(recorded[0])))
+    fixed = load_run(chosen.fixed) if chosen.fixed else None
+    tried("fallen", lambda out: try_own(run, dataset, loss, n, out, said(recorded[0]), fixed))
 
 
 def main() -> None:
@@ -112,6 +112,7 @@ def main() -> None:
     paths |= {"nstdb": "folder of the MIT-BIH Noise Stress Test Database"}
     for name, words in paths.items():
         parser.add_argument(f"--{name}", type=Path, required=True, help=words)
+    parser.add_argument("--fixed", type=Path, help="run of twelve leads that loses electrodes, too")
     parser.add_argument("--readers", type=Path, help="networks for the hospitals")
     parser.add_argument("--records", type=int, default=60, help="of each fold")
     parser.add_argument("--taught", type=Path, default=ROOT / "outputs" / "elsewhere" / TAUGHT)

@@ -28,9 +28,12 @@ from disturbances import (
 from hospitals import HospitalRecord, LeftOut, same_as
 from numpy.typing import NDArray
 
+import leadmin
 from leadmin import metrics
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
+from leadmin.evidence.estimates import interval_columns, of_columns
+from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.files import atomic_path
 from leadmin.labels import CLASSES
 from leadmin.leads import (
@@ -46,9 +49,10 @@ from leadmin.leads import (
 from leadmin.net.checkpoint import load_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.predict import predict_logits
-from leadmin.study.mapping import sets_of_map
+from leadmin.questions.fallen import FIXED, WHOLE
+from leadmin.study.mapping import ANY_LEAD, sets_of_map
 from leadmin.study.protocol import splits
-from leadmin.study.run import RECORDS, Predictions, Run, load_run
+from leadmin.study.run import RECORDS, Predictions, Run, load_run, require_same_records
 from leadmin.study.validity import finish_run
 
 DECIBELS = (24, 18, 12, 6, 0, -6)
@@ -172,19 +176,21 @@ def _at_home(mapped: Run) -> dict[str, list[float]]:
 
 
 def through_the_door(
-    network: EcgClassifier, records: Iterable[HospitalRecord | LeftOut], trial: Run, least: int
+    records: Iterable[HospitalRecord | LeftOut], trial: Run, least: int
 ) -> list[dict[str, Any]]:
-    """Score one network on the records of a trial of hospitals as it reads a stranger's.
+    """Score the networks that ship on the records of a trial of hospitals, as strangers' are read.
 
     Each record goes alone through `EcgClassifier.predict`, with no other leads than those of the
-    set. One that is refused, as a lead is faulty, is counted and does not count. ``records`` are
-    those that ``trial`` was made of, or more.
+    set: through the any-lead network for each of `main_sets`, and through each other one. One that
+    is refused, as a lead is faulty, is counted and does not count. ``records`` are those that
+    ``trial`` was made of, or more.
 
     Returns
     -------
     list of dict
-        For each set of `main_sets`, hospital, and class with ``least`` answered records with it and
-        without it: ``config, hospital, class, n_records, n_refused, auroc, mean_probability``.
+        For each network, set and hospital, and each class with ``least`` answered records with it
+        and without it: ``network, config, hospital, class, n_records, n_refused``, ``auroc`` with
+        ``_low`` and ``_high``, and ``mean_probability``.
     """
     hospitals, names = trial.metrics["hospitals"], trial.metrics["records"]
     given = {(r.hospital, r.name): r for r in records if isinstance(r, HospitalRecord)}
@@ -194,9 +200,11 @@ def through_the_door(
             f"{'/'.join(missing[0])}: the trial {trial.folder} has this record and what was given "
             "does not; give the hospitals that it was made of"
         )
+    asked = [(ANY_LEAD, config) for config in main_sets()]
+    asked += [(name, name) for name in leadmin.networks() if name != ANY_LEAD]
     rows = []
-    for config in main_sets():
-        leads = resolve(config).leads
+    for name, config in asked:
+        network, leads = leadmin.load(name), resolve(config).leads
         places, p = list(lead_indices(leads)), np.full((len(keys), len(CLASSES)), np.nan)
         for k, key in enumerate(keys):
             with suppress(LeadminError):
@@ -206,11 +214,13 @@ def through_the_door(
         for number, hospital in enumerate(hospitals, start=1):
             there = trial.test.fold == number
             y, said = trial.test.labels[there & answered], p[there & answered]
-            aurocs = metrics.auroc(y, said)
+            counts = {"n_records": len(y), "n_refused": int((there & ~answered).sum())}
+            each = np.arange(len(y))  # a record counts as a patient
+            weights = all_weights(each, patient_weights(each, 2000, np.random.default_rng(0)))
             for c in np.flatnonzero((y.sum(0) >= least) & ((1 - y).sum(0) >= least)):
-                row: dict[str, Any] = {"config": config, "hospital": hospital}
-                row |= {"class": CLASSES[c], "n_records": len(y)}
-                row |= {"n_refused": int((there & ~answered).sum()), "auroc": float(aurocs[c])}
+                found = of_columns(weighted_auroc(y[:, c], said[:, c], weights), 2000)
+                row = {"network": name, "config": config, "hospital": hospital}
+                row |= {"class": CLASSES[c]} | counts | interval_columns("auroc", found)
                 rows.append(row | {"mean_probability": float(said[:, c].mean())})
     return rows
 
@@ -275,10 +285,13 @@ def try_own(
     n_records: int,
     out: Path,
     extra: Mapping[str, Any],
+    fixed: Run | None = None,
 ) -> Run:
     """Score each network of a run's first seed on the records of its own test fold.
 
-    ``n_records`` of each fold are drawn at random, the same for all conditions; all with 0.
+    ``n_records`` of each fold are drawn at random, the same for all conditions; all with 0. Beside
+    it a network of twelve leads of the run ``fixed``, which can be told nothing, is asked the same,
+    and about undisturbed records.
     """
     settings = run.metrics["settings"]
     divisions = splits(dataset, settings["protocol"], settings["label_policy"])
@@ -288,6 +301,8 @@ def try_own(
             f"{dataset.path}: other test records than the run {run.folder} stands on, or a network "
             "of it is missing; give the data that it was trained on"
         )
+    if fixed is not None:
+        require_same_records([run, fixed])
     conditions: dict[str, dict[str, Any]] = {}
     logits: dict[str, list[Signals]] = {}
     rows = []
@@ -299,9 +314,18 @@ def try_own(
         rows.append(chosen)
         network = load_checkpoint(checkpoint)
         signals = dataset.signals[chosen].astype(np.float32)
+        asked = [("", network)]
+        if fixed is not None:
+            asked.append((FIXED, load_checkpoint(fixed.checkpoints[len(rows) - 1])))
+            conditions[WHOLE] = {"set": REFERENCE, "electrode": "", "fault": f"none{FIXED}"}
+            logits.setdefault(WHOLE, []).append(logits_of(asked[1][1], signals, LEADS))
         for name, said, shown, changed in make(signals, rng):
-            conditions[name] = said
-            logits.setdefault(name, []).append(logits_of(network, changed, shown))
+            for kind, reader in asked:
+                told = {"set": REFERENCE, "electrode": said["electrode"]} if kind else said
+                told |= {"fault": said["fault"] + FIXED} if kind else {}
+                conditions[name + kind] = told
+                answer = logits_of(reader, changed, LEADS if kind else shown)
+                logits.setdefault(name + kind, []).append(answer)
         print(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
     index = np.concatenate(rows)
     ids = (dataset.record_id[index], dataset.patient_id[index], dataset.fold[index])

@@ -27,13 +27,8 @@
 
   // --- the state, which the address of the page carries ---------------------------------------
 
-  const enough = data.curve.macro.find((row) => row.within) || data.curve.macro[0];
-  const state = { on: new Set(withLimbs(enough)), by: "macro", ecg: "MI" };
-
-  function withLimbs(row) {
-    const names = row.chosen.split(" ");
-    return names[0][0] === "V" ? ["RA", "LA", "LL"].concat(names) : names;
-  }
+  const withLimbs = (...chest) => ["RA", "LA", "LL", ...chest];
+  const state = { on: new Set(withLimbs("V2", "V5")), by: "macro", ecg: "MI" };
 
   function readAddress() {
     const hash = decodeURIComponent(location.hash.slice(1));
@@ -170,10 +165,10 @@
   }
 
   function presets() {
-    const best = (count) => withLimbs(data.curve.macro.find((row) => row.n === count));
     const offered = [
-      ["all nine", data.electrodes], ["best six", best(6)], ["best five", best(5)],
-      ["best four", best(4)], ["limbs only", ["RA", "LA", "LL"]], ["a watch: lead I", ["RA", "LA"]],
+      ["all nine", data.electrodes], ["V1, V2 and V5", withLimbs("V1", "V2", "V5")],
+      ["V2 and V5", withLimbs("V2", "V5")], ["V2", withLimbs("V2")], ["limbs only", withLimbs()],
+      ["a watch: lead I", ["RA", "LA"]],
     ];
     return make("p", { class: "lx-presets" }, offered.map(([name, on]) => make("button", {
       type: "button", onclick: () => change(() => { state.on = new Set(on); }) }, name)));

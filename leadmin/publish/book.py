@@ -27,10 +27,9 @@ from leadmin.errors import LeadminError
 from leadmin.files import write_text
 from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.recipes import recipe_table
-from leadmin.publish.first_screen import write_first_screen
 from leadmin.questions import diagnoses
-from leadmin.questions.electrodes import with_training
-from leadmin.show.words import number, value_with_interval
+from leadmin.questions.electrodes import short_curve, with_training
+from leadmin.show.words import markdown_table, number, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
 from leadmin.study.run import Run, load_run, require_same_records
 from leadmin.study.settings import Study
@@ -109,7 +108,9 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         if page in of_networks:
             _title_run(notebook, read_metrics(path.parent))
         _place(notebook, target / f"{page}.ipynb")
-    write_first_screen(root, target)
+    tables = root / "book" / "published" / "subset" / "tables"
+    first = short_curve(*(pd.read_csv(tables / f"{name}.csv") for name in ("curve", "map")))
+    write_text(target / "electrode_table.md", f"{markdown_table(first)}\n")
     # What prose shows and claims read, and beside the pages all of it, to be taken away.
     others = ("*.ipynb", "*.md", "*.npz", "*.pdf", "runs")
     for place, unwanted in ((target, others), (target / "files", ())):
@@ -121,7 +122,12 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
     texts = {
         "networks": _rendered("networks", table=networks_table(root, of_networks)),
         "provenance": _rendered("provenance", **published_provenance(root)),
-        "runs": _rendered("yours", study=study, table=runs_table(runs.values()) if runs else ""),
+        "runs": _rendered(
+            "yours",
+            study=study,
+            table=runs_table(runs.values()) if runs else "",
+            run=next((run.metrics for run in runs.values()), {}),
+        ),
     }
     if runs:
         texts["machine"] = machine_page(study, runs, executions)

@@ -61,19 +61,10 @@ class Answers:
         self._shown: set[str] = set()
 
     def basis(self) -> None:
-        """Say on what the page stands, and give its figures names for the prose."""
+        """Say on what the page stands."""
         if self._description is None:
             raise LeadminError("answers: nothing describes the study; give a description")
-        words, first = basis(self.evidence, self._description), self.evidence.configs[0]
-        facts(
-            title=Markdown(self._description.title),
-            basis=Markdown(words),
-            n_total=self.evidence.runs[first].metrics["provenance"]["data"]["n_records"],
-            n_test=self.evidence.n_records,
-            n_test_patients=self.evidence.n_patients,
-            n_resamples=self.evidence.n_resamples,
-            n_seeds=min(scored.n_seeds for scored in self.evidence.scored.values()),
-        )
+        words = basis(self.evidence, self._description)
         display(Markdown(f"{words} {resamples_in_words(self.evidence)}"))
 
     def show(self, name: str) -> None:

@@ -23,6 +23,7 @@ from leadmin.evidence.scores import (
 )
 from leadmin.labels import CLASSES, classes_in_words
 from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
+from leadmin.questions.electrodes import with_training
 from leadmin.show import style
 from leadmin.show.words import (
     headings,
@@ -88,7 +89,7 @@ def answer_sentence(
     ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
     proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
-        best = proven.iloc[0].to_dict()
+        best = with_training(proven, ["difference"]).iloc[0].to_dict()
         count = "One lead" if best["n_leads"] == 1 else f"{best['n_leads']} leads"
         doubt = firm.get(best["config"]) == DEPENDS
         return (
@@ -98,7 +99,8 @@ def answer_sentence(
             "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
         )
     worse = int((reduced["difference_high"] < -MARGIN).sum())
-    best = reduced.sort_values("auroc", ascending=False).iloc[0].to_dict()
+    ranked_by_score = reduced.sort_values("auroc", ascending=False)
+    best = with_training(ranked_by_score, ["difference"]).iloc[0].to_dict()
     closest = (
         f"The closest is {best['leads']}, at a difference of "
         f"{value_with_interval(best, 'difference')}."

@@ -44,8 +44,9 @@ def efficiency_reading(table: pd.DataFrame) -> str:
     return joined_sentence(
         f"the network for any leads has {int(one['n_parameters']):,} parameters "
         f"({number(one['kilobytes'], 0)} kB) and takes {number(one['mflop'], 0)} million "
-        f"operations for an ECG of ten seconds: {number(one['ms_of_many'], 2)} ms of one core "
-        f"where many are read at once, {number(one['ms_alone'], 1)} ms alone; "
+        f"operations for an ECG of ten seconds: {number(one['ms_alone'], 1)} ms of one core alone "
+        f"({number(one['ms_onnx'], 1)} as an ONNX file), {number(one['ms_of_many'], 2)} where many "
+        "are read at once; "
         f"{smallest['network']} has {number(times, 0)} times as many parameters"
     )
 
@@ -59,6 +60,8 @@ def shown_efficiency(table: pd.DataFrame) -> Styler:
             "parameters": f"{row['n_parameters']:,.0f}",
             "MFLOP": number(row["mflop"], 1 if row["mflop"] < 100 else 0),
             "ms alone": number(row["ms_alone"], 2),
+            "by torch": number(row["ms_torch"], 1),
+            "by ONNX": number(row["ms_onnx"], 2),
             "ms of many": number(row["ms_of_many"], 2),
             "kB": number(row["kilobytes"], 0),
             "source": row["source"],

@@ -1,5 +1,6 @@
 """Which electrodes are enough?"""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -48,19 +49,15 @@ def electrodes_in_words(config: str) -> str:
 def choice_in_words(row: Mapping[Any, Any]) -> str:
     """Say what validation chose for one number of electrodes, from a row of `curve_table`.
 
-    ``V2 V5`` where all folds agree; ``V1 or V2, and V4, V5 or V6`` where each of several places
-    is taken by up to three neighbours; else the most frequent one, ``V1 V3 V5 (4 of 10)``.
+    ``V2 + V5`` where all folds agree; else what was most frequent, ``V1 or V2 (4 of 10 each)``.
     """
-    choices = [one.partition(" (")[0].split(" + ") for one in str(row["chosen"]).split(", ")]
-    places = [sorted(set(place)) for place in zip(*choices, strict=True)]
-    apart = sum(map(len, places)) == len(set().union(*places))
-    alike = all(len(one) < 4 and "".join(one) in "".join(CHEST_LEADS) for one in places)
-    if len(choices) == 1:
-        return " ".join(choices[0])
-    if apart and alike and len(places) > 1:
-        return ", and ".join(" or ".join(", ".join(one).rsplit(", ", 1)) for one in places)
-    n_chosen = round(row["share"] * row["n_networks"])
-    return f"{' '.join(choices[0])} ({n_chosen} of {row['n_networks']})"
+    choices = dict(re.findall(r"(.+?) \((\d+)\)(?:, )?", row["chosen"]))
+    if not choices:
+        return str(row["chosen"])
+    often = next(iter(choices.values()))
+    first = [one for one, count in choices.items() if count == often]
+    each = " each" * (len(first) > 1)
+    return f"{' or '.join(first)} ({often} of {row['n_networks']}{each})"
 
 
 def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
@@ -191,16 +188,12 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
             f"(intervals for {counted})."
         )
     best = within[0]
-    named, often = ", ".join(electrodes_needed(resolve(best["config"]).leads)), "every fold"
-    if best["share"] < 1:
-        limbs = [one for one in named.split(", ") if one in LIMB_ELECTRODES]
-        chosen = choice_in_words(best)
-        on_chest = best["n_electrodes"] > len(LIMB_ELECTRODES)
-        named = f"{', '.join(limbs)} and {chosen}" if on_chest else chosen
-        often = f"each fold separately: {best['chosen']}"
+    named = choice_in_words(best)
+    if best["n_electrodes"] > len(LIMB_ELECTRODES):
+        named = f"{', '.join(LIMB_ELECTRODES)} and {named}"
     said = (
-        f"**{best['n_electrodes']} electrodes.** {named} (chosen on validation records in {often}) "
-        f"read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "
+        f"**{best['n_electrodes']} electrodes.** {named}, chosen on validation records fold by "
+        f"fold, read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "
         f"{number(best['auroc'])} against {number(nine['auroc'])}, difference "
         f"{value_with_interval(best, 'difference')}; the interval "
         f"counts {counted}. "
@@ -299,7 +292,7 @@ def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
     named = diagnoses(scores["target"].unique()[1:])
     counted = ["difference", *(f"missed_{one}" for one in named)]
     rows = with_training(curve[curve["target"] == "macro"], counted)
-    where = [choice_in_words(row).partition(" (")[0] for row in rows.to_dict("records")]
+    where = [choice_in_words(row) for row in rows.to_dict("records")]
     columns = {"n_electrodes": "electrodes", "where": "which"}
     columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
     columns |= {"difference": "AUROC vs nine"}

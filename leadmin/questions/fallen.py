@@ -9,14 +9,19 @@ from leadmin.evidence.trials import trial_of
 from leadmin.questions import Question, of
 from leadmin.questions.noise import disturbed, false_calls, in_turn
 from leadmin.show import style
-from leadmin.show.words import number, value_with_interval, wide_table, with_intervals
+from leadmin.show.words import MISSING, number, value_with_interval, wide_table, with_intervals
 
-FAULTS = {
-    "told": "told of it",
-    "flat": "not told, leads flat",
-    "noisy": "not told, noise",
-    "swapped": "not told, swapped",
+FIXED = ", 12-lead network"
+"""Stands behind what is asked of a network of twelve leads, which can be told nothing."""
+
+WHOLE = f"whole{FIXED}"
+"""The condition in which nothing is lost, for that network; the others are sets of the map."""
+
+_NOT_TOLD = {"flat": "leads flat", "noisy": "noise", "swapped": "swapped"}
+FAULTS = {"told": "told of it"} | {
+    fault: f"not told, {words}" for fault, words in _NOT_TOLD.items()
 }
+FAULTS |= {f"{fault}{FIXED}": f"{words}{FIXED}" for fault, words in _NOT_TOLD.items()}
 LOOKS = {
     "told": style.Look(style.BLUE, "o"),
     "flat": style.Look(style.VERMILLION, "D"),
@@ -28,7 +33,8 @@ LOOKS = {
 def fallen_table(evidence: Evidence) -> pd.DataFrame:
     """Score each loss: ``electrode, fault`` (of `FAULTS`; none for all nine in place).
 
-    Then what `leadmin.questions.noise.disturbed` gives.
+    Behind `FIXED` that of a network of twelve leads. Then what `leadmin.questions.noise.disturbed`
+    gives.
     """
     conditions = trial_of(evidence)["conditions"]
     cases = {("", "none"): REFERENCE}
@@ -38,19 +44,28 @@ def fallen_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(
         row
         for (electrode, fault), config in cases.items()
-        for row in disturbed(evidence, config, REFERENCE, {"electrode": electrode, "fault": fault})
+        for row in disturbed(
+            evidence,
+            config,
+            WHOLE if fault.endswith(FIXED) else REFERENCE,
+            {"electrode": electrode, "fault": fault},
+        )
     )
 
 
 def fallen_reading(table: pd.DataFrame) -> str:
     """Say what the loss of a chest and of a limb electrode costs, told and not told."""
     macro = table[table["target"] == "macro"]
-    full = macro[macro["fault"] == "none"].iloc[0]
-    said = f"With all nine in place the macro AUROC is {number(full['auroc'])}. With\n\n"
+    whole = {
+        kind: number(macro.loc[macro["fault"] == f"none{kind}", "auroc"].mean())
+        for kind in ("", FIXED)
+    }
+    said = f"With all nine in place the macro AUROC is {whole['']}"
+    said += f" ({whole[FIXED]}{FIXED})" * (whole[FIXED] != MISSING) + ". With\n\n"
     parts = []
     for where, chest in (("a chest electrode", True), ("a limb electrode", False)):
         rows = macro[macro["electrode"].str.startswith("V") == chest]
-        for fault in ("told", "flat", "noisy"):
+        for fault in ("told", "flat", f"flat{FIXED}", "noisy", f"noisy{FIXED}"):
             of_fault = rows[rows["fault"] == fault]
             if len(of_fault):
                 mean, worst = of_fault["auroc"].mean(), of_fault.sort_values("auroc").iloc[0]
@@ -58,9 +73,11 @@ def fallen_reading(table: pd.DataFrame) -> str:
                     f"{where} lost, {FAULTS[fault]}: {number(mean)} on average, at worst "
                     f"{number(worst['auroc'])} ({worst['electrode']})"
                 )
-    swapped = macro[macro["fault"] == "swapped"]
-    parts += [f"arms swapped: {value_with_interval(dict(row), 'auroc')}"
-              for _, row in swapped.iterrows()]  # fmt: skip
+    for kind in ("", FIXED):
+        parts += [
+            f"arms swapped{kind}: {value_with_interval(row, 'auroc')}"
+            for row in macro[macro["fault"] == f"swapped{kind}"].to_dict("records")
+        ]
     return said + "\n".join(f"* {part}" for part in parts)
 
 
@@ -79,7 +96,7 @@ def plot_fallen(table: pd.DataFrame) -> Figure | None:
     axis.axvline(full, **style.CRITERION)
     axis.set_xlabel("macro AUROC; all nine in place dashed")
     axis.set_ylabel("lost")
-    keys = {words: style.key(LOOKS[fault]) for fault, words in FAULTS.items()}
+    keys = {FAULTS[fault]: style.key(look) for fault, look in LOOKS.items()}
     style.legend(figure, keys, loc="outside upper center", ncols=4, fontsize=8)
     return figure
 
@@ -90,9 +107,10 @@ def wide_fallen(table: pd.DataFrame, target: str, digits: int, *values: str) -> 
     single = len(values) == 1
     said = with_intervals(rows, values[0], digits) if single else in_turn(rows, values, digits)
     rows = rows.assign(said=said, fault=rows["fault"].map(FAULTS))
-    full = rows["fault"].isna()
-    lost = rows[~full].assign(full=rows.loc[full, "said"].iloc[0])
-    return wide_table(lost, {"electrode": "lost", "full": "in place"}, "fault", lost["said"])
+    lost, full = rows[rows["fault"].notna()], rows.loc[rows["fault"].isna(), "said"].iloc[0]
+    return wide_table(
+        lost.assign(full=full), {"electrode": "lost", "full": "in place"}, "fault", lost["said"]
+    )
 
 
 FALLEN = Question(

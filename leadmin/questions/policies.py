@@ -1,5 +1,6 @@
 """What does each set reach where statements below 50% do not count?"""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -23,15 +24,15 @@ def policies_table(evidence: Evidence) -> pd.DataFrame:
     if not evidence.relabelled:
         return pd.DataFrame()
     views = {evidence.label_policy: evidence} | dict(evidence.relabelled)
-    tables = [
-        view.table(view.scored.values(), lambda one, at=labels, of=view: _rows(of, one, at))
-        for labels, view in views.items()
-    ]
-    return pd.concat(tables, ignore_index=True)
+    tables = [view.table(view.scored.values(), partial(_rows, view)) for view in views.values()]
+    return pd.concat(
+        [table.assign(labels=labels) for labels, table in zip(views, tables, strict=True)],
+        ignore_index=True,
+    )
 
 
-def _rows(view: Evidence, scored: Scored, labels: str) -> Rows:
-    row: dict[str, Any] = {"labels": labels}
+def _rows(view: Evidence, scored: Scored) -> Rows:
+    row: dict[str, Any] = {}
     auroc, own = scored.macro("auroc"), scored.seed_variance("auroc")
     row |= interval_columns("auroc", auroc) | with_seeds("auroc", auroc, [own])
     if (REFERENCE, scored.recipe) in view.scored:

@@ -1,4 +1,4 @@
-"""Does the network that ships, asked as anybody asks it, see the same elsewhere?"""
+"""Do the networks that ship, asked as anybody asks them, see the same elsewhere?"""
 
 import pandas as pd
 
@@ -7,9 +7,17 @@ from leadmin.evidence.trials import Hospitals, trial_of
 from leadmin.leads import electrodes_needed, resolve
 from leadmin.questions import Question, of
 from leadmin.questions.elsewhere import named
-from leadmin.show.words import headings, joined_sentence, number, reading_table, signed
+from leadmin.show.words import (
+    headings,
+    joined_sentence,
+    number,
+    reading_table,
+    signed,
+    value_with_interval,
+)
+from leadmin.study.mapping import ANY_LEAD
 
-COLUMNS = headings("hospital", "class", "electrodes", "n_records", "n_refused", "auroc")
+COLUMNS = headings("network", "hospital", "class", "electrodes", "n_records", "n_refused", "auroc")
 COLUMNS |= headings(averaged="of the ten together")
 
 
@@ -31,27 +39,32 @@ def shipped_table(evidence: Hospitals) -> pd.DataFrame:
 def shipped_reading(table: pd.DataFrame) -> str:
     """Say what the network reaches with all electrodes, and how far it is from the averaged."""
     if table.empty:
-        return "The network that ships was not tried."
-    nine = table[table["config"] == REFERENCE]
-    parts = [
-        f"{row['hospital']}, {row['class']}: {number(row['auroc'])}"
-        for row in nine.to_dict("records")
-    ]
-    apart = (table["auroc"] - table["averaged"]).dropna()
+        return "The networks that ship were not tried."
+    parts = []
+    for name, words in ((ANY_LEAD, "for any leads"), (REFERENCE, "of twelve leads")):
+        nine = table[(table["network"] == name) & (table["config"] == REFERENCE)]
+        each = (
+            f"{row['hospital']}, {row['class']}: {value_with_interval(row, 'auroc')}"
+            for row in nine.to_dict("records")
+        )
+        if said := "; ".join(each):
+            parts.append(f"the network {words} reaches with nine electrodes {said}")
+    any_lead = table[table["network"] == ANY_LEAD]
+    apart = (any_lead["auroc"] - any_lead["averaged"]).dropna()
     return joined_sentence(
-        "the network that ships, one record at a time through `predict`, reaches with nine "
-        f"electrodes {'; '.join(parts)}. Over all sets its AUROC differs from that of the ten "
-        f"networks together by {signed(apart.mean())} on average, and by "
+        "of the networks that ship, one record at a time through `predict`, "
+        f"{'. And '.join(parts)}. Over all sets the AUROC of that for any leads differs from that "
+        f"of the ten networks together by {signed(apart.mean())} on average, and by "
         f"{number(apart.abs().max())} at most"
     )
 
 
 SHIPPED = Question(
     name="shipped",
-    title="Does the network that ships see the same?",
+    title="Do the networks that ship see the same?",
     tables={"shipped": shipped_table},
     reading=lambda tables: shipped_reading(tables["shipped"]),
-    folded={"The network that ships": of("shipped", reading_table, COLUMNS)},
+    folded={"The networks that ship": of("shipped", reading_table, COLUMNS)},
     place=15,
     about="elsewhere",
 )

@@ -90,14 +90,14 @@ def describe_records(dataset: EcgDataset, evidence: Evidence) -> pd.DataFrame:
     place = matched(dataset, evidence)
     table = pd.DataFrame({"record_id": evidence.record_id, **record_groups(dataset, evidence)})
     for policy in dataset.policies:
-        marked = pd.DataFrame(dataset.labels[policy][place], columns=list(dataset.classes))
-        table[policy] = marked.dot(marked.columns + ";").str.strip(";")
+        marked, names = dataset.labels[policy][place].astype(bool), np.array(dataset.classes)
+        table[policy] = [";".join(names[row]) for row in marked]
     return table.astype(str)
 
 
 def with_described(evidence: Evidence, table: pd.DataFrame) -> Evidence:
     """Add the subgroups and other label policies of a table that `describe_records` made."""
-    policies = [name for name in table if name in LABEL_POLICIES]
+    policies = [name for name in LABEL_POLICIES if name in table]
     labels = {
         name: table[name].str.get_dummies(";").reindex(columns=list(evidence.classes), fill_value=0)
         for name in policies
@@ -112,7 +112,7 @@ def with_described(evidence: Evidence, table: pd.DataFrame) -> Evidence:
     groups = table.drop(columns=["record_id", *policies])
     return replace(
         evidence,
-        groups={name: groups[name].to_numpy(dtype=np.str_) for name in groups},
+        groups={str(name): groups[name].to_numpy(dtype=np.str_) for name in groups},
         relabelled=under_other_labels(
             evidence, {name: marked.to_numpy(dtype=np.uint8) for name, marked in labels.items()}
         ),

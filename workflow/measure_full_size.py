@@ -3,7 +3,7 @@
     python workflow/measure_full_size.py --from outputs/full-size/ptb-xl.zip
 
 The steps: fetch from a server of this machine, prepare, and under both protocols one epoch of all
-configurations, the analysis, the book. Each appends its row to a CSV as soon as it is done, so that
+configurations, the analysis, the map of electrode sets, the book. Each appends its row to a CSV as soon as it is done, so that
 steps may be measured apart; the memory is the largest sum over all processes of a step, sampled
 five times a second. Run it on a machine that does nothing else.
 """
@@ -34,8 +34,9 @@ COLUMNS = (
     *("records", "step", "protocol", "seconds", "CPU seconds"),
     *("peak memory, MB", "written, MB", "date"),
 )
+MAP = "outputs/{}/notebooks/06_map.ipynb.sha256"
 PROTOCOLS = ("holdout", "crossval")
-STAGES = {"one epoch of all": "runs", "analysis": "tables", "book": "all"}
+STAGES = {"one epoch of all": "runs", "analysis": "tables", "map": MAP, "book": "all"}
 """Step to target of the workflow; each makes what the ones before have not."""
 
 
@@ -95,11 +96,12 @@ def steps(archive: Path, folder: Path) -> dict[tuple[str, str], list[str]]:
         name = f"full-size-{folder.name}-{protocol}"
         study = {"name": name, "title": "Full size by repetition, one epoch", "source": str(source)}
         study |= {"protocol": protocol, "configurations": "all", "epochs": 1, "compare_with": ""}
+        study |= {"map": "electrodes"}
         file = folder / f"{name}.yml"
         write_text(file, yaml.safe_dump(study))
         engine = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--quiet"]
         engine += ["--profile", "workflow/profiles/local", "--config", f"study={file}", "--"]
-        found |= {(step, protocol): [*engine, target] for step, target in STAGES.items()}
+        found |= {(step, protocol): [*engine, target.format(name)] for step, target in STAGES.items()}
     return found
 
 

@@ -33,7 +33,9 @@ def shipped_table(evidence: Hospitals) -> pd.DataFrame:
         electrodes = ", ".join(electrodes_needed(resolve(row["config"]).leads))
         more = {"averaged": there.value if there else float("nan"), "electrodes": electrodes}
         rows.append(row | more | {"hospital": named(row["hospital"])})
-    return pd.DataFrame(rows, columns=["config", *COLUMNS, "mean_probability"])
+    return pd.DataFrame(
+        rows, columns=["config", *COLUMNS, "auroc_low", "auroc_high", "mean_probability"]
+    )
 
 
 def shipped_reading(table: pd.DataFrame) -> str:

@@ -18,16 +18,16 @@
   const TIMES = ["time", "t", "times", "seconds", "sec", "elapsed time", "timestamp", "zeit", "temps"];
   const SECONDS = { "": 1, s: 1, sec: 1, seconds: 1, ms: 1e-3, us: 1e-6, "µs": 1e-6 };
   const COUNTERS = ["", "sample", "samples", "index", "#", "n", "unnamed: 0", "__index_level_0__"];
-  /* `I (mV)`, `V1 [µV]`, `II_uV`, `time (ms)`, `time_s` */
+  /* `I (mV)`, `V1 [µV]`, `II_uV`, `V2/mV`, `time (ms)`, `time_s` */
   const UNIT_IN_NAME =
-    /^(?<name>.*?)(?:\s*[([]\s*(?<unit>[^)\]]*?)\s*[)\]]|[_\s](?<tail>[mµμu]?v|m?s|us))\s*$/i;
+    /^(?<name>.*?)(?:\s*[([]\s*(?<unit>[^)\]]*?)\s*[)\]]|[_\s/](?<tail>[mµμu]?v|m?s|us))\s*$/i;
   const VOLTAGES = { nv: 1e-6, uv: 1e-3, microvolt: 1e-3, microvolts: 1e-3, mv: 1, millivolt: 1,
-    millivolts: 1, v: 1e3, volt: 1e3, volts: 1e3 };
+    millivolts: 1, v: 1e3, volt: 1e3, volts: 1e3, "мкв": 1e-3 };
   /* ADC units as WFDB headers write them: `200/mV`, `200(1024)/mV` */
   const GAIN =
     /^(?<gain>\d{1,12}(?:\.\d{1,12})?(?:e[-+]?\d{1,2})?)(?:\((?<zero>-?\d{1,12})\))?\/(?<unit>\w+)$/i;
   const NUMBER = /^[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?$/i;
-  const MISSING = /^[-+]?(?:nan|inf|infinity)?$/i; // an empty cell, too
+  const MISSING = /^(?:[-+]?(?:nan|inf|infinity))?$/i; // an empty cell, too
 
   /* What stands in a cell, or undefined where it is no number. */
   function number(cell) {
@@ -46,14 +46,16 @@
   /* One of the twelve names; "Lead I", "MDC_ECG_LEAD_AVR", "DII" and "D1" are some too. */
   function lead(name) {
     const plain = name.replace(/[\s_]+/g, " ").trim().toLowerCase();
-    const decoration = /^(?:mdc ecg lead|ecg lead|lead|ecg|d(?=i|[123]$))/.exec(plain);
+    const decoration = /^(?:(mdc ecg lead|(?:e[ck]g )?lead|d(?=i|[123]$))|e[ck]g)/.exec(plain);
     let bare = decoration ? plain.slice(decoration[0].length).trim() : plain;
-    if (decoration) bare = { 1: "i", 2: "ii", 3: "iii" }[bare] || bare;
+    if (decoration && decoration[1]) bare = { 1: "i", 2: "ii", 3: "iii" }[bare] || bare;
     bare = bare.replace(/^v ([1-6])$/, "v$1");
     const named = (one) => LEADS.find((known) => known.toLowerCase() === one);
     if (named(bare)) return named(bare);
     const inverted = bare.startsWith("-") && named(bare.slice(1).trim());
-    throw new Refused("There is no lead \u201c" + name.slice(0, 40) + "\u201d; the twelve are "
+    const why = plain.includes("(") ? " (what stands in brackets may make it another signal)"
+      : /^(?:e[ck]g|ch|channel)? ?\d+$/.test(plain) ? " (the number of a channel says no lead)" : "";
+    throw new Refused("There is no lead \u201c" + name.slice(0, 40) + "\u201d" + why + "; the twelve are "
       + LEADS.join(", ") + ". " + (inverted ? "Turn the sign of its signal, and call it "
         + named(bare.slice(1).trim()) : "Give the column its name, or take it out") + ".");
   }
@@ -72,7 +74,7 @@
   /* The recording in a file: {name, signals: {lead: millivolts}, rate, unit, noticed}. */
   function recordingOf(name, bytes, options) {
     const text = decoded(bytes);
-    const noticed = [], found = watch(text) || columns(name, text, noticed);
+    const noticed = [], found = watch(text) || columns(text, noticed);
     const { channels, rate } = found, said = options.rate;
     if (!rate && !said) {
       throw new Refused("Its sampling rate is missing: it has no column of time. Give the rate above.");
@@ -111,7 +113,10 @@
       units.add((unit || options.unit).replace(/^[uμ](?=v)/i, "µ"));
     }
     const leads = Object.keys(signals);
-    if (!leads.length) throw new Refused("It holds no lead of an ECG.");
+    if (!leads.length) {
+      throw new Refused("It holds no lead of an ECG" + noticed.map((one) => "; " + one).join("")
+        + ". A lead needs a unit such as mV or µV.");
+    }
     if (signals[leads[0]].length / (rate || said) > MOST_SECONDS) {
       throw new Refused("It is longer than " + MOST_SECONDS / 60 + " minutes. Cut it; or "
         + ELSEWHERE + ".");
@@ -121,15 +126,16 @@
   }
 
   /* A table with a column for each lead. */
-  function columns(name, text, noticed) {
+  function columns(text, noticed) {
     const lines = text.split("\n");
     while (lines.length && (!lines[0].trim() || lines[0].startsWith("#"))) lines.shift();
     while (lines.length && !lines.at(-1).trim()) lines.pop();
     if (!lines.length) throw new Refused("It is empty. It needs a column for each lead.");
-    const separator = ["\t", ";", ","].find((one) => lines[0].includes(one))
-      || (/\.tsv$/i.test(name) ? "\t" : ",");
+    const separator = ["\t", ";", ","].find((one) => lines[0].includes(one)) || "\t";
     // A comma that parts no columns is a decimal one.
-    const plain = (line) => (separator === "," ? line : line.replace(/,/g, "."));
+    const plain = (line) => (separator === "," ? line.replace(/"([^",]*),([^",]*)"/g, "$1.$2")
+      : line.replace(/,/g, "."));
+    const cellsOf = (line) => plain(line).replace(/"/g, "").split(separator).map((one) => one.trim());
     const outside = new RegExp(separator + '(?=(?:[^"]*"[^"]*")*[^"]*$)'); // not inside quotes
     const titles = lines[0].split(outside).map((one) => one.trim().replace(/^"(.*)"$/, "$1").trim());
     if (titles.every((one) => number(plain(one)) !== undefined)) {
@@ -137,8 +143,7 @@
     }
     const values = titles.map(() => new Float64Array(lines.length - 1));
     for (let row = 1; row < lines.length; row++) {
-      const cells = plain(lines[row]).replace(/"/g, "").split(separator);
-      const numbers = cells.map((cell) => number(cell.trim()));
+      const cells = cellsOf(lines[row]), numbers = cells.map(number);
       if (cells.length !== titles.length || numbers.includes(undefined)) {
         throw new Refused("Line " + row + " below the header is \u201c" + lines[row].slice(0, 40)
           + "\u201d; each line needs " + (titles.length > 1 ? titles.length
@@ -147,6 +152,10 @@
       numbers.forEach((one, k) => { values[k][row - 1] = one; });
     }
     if (lines.length < 2) throw new Refused("It has a header and no numbers.");
+    if (separator !== "," || text.includes('"')) {
+      values.forEach((column, k) => checkThousands(column, titles[k],
+        () => lines.slice(1).map((line) => cellsOf(line)[k])));
+    }
     const channels = [];
     let rate = null;
     titles.forEach((full, k) => {
@@ -157,12 +166,31 @@
       if (TIMES.includes(low) && unit.toLowerCase() in SECONDS) {
         if (rate !== null) throw new Refused("It has two columns of time. Take one out.");
         rate = rateOf(values[k].map((one) => one * SECONDS[unit.toLowerCase()]), full);
+        if (!unit && !(rate >= 95 && rate <= 1e5)) {
+          throw new Refused("Its column \u201c" + full + "\u201d gives " + digits(rate, 6) + " Hz if it is "
+            + "in seconds. Write its unit into its name, as in \u201ctime (ms)\u201d; or call it "
+            + "\u201csample\u201d if it counts the rows, and give the rate above.");
+        }
       } else if (COUNTERS.includes(low)
         && values[k].every((one, t) => !t || one - values[k][t - 1] === 1)) {
         noticed.push("column '" + full + "' counts the rows and is left out");
       } else channels.push({ title, unit, values: values[k] });
     });
     return { channels, rate };
+  }
+
+  /* Refuses a column in which 1.234 is more than 987: there a point or comma parts thousands. */
+  function checkThousands(column, title, cellsOf) {
+    let least = Infinity, most = 0, largest = 0; // of fractions, and of whole numbers
+    for (const one of column.filter(Number.isFinite).map(Math.abs)) {
+      if (Number.isInteger(one)) largest = Math.max(largest, one);
+      else [least, most] = [Math.min(least, one), Math.max(most, one)];
+    }
+    if (!most || least < 1 || largest < 10 * most) return;
+    const cells = cellsOf().filter((cell) => cell.includes("."));
+    if (!cells.every((cell) => /^[-+]?\d{1,3}\.\d{3}$/.test(cell))) return;
+    throw new Refused("Its column \u201c" + title + "\u201d holds " + largest + " beside " + cells[0]
+      + ", as if thousands were parted. Take out points or commas between thousands.");
   }
 
   /* The sampling rate of an even column of time. */
@@ -185,34 +213,34 @@
   }
 
   /* The export of an Apple Watch, whose words depend on the language; null where it is none. Lines of
-     `key,value`, one with a rate, one with a lead, one with a unit; then a value a line. */
+     `key,value`, one with a rate, one with a lead, one with a unit, and empty ones; then a value a line. */
   function watch(text) {
-    const gap = text.replace(/^\n+/, "").indexOf("\n\n");
-    if (gap < 0) return null;
-    const whole = text.replace(/^\n+/, ""), lines = whole.slice(0, gap).split("\n");
+    const VALUE = /^[ \t"]*([-+\u2212]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?)[ \t",;]*$/i;
+    const all = text.split("\n"), start = all.slice(0, 60).findIndex((line) => VALUE.test(line));
+    const lines = all.slice(0, start < 0 ? 60 : start).filter((line) => line.trim());
     if (lines.length < 3 || lines.length > 40) return null;
-    const after = lines.filter((line) => /[,;\t]/.test(line))
-      .map((line) => line.replace(/^.*?[,;\t]/, ""));
-    const matches = (all, pattern) =>
-      all.map((one) => pattern.exec(one)).filter(Boolean).map((one) => one[1]);
-    const UNIT = /^"?\s*([µμu]V|mV)\s*"?,?$/;
-    const below = whole.slice(gap + 2).split("\n").filter((line) => line.replace(/[ ,;"\t]/g, ""));
-    const rates = matches(after, /^"?\s*(\d{2,4}(?:[.,]\d{1,6})?)\s*\p{L}+\s*"?,?$/u);
-    const leads = matches(after, /^"?\s*(?:\p{L}+\s+)?(I|II|III|V[1-6])(?:\s+\p{L}+)?\s*"?,?$/u);
-    const units = matches(after, UNIT).concat(matches(
-      below.slice(0, 3).map((line) => line.split(",").at(-1)), UNIT));
+    const said = lines.map((line) => line.replace(/^.*?[,;\t]/, ""));
+    const matches = (pattern) =>
+      said.map((one) => pattern.exec(one)).filter(Boolean).map((one) => one[1]);
+    const rates = matches(/^"?\s*(\d{2,4}(?:[.,]\d{1,6})?)\s*\p{L}+\s*"?,?$/u)
+      .map((one) => Number(one.replace(",", "."))).filter((one) => one >= 95); // heart rates are slower
+    const leads = matches(
+      /^"?\s*(?:\p{L}+\s+|(?:(?![a-zA-Z])\p{L})+)?(I|II|III|V[1-6])(?:\s+\p{L}+)?\s*"?,?$/u);
+    const units = matches(/^"?\s*([µμu]V|mV|мкВ)\s*"?,?$/);
     if (rates.length !== 1 || leads.length !== 1 || units.length !== 1) return null;
     const values = [];
-    for (const line of below) {
-      const cell = line.trim().replace(/[,;]+$/, "").replace(/["\s]/g, "").replace("\u2212", "-");
-      const value = /^[-+]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?$/i.test(cell);
-      if (value) values.push(Number(cell.replace(",", ".")));
-      else if (values.length) {
+    for (const line of start < 0 ? [] : all.slice(start)) {
+      if (!line.replace(/[ ,;"\t]/g, "")) continue;
+      const value = VALUE.exec(line);
+      if (!value) {
         throw new Refused("Sample " + (values.length + 1) + " is \u201c" + line.slice(0, 40)
           + "\u201d; there has to be one number a line. Export the recording again.");
       }
+      values.push(Number(value[1].replace(",", ".").replace("\u2212", "-")));
     }
-    return { rate: Number(rates[0].replace(",", ".")),
+    const counts = (one, t) => !t || Math.floor(one) - Math.floor(values[t - 1]) === 1;
+    if (values.length && values.every(counts)) return null; // a column that counts, and another
+    return { rate: rates[0],
       channels: [{ title: leads[0], unit: units[0], values: Float64Array.from(values) }] };
   }
 

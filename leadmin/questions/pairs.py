@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolvable_difference
 from leadmin.evidence.scores import Evidence, Rows, Scored, compare
 from leadmin.questions import Question, each_recipe, of
+from leadmin.questions.classes import benjamini_hochberg
 from leadmin.show import style
 from leadmin.show.words import headings, joined_sentence, range_in_words, reading_table
 
@@ -34,7 +34,7 @@ def pairwise_matrix(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
         rows.append(row | {"p": difference.p(), "smallest_resolvable": resolvable})
     table = pd.DataFrame(rows)
     if len(table):
-        table.insert(7, "p_bh", false_discovery_control(table["p"], method="bh"))
+        table.insert(7, "p_bh", benjamini_hochberg(table["p"]))
     return table
 
 
@@ -75,7 +75,7 @@ def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
 
 def pairs_reading(pairwise: pd.DataFrame) -> str:
     """Count the pairs that differ, and say what the others could have shown."""
-    if pairwise.empty:
+    if pairwise.empty or pairwise["p"].isna().all():
         return "There is no pair to compare."
     clear = pairwise["p_bh"] < FALSE_DISCOVERIES
     text = f"{clear.sum()} of {len(pairwise)} pairs differ at a false discovery rate of "
@@ -90,7 +90,7 @@ def pairs_reading(pairwise: pd.DataFrame) -> str:
 
 def rank_reading(ranks: pd.DataFrame) -> str:
     """Say which smaller set is most often the best, and how wide its rank is."""
-    reduced = ranks[ranks["share_best_reduced"].notna()].sort_values(
+    reduced = ranks[ranks[["share_best_reduced", "auroc"]].notna().all(axis=1)].sort_values(
         "share_best_reduced", ascending=False
     )
     if reduced.empty:

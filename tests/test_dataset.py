@@ -378,7 +378,7 @@ def test_unwritable_targets(archive, tmp_path, monkeypatch):
 
 
 def test_bad_options(archive, tmp_path):
-    with pytest.raises(LeadminError, match="100 and 500 Hz, not at 250"):
+    with pytest.raises(LeadminError, match="is 250 Hz; valid: 100 and 500 Hz"):
         quietly(archive, tmp_path / "x.h5", sampling_rate=250)
     with pytest.raises(LeadminError, match="max_failures is -1"):
         quietly(archive, tmp_path / "x.h5", max_failures=-1)

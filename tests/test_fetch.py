@@ -466,6 +466,8 @@ def test_commands(mirror, files, tmp_path):
     assert "8 records at 100 Hz" in text
     folder = str(tmp_path / "out" / ptbxl.TOP_FOLDER)
     assert "no problems found" in run("verify", "--from", folder, "--quiet", code=0)
+    inside = f"{folder}/{ptbxl.DATABASE_FILE}"
+    assert "valid: a file outside of" in run("verify", "--from", folder, "--report", inside, code=2)
     (tmp_path / "out" / ptbxl.TOP_FOLDER / "records100/00000/00001_lr.dat").unlink()
     table = tmp_path / "problems.csv"
     text = run("verify", "--from", folder, "--report", str(table), "--quiet", code=2)

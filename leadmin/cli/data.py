@@ -52,7 +52,7 @@ def prepare(
     target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The HDF5 file to write.")],
     rate: Rate = 100,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Processes; default: one for each CPU.")
+        int | None, typer.Option("--jobs", min=1, help="Processes for PTB-XL; default: one a CPU.")
     ] = None,
     max_failures: Annotated[
         int, typer.Option("--max-failures", min=0, help="How many records may be unusable.")
@@ -80,6 +80,11 @@ def prepare(
         raise LeadminError(
             f"--table is {table} and --mapping {mapping}; valid: both, for your own records, or "
             "neither, for PTB-XL; give the other one"
+        )
+    elif jobs is not None:
+        raise LeadminError(
+            f"--jobs is {jobs}; valid: for PTB-XL alone, your own records are read by one process; "
+            "leave it out"
         )
     else:
         from leadmin.data.own import prepare_own
@@ -152,6 +157,8 @@ def verify(
     from leadmin.data import fetch as fetching
     from leadmin.files import write_text
 
+    if table is not None and source.resolve() in (table.resolve(), *table.resolve().parents):
+        raise LeadminError(f"--report is {table}; valid: a file outside of {source}; change it")
     report = fetching.verify(source, rate, quiet)
     if table is not None:
         columns = ["file", "reason", "detail"]

@@ -246,7 +246,7 @@ def decode(content: bytes, where: str) -> str:
         line = content[: error.start].count(b"\n") + 1
         raise LeadminError(
             f"{where}, line {line}: not UTF-8 text (byte {content[error.start]:#04x}); the file is "
-            "damaged or was saved in another encoding; get it again"
+            "damaged or was saved in another encoding; get it again, or save it as UTF-8"
         ) from error
 
 

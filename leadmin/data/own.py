@@ -13,8 +13,10 @@ Everything behind the file, training, evidence and pages, works with these class
 """
 
 import hashlib
+import re
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +34,7 @@ from leadmin.data.prepare import (
     Failure,
     PrepareReport,
     SteadyFile,
+    check_target,
     report_failures,
     software,
     up_to_date,
@@ -39,6 +42,7 @@ from leadmin.data.prepare import (
     write_receipt,
 )
 from leadmin.data.ptbxl import CsvTable, check_rate, crossing_patients
+from leadmin.data.quality import RULES, mark, measure
 from leadmin.data.recordings import Recording, read_file
 from leadmin.data.recordings.recording import Options, millivolts
 from leadmin.data.resample import resample
@@ -57,7 +61,11 @@ SLOWEST = 20.0
 """Hz. Records from slower recorders are refused."""
 
 NARROWEST = 50.0
-"""Microvolts. A record whose widest lead spans less has another unit, or no heart in it."""
+"""Microvolts. A record half of whose leads span less has another unit, or loose electrodes."""
+
+SMALL, FAR = 500.0, 300.0
+"""Microvolts: what the widest lead of an ECG spans, and within which the mean of each lead lies.
+The widest of 4,373 records of PTB-XL spans 800 or more, and one in 1,000 has such a mean."""
 
 _STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
 _Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -77,7 +85,7 @@ class _Columns(BaseModel):
 class _Class(BaseModel):
     model_config = _STRICT
     meaning: str = ""
-    statements: Annotated[list[_Code], Field(min_length=1)]
+    statements: list[_Code]
 
 
 class _Signals(BaseModel):
@@ -98,7 +106,7 @@ class Mapping(BaseModel):
     columns: _Columns
     separator: Annotated[str, Field(min_length=1, max_length=5)] = ","
     """what stands between the statements of one record"""
-    classes: dict[Any, _Class]
+    classes: dict[str, _Class]
     signals: _Signals = _Signals()
     """unit, rate (Hz) and names of leads of tables, which say none; WFDB headers say all three"""
     seconds: Annotated[float, Field(ge=2.5, le=60, strict=False)] = 10
@@ -111,13 +119,25 @@ def read_mapping(path: Path) -> Mapping:
     """Read and check a mapping file; a `LeadminError` names the file and the field."""
     keys = ", ".join(Mapping.model_fields)
     raw = read_yaml(path, "mapping file", f"valid keys: {keys}")
+    for field in _empty(raw):
+        raise LeadminError(
+            f"{path}: {field} is empty; valid: one entry or more; fill it or remove it"
+        )
     try:
         mapping = Mapping.model_validate(raw)
     except ValidationError as error:
         problem = error.errors()[0]
-        field = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("list["))
+        kinds = re.compile(r"list\[.*|(constrained-)?(str|int)")  # of which none is a key
+        parts = [part for part in map(str, problem["loc"]) if not kinds.fullmatch(part)]
+        field = ".".join(parts[:-2] if "[key]" in parts else parts)
         wrong = f"{field} is {repr(problem['input'])[:80]}; valid: {problem['msg']}; change it"
-        if problem["type"] == "missing":
+        if problem["type"] == "string_type" and not isinstance(
+            problem["input"], list | dict | None
+        ):
+            wrong = (
+                f"{field} is {problem['input']!r}, as YAML reads it; valid: text; put it in quotes"
+            )
+        elif problem["type"] == "missing":
             wrong = f"{field} is missing; valid keys: {keys}; add it"
         elif problem["type"] == "extra_forbidden":
             wrong = f"{field} is no key that there is; valid: {keys}; correct or remove it"
@@ -140,6 +160,14 @@ def read_mapping(path: Path) -> Mapping:
         except LeadminError as error:
             raise LeadminError(f"{path}: signals.leads: {error}") from error
     return mapping
+
+
+def _empty(value: Any, field: str = "") -> Iterator[str]:
+    """Name the fields that hold an empty list or mapping."""
+    if value in ([], {}):
+        yield field
+    for key, one in value.items() if isinstance(value, dict) else ():
+        yield from _empty(one, f"{field}.{key}".lstrip("."))
 
 
 @dataclass(frozen=True)
@@ -300,14 +328,61 @@ def twelve_leads(signal: Recording, where: str, rate: int, n_samples: int) -> ND
     x = np.rint(
         derive(x[:, :n_samples], signal.leads, LEADS)
     )  # last, so that limb leads agree exactly
-    widest, largest = float(np.ptp(x, axis=-1).max()), float(np.abs(x).max())
-    if widest < NARROWEST or largest >= 2**15:
+    middle, largest = float(np.median(np.ptp(x, axis=-1))), float(np.abs(x).max())
+    if middle < NARROWEST or largest >= 2**15:
         raise FileError(
-            f"{where}: its widest lead spans {widest:g} microvolts and its largest value is "
-            f"{largest:g}; valid: from {NARROWEST:g}, and below 32768; check the unit",
+            f"{where}: its middle lead spans {middle:g} microvolts and its largest value is "
+            f"{largest:g}; valid: from {NARROWEST:g}, and below 32768; check the unit, or whether "
+            "leads are flat",
             "range",
         )
     return x.astype(np.int16)
+
+
+def noticed_in(x: NDArray[np.int16], rate: int) -> list[str]:
+    """Say which rules of `leadmin.data.quality` mark twelve leads, and which size is odd."""
+    marks = mark(measure(x[None, :, : x.shape[-1] // 5 * 5], rate)).iloc[0]
+    size = {
+        f"no lead spans {SMALL:g} microvolts, check the unit": np.ptp(x, axis=-1).max() < SMALL,
+        f"a lead has a mean beyond {FAR:g} microvolts": np.abs(x.mean(axis=-1)).max() > FAR,
+    }
+    return [RULES[name] for name in marks.index[marks]] + [
+        says for says, odd in size.items() if odd
+    ]
+
+
+def unfit(labels: NDArray[np.uint8], fold: NDArray[np.int8], protocol: str = "crossval") -> str:
+    """Say why no study can be made of such records; empty if one can.
+
+    ``labels`` are (n_records, n_classes), ``fold`` (n_records,).
+    """
+    there = labels.any(axis=1)
+    lacking = sorted(set(range(1, N_FOLDS + 1)) - set(fold[there].tolist()))
+    if lacking:
+        return (
+            f"no record with a class is in fold {', '.join(map(str, lacking))}; valid: one or more "
+            f"in each of 1 to {N_FOLDS}; give more records, or other folds"
+        )
+    tested = labels[there & ((fold == N_FOLDS) | (protocol != "holdout"))]
+    if (tested.any(axis=0) & ~tested.all(axis=0)).any():
+        return ""
+    return (
+        f"each class is on all or none of the {len(tested)} records with a class that are tested "
+        f"({protocol}), so that none can be scored; valid: one or more with and without it; give "
+        "more records or classes, or other folds"
+    )
+
+
+class _Names(dict[str, str]):
+    """Other names of leads, which knows what it was asked for."""
+
+    def __init__(self, names: dict[str, str]) -> None:
+        super().__init__(names)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
 
 
 def prepare_own(
@@ -344,6 +419,7 @@ def prepare_own(
     """
     start = time.perf_counter()
     check_rate(sampling_rate)
+    check_target(target, table, mapping)
     if not source.is_dir():
         raise LeadminError(
             f"{source}: no folder; valid: one with the records that {table} names; unpack it"
@@ -363,11 +439,14 @@ def prepare_own(
         report = _write(source, target, said, rows, receipt, max_failures, quiet)
         write_receipt(target, receipt, report)
     left = int((rows.labels.sum(axis=1) == 0).sum())
+    kept = np.delete(np.arange(len(rows)), [failure.record_id - 1 for failure in report.failures])
     notes = [f"{left} records are in no class, and take no part in a study"] if left else []
     if rows.unmapped:
         listed = ", ".join(f"{code} ({n})" for code, n in list(rows.unmapped.items())[:10])
         notes += [f"{len(rows.unmapped)} statements are in no class, most often {listed}"]
-    return replace(report, notes=tuple(notes), seconds=time.perf_counter() - start)
+    if why := unfit(rows.labels[kept], rows.fold[kept]):
+        notes += [f"no study can be made of these records: {why}"]
+    return replace(report, notes=(*notes, *report.notes), seconds=time.perf_counter() - start)
 
 
 def _write(
@@ -384,6 +463,8 @@ def _write(
     inputs, signals = hashlib.sha256(str(receipt).encode()), hashlib.sha256()
     used: list[int] = []
     failures: list[Failure] = []
+    noticed: dict[str, list[str]] = defaultdict(list)
+    each = _read_all(source, mapping, rows, rate, noticed)
     with (
         atomic_path(target) as temporary,
         SteadyFile(str(temporary), "w+") as stream,
@@ -393,12 +474,10 @@ def _write(
         stored = file.create_dataset(
             "signals", (n_records, *shape), "<i2", maxshape=(None, *shape), chunks=(1, *shape)
         )
-        for row in tqdm(range(n_records), f"preparing {rate} Hz", disable=quiet or None):
-            try:
-                path = _file_of(source, rows.files[row])
-                found = twelve_leads(read_signal(path, mapping.signals), str(path), rate, n_samples)
-            except FileError as error:
-                failures.append(Failure(row + 1, rows.files[row], error.reason, str(error)))
+        said = tqdm(each, f"preparing {rate} Hz", n_records, disable=quiet or None)
+        for row, found in enumerate(said):
+            if isinstance(found, Failure):
+                failures.append(found)
                 continue
             stored[len(used)] = found
             signals.update(found.tobytes())
@@ -436,9 +515,48 @@ def _write(
         }
         write_fields(file, arrays, attributes)
     counts = dict(zip(classes, arrays["labels/any"].sum(axis=0, dtype=int).tolist(), strict=True))
-    return PrepareReport(
-        target, rate, len(used), content, inputs.hexdigest(), {"any": counts}, tuple(failures)
+    notes = tuple(
+        f"{len(names)} of {n_records} records: {sentence} ({', '.join(names[:10])}"
+        f"{', ...' * (len(names) > 10)})"
+        for sentence, names in noticed.items()
     )
+    about = target, rate, len(used), content, inputs.hexdigest(), {"any": counts}
+    return PrepareReport(*about, tuple(failures), notes=notes)
+
+
+def _read_all(
+    source: Path, mapping: Mapping, rows: OwnTable, rate: int, noticed: dict[str, list[str]]
+) -> Iterator[NDArray[np.int16] | Failure]:
+    """Read each record of a table, and add to ``noticed`` by sentence what it is true of."""
+    files: dict[Path, str] = {}
+    same: dict[bytes, int] = {}
+    names = _Names(mapping.signals.leads)
+    options = mapping.signals.model_copy(update={"leads": names})
+    for row, record in enumerate(rows.files):
+        try:
+            path = _file_of(source, record)
+            if (first := files.setdefault(path.resolve(), record)) != record:
+                raise LeadminError(
+                    f"{path}: the table calls it {first!r} and {record!r}; valid: each file in one "
+                    "row; take one out"
+                )
+            recording = read_signal(path, options)
+            found = twelve_leads(recording, str(path), rate, round(mapping.seconds * rate))
+        except FileError as error:
+            yield Failure(row + 1, record, error.reason, str(error))
+            continue
+        for sentence in (*recording.noticed, *noticed_in(found, rate)):
+            noticed[sentence].append(record)
+        twin = same.setdefault(hashlib.sha256(found.tobytes()).digest(), row)
+        if twin != row:
+            apart = ", in another fold" * bool(rows.fold[twin] != rows.fold[row])
+            noticed[RULES["duplicated"]].append(f"{record} as {rows.files[twin]}{apart}")
+        yield found
+    for name in sorted(set(names) - names.asked) if same else ():
+        raise LeadminError(
+            f"signals.leads: no table in {source} has a column {name!r}; valid: names of columns; "
+            "correct or remove it"
+        )
 
 
 def _file_of(source: Path, record: str) -> Path:

@@ -1,5 +1,6 @@
 """PTB-XL, or a cut of it, written once as the HDF5 file that every run reads."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -107,6 +108,7 @@ def prepare(
     source, target = Path(source), Path(target)
     if max_failures < 0:
         raise LeadminError(f"max_failures is {max_failures}; valid: 0 or more")
+    check_target(target, source)
     opened = _open(source, sampling_rate)
     receipt = {
         "schema_version": dataset.SCHEMA_VERSION,
@@ -157,6 +159,26 @@ def _open(path: Path, sampling_rate: int) -> _Source:
     return _Source(archive, checksums, digests, table, labels, sampling_rate, fingerprint)
 
 
+def check_target(target: Path, *inputs: Path) -> None:
+    """Refuse to write over what is read, or over a file that an earlier call did not write."""
+    if target.suffix not in {".h5", ".hdf5"}:
+        raise LeadminError(f"--to is {target}; valid: a name that ends in .h5 or .hdf5; change it")
+    receipt, failures = _receipt_path(target), failures_path(target)
+    foreign = [p for p in (target, receipt, failures) if p.resolve() in map(Path.resolve, inputs)]
+    with contextlib.suppress(Exception), h5py.File(target) as file:
+        if file.attrs["format"] == dataset.FORMAT.encode() and not foreign:
+            return  # and so are those beside it
+    marks = {receipt: f'"hdf5": "{target.name}"', failures: "record_id,file,reason,detail"}
+    ours = [p for p in marks if p.is_file() and marks[p] in p.read_text(errors="replace")]
+    ours += [target] * (receipt in ours)  # which may be damaged
+    foreign += [p for p in (target, *marks) if p.exists() and p not in ours]
+    if foreign:
+        raise LeadminError(
+            f"--to is {target}, and {foreign[0]} is there, which `leadmin data prepare` did not "
+            "write; valid: a name that nothing is lost by; change it"
+        )
+
+
 def _receipt_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.json")
 
@@ -166,6 +188,7 @@ def write_receipt(target: Path, receipt: Mapping[str, Any], report: PrepareRepor
     found = {name: getattr(report, name) for name in _IN_RECEIPT}
     failures = [asdict(failure) for failure in report.failures]
     said = {"hdf5": target.name, "n_failed": len(failures), **found, "failures": failures}
+    said["notes"] = list(report.notes)
     write_json(_receipt_path(target), {**receipt, **said})
 
 
@@ -191,7 +214,8 @@ def up_to_date(target: Path, receipt: Mapping[str, Any], max_failures: int) -> P
             return None
         failures = tuple(Failure(**failure) for failure in earlier["failures"])
         said = {name: earlier[name] for name in ("sampling_rate", *_IN_RECEIPT)}
-        return PrepareReport(target=target, **said, failures=failures, up_to_date=True)
+        notes = tuple(earlier.get("notes", ()))
+        return PrepareReport(target, **said, failures=failures, up_to_date=True, notes=notes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, LeadminError):
         return None
 
@@ -365,7 +389,7 @@ def report_failures(
     more = f"\n  ... and {len(failures) - 5} more" if len(failures) > 5 else ""
     raise LeadminError(
         f"{len(failures)} of {n_records} records cannot be used ({max_failures} allowed):\n"
-        f"{shown}{more}\n{failures_path(target)} lists them with their reasons; get the archive "
+        f"{shown}{more}\n{failures_path(target)} lists them with their reasons; get these files "
         "again, or allow the loss with --max-failures"
     )
 

@@ -130,10 +130,10 @@ class RecordTable:
 
 
 def check_rate(sampling_rate: int) -> None:
-    """Raise `LeadminError` if PTB-XL has no records at ``sampling_rate`` Hz."""
+    """Raise `LeadminError` if no file is prepared at ``sampling_rate`` Hz."""
     if sampling_rate not in SAMPLING_RATES:
         rates = " and ".join(map(str, SAMPLING_RATES))
-        raise LeadminError(f"PTB-XL has records at {rates} Hz, not at {sampling_rate} Hz")
+        raise LeadminError(f"--rate is {sampling_rate} Hz; valid: {rates} Hz; change it")
 
 
 def open_ptbxl(path: Path) -> Archive:

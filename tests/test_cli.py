@@ -102,11 +102,56 @@ def test_the_log_is_kept_and_shown_on_demand(clone):
     log = clone / "outputs" / "sample" / "logs" / "workflow.log"
     assert log.read_text().startswith(BEGUN)
     assert "--set-resources" not in log.read_text()
-    (clone / "snakemake.py").write_text("print('rule train:'); raise SystemExit(1)")
+    (clone / "snakemake.py").write_text("print('error: x is y:\\n  z'); raise SystemExit(1)")
     log.touch()
     result = leadmin("run", "--all", *STUDY)
     assert result.exit_code == 2
+    assert "the workflow failed: x is y:\n  z; notebooks" in result.stderr
     assert "the engine's log, workflow.log" in result.stderr
+
+
+def test_paths_of_a_study_are_found_from_here_or_beside_it(clone, monkeypatch):
+    here, mine = clone / "here", clone / "mine"
+    here.mkdir()
+    shutil.copytree(clone / "data" / "sample", mine)
+    study = {"name": "own", "title": "T", "source": "ptb-xl-sample.zip"}
+    study["configurations"] = ["12-lead", "1-lead-II"]
+    (mine / "study.yml").write_text(yaml.safe_dump(study))
+    monkeypatch.chdir(here)
+    for source in (mine / "ptb-xl-sample.zip", here / "ptb-xl-sample.zip"):
+        assert leadmin("run", "--all", "--study", "../mine/study.yml").exit_code == 0
+        words = (clone / "outputs" / "own" / "logs" / "workflow.log").read_text()
+        assert "study=outputs/own.yml" in words
+        assert yaml.safe_load((clone / "outputs" / "own.yml").read_text())["source"] == str(source)
+        shutil.copy(mine / "ptb-xl-sample.zip", here)
+    (mine / "study.yml").write_text(yaml.safe_dump(study | {"source": "nowhere"}))
+    refused = leadmin("run", "--all", "--study", "../mine/study.yml")
+    assert f"source: nowhere does not exist in {here}, {mine} or {clone}; get" in refused.stderr
+
+
+def test_records_that_no_study_can_be_made_of_are_refused_before_training(clone):
+    (clone / "t.csv").write_text("r,p,l\na,1,x\nb,2,y\n")
+    (clone / "m.yml").write_text(
+        "title: T\ncolumns: {record: r, patient: p, labels: l}\n"
+        "classes: {x: {statements: [x]}, y: {statements: [y]}}\n"
+    )
+    study = {"name": "own", "title": "T", "source": str(clone), "recipe": "scratch"}
+    study |= {"table": str(clone / "t.csv"), "mapping": str(clone / "m.yml")}
+    (clone / "s.yml").write_text(yaml.safe_dump(study | {"configurations": ["12-lead"]}))
+    refused = leadmin("run", "--all", "--study", str(clone / "s.yml"))
+    assert refused.exit_code == 2
+    assert re.search(r"t\.csv: no record with a class is in fold 3, 4", refused.stderr)
+    assert not (clone / "outputs" / "own").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("predict", ""), ("predict", "x.csv", "--network="), ("export", "")]
+)
+def test_an_empty_word_is_no_name_of_the_current_folder(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, "argv", ["leadmin", *words])
+    with pytest.raises(SystemExit, match="2"):
+        MAIN.main()
+    assert "says nothing; fill it, or leave it out" in capsys.readouterr().err
 
 
 def put_back(path):

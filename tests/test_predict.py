@@ -4,7 +4,10 @@ import contextlib
 import json
 import os
 import random
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -254,7 +257,7 @@ def test_what_no_ecg_looks_like_is_noticed(network, sample, change, said):
     x = change(sample.signals[0] / 1000)
     noticed = network.read(Recording(x, LEADS, 100.0, "a")).noticed
     others = [one for one in noticed if "thresholds are known" not in one]
-    assert (any(said in one for one in others) if said else not others), others
+    assert any(said in one for one in others) if said else not others, others
 
 
 def test_the_baseline_of_an_adc_is_asked_for(network):
@@ -442,6 +445,21 @@ def test_the_command_answers_what_it_can_and_says_what_it_cannot(root, tmp_path,
     table = CliRunner().invoke(app, ["predict", str(good), "--network", network, "--csv"])
     assert table.stdout.splitlines()[0].startswith("file,name,class,probability")
     assert len(table.stdout.splitlines()) == 6
+
+
+def test_a_name_that_is_no_text_is_escaped_and_costs_no_other_file(root, tmp_path):
+    for name in (b"a\xff.edf", b"b.edf"):
+        forms.write_edf(Path(os.fsdecode(bytes(tmp_path / "x") + name)))
+    command = [sys.executable, "-c", "from leadmin.cli import main; main()", "predict", tmp_path]
+    for page in ("p.html", "p.png"):
+        files = tmp_path if page == "p.html" else next(tmp_path.glob("xa*"))
+        command[4:] = [files, "--network", root / NETWORK, "--page", tmp_path / page]
+        coded = os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONPATH": str(root)}
+        done = subprocess.run(command, env=coded, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert r"xa\udcff: 10.0 s" in done.stdout
+    assert r"<h2>xa\udcff</h2>" in (tmp_path / "p.html").read_text()
+    assert "<h2>xb</h2>" in (tmp_path / "p.html").read_text()
 
 
 @pytest.mark.parametrize(

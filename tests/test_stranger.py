@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from archives import make_files, real, write_folder, write_zip
-from evidence_fixtures import one_run
+from evidence_fixtures import one_run, synthetic_runs
 from typer.testing import CliRunner
 
 import leadmin
@@ -25,7 +25,7 @@ from leadmin.cli.data import app
 from leadmin.data import ptbxl
 from leadmin.data.card import write_card
 from leadmin.data.dataset import load_dataset
-from leadmin.data.own import made_folds, prepare_own, read_mapping
+from leadmin.data.own import made_folds, prepare_own, read_mapping, unfit
 from leadmin.data.pacing import pacing_spikes
 from leadmin.data.prepare import prepare
 from leadmin.data.recordings import read_recordings
@@ -39,6 +39,7 @@ from leadmin.net.recipes import recipe_identity
 from leadmin.publish.book import build_book
 from leadmin.publish.page import Answers, described
 from leadmin.questions import questions
+from leadmin.questions.pairs import pairs_reading, pairwise_matrix, rank_reading, rank_table
 from leadmin.show import style
 from leadmin.show.training import plot_calibration, plot_roc
 from leadmin.study.run import load_run, load_runs, require_same_records
@@ -225,6 +226,9 @@ def test_the_command_prepares_own_records_and_says_what_it_left_out(records, tmp
     assert refused.exit_code == 2
     assert "--mapping None; valid: both" in refused.output
     done = CliRunner().invoke(app, [*ask, "--mapping", str(tmp_path / "mapping.yml")])
+    for option, words in (("--jobs", "leave it out"), ("--rate", "is 2 Hz; valid: 100 and 500")):
+        wrong = [*ask, "--mapping", str(tmp_path / "mapping.yml"), option, "2"]
+        assert words in CliRunner().invoke(app, wrong).output
     assert done.exit_code == 0, done.output
     assert "statements are in no class, most often nothing (" in done.output
     assert "12 records in" in done.output
@@ -253,6 +257,7 @@ BAD_TABLES = {
     "no column": (_drop("who"), r"no column 'who'; valid: file, said"),
     "no rows": (lambda rows: pd.DataFrame(columns=list(rows[0])), "it has no rows"),
     "a record twice": (_rows(lambda r: r[1].update(file="r0")), "row 2 and row 3 both name"),
+    "a file twice": (_rows(lambda r: r[3].update(file="r0.csv")), "calls it 'r0' and 'r0.csv'; va"),
     "a record without file": (_rows(lambda r: r[4].update(file="x")), "5: missing: .*no such file"),
     "a way out": (_rows(lambda r: r[0].update(file="../x")), "not a relative path"),
     "NaN labels": (_rows(lambda r: r[0].update(said="NaN")), r"row 2: said is 'NaN'; valid"),
@@ -297,9 +302,17 @@ BAD_MAPPINGS = {
     "an alias": ("a: &x [1]\nb: *x\n", "an alias"),
     "no title": ({k: v for k, v in MAPPING.items() if k != "title"}, "title is missing"),
     "an unknown key": (_with(colour="red"), "colour is no key"),
-    "no classes": (_with(classes={}), "classes is .*valid: 1 to 100 names"),
-    "no statements": (_with(classes={"a": {"statements": []}}), "classes.a.statements is"),
-    "a class named no": (_with(classes={False: {"statements": ["a"]}}), "no name of a class"),
+    "no classes": (_with(classes={}), "classes is empty; valid: one entry or more"),
+    "no statements": (_with(classes={"a": {"statements": []}}), "classes.a.statements is empty"),
+    "no columns of labels": (
+        _with(columns=MAPPING["columns"] | {"labels": []}), "columns.labels is empty"
+    ),
+    "a class named no": (_with(classes={False: {"statements": ["a"]}}), "classes is False.*quotes"),
+    "a class named 1": (_with(classes={1: {"statements": ["a"]}}), "classes is 1, as.* quotes"),
+    "a finding no": (_with(classes={"a": {"statements": [False]}}), r"s\.0 is False, .* in quotes"),
+    "a lead of no column": (
+        _with(signals=MAPPING["signals"] | {"leads": {"foo": "I"}}), "has a column 'foo'; valid"
+    ),
     "a class named macro": (_with(classes={"Macro": {"statements": ["a"]}}), "'Macro' is no name"),
     "markup": (_with(classes={"<b>": {"statements": ["a"]}}), "'<b>' is no name"),
     "two homes": (
@@ -327,6 +340,11 @@ BAD_SIGNALS = {
     "text": (lambda f: f.assign(I="x"), {}, "unreadable: .*not all numbers"),
     "length": (lambda f: f.iloc[:90], {}, "length: .*1.8 s, not 3 s"),
     "lead": (lambda f: f.rename(columns={"V6": "V7"}), {}, "unreadable: .*'V7'"),
+    "flat": (
+        lambda f: f.assign(**dict.fromkeys(LIMBLESS[1:], 0)),
+        {},
+        "range: .*middle lead spans",
+    ),
     "too few leads": (lambda f: f.drop(columns="V6"), {}, "leads: .*V6"),
     "no rate": (lambda f: f, {"signals": {"unit": "mV"}}, "unreadable: .*rate is missing.*s.rate"),
     "rate": (lambda f: f, {"signals": {"unit": "mV", "rate": 500}}, "length: .*0.32 s"),
@@ -347,6 +365,57 @@ def test_a_bad_signal_is_named_and_can_be_left_out(records, tmp_path, kind):
     if not options:
         report, data = prepared(bad, few, tmp_path, mapping, max_failures=1)
         assert (report.n_failed, len(data)) == (1, 7)
+
+
+def test_what_is_odd_about_a_record_is_counted_and_named(records, tmp_path):
+    folder, rows = records
+    shutil.copytree(folder, tmp_path / "signals")
+    changes = {
+        "r0": (lambda f: f.assign(V1=0), "a lead keeps one value for half a second or more"),
+        "r3": (lambda f: f / 6, "no lead spans 500 microvolts, check the unit"),
+        "r6": (lambda f: f + 20, "a lead goes beyond 10 mV"),
+        "r9": (lambda f: f.assign(aVF=f["V1"]), "limb leads contradict Einthoven's law"),
+        "r12": (lambda f: f.assign(**{"resp (l)": 1}), "channel resp in l is no lead"),
+    }
+    for name, (change, _) in changes.items():
+        file = tmp_path / "signals" / f"{name}.csv"
+        change(pd.read_csv(file)).to_csv(file, index=False)
+    shutil.copy(tmp_path / "signals" / "r15.csv", tmp_path / "signals" / "r18.csv")
+    for _ in range(2):
+        said = "\n".join(prepared(tmp_path / "signals", rows, tmp_path)[0].notes)
+        for name, (_, words) in changes.items():
+            assert re.search(rf"of 60 records: {words}.*\(.*\b{name}\b.*\)", said), name
+        assert re.search("another record has exactly the same signals .r18 as r15", said)
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [("t.csv", r"t\.csv; valid: a name that ends in \.h5 or"), ("x.h5", r"x\.json is there, which"),
+     ("t.h5", r"t\.failures\.csv is there"), ("other.h5", r"other\.h5 is there")],
+)  # fmt: skip
+def test_nothing_is_written_over_that_was_not_prepared(records, tmp_path, to, message):
+    files = [tmp_path / name for name in ("t.csv", "t.failures.csv", "x.json", "other.h5")]
+    for file in files:
+        file.write_text(pd.DataFrame(records[1]).to_csv(index=False))
+    (tmp_path / "m.yml").write_text(yaml.safe_dump(MAPPING))
+    for table in files[:2]:
+        with pytest.raises(LeadminError, match=message):
+            prepare_own(records[0], tmp_path / to, table, tmp_path / "m.yml", quiet=True)
+    assert len({file.read_text() for file in files}) == 1
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "protocol", "why"),
+    [([1, 2] * 10, "holdout", ""), ([1] * 20, "crossval", "20 records .* none can be scored"),
+     ([1, 2] * 9 + [1, 1], "holdout", r"2 records .*\(holdout\)"),
+     ([1, 2] * 9 + [1, 1], "crossval", ""),
+     ([1, 2] * 9 + [0, 0], "crossval", "no record with a class is in fold 10; valid")],
+)  # fmt: skip
+def test_records_that_no_study_can_be_made_of_are_told(labels, protocol, why):
+    each = np.array(labels)[:, None] == [1, 2]
+    found = unfit(each.astype(np.uint8), np.repeat(np.arange(1, 11), 2), protocol)
+    assert re.search(why, found) if why else not found
 
 
 def test_old_files_and_published_runs_have_the_five_classes(sample, root):
@@ -454,6 +523,14 @@ def test_a_class_that_no_test_record_has_is_named_with_the_mean_that_is_taken():
     assert absent_in_words(gather([one_run(150)], n_resamples=100)) == ""
 
 
+def test_where_no_class_can_be_scored_there_is_no_pair_to_compare():
+    runs = synthetic_runs(150, 1, strength={"12-lead": 2.0, "1-lead-II": 1.5}).values()
+    unlabelled = [replace(run, test=replace(run.test, labels=0 * run.test.labels)) for run in runs]
+    evidence = gather(unlabelled, n_resamples=100)
+    assert pairs_reading(pairwise_matrix(evidence)) == "There is no pair to compare."
+    assert rank_reading(rank_table(evidence)) == "There is no smaller set to rank."
+
+
 def test_a_class_that_some_folds_lack_is_named_with_its_folds():
     run = without(one_run(300, folds=tuple(range(1, 11))), "CD", [3, 7])
     evidence = gather([run], n_resamples=100)
@@ -547,7 +624,8 @@ def test_a_network_that_is_not_there_is_said(name, message):
 def test_the_example_study_is_valid(root, monkeypatch):
     monkeypatch.chdir(root)
     study = load_study(root / "examples" / "other_hospitals" / "study.yml")
-    assert study.prepared.name == "rhythms-100hz.h5"
+    assert re.fullmatch(r"rhythms-\w{8}-100hz\.h5", study.prepared.name)
+    assert replace(study, mapping="mine/rhythms.yml").prepared != study.prepared
     assert study.run_parameters("12-lead")["network"] == study.network == NETWORK
     assert not study.has_book
     with pytest.raises(LeadminError, match="its records are your own"):
@@ -611,7 +689,7 @@ def test_a_study_of_own_records_and_an_own_network_runs_to_its_page(records, tmp
         assert summary["study"]["data"].startswith("Made-up rhythms")
     finally:
         shutil.rmtree(root / "outputs/own-test", ignore_errors=True)
-        for file in (root / "outputs/data").glob("made-up-100hz*"):
+        for file in (root / "outputs/data").glob("made-up-*"):
             file.unlink()
 
 

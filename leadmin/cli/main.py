@@ -1,6 +1,8 @@
 """The command line: a thin face over the workflow, the data layer and the book."""
 
 import importlib.util
+import io
+import re
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,6 +18,7 @@ from leadmin.cli.data import reports_errors
 from leadmin.cli.engine import UP_TO_DATE, Standing, profile_options, profiles, run_engine
 from leadmin.cli.predict import app as predict_app
 from leadmin.errors import LeadminError
+from leadmin.files import read_yaml
 from leadmin.leads import configurations
 
 if TYPE_CHECKING:
@@ -159,13 +162,21 @@ def run(
             if whole and not code:
                 standing.keep()
     if code:
+        said = _last_error(log)
         logs = f"{root / out / 'logs'}" + (f", and the engine's log, {log.name}" if log else "")
-        raise LeadminError(f"the workflow failed; notebooks with their tracebacks are in {logs}")
+        raise LeadminError(f"the workflow failed{said}; notebooks with tracebacks are in {logs}")
     if dry_run:
         return
     page = "book/html/index.html" if wanted.has_book else f"notebooks/{wanted.conclusions[0]}.ipynb"
     results = [root / target for target in targets or [f"{out}/{page}"]]
     typer.echo("\n".join(map(str, results)))
+
+
+def _last_error(log: Path | None) -> str:
+    """Quote the last error message that a step of the workflow left in the log."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
+    said = re.findall(r"^(?:error|(?:\w+\.)*LeadminError): (.+(?:\n  \S.*)*)", text, re.MULTILINE)
+    return f": {said[-1]}" if said else ""
 
 
 def _wanted(study: Path, root: Path, quick: bool, epochs: int) -> tuple["Study", Path]:
@@ -174,14 +185,27 @@ def _wanted(study: Path, root: Path, quick: bool, epochs: int) -> tuple["Study",
 
     file = _relative(study, root)
     wanted = load_study(root / file)
-    for path in (wanted.source_path, *wanted.own_files):
+    found = (wanted.source_path, *wanted.own_files)
+    paths = dict(zip(("source", "table", "mapping"), found, strict=False))
+    for name, path in paths.items():
         if not (root / path).exists():
+            looked = f" in {Path.cwd()}, {(root / file).parent} or {root}" * (
+                not path.is_absolute()
+            )
             raise LeadminError(
-                f"{file}: source: {path} does not exist; get the records first, or name "
+                f"{file}: {name}: {path} does not exist{looked}; get the records first, or name "
                 "another archive, folder or table"
             )
+    if wanted.mapping:
+        from leadmin.data.own import read_mapping, read_own_table, unfit
+
+        rows = read_own_table(root / paths["table"], read_mapping(root / paths["mapping"]))
+        if why := unfit(rows.labels, rows.fold, wanted.protocol):
+            raise LeadminError(f"{paths['table']}: {why}")
     if not quick and not epochs:
-        return wanted, file
+        raw = read_yaml(root / file, "study file", "")
+        moved = any((raw.get(k) or "") != getattr(wanted, k) for k in (*paths, "network"))
+        return wanted, derive_study(wanted, root) if moved else file
     suffix = "quick" if quick else f"{epochs}-epochs"
     changed: dict[str, Any] = {"epochs": epochs or 3} | (
         {"seeds": 1, "compare_seeds": 1, "map_seeds": 0} if quick else {}
@@ -361,4 +385,11 @@ def configs() -> None:
 
 def main() -> None:
     """Run the command line; an error that the user can act on is one message, exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # which may be unable to write a name or a µ
+            stream.reconfigure(errors="backslashreplace")
+    for word in sys.argv[1:]:
+        if re.fullmatch(r"(--[\w-]+=)?", word):  # an empty path would mean the current folder
+            print(f"error: {word!r} says nothing; fill it, or leave it out", file=sys.stderr)
+            sys.exit(2)
     app()

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import hashlib
 import itertools
 import os
 import re
@@ -30,7 +31,7 @@ from leadmin.net.own import MakeNetwork, find_network, source_file
 from leadmin.net.recipes import RECIPES, Recipe
 from leadmin.net.recipes import recipe as find_recipe
 from leadmin.study.protocol import PROTOCOLS
-from leadmin.study.sources import home, prepared_path
+from leadmin.study.sources import SOURCE_TREE, home, prepared_path
 from leadmin.study.tracking import tracker_names
 
 
@@ -267,8 +268,8 @@ class Study(_Checked):
     title: str
     """one line for the book"""
     source: str
-    """archive or folder with the records, relative to where the workflow runs; in a study file,
-    ${NAME} stands for an environment variable"""
+    """archive or folder with the records; a relative path is looked for from here, beside the study
+    file, then in the source tree; in a study file, ${NAME} stands for an environment variable"""
     configurations: Annotated[ConfigNames, Field(min_length=1)]
     """what to run; 'all' for the whole registry"""
     protocol: Protocol = "holdout"
@@ -380,7 +381,10 @@ class Study(_Checked):
     @property
     def prepared(self) -> Path:
         """The HDF5 file that the records are prepared into; the mapping names that of one's own."""
-        named = self.own_files[1].with_suffix("") if self.mapping else self.source_path
+        named = self.source_path
+        if self.mapping:  # the stem of which may be that of another
+            mark = hashlib.sha256(repr((named, self.own_files)).encode()).hexdigest()[:8]
+            named = Path(f"{self.own_files[1].stem}-{mark}")
         return prepared_path(named, self.sampling_rate)
 
     def _path_of(self, field: str) -> Path:
@@ -525,11 +529,28 @@ def load_study(path: Path) -> Study:
         from leadmin.study.ablation import VARIANTS
 
         raw["variants"] = list(VARIANTS)
+    for name in ("source", "table", "mapping", "network"):
+        if isinstance(text := raw.get(name), str) and text:
+            file, *member = text.rsplit(":", 1) if name == "network" else [text]
+            raw[name] = ":".join([_from_tree(file, path.parent), *member])
     try:
         return Study(**{str(key): value for key, value in raw.items() if value is not None})
     except LeadminError as error:
         lines = (f"{path}: {line}" for line in str(error).split("\n"))
         raise LeadminError("\n".join(lines)) from None
+
+
+def _from_tree(named: str, folder: Path) -> str:
+    """Name a path of a study file in ``folder`` from the source tree, where the workflow runs.
+
+    It is looked for from where the caller stands, beside the study file, then in the source tree.
+    """
+    plain = named if Path(named).exists() else os.path.expandvars(named)
+    for place in (Path(), folder, SOURCE_TREE):
+        if (found := (place / plain).absolute()).exists():
+            found = found.relative_to(SOURCE_TREE) if found.is_relative_to(SOURCE_TREE) else found
+            return named if found == Path(plain) else str(found)
+    return named
 
 
 def derive_study(study: Study, root: Path) -> Path:

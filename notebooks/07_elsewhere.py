@@ -147,10 +147,10 @@ noise.show("taught")
 # ## An electrode falls off
 #
 # Without one of RA, LA, LL only one limb lead remains, since Wilson's terminal is gone as well. A
-# network for any leads can be *told*: it is shown what remains. A network for twelve leads cannot; it
-# gets flat leads, as a monitor shows them, or what the loose electrode picks up: electrode motion of
-# four times the ECG's power, which moves every lead that needs that electrode. Here the same networks
-# stand for it, shown all twelve places. Swapped arm electrodes turn lead I over, and nobody is told.
+# network for any leads can be *told*: it is shown what remains. Not told, it gets flat leads, as a
+# monitor shows them, or what the loose electrode picks up: electrode motion of four times the ECG's
+# power, which moves every lead that needs that electrode. A network of twelve leads, ten of which were
+# trained beside these, can be told nothing. Swapped arm electrodes turn lead I over, and nobody is told.
 # Beside what is missed stands what is falsely called: a network that calls everybody misses no one.
 
 # %% tags=["hide-input"]

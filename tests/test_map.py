@@ -202,7 +202,7 @@ def test_the_curve_finds_what_each_class_needs(evidence):
     assert enough["within"]
     assert enough["difference_low_with_seeds"] > -MARGIN
     said = answer_reading(curve.reset_index())
-    assert "**6 electrodes.** RA, LA, LL, V1, V2, V5" in said
+    assert "**6 electrodes.** RA, LA, LL and V1 + V2 + V5, chosen" in said
     assert "myocardial infarction 4, V2;" in said
 
 

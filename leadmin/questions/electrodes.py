@@ -168,7 +168,7 @@ def with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     changed = table.copy()
     for column in (f"{name}{end}" for name in names for end in ("_low", "_high")):
         if (whole := table.get(f"{column}_with_seeds")) is not None:
-            changed[column] = whole.fillna(table[column])
+            changed[column] = whole.fillna(table.get(column, whole))
     return changed
 
 
@@ -292,7 +292,7 @@ def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
     named = diagnoses(scores["target"].unique()[1:])
     counted = ["difference", *(f"missed_{one}" for one in named)]
     rows = with_training(curve[curve["target"] == "macro"], counted)
-    where = [choice_in_words(row) for row in rows.to_dict("records")]
+    where = [choice_in_words(row).replace(" + ", " ") for row in rows.to_dict("records")]
     columns = {"n_electrodes": "electrodes", "where": "which"}
     columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
     columns |= {"difference": "AUROC vs nine"}

@@ -30,10 +30,8 @@ from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
 from leadmin.show.words import (
     headings,
-    joined_sentence,
     number,
     reading_table,
-    signed,
     value_with_interval,
     wide_table,
     with_intervals,
@@ -204,16 +202,12 @@ def order_reading(table: pd.DataFrame) -> str:
     """Say whether the order of the sets holds elsewhere."""
     if table.empty:
         return f"No hospital has {LEAST} records with and without any class."
-    parts = []
-    for row in table.to_dict("records"):
-        parts.append(
-            f"{row['hospital']} ({row['classes']}): rank correlation with the map at home "
-            f"{value_with_interval(row, 'correlation', 2)} over {row['n_sets']} electrode sets; "
-            f"V2 + V5 are number {row['rank']} of {row['n_pairs']} pairs (at home number "
-            f"{row['home_rank']}) and differ from nine electrodes by "
-            f"{value_with_interval(row, 'difference')} (at home {signed(row['home_difference'])})"
-        )
-    return " ".join(joined_sentence(part) for part in parts)
+    row = table.to_dict("records")[-1]
+    return (
+        f"{row['hospital'].capitalize()}, the rank correlation of {row['n_sets']} electrode sets "
+        f"with the map at home is {value_with_interval(row, 'correlation', 2)}. V2 + V5 are number "
+        f"{row['rank']} of {row['n_pairs']} pairs there (at home number {row['home_rank']})."
+    )
 
 
 def plot_order(tables: Tables) -> Figure | None:

@@ -1,5 +1,7 @@
 """How few leads are enough, whatever electrodes they take?"""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,15 +26,26 @@ def _leads_in_words(config: str) -> str:
     return " ".join(representative(resolve(config).leads))
 
 
+def _with_widest(
+    evidence: Evidence, sets: Mapping[str, float], metric: str, target: str, name: str
+) -> dict[str, float]:
+    """Give a value with one interval: over patients and training, with one seed over patients."""
+    found = contrast(evidence, sets, metric, target)
+    columns = found.columns(name)
+    ends = [f"{name}_{end}" + "_with_seeds" * (found.seeds[1] > 0) for end in ("low", "high")]
+    return {key: columns[key] for key in (name, *ends)}
+
+
 def spaces_table(evidence: Evidence) -> pd.DataFrame:
     """Score every signal space: what leads span, so that those which follow are no other set.
 
     ``config, leads`` (the fewest that span it), ``n_leads, electrodes, n_electrodes``; macro
     ``auroc`` and its ``difference`` to all leads, each with the intervals of
     `leadmin.questions.electrodes.map_table`; ``thrown_away``, the AUROC of all that its electrodes
-    give less its own; ``brier``, ``auroc_MI`` and its like of each class, ``missed_MI`` and its
-    like, per 1,000 records, of each diagnosis; ``n_records, n_patients, n_seeds``. Empty for a map
-    of electrode sets alone.
+    give less its own; ``brier``, ``auroc_MI`` and ``difference_MI`` and their like of each class,
+    ``missed_MI`` and ``difference_missed_MI`` and theirs, per 1,000 records, of each diagnosis,
+    with the intervals of `_with_widest`; ``n_records, n_patients, n_seeds``. Empty for a map of
+    electrode sets alone.
     """
     given = {space.electrodes: space.name for space in electrode_sets()}
     rows, scored = [], set(evidence.configs)
@@ -46,11 +59,14 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
         row |= lost.columns("difference")
         whole = difference(given[space.electrodes], space.name)
         row["thrown_away"] = contrast(evidence, whole, "auroc", "macro").estimate.value
-        asked = [("brier", "macro"), *(("auroc", name) for name in evidence.classes)]
-        asked += [("missed", name) for name in diagnoses(evidence.classes)]
-        for metric, target in asked:
-            found = contrast(evidence, {space.name: 1.0}, metric, target).estimate.value
-            row[metric if target == "macro" else f"{metric}_{target}"] = found
+        own, to_all = {space.name: 1.0}, difference(space.name, REFERENCE)
+        row |= _with_widest(evidence, own, "brier", "macro", "brier")
+        for name in evidence.classes:
+            row |= _with_widest(evidence, own, "auroc", name, f"auroc_{name}")
+            row |= _with_widest(evidence, to_all, "auroc", name, f"difference_{name}")
+        for name in diagnoses(evidence.classes):
+            row |= _with_widest(evidence, own, "missed", name, f"missed_{name}")
+            row |= _with_widest(evidence, to_all, "missed", name, f"difference_missed_{name}")
         rows.append(row | evidence.counts(evidence.get(space.name, ANY_LEAD)))
     return pd.DataFrame(rows)
 
@@ -122,10 +138,11 @@ def _few(spaces: pd.DataFrame) -> Styler:
     """Show the spaces of one lead and of two, the best first."""
     rows = spaces[spaces["n_leads"] < 3].sort_values(["n_leads", "auroc"], ascending=[True, False])
     columns = {"n_leads": "leads", "leads": "which", "n_electrodes": "electrodes"}
-    counted = [str(name) for name in rows if str(name).startswith("missed_")]
+    counted = [str(name) for name in rows if re.fullmatch("missed_[^_]+", str(name))]
     missed = {name: f"{name[7:]} missed in 1,000" for name in counted}
     columns |= missed | {"auroc": "macro AUROC"}
-    return reading_table(with_training(rows, ["auroc"]), columns, dict.fromkeys(missed, 0))
+    named = ["auroc", *missed]
+    return reading_table(with_training(rows, named), columns, dict.fromkeys(missed, 0))
 
 
 SPACES = Question(

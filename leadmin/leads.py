@@ -54,10 +54,13 @@ LIMB_ELECTRODES = ("RA", "LA", "LL")
 
 _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 
-_DECORATION = re.compile(r"(mdc ecg lead|ecg lead|lead|ecg|d(?=i|[123]$))")
+_DECORATION = re.compile(r"(?P<lead>mdc ecg lead|(?:e[ck]g )?lead|d(?=i|[123]$))|e[ck]g")
 """What files put before the name of a lead: ``MDC_ECG_LEAD_AVR``, ``Lead I``, ``DII``, ``D1``."""
 
 _ROMAN = {"1": "i", "2": "ii", "3": "iii"}
+"""Behind ``Lead`` or ``D``; ``ECG1`` is the first channel, whatever its lead."""
+
+_NUMBERED = re.compile(r"(?:e[ck]g|ch|channel)? ?\d+")
 
 
 @dataclass(frozen=True)
@@ -113,17 +116,19 @@ def canonical_lead(name: str) -> str:
     Case, spaces and underscores do not count: ``"AVR"``, ``"avr"`` and ``" aVR "`` are aVR. Nor
     does what files put before it, as in ``"Lead I"``, ``"MDC_ECG_LEAD_AVR"``, ``"DII"`` and
     ``"D1"``. Another name is refused, without a guess: a lead that is nearly called so is another
-    signal.
+    signal, and the number of a channel, as in ``"ECG1"``, says no lead.
     """
     plain = re.sub(r"[\s_]+", " ", str(name)).strip().casefold()
     bare = plain.removeprefix(found[0] if (found := _DECORATION.match(plain)) else "").strip()
-    bare = _ROMAN.get(bare, bare) if found else bare
+    bare = _ROMAN.get(bare, bare) if found and found["lead"] else bare
     lead = _BY_FOLDED_NAME.get(re.sub(r"(?<=v) (?=[1-6]$)", "", bare))
     if lead is None:
         inverted = bare.startswith("-") and bare[1:].strip() in _BY_FOLDED_NAME
         hint = "turn the sign of its signal" if inverted else "give its name"
+        why = " (the number of a channel says no lead)" if _NUMBERED.fullmatch(plain) else ""
+        why = " (what stands in brackets may make it another signal)" if "(" in plain else why
         raise LeadminError(
-            f"lead: there is no {str(name)[:40]!r}; valid: {', '.join(LEADS)}; {hint}"
+            f"lead: there is no {str(name)[:40]!r}{why}; valid: {', '.join(LEADS)}; {hint}"
         )
     return lead
 

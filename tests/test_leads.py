@@ -30,20 +30,26 @@ def twelve(one: np.ndarray, two: np.ndarray, chest: np.ndarray) -> np.ndarray:
         *(("AVR", "aVR"), ("avr", "aVR"), (" aVL ", "aVL"), ("v1", "V1"), ("iii", "III")),
         *(("Lead I", "I"), ("lead_II", "II"), ("MDC_ECG_LEAD_AVR", "aVR"), ("DI", "I")),
         *(("D1", "I"), ("d3", "III"), ("DIII", "III"), ("V 1", "V1"), ("ECG V6", "V6")),
+        *(("EKG II", "II"), ("Lead 2", "II"), ("ECG lead 3", "III")),
     ],
 )
 def test_lead_names_as_files_write_them(name: str, expected: str) -> None:
     assert leads.canonical_lead(name) == expected
 
 
-@pytest.mark.parametrize("name", ["V7", "MLII", "V", "D4", "CM5", "1", "", "I I", "lead", "-aVR"])
+@pytest.mark.parametrize(
+    "name",
+    ["V7", "MLII", "V", "D4", "CM5", "1", "", "I I", "lead", "-aVR", "ECG1", "ECG_3", "aVR (inv)"],
+)
 def test_a_name_that_is_not_known_is_refused_without_a_guess(name: str) -> None:
     with pytest.raises(
         LeadminError, match=r"I, II, III, aVR, aVL, aVF, V1.*; (give|turn)"
     ) as raised:
         leads.canonical_lead(name)
     assert "did you mean" not in str(raised.value)
-    assert ("sign" in str(raised.value)) == (name == "-aVR")
+    assert ("turn the sign" in str(raised.value)) == (name == "-aVR")
+    assert ("number of a channel" in str(raised.value)) == (name in {"1", "ECG1", "ECG_3"})
+    assert ("brackets" in str(raised.value)) == ("(" in name)
 
 
 def test_a_configuration_that_is_misspelt_is_guessed() -> None:

@@ -276,7 +276,8 @@ _FIRST_LINES = (
 )  # fmt: skip
 _EVERYWHERE = (
     (" V6", " V7"), (" V6", " V1"), (" V6", ""), (" 0 AVR", "1 0 AVR"), ("AVR", "A\udce4R"),
-    *((".dat 16 ", f".dat {odd} ") for odd in ("17", "212", "516", "8", "16x4", "16:10", "16+100")),
+    *((".dat 16 ", f".dat {odd} ") for odd in ("17", "61", "212", "516", "8", "16x4")),
+    *((".dat 16 ", f".dat {odd} ") for odd in ("16:10", "16+100")),
     *(("00001_lr.dat", file) for file in ("absent.dat", "..", "00001_lr.hea", "00002_lr.dat", "~")),
 )  # fmt: skip
 _ONCE = (

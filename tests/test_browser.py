@@ -22,6 +22,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from test_recordings import WATCH, write_watch
 
 import leadmin
 from leadmin.data.recordings import read_recordings
@@ -333,6 +334,9 @@ def reader(open_page, tmp_path):
         # A browser notices no second file of the same name. With semicolons, commas are decimal.
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.csv"
         path.write_text(text.replace(".", ",") if sep == ";" else text)
+        return read_file(path)
+
+    def read_file(path):
         page.evaluate("document.querySelector('.er-status').textContent = ''")
         page.set_input_files(FILE, path)
         said = page.wait_for_function(SAID).json_value()[0]
@@ -343,6 +347,7 @@ def reader(open_page, tmp_path):
         expected = network.read(*read_recordings(path)).as_dict()
         return flat(told), pytest.approx(flat(expected), abs=1e-4)
 
+    read.file = read_file
     return page, read
 
 
@@ -383,10 +388,20 @@ def test_what_is_noticed_in_a_file_is_what_python_notices(reader, sample):
     assert "/noticed/4" in told
 
 
-def test_what_cannot_be_read_gets_a_sentence_and_no_number(reader, sample):
+@pytest.mark.parametrize("language", WATCH)
+def test_an_apple_watch_is_read_in_the_page_as_in_python(reader, tmp_path, language):
+    told, expected = reader[1].file(write_watch(tmp_path / "ecg.csv", language))
+    assert told == expected
+
+
+def test_what_cannot_be_read_gets_a_sentence_and_no_number(reader, sample, tmp_path):
+    parted = tmp_path / "parted.csv"
+    parted.write_text("time (s);I (uV)\n0;987\n0,01;1.234\n")
     (page, read), wave = reader, sample.signals[3, :2].astype(float)
     for sentence, said in {
         "no lead \u201cMLII\u201d": read(wave, ["I (uV)", "MLII (uV)"]),
+        "the number of a channel says no lead": read(wave, ["I (uV)", "ECG2 (uV)"]),
+        "as if thousands were": read.file(parted),
         "is probably µV": read(wave, ["I (mV)", "II (mV)"]),
         "2.40 s long": read(wave[:, :240], ["I (uV)", "II (uV)"]),
         "more than once": read(wave, ["I (uV)", "Lead I (uV)"]),

@@ -142,11 +142,11 @@ def test_hospitals_are_read_and_what_does_not_count_is_counted(hospitals):
     assert set(kept) == {"A0", "A1", "A4", "B1"}
     assert kept["A0"].signal.shape == (12, 1000), "ten seconds at 100 Hz"
     assert kept["B1"].labels.tolist() == [0, 1, 0, 0, 0]
+    assert "its samples add up to" in left.pop(("b", "B2"))
     assert left == {
         ("a", "A2"): "unsure statement: STE",
         ("a", "A3"): "unknown statement: 123456",
         ("a", "A9"): "shorter than 2.5 s",
-        ("b", "B2"): "its checksums differ",
     }
     recorded = wfdb.rdrecord(str(hospitals.parent / "a" / "A0")).p_signal.T[:, :5000:5]
     assert np.corrcoef(recorded[1], kept["A0"].signal[1])[0, 1] > 0.99

@@ -1,5 +1,6 @@
 """Files that people have: each form is written here, and read back as the same millivolts."""
 
+import os
 import zipfile
 
 import edfio
@@ -58,14 +59,16 @@ def write_cinc(folder, name="HR00001"):
     return folder / f"{name}.hea"
 
 
-def write_table(path, leads=LIMB, separator=",", head=None, time=None, scale=1.0, decimal="."):
+def write_table(
+    path, leads=LIMB, separator=",", head=None, time=None, scale=1.0, decimal=".", quote=""
+):
     columns = [*(() if time is None else (time,)), *(scale * ecg(leads))]
     rows = [
         separator.join(f"{v:.6f}".replace(".", decimal) for v in r)
         for r in zip(*columns, strict=True)
     ]
     lines = ([] if head == "" else [separator.join(head or leads)]) + rows
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path.write_text("\n".join(f"{quote}{x}{quote}" for x in lines) + "\n", encoding="utf-8")
     return path
 
 
@@ -78,11 +81,11 @@ def write_parquet(path, leads=LIMB):
     return path
 
 
-def write_edf(path, leads=LIMB, unit="uV", scale=1000.0):
+def write_edf(path, leads=LIMB, unit="uV", scale=1000.0, label="ECG {}"):
     edfio.Edf(
         [
             edfio.EdfSignal(
-                scale * row, RATE, label=f"ECG {lead}", physical_dimension=unit,
+                scale * row, RATE, label=label.format(lead), physical_dimension=unit,
                 physical_range=(-5 * scale, 5 * scale),
             )
             for lead, row in zip(leads, ecg(leads), strict=True)
@@ -91,28 +94,37 @@ def write_edf(path, leads=LIMB, unit="uV", scale=1000.0):
     return path
 
 
-def write_dicom(path, leads=LEADS, baseline=300.0, sensitivity=2.5, originality="ORIGINAL"):
+NAMED = {"I": "Lead I (Einthoven)", "aVR": "aVR, augmented voltage, right"}
+
+
+def write_dicom(
+    path, leads=LEADS, baseline=300.0, sensitivity=2.5, channel=(), unit="uV", **change
+):
     """Voltage = stored * sensitivity + baseline, in microvolts (PS3.3, C.10.9)."""
     stored = np.rint((1000 * ecg(leads) - baseline) / sensitivity).astype("<i2")
     group = Dataset()
-    group.WaveformOriginality = originality
+    group.WaveformOriginality = "ORIGINAL"
     group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = stored.shape
     group.SamplingFrequency = RATE
     channels = []
     for lead in leads:
-        source, unit, channel = Dataset(), Dataset(), Dataset()
+        source, code, one = Dataset(), Dataset(), Dataset()
         source.CodeValue, source.CodingSchemeDesignator = "1", "MDC"
-        source.CodeMeaning = f"Lead {lead} (Einthoven)" if lead in "III" else f"Lead {lead}"
-        unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "uV", "UCUM", "microvolt"
-        channel.ChannelSourceSequence = Sequence([source])
-        channel.ChannelSensitivity, channel.ChannelBaseline = sensitivity, baseline
-        channel.ChannelSensitivityUnitsSequence = Sequence([unit])
-        channel.ChannelSensitivityCorrectionFactor = 1
-        channel.WaveformBitsStored = 16
-        channels.append(channel)
+        source.CodeMeaning = NAMED.get(lead, f"Lead {lead}")
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = unit, "UCUM", "microvolt"
+        one.ChannelSourceSequence = Sequence([source])
+        one.ChannelSensitivity, one.ChannelBaseline = sensitivity, baseline
+        one.ChannelSensitivityUnitsSequence = Sequence([code])
+        one.ChannelSensitivityCorrectionFactor = 1
+        one.WaveformBitsStored = 16
+        for name, value in channel:
+            setattr(one, name, value)
+        channels.append(one)
     group.ChannelDefinitionSequence = Sequence(channels)
     group.WaveformBitsAllocated, group.WaveformSampleInterpretation = 16, "SS"
     group.WaveformData = stored.T.tobytes()
+    for name, value in change.items():
+        setattr(group, name, value)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.9.1.1"
     meta.MediaStorageSOPInstanceUID = meta.ImplementationClassUID = pydicom.uid.generate_uid()
@@ -154,7 +166,8 @@ WATCH = {
     "en": ("Sample Rate,512.844 hertz", "Lead,Lead I", "Unit,µV", "."),
     "de": ('Abtastrate,"512,844 Hertz"', "Ableitung,Ableitung I", "Einheit,µV", ","),
     "fr": ("Fréquence d’échantillonnage,512 hertz", "Dérivation,Dérivation I", "Unité,μV", ","),
-    "ja": ("サンプルレート,512 ヘルツ", "リード,誘導 I", "単位,µV", "."),
+    "ja": ("サンプルレート,512ヘルツ", "リード,リードI", "単位,µV", "."),
+    "ru": ("Частота дискретизации,512 герц", "Отведение,Отведение I", "Единица,мкВ", ","),
 }
 
 
@@ -164,9 +177,9 @@ def write_watch(path, language="en"):
     head = [
         "Name,A Person", "Date of Birth,1. Jan 1970", "Recorded Date,2021-03-04 10:11:12 +0100",
         "Classification,Sinus Rhythm", "Symptoms,", "Software Version,1.90", 'Device,"Watch6,2"',
-        rate, lead, unit,
+        rate, *([] if language == "fr" else ["", ""]), lead, unit, "Average Heart Rate,64 bpm", "",
     ]  # fmt: skip
-    path.write_text("\n".join(head) + "\n\n\n" + "\n".join(values) + "\n", encoding="utf-8")
+    path.write_text("\n".join(head + values) + "\n", encoding="utf-8")
     return path
 
 
@@ -175,6 +188,8 @@ FORMS = {
     "wfdb": (lambda f: write_wfdb(f), LEADS),
     "wfdb, another gain and zero": (lambda f: write_wfdb(f, gain=200, baseline=1024), LEADS),
     "wfdb 212": (lambda f: write_wfdb(f, gain=1000, fmt="212"), LEADS),
+    "wfdb with a byte-order mark": (lambda f: _text(p := write_wfdb(f), "\ufeff" + p.read_text()),
+                                    LEADS),
     "cinc": (write_cinc, LEADS),
     "cinc by its signals": (lambda f: write_cinc(f).with_suffix(".mat"), LEADS),
     "csv": (lambda f: write_table(f / "a.csv", time=np.arange(5000) / RATE,
@@ -186,6 +201,9 @@ FORMS = {
                                 head=["Zeit (s)", *(f"{n} (mV)" for n in SIX)]), SIX),
     "tsv": (lambda f: write_table(f / "a.tsv", separator="\t", time=np.arange(5000) / RATE,
                                   head=["seconds", *(f"{n}[mV]" for n in SIX)]), SIX),
+    "csv with quoted commas": (lambda f: write_table(f / "a.csv", time=np.arange(5000) / RATE,
+                               separator='","', decimal=",", quote='"',
+                               head=["time", *(f"{n}/mV" for n in SIX)]), SIX),
     "parquet": (lambda f: write_parquet(f / "a.parquet"), SIX),
     "edf": (lambda f: write_edf(f / "a.edf"), SIX),
     "edf in mV": (lambda f: write_edf(f / "a.edf", unit="mV", scale=1.0), SIX),
@@ -243,15 +261,19 @@ def test_folders_and_zip_files_give_all_that_is_in_them(tmp_path):
     write_wfdb(tmp_path / "b", "one")
     write_cinc(tmp_path)
     write_edf(tmp_path / "c.edf")
-    (tmp_path / "README.md").write_text("of no interest")
+    write_dicom(tmp_path / "1.2.840")
+    for name in ("README.md", "notes.txt", "e.dat", "f.zip", "._c.edf"):
+        (tmp_path / name).write_text("3 of no interest\n")
     packed = tmp_path.parent / f"{tmp_path.name}.zip"
     with zipfile.ZipFile(packed, "w") as file:
         for path in sorted(tmp_path.rglob("*.*")):
             file.write(path, path.relative_to(tmp_path))
+    said = "left out, since of no form that is read: README.md, e.dat, f.zip and 1 more"
     for source in (tmp_path, packed):
         found = {one.name: one for one in read_recordings(source)}
-        assert list(found) == ["HR00001", "b/one", "c"]
+        assert list(found) == ["1.2.840", "HR00001", "b/one", "c"]
         np.testing.assert_allclose(found["HR00001"].signals, ecg(), atol=1e-9)
+        assert [one.noticed for one in found.values()] == [(said,), (), (), ()]
 
 
 def test_one_bad_file_does_not_hide_the_others(tmp_path):
@@ -265,15 +287,60 @@ def test_one_bad_file_does_not_hide_the_others(tmp_path):
         read_recordings(tmp_path)
 
 
-def test_missing_samples_are_nan_and_a_wrong_checksum_is_noticed(tmp_path):
+def test_missing_samples_are_nan_and_a_wrong_checksum_counts_where_the_lead_is_read(tmp_path):
     signal = ecg()
+    signal[2, 100] = -(2**15) / 1000
     path = write_wfdb(tmp_path, signal=signal)
+    assert np.argwhere(np.isnan(read_recordings(path)[0].signals)).tolist() == [[2, 100]]
     digital = np.fromfile(path.with_suffix(".dat"), "<i2")
-    digital[12 * 100 + 2] = -(2**15)
+    digital[12 * 100 + 2] = 7
     digital.tofile(path.with_suffix(".dat"))
-    (found,) = read_recordings(path)
-    assert np.argwhere(np.isnan(found.signals)).tolist() == [[2, 100]]
-    assert "samples of III do not add up" in found.noticed[0]
+    with pytest.raises(LeadminError, match=r"a\.hea: channel 3 \(III\): its samples add up to"):
+        read_recordings(path)
+    assert len(read_recordings(path, leads=["I", "II", "-", *LEADS[3:]])[0].leads) == 11
+
+
+@pytest.mark.parametrize(
+    ("label", "lead"),
+    [
+        *(("EKG-V1", "V1"), ("ECG: aVF", "aVF"), ("I (Einthoven)", "I"), ("II (mV)", "II")),
+        *(("ECG 1", "number of a channel"), ("EKG2", "number of a channel")),
+        *(("(-)aVR", "brackets"), ("aVR (inv)", "brackets"), ("ECG -aVR", "turn the sign")),
+    ],
+)
+def test_a_label_is_read_as_a_lead_only_if_it_says_nothing_more(tmp_path, label, lead):
+    path = write_edf(tmp_path / "a.edf", ["I"], label=label)
+    if lead in LEADS:
+        assert read_recordings(path)[0].leads == (lead,)
+    else:
+        with pytest.raises(LeadminError, match=lead):
+            read_recordings(path)
+
+
+@pytest.mark.parametrize(
+    ("unit", "cells", "parted"),
+    [
+        ("µV", "987 1.234 -12 -1.050", True), ("µV", "987 1,234 -12", True),
+        ("mV", "0.123 1 0 1.234", False), ("µV", "2.5 1250 -1252.5", False),
+        ("µV", "987 1.25 -12", False), ("mV", "1,234 0,987 0", False),
+    ],
+)  # fmt: skip
+def test_thousands_that_are_parted_are_not_taken_for_fractions(tmp_path, unit, cells, parted):
+    rows = [f"{t / 500:.3f};{cell}" for t, cell in enumerate(cells.split())]
+    path = _text(tmp_path / "a.csv", "\n".join([f"t (s);V1 ({unit})", *rows]))
+    found = next(iter_recordings(path))
+    assert (isinstance(found, LeadminError) and "as if thousands were" in str(found)) == parted
+
+
+@pytest.mark.parametrize("path", [None, 5, b"a.csv", "x" * 5000, ["a.csv"]])
+def test_what_names_no_file_is_refused(path):
+    with pytest.raises(LeadminError, match=r"valid: the name of a file|check the name"):
+        read_recordings(path)
+
+
+def test_a_name_that_is_no_unicode_can_be_printed(tmp_path):
+    write_edf(tmp_path / os.fsdecode(b"a\xff.edf"))
+    assert [one.name for one in read_recordings(tmp_path)] == [r"a\udcff"]
 
 
 def test_a_channel_that_is_no_voltage_is_left_out_and_said(tmp_path):
@@ -300,7 +367,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "xxxxxxxxxx">]><a>&x;</a>'
 REFUSED = {
     "no such file": (lambda f: f / "none.csv", "no such file"),
     "an unknown form": (lambda f: _text(f / "a.scp", "x"), r"valid: WFDB .*EDF.*Apple Watch"),
-    "an empty folder": (lambda f: f, "nothing that is read|no file of a form"),
+    "an empty folder": (lambda f: f, "nothing in it is read; it is empty"),
     "xml of another maker": (lambda f: _text(f / "a.xml", "<RestingECG/>"), "valid: AnnotatedECG"),
     "entities": (lambda f: _text(f / "a.xml", BOMB), "no XML that is read.*without DTD"),
     "a zip that climbs out": (lambda f: _zip(f / "a.zip", [("../../b.csv", "I\n1\n")]), "safety"),
@@ -314,8 +381,26 @@ REFUSED = {
                                  "a.dat 16 200/mV 16 0 0 0 0 I\n"), r"a\.dat: there is no such"),
     "signals too short": (lambda f: _cut(write_wfdb(f), ".dat"), "asks for"),
     "edf cut short": (lambda f: _cut(write_edf(f / "a.edf")), "announces"),
-    "dicom without waveform": (lambda f: write_dicom(f / "a.dcm", originality="DERIVED"),
+    "signals too long": (lambda f: _cut(write_wfdb(f), ".dat", b"\0" * 24), "asks for"),
+    "signals of another format": (lambda f: _swapped(write_wfdb(f), " 16 1000", " 61 1000"),
+                                  r"channel 1 .I.: its samples add up"),
+    "fewer signals": (lambda f: _swapped(write_wfdb(f), "5000\n", "2500\n"), "the 60000 that"),
+    "dicom without waveform": (lambda f: write_dicom(f / "a.dcm", WaveformOriginality="DERIVED"),
                                "no original waveform"),
+    "dicom of telephony": (lambda f: write_dicom(f / "a.dcm", WaveformBitsAllocated=8,
+                           WaveformSampleInterpretation="MB"), "stored as .8, 'MB'"),
+    "dicom with more samples": (lambda f: write_dicom(f / "a.dcm", NumberOfWaveformSamples=2500),
+                                "120000 bytes .* valid: 60000"),
+    "dicom with a skew": (lambda f: write_dicom(f / "a.dcm", channel=[("ChannelTimeSkew", ".5")]),
+                          "Lead I .* has a skew"),
+    "dicom without unit": (lambda f: write_dicom(f / "a.dcm", unit="1"),
+                           "no lead of an ECG .channel Lead I in 1 is no lead.*valid: one or more"),
+    "edf in another unit": (lambda f: write_edf(f / "a.edf", scale=1.0), "0.0015 mV if .* is uV"),
+    "a header alone": (lambda f: _text(f / "a.csv", "time,I (mV)\n"), "and no numbers"),
+    "time in ms, unsaid": (lambda f: _text(f / "a.csv", "time,I (mV)\n0,1\n2,3\n4,1\n"),
+                           r"'time' gives 0\.5 Hz if.*'time \(ms\)'.*'sample'.*--rate"),
+    "a column of no lead": (lambda f: _text(f / "a.csv", "t,I (mV),label\n0,1,0\n.002,3,0\n"),
+                            "channel 2: lead: there is no 'label'"),
     "no rate": (lambda f: write_table(f / "a.csv"), "sampling rate is missing.*--rate"),
     "no unit": (lambda f: write_table(f / "a.csv", time=np.arange(5000) / RATE,
                 head=["time", *SIX]), "channel 1 .I.: its unit is missing.*--unit"),
@@ -333,7 +418,10 @@ REFUSED = {
     "a number of no end": (lambda f: _text(f / "a.hea", "a 1 500 100\na.dat 16x" + 5000 * "1"
                            + " 200/mV 16 0 0 0 0 I\n"), "signal 1 is"),
     "an unknown unit of time": (lambda f: write_aecg(f / "a.xml", increment='value="2" unit="min"'),
-                                "cannot be read as HL7 aECG"),
+                                "time goes on by 2 min; valid: more than 0 s"),
+    "no unit of time": (lambda f: write_aecg(f / "a.xml", increment='value="2"'), "no 'unit'"),
+    "no origin": (lambda f: _text(f / "a.xml", aecg_text().replace("<origin", "<other")),
+                  "LEAD_I: origin has no 'value'"),
 }  # fmt: skip
 
 
@@ -342,10 +430,15 @@ def _text(path, text):
     return path
 
 
-def _cut(path, suffix=None):
+def _cut(path, suffix=None, more=None):
     cut = path.with_suffix(suffix) if suffix else path
-    cut.write_bytes(cut.read_bytes()[:-100])
+    content = cut.read_bytes()
+    cut.write_bytes(content[:-100] if more is None else content + more)
     return path
+
+
+def _swapped(path, old, new):
+    return _text(path, path.read_text().replace(old, new))
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from leadmin.data.archive import Archive, FileError, FolderArchive
 from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.data.ptbxl import DURATION
-from leadmin.data.recordings.wfdb import quick_lookups, read_header
+from leadmin.data.recordings.wfdb import packed_bytes, quick_lookups, read_header
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, canonical_lead
 
@@ -40,7 +40,7 @@ class Header(NamedTuple):
 
     name: str
     n_samples: int  # of each signal
-    files: dict[str, int]  # signal file, without folder, to its bytes; 0 where its format varies
+    files: dict[str, range]  # signal file, without folder, to the bytes that it may have
 
 
 def check_header(content: bytes, where: str) -> Header:
@@ -57,7 +57,6 @@ def check_header(content: bytes, where: str) -> Header:
     except LeadminError as error:
         raise FileError(str(error), "header") from error
     n_samples = int(lines.record["n_samples"] or 0)
-    files: dict[str, int] = {}
     for signal in lines.signals:
         unit = str(signal["unit"]).casefold()
         if unit not in _SCALE or not signal["lead"] or signal["offset"] or not signal[0].isascii():
@@ -66,8 +65,10 @@ def check_header(content: bytes, where: str) -> Header:
                 f"gain/unit ({', '.join(MICROVOLTS_PER)}), five whole numbers, lead",
                 "header",
             )
-        n_bytes = 2 * n_samples if signal["format"] == "16" else 0
-        files[signal["file"]] = files.get(signal["file"], 0) + n_bytes
+    files = {
+        file: packed_bytes([one for one in lines.signals if one["file"] == file], n_samples)
+        for file in dict.fromkeys(signal["file"] for signal in lines.signals)
+    }
     return Header(lines.record["name"], n_samples, files)
 
 
@@ -141,10 +142,10 @@ def _read(
             f"{where} has {header.n_samples or 'no number of'} samples a lead, not {n_samples}",
             "length",
         )
-    for file, size in header.files.items():
+    for file, fit in header.files.items():
         n_bytes = len(read(file))
-        if size and n_bytes != size:
-            raise FileError(f"{where}: {file} has {n_bytes} bytes, not {size}", "length")
+        if n_bytes not in fit:
+            raise FileError(f"{where}: {file} has {n_bytes} bytes, not {fit[0]}", "length")
     path = archive.path / record
     if not isinstance(archive, FolderArchive):  # the library reads from folders alone
         path = scratch / name

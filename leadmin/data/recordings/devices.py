@@ -31,6 +31,12 @@ from leadmin.errors import LeadminError
 _EDF_HEADER = 256
 _HL7 = "{urn:hl7-org:v3}"
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+
+_HARMLESS = re.compile(
+    r"\((?:einthoven|goldberger|wilson|mdc_\w+|[muµμ]?v)\)|, augmented voltage, \w+", re.IGNORECASE
+)
+"""What says nothing more of a signal than the name of its lead, as ``(inv)`` would."""
 
 
 def read_edf(path: Path, options: Options, name: str) -> list[Recording]:
@@ -74,9 +80,9 @@ def _check_edf(content: bytes, where: str) -> None:
 
 
 def _bare(label: str) -> str:
-    """Give a channel's label without what recorders put around it."""
-    plain = re.sub(r"\(.*?\)", "", label.replace("\0", "")).strip()
-    return re.sub(r"(?i)^e[ck]g[\s_:-]+(?=\S)", "", plain).strip()
+    """Give a channel's label without what recorders put around it; a sign stays."""
+    plain = _HARMLESS.sub("", label.replace("\0", "")).strip()
+    return re.sub(r"(?i)^(e[ck]g)(?:[:_-]|\s+-\s)\s*(?=\S)", r"\1 ", plain)
 
 
 def read_dicom(path: Path, options: Options, name: str) -> list[Recording]:
@@ -113,15 +119,16 @@ def _waveform(group: Any, where: str) -> tuple[list[Channel], float]:
     n_channels, n_samples = int(group.NumberOfWaveformChannels), int(group.NumberOfWaveformSamples)
     check_size(n_channels, n_samples, where)
     stored = int(group.WaveformBitsAllocated), str(group.WaveformSampleInterpretation)
-    if stored not in WAVEFORM_DTYPES:
+    if stored not in WAVEFORM_DTYPES or stored[1] in {"MB", "AB"}:  # companded: mu-law, A-law
         raise LeadminError(
-            f"{where}: its samples are stored as {stored}; valid: whole numbers; convert it"
+            f"{where}: its samples are stored as {stored}; valid: whole numbers (SB, UB, SS, US, "
+            "SL, UL); convert it"
         )
     kind = np.dtype(WAVEFORM_DTYPES[stored])
     content = bytes(group.WaveformData)
     definitions = list(group.ChannelDefinitionSequence)
     needed = n_channels * n_samples * kind.itemsize
-    if len(content) < needed or len(definitions) != n_channels:
+    if len(content) not in {needed, needed + needed % 2} or len(definitions) != n_channels:
         raise LeadminError(
             f"{where}: it holds {len(content)} bytes for {len(definitions)} described channels; "
             f"valid: {needed} for {n_channels}; get the file again"
@@ -136,6 +143,11 @@ def _waveform(group: Any, where: str) -> tuple[list[Channel], float]:
         source = definition.get("ChannelSourceSequence")
         label = str(source[0].get("CodeMeaning", "")) if source else ""
         label = label or str(definition.get("ChannelLabel", ""))
+        if any(float(definition.get(f"Channel{of}Skew") or 0) for of in ("Sample", "Time")):
+            raise LeadminError(
+                f"{where}: channel {label[:40]} has a skew against the others; valid: none; "
+                "convert it"
+            )
         values = column.astype(np.float64)
         if definition.get("ChannelSensitivity") is None:
             unit = ""  # the numbers of the ADC: the user may know their gain
@@ -187,22 +199,28 @@ def _series(series: Any, where: str) -> tuple[list[Channel], float]:
             f"{where}: it holds {len(sets)} sets of sequences; valid: one; export a continuous ECG"
         )
     channels, rates = [], []
-    for code, value in _sequences(sets[0]):
+    for code, value in _sequences(sets[0], where):
         kind = value.get(_XSI_TYPE, "").rpartition(":")[2]
         if code.startswith("TIME_"):
-            step = value.find(f"{_HL7}increment")
-            unit = step.get("unit")
-            rates.append(1 / (float(step.get("value")) * {"s": 1.0, "ms": 1e-3, "us": 1e-6}[unit]))
-        elif kind == "SLIST_PQ":
-            origin, scale = (value.find(f"{_HL7}{part}") for part in ("origin", "scale"))
-            if origin.get("unit") != scale.get("unit") and float(origin.get("value")):
+            step, unit = (_needed(value, "increment", p, where) for p in ("value", "unit"))
+            if unit not in _SECONDS or not float(step) > 0:
                 raise LeadminError(
-                    f"{where}: {code}: origin and scale have the units {origin.get('unit')} and "
-                    f"{scale.get('unit')}; valid: one unit; export it again"
+                    f"{where}: time goes on by {step[:20]} {unit[:20]}; valid: more than 0 s, "
+                    "ms or us; export it again"
                 )
-            text = (value.find(f"{_HL7}digits").text or "").split()
-            values = float(origin.get("value")) + float(scale.get("value")) * np.array(text, float)
-            channels.append(Channel(code, scale.get("unit") or "", values))
+            rates.append(1 / (float(step) * _SECONDS[unit]))
+        elif kind == "SLIST_PQ":
+            place = f"{where}: {code}"
+            both = ("origin", "scale")
+            origin, size = (float(_needed(value, part, "value", place)) for part in both)
+            units = [value.find(f"{_HL7}{part}").get("unit") for part in both]
+            if units[0] != units[1] and origin:
+                raise LeadminError(
+                    f"{place}: origin and scale have the units {units[0]} and {units[1]}; valid: "
+                    "one unit; export it again"
+                )
+            digits = np.array(value.findtext(f"{_HL7}digits", "").split(), float)
+            channels.append(Channel(code, units[1] or "", origin + size * digits))
         else:
             raise LeadminError(
                 f"{where}: {code} is written as {kind!r}; valid: SLIST_PQ; export it again"
@@ -214,6 +232,17 @@ def _series(series: Any, where: str) -> tuple[list[Channel], float]:
     return channels, rates[0]
 
 
-def _sequences(sequence_set: Any) -> Iterator[tuple[str, Any]]:
+def _sequences(sequence_set: Any, where: str) -> Iterator[tuple[str, Any]]:
     for sequence in sequence_set.findall(f"{_HL7}component/{_HL7}sequence"):
-        yield sequence.find(f"{_HL7}code").get("code"), sequence.find(f"{_HL7}value")
+        code, value = _needed(sequence, "code", "code", where), sequence.find(f"{_HL7}value")
+        if value is None:
+            raise LeadminError(f"{where}: {code} has no value; valid: one; export it again")
+        yield code, value
+
+
+def _needed(element: Any, child: str, name: str, where: str) -> str:
+    """Give the attribute ``name`` of a child."""
+    found = element.find(f"{_HL7}{child}")
+    if found is None or not found.get(name):
+        raise LeadminError(f"{where}: {child} has no {name!r}; valid: HL7 aECG R1; export it again")
+    return str(found.get(name))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from leadmin.data.faults import RANGE_MILLIVOLTS
 from leadmin.data.resample import RATES, checked_rate
 from leadmin.errors import LeadminError
 from leadmin.leads import canonical_lead, canonical_leads
@@ -25,6 +26,7 @@ SKIPPED = "-"
 
 _VOLTAGES = {"nv": 1e-6, "uv": 1e-3, "microvolt": 1e-3, "microvolts": 1e-3, "mv": 1.0}
 _VOLTAGES |= {"millivolt": 1.0, "millivolts": 1.0, "v": 1e3, "volt": 1e3, "volts": 1e3}
+_VOLTAGES |= {"мкв": 1e-3}
 
 _GAIN = re.compile(
     r"(?P<gain>\d{1,12}(?:\.\d{1,12})?(?:e[-+]?\d{1,2})?)"
@@ -113,6 +115,7 @@ class Channel(NamedTuple):
     name: str
     unit: str  # "" where the file does not say it
     values: NDArray[np.float64]
+    wrong: str = ""  # why it cannot be used, if it is a lead
 
 
 def millivolts(unit: Any, where: str = "unit") -> tuple[float, float]:
@@ -216,6 +219,7 @@ def assemble(
         names = list(options.leads)
     leads: list[str] = []
     rows: list[NDArray[np.float64]] = []
+    units: set[str] = set()
     for number, (name_, channel) in enumerate(zip(names, channels, strict=True), start=1):
         place = f"{where}: channel {number} ({channel.name[:40]})"
         if name_.strip() == SKIPPED:
@@ -225,7 +229,6 @@ def assemble(
         if unnamed and channel.unit and not is_voltage(channel.unit):
             said.append(f"channel {channel.name} in {channel.unit} is no lead and is left out")
             continue
-        factor, baseline = _unit_of(channel, options, place)
         try:
             leads.append(canonical_lead(name_))
         except LeadminError as error:
@@ -233,10 +236,17 @@ def assemble(
                 f"{where}: channel {number}: {error}, or name every channel with `--leads` "
                 f"({SKIPPED} leaves one out)"
             ) from error
+        if channel.wrong:
+            raise LeadminError(f"{place}: {channel.wrong}")
+        factor, baseline = _unit_of(channel, options, place)
+        units.add(channel.unit or str(options.unit))
         with np.errstate(over="ignore", invalid="ignore"):
             rows.append((np.asarray(channel.values, dtype=np.float64) - baseline) * factor)
     if not rows:
-        raise LeadminError(f"{where}: it holds no lead of an ECG; valid: one or more; check it")
+        raise LeadminError(
+            f"{where}: it holds no lead of an ECG ({'; '.join(said)[:300]}); valid: one or more, "
+            f"in {UNITS}; correct their units"
+        )
     repeated = sorted({lead for lead in leads if leads.count(lead) > 1})
     if repeated:
         raise LeadminError(
@@ -249,7 +259,24 @@ def assemble(
             "valid: one number for all, at least 1; get the file again"
         )
     check_size(len(rows), len(rows[0]), where)
-    return Recording(np.stack(rows), tuple(leads), rate, name, tuple(said))
+    signals = np.stack(rows)
+    if units != {"mV"}:
+        _check_range(signals, ", ".join(sorted(units)), where)
+    printable = name.encode("utf-8", "backslashreplace").decode()
+    return Recording(signals, tuple(leads), rate, printable, tuple(said))
+
+
+def _check_range(signals: NDArray[np.float64], unit: str, where: str) -> None:
+    """Refuse a recording that is too small in all leads, here, where its unit is known."""
+    low, high = RANGE_MILLIVOLTS
+    with np.errstate(over="ignore", invalid="ignore"):
+        ranges = np.fmax.reduce(signals, axis=-1) - np.fmin.reduce(signals, axis=-1)
+    widest = np.fmax.reduce(ranges, initial=0.0)
+    if 0 < widest < low:
+        raise LeadminError(
+            f"{where}: its widest lead spans {widest:.2g} mV if its unit is {unit}; valid: "
+            f"{low:g} to {high:g} mV; the unit is probably a larger one: correct it"
+        )
 
 
 def _unit_of(channel: Channel, options: Options, place: str) -> tuple[float, float]:

@@ -20,22 +20,27 @@ from leadmin.data.recordings.recording import (
     parsed_as,
     read_bytes,
 )
+from leadmin.data.resample import RATES
 from leadmin.errors import LeadminError
 
 _TIMES = {"time", "t", "times", "seconds", "sec", "elapsed time", "timestamp", "zeit", "temps"}
 _SECONDS = {"": 1.0, "s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 _COUNTERS = {"", "sample", "samples", "index", "#", "n", "unnamed: 0", "__index_level_0__"}
 _UNIT_IN_NAME = re.compile(
-    r"(?P<name>.*?)(?:\s*[\(\[]\s*(?P<unit>[^\)\]]*?)\s*[\)\]]|[_\s](?P<tail>[mµμu]?v|m?s|us))\s*",
+    r"(?P<name>.*?)(?:\s*[\(\[]\s*(?P<unit>[^\)\]]*?)\s*[\)\]]|[_\s/](?P<tail>[mµμu]?v|m?s|us))\s*",
     re.IGNORECASE,
 )
-"""``I (mV)``, ``V1 [µV]``, ``II_uV``, ``time (ms)``, ``time_s``."""
+"""``I (mV)``, ``V1 [µV]``, ``II_uV``, ``V2/mV``, ``time (ms)``, ``time_s``."""
 
-_NUMBER_AND_WORD = re.compile(r'"?\s*(\d{2,4}(?:[.,]\d{1,6})?)\s*([^\W\d]+)\s*"?,?')
-_LEAD_LINE = re.compile(r'"?\s*(?:[^\W\d]+\s+)?(I|II|III|V[1-6])(?:\s+[^\W\d]+)?\s*"?,?')
-_UNIT_LINE = re.compile(r'"?\s*([µμu]V|mV)\s*"?,?')
-_HEADER_LINES = 40
-"""An Apple Watch writes about ten before the empty line."""
+_NUMBER_AND_WORD = re.compile(r'"?\s*(\d{2,4}(?:[.,]\d{1,6})?)\s*[^\W\d]+\s*"?,?')
+_LEAD_LINE = re.compile(
+    r'"?\s*(?:[^\W\d]+\s+|[^\W\da-zA-Z]+)?(I|II|III|V[1-6])(?:\s+[^\W\d]+)?\s*"?,?'
+)
+_UNIT_LINE = re.compile(r'"?\s*([µμu]V|mV|мкВ)\s*"?,?')
+_VALUE = re.compile(r'[ \t"]*([-+\u2212]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?)[ \t",;]*', re.IGNORECASE)
+_VALUE_LINE = re.compile(f"^{_VALUE.pattern}$", re.IGNORECASE | re.MULTILINE)
+_HEADER_LINES, _HEADER_SIZE = 40, 10_000
+"""An Apple Watch writes about ten lines before its values."""
 
 
 def read_text_table(path: Path, options: Options, name: str) -> list[Recording]:
@@ -58,7 +63,7 @@ def read_text_table(path: Path, options: Options, name: str) -> list[Recording]:
         del lines[0]
     if not lines:
         raise LeadminError(f"{where}: it is empty; valid: a table with a column for each lead")
-    separator = next((s for s in "\t;," if s in lines[0]), "\t" if path.suffix == ".tsv" else ",")
+    separator = next((s for s in "\t;," if s in lines[0]), "\t")  # a comma elsewhere is decimal
     try:
         first = [cell.strip() for cell in next(csv.reader([lines[0]], delimiter=separator))]
     except csv.Error as error:
@@ -67,7 +72,7 @@ def read_text_table(path: Path, options: Options, name: str) -> list[Recording]:
         ) from error
     headed = not all(_is_number(cell, separator) for cell in first)
     names = first if headed else [f"column {n}" for n in range(1, len(first) + 1)]
-    values = _numbers(lines[1 if headed else 0 :], len(names), separator, where)
+    values = _numbers(lines[1 if headed else 0 :], names, separator, where)
     return [_recording(names, values.T, options, name, where)]
 
 
@@ -112,12 +117,17 @@ def _is_number(cell: str, separator: str) -> bool:
 
 
 def _numbers(
-    lines: Sequence[str], n_columns: int, separator: str, where: str
+    lines: Sequence[str], names: Sequence[str], separator: str, where: str
 ) -> NDArray[np.float64]:
     """Read rows of numbers; an empty cell is a missing sample, a comma may be a decimal one."""
-    body = "\n".join(lines).rstrip("\n")
+    body, n_columns = "\n".join(lines).rstrip("\n"), len(names)
+    if not body.strip():
+        raise LeadminError(f"{where}: it has names of columns and no numbers; get the file again")
+    unsure = separator != "," or '"' in body  # whether a comma parts columns or a number
     if separator != ",":
         body = body.replace(",", ".")
+    elif unsure:
+        body = re.sub(r'"([^",\n]*),([^",\n]*)"', r"\1.\2", body)
     body = body.replace('"', "")
     if n_columns > 1:
         empty = rf"(?m)(?:^|(?<={separator}))[^\S\n\t]*(?={separator}|$)"
@@ -129,14 +139,36 @@ def _numbers(
         wrong = str(error).partition(";")[0][:200]
         raise LeadminError(
             f"{where}: its rows are not all numbers ({wrong}, counted from the first row of "
-            "numbers); valid: as many numbers in each row as there are columns; mend the file"
+            "numbers); valid: as many numbers in each row as there are columns"
+            f"{', no points between thousands' * (separator == ';')}; mend the file"
         ) from error
     if values.shape[1] != n_columns or not len(values):
         raise LeadminError(
             f"{where}: {n_columns} columns are named, the rows hold {values.shape[1]} numbers; "
             "valid: one for each; mend the file"
         )
+    if unsure:
+        _check_thousands(values, names, body.split("\n"), separator, where)
     return values
+
+
+def _check_thousands(
+    values: NDArray[np.float64], names: Sequence[str], rows: list[str], separator: str, where: str
+) -> None:
+    """Refuse a column in which 1.234 is more than 987: there a point or comma parts thousands."""
+    for k, name in enumerate(names):
+        size = np.abs(values[:, k])
+        size = size[np.isfinite(size)]
+        whole = size == np.rint(size)
+        parted, largest = size[~whole], size[whole].max(initial=0.0)
+        if not parted.size or parted.min() < 1 or largest < 10 * parted.max():
+            continue
+        cells = [cell for row in rows if "." in (cell := row.split(separator)[k].strip())]
+        if all(re.fullmatch(r"[-+]?\d{1,3}\.\d{3}", cell) for cell in cells):
+            raise LeadminError(
+                f"{where}: column {name!r} holds {largest:g} beside {cells[0]}, as if thousands "
+                "were parted; valid: numbers without such points or commas; take them out"
+            )
 
 
 def _recording(
@@ -154,6 +186,12 @@ def _recording(
                 raise LeadminError(f"{where}: it has two columns of time; valid: one; drop one")
             seconds = np.asarray(values, dtype=np.float64) * _SECONDS[unit.casefold()]
             rate = _rate_of(seconds, full, where)
+            if not unit and not options.slowest <= rate <= RATES[1]:
+                raise LeadminError(
+                    f"{where}: column {full!r} gives {rate:g} Hz if it is in seconds; valid: "
+                    f"{options.slowest:g} to {RATES[1]:g} Hz; write its unit into its name, as in "
+                    "'time (ms)', or call it 'sample' if it counts the rows, and give `--rate HZ`"
+                )
         elif plain.casefold() in _COUNTERS and (np.diff(values) == 1).all():
             noticed.append(f"column {full!r} counts the rows and is left out")
         else:
@@ -186,33 +224,34 @@ def _rate_of(seconds: NDArray[np.float64], column: str, where: str) -> float:
 def _read_watch(text: str, options: Options, name: str, where: str) -> Recording | None:
     """Read the export of an Apple Watch, whose words depend on the language; None if it is none.
 
-    Lines of ``key,value``, of which one has a rate (``512.844 hertz``), one a lead (``Lead I``)
-    and one a unit (``µV``); an empty line; one value a line, in some languages with a decimal
-    comma.
+    Lines of ``key,value``, of which one has a rate (``512.844 hertz``; heart rates are slower),
+    one a lead (``Lead I``) and one a unit (``µV``), with empty ones between them; then one value a
+    line, in some languages with a decimal comma.
     """
-    head, gap, body = text.lstrip("\n").partition("\n\n")
-    lines = head.split("\n")
-    if not gap or not 3 <= len(lines) <= _HEADER_LINES:
+    first = _VALUE_LINE.search(text, 0, _HEADER_SIZE)
+    begin = first.start() if first else _HEADER_SIZE
+    lines = [line for line in text[:begin].split("\n") if line.strip()]
+    if not 3 <= len(lines) <= _HEADER_LINES:
         return None
-    values = [
-        re.split(r"[,;\t]", line, maxsplit=1)[-1] for line in lines if re.search("[,;\t]", line)
+    said = [re.split(r"[,;\t]", line, maxsplit=1)[-1] for line in lines]
+    rates = [
+        float(m[1].replace(",", ".")) for one in said if (m := _NUMBER_AND_WORD.fullmatch(one))
     ]
-    rates = [m for value in values if (m := _NUMBER_AND_WORD.fullmatch(value))]
-    leads = [m[1] for value in values if (m := _LEAD_LINE.fullmatch(value))]
-    units = [m[1] for value in values if (m := _UNIT_LINE.fullmatch(value))]
-    below = [line for line in body.split("\n") if line.strip(' ,;"\t')]
-    below_units = [m[1] for line in below[:3] if (m := _UNIT_LINE.fullmatch(line.split(",")[-1]))]
-    if not len(rates) == len(leads) == 1 or len(units + below_units) != 1:
+    rates = [rate for rate in rates if rate >= RATES[0]]
+    leads = [m[1] for one in said if (m := _LEAD_LINE.fullmatch(one))]
+    units = [m[1] for one in said if (m := _UNIT_LINE.fullmatch(one))]
+    if not len(rates) == len(leads) == len(units) == 1:
         return None
-    numbers = []
-    for line in below:
-        cell = line.strip(' "\t').rstrip(",;").strip('" ')
-        if re.fullmatch(r"[-+\u2212]?\d+(?:[.,]\d+)?(?:e[-+]?\d+)?", cell, re.IGNORECASE):
-            numbers.append(float(cell.replace(",", ".").replace("\u2212", "-")))
-        elif numbers:
+    numbers: list[float] = []
+    for line in (line for line in text[begin:].split("\n") if line.strip(' ,;"\t')):
+        value = _VALUE.fullmatch(line)
+        if value is None:
             raise LeadminError(
                 f"{where}: sample {len(numbers) + 1} is {line[:40]!r}; valid: one number a line; "
                 "export the recording again"
             )
-    channel = Channel(leads[0], (units + below_units)[0], np.array(numbers))
-    return assemble([channel], float(rates[0][1].replace(",", ".")), options, name, where)
+        numbers.append(float(value[1].replace(",", ".").replace("\u2212", "-")))
+    if numbers and (np.diff(np.floor(numbers)) == 1).all():  # a column that counts, and another
+        return None
+    channel = Channel(leads[0], units[0], np.array(numbers))
+    return assemble([channel], rates[0], options, name, where)

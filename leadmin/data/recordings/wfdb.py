@@ -8,8 +8,9 @@ References
 .. [1] WFDB Applications Guide, header(5) and signal(5). https://wfdb.io/wag/
 """
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leadmin.data.recordings.recording import (
+    MOST_BYTES,
     UNITS,
     Channel,
     Options,
@@ -42,19 +44,11 @@ _SIGNAL = re.compile(
     r"(?:\s+(?P<checksum>-?\d{1,12})(?:\s+-?\d{1,12}(?:\s+(?P<lead>\S.*))?)?)?)?)?)?)?",
     re.IGNORECASE,
 )
-_BITS = {
-    "16": 16,
-    "61": 16,
-    "160": 16,
-    "80": 8,
-    "212": 12,
-    "24": 24,
-    "32": 32,
-    "310": 10,
-    "311": 10,
-}
-_BITS |= {"508": 0, "516": 0, "524": 0}
-"""Bits that one sample takes at least, by format; in the last three it depends."""
+_PACKED = {"16": (1, 2), "61": (1, 2), "160": (1, 2), "80": (1, 1), "212": (2, 3), "24": (1, 3)}
+_PACKED |= {"32": (1, 4), "310": (3, 4), "311": (3, 4)} | dict.fromkeys(
+    ("508", "516", "524"), (1, 0)
+)
+"""How many samples are packed into how many bytes, by format; in the last three it depends."""
 
 
 class Lines(NamedTuple):
@@ -67,24 +61,28 @@ class Lines(NamedTuple):
 def read_wfdb(header: Path, options: Options, name: str) -> list[Recording]:
     """Read the record whose header is the file ``header``; its signals lie beside it."""
     where = str(header)
-    lines = read_header(read_bytes(header).decode("utf-8", "replace"), where)
+    lines = read_header(read_bytes(header).decode("utf-8-sig", "replace"), where)
     _check_files(lines, header, where)
     with parsed_as("WFDB", where), quick_lookups() as wfdb:
         found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
         digital = np.asarray(found.d_signal)
         no_sample = wfdb.io._signal.INVALID_SAMPLE_VALUE
-    channels, noticed = [], []
+    channels = []
     for signal, column in zip(lines.signals, digital.T, strict=True):
         values = column.astype(np.float64)
         values[column == no_sample[signal["format"]]] = np.nan
         zero = float(signal["baseline"] or signal["zero"] or 0)
         values = (values - zero) / float(signal["gain"])
-        lead, listed = signal["lead"] or "", signal["checksum"]
-        if listed and (int(listed) - int(column.sum(dtype=np.int64))) % 65536:
-            noticed.append(f"the samples of {lead} do not add up to the header's checksum")
-        channels.append(Channel(lead, signal["unit"] or "mV", values))
+        total, listed = int(column.sum(dtype=np.int64)), signal["checksum"]
+        wrong = ""
+        if listed and (int(listed) - total) % 65536:
+            wrong = (
+                f"its samples add up to {total % 65536} (mod 65536), the header says {listed}; the "
+                "file is damaged; get it again"
+            )
+        channels.append(Channel(signal["lead"] or "", signal["unit"] or "mV", values, wrong))
     rate = float(lines.record["rate"]) if lines.record["rate"] else None
-    return [assemble(channels, rate, options, name, where, noticed)]
+    return [assemble(channels, rate, options, name, where)]
 
 
 _quick: dict[str, SimpleNamespace] = {}
@@ -137,6 +135,16 @@ def read_header(text: str, where: str) -> Lines:
     return Lines(first, [_signal(line, n, where) for n, line in enumerate(lines[1:], start=1)])
 
 
+def packed_bytes(signals: Sequence[re.Match[str]], n_samples: int) -> range:
+    """Say how many bytes a file may have that holds these signals and nothing else."""
+    samples, size = _PACKED[signals[0]["format"]]
+    if not size:
+        return range(MOST_BYTES + 1)
+    start, n_values = int(signals[0]["offset"] or 0), n_samples * len(signals)
+    least, most = math.ceil(n_values * size / samples), math.ceil(n_values / samples) * size
+    return range(start + least, start + most + 1)
+
+
 def _check_files(lines: Lines, path: Path, where: str) -> None:
     """Refuse a record that is too large, or whose files are not those that its header means."""
     first, signals = lines
@@ -151,23 +159,24 @@ def _check_files(lines: Lines, path: Path, where: str) -> None:
     for file in {signal["file"] for signal in signals}:
         beside = path.with_name(file)
         own = [signal for signal in signals if signal["file"] == file]
-        needed = int(own[0]["offset"] or 0) + n_samples * len(own) * _BITS[own[0]["format"]] // 8
         size = len(read_bytes(beside))
-        if size < needed:
-            raise LeadminError(
-                f"{beside}: it has {size} bytes; valid: the {needed} that {path.name} asks for; "
-                "get the record again"
-            )
         if not n_samples:
             check_size(len(own), size, where)
+            continue
+        fit = packed_bytes(own, n_samples)
+        if size not in fit:
+            raise LeadminError(
+                f"{beside}: it has {size} bytes; valid: the {fit[0]} that {path.name} asks for; "
+                "get the record again"
+            )
 
 
 def _signal(line: str, number: int, where: str) -> re.Match[str]:
     match = _SIGNAL.fullmatch(line)
-    if match is None or match["format"] not in _BITS:
+    if match is None or match["format"] not in _PACKED:
         raise LeadminError(
             f"{where}: signal {number} is {line[:80]!r}; valid: file, format ("
-            f"{', '.join(_BITS)}), gain/unit, five whole numbers, lead; convert the record"
+            f"{', '.join(_PACKED)}), gain/unit, five whole numbers, lead; convert the record"
         )
     if match["skew"] or int(match["frame"] or 1) != 1:
         raise LeadminError(

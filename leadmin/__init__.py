@@ -71,7 +71,8 @@ def load(
     path = Path(name) if runs is None else Path(runs, name)
     if path.suffix in {".json", ".safetensors"} or (path / "config.json").is_file():
         return load_checkpoint(path, network=network)
-    if runs is None and not (path / "metrics.json").is_file():
+    of_a_run = ("metrics.json", "predictions.npz", "checkpoints", "state")
+    if runs is None and not any((path / part).exists() for part in of_a_run):
         raise LeadminError(
             f"network: there is no {str(name)[:80]!r}; valid: {', '.join(networks())}, or the "
             "folder of a finished run such as outputs/sample/runs/3-lead-I-II-V2; choose one"

@@ -54,7 +54,7 @@ def test_numbers_data_and_times_on_the_pages_are_those_of_the_run(tree, built):
         text = (tree.out / "book" / "html" / f"{page}.html").read_text(encoding="utf-8")
         recorded = json.loads((folder / "runs" / "12-lead" / "metrics.json").read_text())
         assert recorded["provenance"]["data"]["content_sha256"] in text
-        assert str(recorded["provenance"]["git_commit"]) in text
+        assert (recorded["provenance"]["git_commit"] or "a copy outside of git") in text
         assert recorded["provenance"]["versions"]["torch"] in text
     for page in (tree.out / "book" / "html").rglob("*.html"):
         text = page.read_text(encoding="utf-8")

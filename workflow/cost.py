@@ -92,8 +92,8 @@ def _cost(name: str, repeats: int) -> dict[str, Any]:
         return fastest(predict, repeats) / len(few)
 
     alone = torch.from_numpy(x[:1])
-    call = (model, network.scaling, alone, network.window, network.n_windows)
-    call += (leads if network.any_leads else None,)
+    shown = leads if network.any_leads else None
+    call = (model, network.scaling, alone, network.window, network.n_windows, shown)
     with TemporaryDirectory() as folder:
         export_onnx(network, file := Path(folder, "network.onnx"))
         options = onnxruntime.SessionOptions()

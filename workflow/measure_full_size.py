@@ -3,9 +3,9 @@
     python workflow/measure_full_size.py --from outputs/full-size/ptb-xl.zip
 
 The steps: fetch from a server of this machine, prepare, and under both protocols one epoch of all
-configurations, the analysis, the map of electrode sets, the book. Each appends its row to a CSV as soon as it is done, so that
-steps may be measured apart; the memory is the largest sum over all processes of a step, sampled
-five times a second. Run it on a machine that does nothing else.
+configurations, the analysis, the map of electrode sets, the book. Each appends its row to a CSV as
+soon as it is done, so that steps may be measured apart; the memory is the largest sum over all
+processes of a step, sampled five times a second. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -95,13 +95,15 @@ def steps(archive: Path, folder: Path) -> dict[tuple[str, str], list[str]]:
     for protocol in PROTOCOLS:
         name = f"full-size-{folder.name}-{protocol}"
         study = {"name": name, "title": "Full size by repetition, one epoch", "source": str(source)}
-        study |= {"protocol": protocol, "configurations": "all", "epochs": 1, "compare_with": ""}
+        study |= {"protocol": protocol, "configurations": "all", "compare_with": ""}
         study |= {"map": "electrodes"}
         file = folder / f"{name}.yml"
-        write_text(file, yaml.safe_dump(study))
+        write_text(file, yaml.safe_dump(study | {"epochs": 1}))
         engine = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--quiet"]
         engine += ["--profile", "workflow/profiles/local", "--config", f"study={file}", "--"]
-        found |= {(step, protocol): [*engine, target.format(name)] for step, target in STAGES.items()}
+        found |= {
+            (step, protocol): [*engine, target.format(name)] for step, target in STAGES.items()
+        }
     return found
 
 

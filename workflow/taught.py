@@ -106,7 +106,7 @@ def teach(
     window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     configuration, (first, _) = resolve(run.config), halves(noises)
     of_all = {
-        "networks": start_sha256(run.identity),
+        "networks": start_sha256(run.identity or {}),
         "noise": {kind: hashlib.sha256(x.tobytes()).hexdigest() for kind, x in first.items()},
         "copies": [N_COPIES, WEAKEST, STRONGEST],
         "code": code_sha256(),

@@ -282,7 +282,9 @@ CONFIGURATIONS = Question(
     title="What does each set of leads reach?",
     tables={"main": each_recipe(main_table)},
     reading=lambda tables: configurations_reading(tables["main"]),
-    figures={"answer": lambda tables: plot_answer(tables.whole["main"])},
+    figures={
+        "answer": lambda t: plot_answer(t.whole["main"]) if t["main"]["auroc"].any() else None
+    },
     shown={"What each set of leads reaches": _main_columns(*COLUMNS)},
     report=_every_column,
     latex={"table_main.tex": lambda t, basis: main_latex(t.whole["main"], basis, t.classes)},

@@ -185,7 +185,8 @@ def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], origina
 
 
 def _figure(tables: Tables) -> Figure | None:
-    return plot_lrs(tables["main"]) if REFERENCE in set(tables["main"]["config"]) else None
+    scored = tables["main"].dropna(subset="auroc")
+    return plot_lrs(tables["main"]) if REFERENCE in set(scored["config"]) else None
 
 
 LRS = Question(

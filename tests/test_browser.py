@@ -386,6 +386,11 @@ def test_what_is_noticed_in_a_file_is_what_python_notices(reader, sample):
     told, expected = reader[1](signals, [f"{lead} [uV]" for lead in LEADS])
     assert told == expected
     assert "/noticed/4" in told
+    odd = sample.signals[0].astype(float) * 0.1 + 400
+    odd[8], odd[3], odd[9] = odd[7], -odd[3], odd[9] + 2500
+    told, expected = reader[1](odd, [f"{lead} [uV]" for lead in LEADS])
+    assert told == expected
+    assert "/noticed/4" in told
 
 
 @pytest.mark.parametrize("language", WATCH)

@@ -189,14 +189,22 @@ window.leadminReading = (function () {
       + " above, or mend it in the header.");
   }
 
+  function average(row) { return row.reduce((sum, x) => sum + x, 0) / row.length; }
+
   function fault(row, rate, limits) {
     const here = range(row), [low, high] = [limits.flatMillivolts, limits.rangeMillivolts[1]];
     if (Number.isNaN(here)) {
-      const missing = row.reduce((sum, x) => sum + !Number.isFinite(x), 0) / row.length;
-      return "holds no finite number in " + (100 * missing).toFixed(1) + "% of its samples";
+      const missing = row.reduce((sum, x) => sum + !Number.isFinite(x), 0);
+      return "holds no finite number in " + missing.toLocaleString("en") + " of "
+        + row.length.toLocaleString("en") + " samples";
     }
     if (here < low) return "is flat: its range is " + digits(1000 * here, 2) + " µV";
     if (here > high) return "has a range of " + digits(here, 3) + " mV";
+    const mean = average(row);
+    if (Math.abs(mean) > limits.meanMillivolts) {
+      return "has a mean of " + digits(mean, 3)
+        + " mV and not of zero (an ADC's baseline goes into the unit, as in 200(2048)/mV)";
+    }
     const rest = longestRun(row.length - 1, (t) => row[t + 1] === row[t]) + 1;
     if (rest < Math.max(3, round(limits.flatSeconds * rate))) return "";
     return "is at rest for " + digits(rest / rate, 2) + " s";
@@ -241,15 +249,14 @@ window.leadminReading = (function () {
   }
 
   function correlation(a, b) {
-    const centre = (row) => { const mean = row.reduce((x, y) => x + y, 0) / row.length;
-      return row.map((x) => x - mean); };
+    const centre = (row) => { const mean = average(row); return row.map((x) => x - mean); };
     const dot = (x, y) => x.reduce((sum, one, t) => sum + one * y[t], 0);
     const [x, y] = [centre(a), centre(b)], norm = Math.sqrt(dot(x, x) * dot(y, y));
     return norm > 0 ? dot(x, y) / norm : 0;
   }
 
   /* Which rules mark one segment, {lead: microvolts at 100 Hz} with all that follows. */
-  function marks(signals, recorded, limits) {
+  function marks(signals, limits) {
     const rows = Object.fromEntries(Object.entries(signals).map(([lead, row]) =>
       [lead, row.map((x) => round(Math.max(-32767, Math.min(32767, x))))]));
     const there = Object.keys(rows), some = (rule) => Object.values(rows).some(rule);
@@ -278,21 +285,43 @@ window.leadminReading = (function () {
         found.arm_leg_reversed = along && with6("II") < limits.reversedCorrelation;
       }
     }
-    found.copied_lead = recorded.length === LEADS.length && LEADS.some((lead, k) =>
-      LEADS.slice(k + 1).some((other) => rows[lead].every((x, t) => x === rows[other][t])));
     return found;
   }
 
-  /* Sentences on what the rules mark, in the order in which the package says them. */
+  /* Sentences on what is unlike any ECG, and on what the rules mark, in the package's order. */
   function notes(signals, recorded, parts, readable, { rules, limits }) {
+    const said = [], means = recorded.map((lead) => Math.abs(average(signals[lead])));
+    const off = recorded.filter((_, k) => means[k] > limits.usualMeanMillivolts);
+    if (off.length) {
+      said.push("the mean of " + off.join(", ") + " is up to " + digits(Math.max(...means), 2)
+        + " mV from zero, which changes answers");
+    }
+    const widest = Math.max(...recorded.map((lead) => range(signals[lead])));
+    if (widest < limits.usualMillivolts[0] || widest > limits.usualMillivolts[1]) {
+      said.push("the widest lead has a range of " + digits(widest, 2)
+        + " mV, unusual for an ECG: check the unit");
+    }
+    const limb = recorded.filter((lead) => LIMB.includes(lead)), kept = (row) =>
+      cut(row, 100, parts).filter((_, k) => readable.includes(k));
+    const apart = limb.slice(2).some((lead) => {
+      const follows = kept(mixed(signals, coefficients(lead, limb.slice(0, 2))));
+      return kept(signals[lead]).some((row, k) =>
+        row.some((x, t) => 1000 * Math.abs(x - follows[k][t]) > limits.identityMicrovolts));
+    });
+    if (apart) said.push(rules.identities_broken + ": a name, a sign or an electrode is wrong");
+    const same = (a, b) => kept(a).every((row, k) => row.every((x, t) => x === kept(b)[k][t]));
+    if (recorded.some((lead, k) => recorded.slice(k + 1).some((other) =>
+      signals[lead][0] === signals[other][0] && same(signals[lead], signals[other])))) {
+      said.push(rules.copied_lead);
+    }
     const pieces = Object.entries(signals).map(([lead, row]) =>
       [lead, cut(row.map((x) => 1000 * x), 100, parts)]);
     const found = readable.map((k) =>
-      marks(Object.fromEntries(pieces.map(([lead, cuts]) => [lead, cuts[k]])), recorded, limits));
-    return Object.keys(found[0]).flatMap((rule) => {
+      marks(Object.fromEntries(pieces.map(([lead, cuts]) => [lead, cuts[k]])), limits));
+    return said.concat(Object.keys(found[0]).flatMap((rule) => {
       const n = found.filter((one) => one[rule]).length, of = parts.starts.length;
       return n ? [rules[rule] + (of > 1 ? " (in " + n + " of " + of + " segments)" : "")] : [];
-    });
+    }));
   }
 
   // --- the network ------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ def lead_faults(
     for record, lead in np.argwhere(~usual | (resting > 0)):
         here, rest = ranges[record, lead], resting[record, lead] / sampling_rate
         if np.isnan(here):
-            missing = np.mean(~np.isfinite(signals[record, lead]))
-            wrong = f"holds no finite number in {missing:.1%} of its samples"
+            missing = int(np.sum(~np.isfinite(signals[record, lead])))
+            wrong = f"holds no finite number in {missing:,} of {signals.shape[-1]:,} samples"
         elif here < FLAT_MILLIVOLTS:
             wrong = f"is flat: its range is {1000 * here:.2g} µV"
         elif here > RANGE_MILLIVOLTS[1]:

@@ -43,8 +43,8 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
     ``auroc`` and its ``difference`` to all leads, each with the intervals of
     `leadmin.questions.electrodes.map_table`; ``thrown_away``, the AUROC of all that its electrodes
     give less its own; ``brier``, ``auroc_MI`` and ``difference_MI`` and their like of each class,
-    ``missed_MI`` and ``difference_missed_MI`` and theirs, per 1,000 records, of each diagnosis,
-    with the intervals of `_with_widest`; ``n_records, n_patients, n_seeds``. Empty for a map of
+    ``missed_MI`` and ``difference_missed_MI`` and theirs, per 1,000 records, of each diagnosis, all
+    but ``auroc_MI`` with the intervals of `_with_widest`; ``n_records, n_patients, n_seeds``. Empty for a map of
     electrode sets alone.
     """
     given = {space.electrodes: space.name for space in electrode_sets()}
@@ -62,7 +62,7 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
         own, to_all = {space.name: 1.0}, difference(space.name, REFERENCE)
         row |= _with_widest(evidence, own, "brier", "macro", "brier")
         for name in evidence.classes:
-            row |= _with_widest(evidence, own, "auroc", name, f"auroc_{name}")
+            row[f"auroc_{name}"] = contrast(evidence, own, "auroc", name).estimate.value
             row |= _with_widest(evidence, to_all, "auroc", name, f"difference_{name}")
         for name in diagnoses(evidence.classes):
             row |= _with_widest(evidence, own, "missed", name, f"missed_{name}")

@@ -44,8 +44,8 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
     `leadmin.questions.electrodes.map_table`; ``thrown_away``, the AUROC of all that its electrodes
     give less its own; ``brier``, ``auroc_MI`` and ``difference_MI`` and their like of each class,
     ``missed_MI`` and ``difference_missed_MI`` and theirs, per 1,000 records, of each diagnosis, all
-    but ``auroc_MI`` with the intervals of `_with_widest`; ``n_records, n_patients, n_seeds``. Empty for a map of
-    electrode sets alone.
+    but ``auroc_MI`` with the intervals of `_with_widest`; ``n_records, n_patients, n_seeds``. Empty
+    for a map of electrode sets alone.
     """
     given = {space.electrodes: space.name for space in electrode_sets()}
     rows, scored = [], set(evidence.configs)

@@ -25,7 +25,8 @@ from leadmin.cli.data import app
 from leadmin.data import ptbxl
 from leadmin.data.card import write_card
 from leadmin.data.dataset import load_dataset
-from leadmin.data.own import made_folds, prepare_own, read_mapping, unfit
+from leadmin.data.own import made_folds, prepare_own, unfit
+from leadmin.data.own_mapping import read_mapping
 from leadmin.data.pacing import pacing_spikes
 from leadmin.data.prepare import prepare
 from leadmin.data.recordings import read_recordings

@@ -27,13 +27,12 @@ from disturbances import (
 )
 from hospitals import HospitalRecord, LeftOut, same_as
 from numpy.typing import NDArray
+from shipping import auroc_with_intervals
 
 import leadmin
 from leadmin import metrics
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.evidence.estimates import interval_columns, of_columns
-from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.files import atomic_path
 from leadmin.labels import CLASSES
 from leadmin.leads import (
@@ -215,12 +214,11 @@ def through_the_door(
             there = trial.test.fold == number
             y, said = trial.test.labels[there & answered], p[there & answered]
             counts = {"n_records": len(y), "n_refused": int((there & ~answered).sum())}
-            each = np.arange(len(y))  # a record counts as a patient
-            weights = all_weights(each, patient_weights(each, 2000, np.random.default_rng(0)))
+            aurocs = auroc_with_intervals(y, said, np.arange(len(y)))  # a record for a patient
             for c in np.flatnonzero((y.sum(0) >= least) & ((1 - y).sum(0) >= least)):
-                found = of_columns(weighted_auroc(y[:, c], said[:, c], weights), 2000)
-                row = {"network": name, "config": config, "hospital": hospital}
-                row |= {"class": CLASSES[c]} | counts | interval_columns("auroc", found)
+                row: dict[str, Any] = {"network": name, "config": config, "hospital": hospital}
+                row |= {"class": CLASSES[c]} | counts
+                row |= zip(("auroc", "auroc_low", "auroc_high"), aurocs[CLASSES[c]], strict=True)
                 rows.append(row | {"mean_probability": float(said[:, c].mean())})
     return rows
 
@@ -306,6 +304,17 @@ def try_own(
     conditions: dict[str, dict[str, Any]] = {}
     logits: dict[str, list[Signals]] = {}
     rows = []
+
+    def ask(
+        name: str,
+        said: dict[str, Any],
+        reader: EcgClassifier,
+        x: Signals,
+        shown: Sequence[str] = LEADS,
+    ) -> None:
+        conditions[name] = said
+        logits.setdefault(name, []).append(logits_of(reader, x, shown))
+
     for split, checkpoint in zip(divisions, run.checkpoints, strict=False):
         rng = np.random.default_rng([split.test_fold])
         chosen = split.test
@@ -314,18 +323,14 @@ def try_own(
         rows.append(chosen)
         network = load_checkpoint(checkpoint)
         signals = dataset.signals[chosen].astype(np.float32)
-        asked = [("", network)]
-        if fixed is not None:
-            asked.append((FIXED, load_checkpoint(fixed.checkpoints[len(rows) - 1])))
-            conditions[WHOLE] = {"set": REFERENCE, "electrode": "", "fault": f"none{FIXED}"}
-            logits.setdefault(WHOLE, []).append(logits_of(asked[1][1], signals, LEADS))
+        other = load_checkpoint(fixed.checkpoints[len(rows) - 1]) if fixed else None
+        if other is not None:
+            ask(WHOLE, {"set": REFERENCE, "electrode": "", "fault": f"none{FIXED}"}, other, signals)
         for name, said, shown, changed in make(signals, rng):
-            for kind, reader in asked:
-                told = {"set": REFERENCE, "electrode": said["electrode"]} if kind else said
-                told |= {"fault": said["fault"] + FIXED} if kind else {}
-                conditions[name + kind] = told
-                answer = logits_of(reader, changed, LEADS if kind else shown)
-                logits.setdefault(name + kind, []).append(answer)
+            ask(name, said, network, changed, shown)
+            if other is not None:
+                untold = {"set": REFERENCE, "electrode": said["electrode"]}
+                ask(name + FIXED, untold | {"fault": said["fault"] + FIXED}, other, changed)
         print(f"fold {split.test_fold}: {len(chosen)} records, {len(conditions)} conditions")
     index = np.concatenate(rows)
     ids = (dataset.record_id[index], dataset.patient_id[index], dataset.fold[index])

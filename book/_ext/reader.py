@@ -17,20 +17,20 @@ from sphinx.application import Sphinx
 import leadmin
 from leadmin.data import faults, quality
 from leadmin.labels import CLASS_NAMES
-from leadmin.net import reading
 from leadmin.net.operating import THRESHOLDS, read_operating_points
+from leadmin.net.reading import SEGMENT_SECONDS
 
 NETWORK = Path(leadmin.__file__).parent / "networks" / "any-lead"
 
 LIMITS = {
-    "segmentSeconds": reading.SEGMENT_SECONDS,
+    "segmentSeconds": SEGMENT_SECONDS,
     "flatSeconds": faults.FLAT_SECONDS,
     "flatMillivolts": faults.FLAT_MILLIVOLTS,
     "rangeMillivolts": faults.RANGE_MILLIVOLTS,
     "largestVolts": faults.LARGEST_VOLTS,
     "meanMillivolts": faults.LARGEST_MEAN_MILLIVOLTS,
-    "usualMeanMillivolts": reading.USUAL_MEAN_MILLIVOLTS,
-    "usualMillivolts": reading.USUAL_MILLIVOLTS,
+    "usualMeanMillivolts": faults.USUAL_MEAN_MILLIVOLTS,
+    "usualMillivolts": faults.USUAL_MILLIVOLTS,
     "identityMicrovolts": quality.IDENTITY_MICROVOLTS,
     "saturatedMicrovolts": quality.SATURATED_MICROVOLTS,
     "clippedSeconds": quality.CLIPPED_SECONDS,

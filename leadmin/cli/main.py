@@ -189,15 +189,15 @@ def _wanted(study: Path, root: Path, quick: bool, epochs: int) -> tuple["Study",
     paths = dict(zip(("source", "table", "mapping"), found, strict=False))
     for name, path in paths.items():
         if not (root / path).exists():
-            looked = f" in {Path.cwd()}, {(root / file).parent} or {root}" * (
-                not path.is_absolute()
-            )
+            looked = f" in {Path.cwd()}, {(root / file).parent} or {root}"
+            looked *= not path.is_absolute()
             raise LeadminError(
                 f"{file}: {name}: {path} does not exist{looked}; get the records first, or name "
                 "another archive, folder or table"
             )
     if wanted.mapping:
-        from leadmin.data.own import read_mapping, read_own_table, unfit
+        from leadmin.data.own import read_own_table, unfit
+        from leadmin.data.own_mapping import read_mapping
 
         rows = read_own_table(root / paths["table"], read_mapping(root / paths["mapping"]))
         if why := unfit(rows.labels, rows.fold, wanted.protocol):

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,8 +62,6 @@ def predict(
             try:
                 if isinstance(one, LeadminError):
                     raise one
-                # of a file whose name is no text, as neither a page nor a picture can hold it
-                one = replace(one, name=one.name.encode(errors="backslashreplace").decode())
                 reading = classifier.read(one)
             except LeadminError as error:
                 said = str(error) if isinstance(one, LeadminError) else f"{file}: {error}"

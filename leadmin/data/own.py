@@ -1,35 +1,28 @@
 """Records of one's own: a folder of signals, a table and a mapping, written as the prepared file.
 
-The table says record, patient, statements and, if there is one, the fold of each record; the
-mapping is a YAML file that says which column is which, and which statements make which class::
-
-    title: Rhythms of three hospitals
-    columns: {record: file, patient: patient, labels: statements}
-    classes:
-      AF: {meaning: atrial fibrillation, statements: [AF, 164889003]}
-      SR: {meaning: sinus rhythm, statements: [Normal, 426783006]}
-
-Everything behind the file, training, evidence and pages, works with these classes.
+The table says record, patient, statements and, if there is one, the fold of each record; a
+mapping, see `leadmin.data.own_mapping`, which column is which, and which statements make which
+class. Everything behind the file, training, evidence and pages, works with these classes.
 """
 
 import hashlib
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tqdm import tqdm
 
 from leadmin.data import dataset, ptbxl
 from leadmin.data.archive import FileError, FolderArchive
+from leadmin.data.faults import USUAL_MEAN_MILLIVOLTS, USUAL_MILLIVOLTS
+from leadmin.data.own_mapping import SLOWEST, Mapping, Signals, read_mapping
 from leadmin.data.prepare import (
     Failure,
     PrepareReport,
@@ -44,12 +37,11 @@ from leadmin.data.prepare import (
 from leadmin.data.ptbxl import CsvTable, check_rate, crossing_patients
 from leadmin.data.quality import RULES, mark, measure
 from leadmin.data.recordings import Recording, read_file
-from leadmin.data.recordings.recording import Options, millivolts
+from leadmin.data.recordings.recording import Options
 from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
-from leadmin.files import atomic_path, read_yaml, sha256
-from leadmin.labels import check_class_names
-from leadmin.leads import LEADS, canonical_lead, coefficients, derive
+from leadmin.files import atomic_path, sha256
+from leadmin.leads import LEADS, coefficients, derive
 
 N_FOLDS = 10
 """What the protocols of a study divide the patients into."""
@@ -57,117 +49,8 @@ N_FOLDS = 10
 FORMS = (".hea", ".csv", ".parquet")
 """Files that signals are read from: WFDB by its header, or a table with a column for each lead."""
 
-SLOWEST = 20.0
-"""Hz. Records from slower recorders are refused."""
-
 NARROWEST = 50.0
 """Microvolts. A record half of whose leads span less has another unit, or loose electrodes."""
-
-SMALL, FAR = 500.0, 300.0
-"""Microvolts: what the widest lead of an ECG spans, and within which the mean of each lead lies.
-The widest of 4,373 records of PTB-XL spans 800 or more, and one in 1,000 has such a mean."""
-
-_STRICT = ConfigDict(strict=True, extra="forbid", frozen=True)
-_Word = Annotated[str, Field(min_length=1, max_length=200)]
-_Code = Annotated[str | int, Field(union_mode="left_to_right")]
-
-
-class _Columns(BaseModel):
-    model_config = _STRICT
-    record: _Word
-    patient: _Word
-    labels: _Word | list[_Word]
-    fold: str = ""
-    age: str = ""
-    sex: str = ""
-
-
-class _Class(BaseModel):
-    model_config = _STRICT
-    meaning: str = ""
-    statements: list[_Code]
-
-
-class _Signals(BaseModel):
-    model_config = _STRICT
-    unit: str = ""
-    rate: Annotated[float, Field(ge=SLOWEST, le=100_000, strict=False)] | None = None
-    leads: dict[str, str] = {}
-
-
-class Mapping(BaseModel):
-    """What a mapping file may say; the module's text has an example."""
-
-    model_config = _STRICT
-    title: _Word
-    version: str = "1"
-    license: str = "not stated"
-    doi: str = ""
-    columns: _Columns
-    separator: Annotated[str, Field(min_length=1, max_length=5)] = ","
-    """what stands between the statements of one record"""
-    classes: dict[str, _Class]
-    signals: _Signals = _Signals()
-    """unit, rate (Hz) and names of leads of tables, which say none; WFDB headers say all three"""
-    seconds: Annotated[float, Field(ge=2.5, le=60, strict=False)] = 10
-    """how much of each record is taken, from its beginning; a shorter one cannot be used"""
-    fold_seed: Annotated[int, Field(ge=0)] = 0
-    """of the folds that are made where the table has none"""
-
-
-def read_mapping(path: Path) -> Mapping:
-    """Read and check a mapping file; a `LeadminError` names the file and the field."""
-    keys = ", ".join(Mapping.model_fields)
-    raw = read_yaml(path, "mapping file", f"valid keys: {keys}")
-    for field in _empty(raw):
-        raise LeadminError(
-            f"{path}: {field} is empty; valid: one entry or more; fill it or remove it"
-        )
-    try:
-        mapping = Mapping.model_validate(raw)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        kinds = re.compile(r"list\[.*|(constrained-)?(str|int)")  # of which none is a key
-        parts = [part for part in map(str, problem["loc"]) if not kinds.fullmatch(part)]
-        field = ".".join(parts[:-2] if "[key]" in parts else parts)
-        wrong = f"{field} is {repr(problem['input'])[:80]}; valid: {problem['msg']}; change it"
-        if problem["type"] == "string_type" and not isinstance(
-            problem["input"], list | dict | None
-        ):
-            wrong = (
-                f"{field} is {problem['input']!r}, as YAML reads it; valid: text; put it in quotes"
-            )
-        elif problem["type"] == "missing":
-            wrong = f"{field} is missing; valid keys: {keys}; add it"
-        elif problem["type"] == "extra_forbidden":
-            wrong = f"{field} is no key that there is; valid: {keys}; correct or remove it"
-        raise LeadminError(f"{path}: {wrong}") from error
-    check_class_names(list(mapping.classes), f"{path}: classes")
-    homes: dict[str, str] = {}
-    for name, one in mapping.classes.items():
-        for statement in map(str, one.statements):
-            if homes.setdefault(statement, name) == name:
-                continue
-            raise LeadminError(
-                f"{path}: classes: the statement {statement!r} is in {homes[statement]} and in "
-                f"{name}; valid: each in one class; take it out of one"
-            )
-    if mapping.signals.unit:
-        millivolts(mapping.signals.unit, f"{path}: signals.unit")
-    for lead in mapping.signals.leads.values():
-        try:
-            canonical_lead(lead)
-        except LeadminError as error:
-            raise LeadminError(f"{path}: signals.leads: {error}") from error
-    return mapping
-
-
-def _empty(value: Any, field: str = "") -> Iterator[str]:
-    """Name the fields that hold an empty list or mapping."""
-    if value in ([], {}):
-        yield field
-    for key, one in value.items() if isinstance(value, dict) else ():
-        yield from _empty(one, f"{field}.{key}".lstrip("."))
 
 
 @dataclass(frozen=True)
@@ -293,7 +176,7 @@ def made_folds(
     return fold[codes]
 
 
-def read_signal(file: Path, signals: _Signals) -> Recording:
+def read_signal(file: Path, signals: Signals) -> Recording:
     """Read one record as a stranger's is read; `FileError` if that cannot be done."""
     options = Options(slowest=SLOWEST)
     if file.suffix != ".hea":  # whose header says all three
@@ -342,13 +225,13 @@ def twelve_leads(signal: Recording, where: str, rate: int, n_samples: int) -> ND
 def noticed_in(x: NDArray[np.int16], rate: int) -> list[str]:
     """Say which rules of `leadmin.data.quality` mark twelve leads, and which size is odd."""
     marks = mark(measure(x[None, :, : x.shape[-1] // 5 * 5], rate)).iloc[0]
+    small, far = 1000 * USUAL_MILLIVOLTS[0], 1000 * USUAL_MEAN_MILLIVOLTS
     size = {
-        f"no lead spans {SMALL:g} microvolts, check the unit": np.ptp(x, axis=-1).max() < SMALL,
-        f"a lead has a mean beyond {FAR:g} microvolts": np.abs(x.mean(axis=-1)).max() > FAR,
+        f"no lead spans {small:g} microvolts, check the unit": np.ptp(x, axis=-1).max() < small,
+        f"a lead has a mean beyond {far:g} microvolts": np.abs(x.mean(axis=-1)).max() > far,
     }
-    return [RULES[name] for name in marks.index[marks]] + [
-        says for says, odd in size.items() if odd
-    ]
+    odd = [sentence for sentence, is_odd in size.items() if is_odd]
+    return [RULES[name] for name in marks.index[marks]] + odd
 
 
 def unfit(labels: NDArray[np.uint8], fold: NDArray[np.int8], protocol: str = "crossval") -> str:

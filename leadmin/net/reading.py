@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leadmin.data.faults import lead_faults, ranges_of
+from leadmin.data.faults import USUAL_MEAN_MILLIVOLTS, USUAL_MILLIVOLTS, lead_faults, ranges_of
 from leadmin.data.pacing import pacing_spikes
 from leadmin.data.recordings.recording import Recording
 from leadmin.data.resample import resample
@@ -187,13 +187,6 @@ def pacing_notes(recording: Recording, found: Screened, readable: Sequence[int])
     if n:
         where = f" (in {n} of {len(found.bounds)} segments)" if len(found.bounds) > 1 else ""
         yield "spikes as of a pacemaker: narrow, tall, in several leads at once, repeated" + where
-
-
-USUAL_MILLIVOLTS = (0.5, 35.0)
-"""Range of the widest lead; in 4,373 records of PTB-XL it is 0.8 to 32 mV."""
-
-USUAL_MEAN_MILLIVOLTS = 0.3
-"""Largest mean of a lead, with its sign left out; one in 1,000 of those records is above."""
 
 
 def size_notes(signals: NDArray[np.float64], leads: Sequence[str]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What does a lost electrode cost, told and not told?"""
 
 import re
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -43,16 +44,10 @@ def fallen_table(evidence: Evidence) -> pd.DataFrame:
     cases |= {(said["electrode"], "told"): said["told"] for said in conditions.values()
               if "told" in said}  # fmt: skip
     cases |= {(said["electrode"], said["fault"]): name for name, said in conditions.items()}
-    rows = [
-        row
-        for (electrode, fault), config in cases.items()
-        for row in disturbed(
-            evidence,
-            config,
-            WHOLE if fault.endswith(FIXED) else REFERENCE,
-            {"electrode": electrode, "fault": fault},
-        )
-    ]
+    rows: list[dict[str, Any]] = []
+    for (electrode, fault), config in cases.items():
+        clean = WHOLE if fault.endswith(FIXED) else REFERENCE
+        rows += disturbed(evidence, config, clean, {"electrode": electrode, "fault": fault})
     table = pd.DataFrame(rows)
     # That network has thresholds of its own, which the trial does not hold.
     counted = [name for name in table if re.search("missed|in_vain", str(name))]

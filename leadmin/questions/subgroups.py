@@ -125,21 +125,20 @@ def know_records(evidence: Evidence, data: str, kept: Path, target: Path) -> Evi
     With ``data`` it is left in the file ``target``; else it comes from the file ``kept``, if that
     is there; one that is damaged or of other records is refused.
     """
-    if not data and not kept.is_file():
+    if data:
+        table = describe_records(open_dataset(data), evidence)
+        with atomic_path(target) as temporary:
+            table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 1})
+        return with_described(evidence, table)
+    if not kept.is_file():
         return evidence
     try:
-        if not data:
-            table = pd.read_csv(kept, dtype=str, keep_default_na=False)
-            return with_described(evidence, table)
+        return with_described(evidence, pd.read_csv(kept, dtype=str, keep_default_na=False))
     except UNREADABLE as error:
         raise LeadminError(
             f"{kept}: not what an analysis writes ({type(error).__name__}: {str(error)[:200]}); "
             "valid: the file beside its tables; give the prepared records as data"
         ) from error
-    table = describe_records(open_dataset(data), evidence)
-    with atomic_path(target) as temporary:
-        table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 1})
-    return with_described(evidence, table)
 
 
 def subgroup_table(

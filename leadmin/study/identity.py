@@ -37,6 +37,7 @@ NOT_HASHED: Mapping[str, str] = {
     "data/faults": _OTHERS,
     "data/fetch": _PREPARES,
     "data/own": _PREPARES,
+    "data/own_mapping": _PREPARES,
     "data/pacing": _OTHERS,
     "data/prepare": _PREPARES,
     "data/ptbxl": _PREPARES,

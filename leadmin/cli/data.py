@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
@@ -74,6 +75,7 @@ def prepare(
     """
     from leadmin.data import prepare as preparing
 
+    start = time.perf_counter()
     if table is None and mapping is None:
         report = preparing.prepare(source, target, rate, jobs, max_failures, force, quiet)
     elif table is None or mapping is None:
@@ -96,7 +98,7 @@ def prepare(
     if report.up_to_date:
         print(f"{target} is up to date ({report.n_records} records: {counts}); nothing to do.")
         return
-    print(f"{target}: {report.n_records} records in {report.seconds:.1f} s ({counts})")
+    print(f"{target}: {report.n_records} records in {time.perf_counter() - start:.1f} s ({counts})")
     print(f"content sha256 {report.content_sha256}")
     if report.n_failed:
         print(f"{report.n_failed} records left out: {preparing.failures_path(target)}")

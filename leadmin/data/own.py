@@ -6,41 +6,35 @@ class. Everything behind the file, training, evidence and pages, works with thes
 """
 
 import hashlib
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from leadmin.data import dataset, ptbxl
 from leadmin.data.archive import FileError, FolderArchive
 from leadmin.data.faults import USUAL_MEAN_MILLIVOLTS, USUAL_MILLIVOLTS
 from leadmin.data.own_mapping import SLOWEST, Mapping, Signals, read_mapping
 from leadmin.data.prepare import (
     Failure,
     PrepareReport,
-    SteadyFile,
+    Read,
+    Source,
     check_target,
-    report_failures,
-    software,
-    up_to_date,
-    write_fields,
-    write_receipt,
+    receipt_of,
+    write_prepared,
 )
-from leadmin.data.ptbxl import CsvTable, check_rate, crossing_patients
+from leadmin.data.ptbxl import METADATA_COLUMNS, CsvTable, Records, check_rate, crossing_patients
 from leadmin.data.quality import RULES, mark, measure
 from leadmin.data.recordings import Recording, read_file
 from leadmin.data.recordings.recording import Options
 from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
-from leadmin.files import atomic_path, sha256
+from leadmin.files import sha256
 from leadmin.leads import LEADS, coefficients, derive
 
 N_FOLDS = 10
@@ -54,19 +48,12 @@ NARROWEST = 50.0
 
 
 @dataclass(frozen=True)
-class OwnTable:
+class OwnTable(Records):
     """What a table and a mapping say of each record, checked, in the order of the table."""
 
     files: tuple[str, ...]
-    patient_id: NDArray[np.int32]
-    fold: NDArray[np.int8]
-    age: NDArray[np.float32]
-    sex: NDArray[np.int8]
     labels: NDArray[np.uint8]  # (n_records, n_classes)
     unmapped: dict[str, int]  # statements that are in no class, the most frequent first
-
-    def __len__(self) -> int:
-        return len(self.files)
 
 
 def read_own_table(path: Path, mapping: Mapping) -> OwnTable:
@@ -123,12 +110,21 @@ def read_own_table(path: Path, mapping: Mapping) -> OwnTable:
         )
     mapped = {str(code) for one in mapping.classes.values() for code in one.statements}
     unmapped = Counter(code for said in statements for code in said if code not in mapped)
+    files = table.paths(columns.record)
+    unknown = {
+        name: pd.Series(
+            "" if kind is None else np.nan if kind is np.float32 else -1, range(len(files)), kind
+        )
+        for name, (kind, _) in METADATA_COLUMNS.items()
+    }
     return OwnTable(
-        table.paths(columns.record),
+        np.arange(1, len(files) + 1, dtype=np.int32),
         patients,
         fold,
         table.numbers(columns.age, 0, 130, np.nan).astype(np.float32),
         table.coded(columns.sex, {"male": 0, "m": 0, "female": 1, "f": 1, "": -1}, "male, female"),
+        pd.DataFrame(unknown | {"record": files}),
+        files,
         labels,
         dict(unmapped.most_common()),
     )
@@ -300,7 +296,6 @@ def prepare_own(
     LeadminError
         If mapping or table are not what they should be, or too many records cannot be used.
     """
-    start = time.perf_counter()
     check_rate(sampling_rate)
     check_target(target, table, mapping)
     if not source.is_dir():
@@ -309,107 +304,67 @@ def prepare_own(
         )
     said = read_mapping(mapping)
     rows = read_own_table(table, said)
-    receipt = {
-        "schema_version": dataset.SCHEMA_VERSION,
-        "created_by": software(),
-        "sampling_rate": sampling_rate,
-        "source_fingerprint": FolderArchive(source).fingerprint((), rows.files),
-        "table_sha256": sha256(table),
-        "mapping_sha256": sha256(mapping),
-    }
-    report = None if force else up_to_date(target, receipt, max_failures)
-    if report is None:
-        report = _write(source, target, said, rows, receipt, max_failures, quiet)
-        write_receipt(target, receipt, report)
+    receipt = receipt_of(
+        sampling_rate,
+        source_fingerprint=FolderArchive(source).fingerprint((), rows.files),
+        table_sha256=sha256(table),
+        mapping_sha256=sha256(mapping),
+    )
+    noticed: dict[str, list[str]] = defaultdict(list)
+    n_samples = round(said.seconds * sampling_rate)
+    meanings = [one.meaning or name for name, one in said.classes.items()]
+    own = Source(
+        receipt=receipt,
+        records=rows,
+        labels={"any": rows.labels},
+        classes=list(said.classes),
+        n_samples=n_samples,
+        read=_read_all(source, said, rows, sampling_rate, noticed),
+        inputs=str(receipt).encode(),
+        attributes={
+            "source": said.title,
+            "source_version": said.version,
+            "source_doi": said.doi,
+            "license": said.license,
+            "inputs_verified": False,
+            "n_samples": n_samples,
+            "class_meanings": meanings,
+            "policies": ["any"],
+        },
+        named=[*said.classes, *meanings],
+        notes=lambda kept: _notes(said, rows, kept, noticed),
+    )
+    return write_prepared(target, own, max_failures, force, quiet)
+
+
+def _notes(
+    mapping: Mapping, rows: OwnTable, kept: NDArray[np.intp], noticed: dict[str, list[str]]
+) -> list[str]:
+    """Say what is odd about the records; refuse a class of which those kept hold one label only."""
+    for name, column in zip(mapping.classes, rows.labels[kept].T, strict=True):
+        if len(np.unique(column)) < 2:
+            raise LeadminError(
+                f"class {name}: of the {len(column)} records that can be used "
+                f"{int(column.sum())} have it; valid: some, and not all; give more records, or "
+                "take the class out of the mapping"
+            )
     left = int((rows.labels.sum(axis=1) == 0).sum())
-    kept = np.delete(np.arange(len(rows)), [failure.record_id - 1 for failure in report.failures])
     notes = [f"{left} records are in no class, and take no part in a study"] if left else []
     if rows.unmapped:
         listed = ", ".join(f"{code} ({n})" for code, n in list(rows.unmapped.items())[:10])
         notes += [f"{len(rows.unmapped)} statements are in no class, most often {listed}"]
     if why := unfit(rows.labels[kept], rows.fold[kept]):
         notes += [f"no study can be made of these records: {why}"]
-    return replace(report, notes=(*notes, *report.notes), seconds=time.perf_counter() - start)
-
-
-def _write(
-    source: Path,
-    target: Path,
-    mapping: Mapping,
-    rows: OwnTable,
-    receipt: dict[str, Any],
-    max_failures: int,
-    quiet: bool,
-) -> PrepareReport:
-    rate = int(receipt["sampling_rate"])
-    n_samples, n_records = round(mapping.seconds * rate), len(rows)
-    inputs, signals = hashlib.sha256(str(receipt).encode()), hashlib.sha256()
-    used: list[int] = []
-    failures: list[Failure] = []
-    noticed: dict[str, list[str]] = defaultdict(list)
-    each = _read_all(source, mapping, rows, rate, noticed)
-    with (
-        atomic_path(target) as temporary,
-        SteadyFile(str(temporary), "w+") as stream,
-        h5py.File(stream, "w", libver=("v110", "v110")) as file,
-    ):
-        shape = (len(LEADS), n_samples)
-        stored = file.create_dataset(
-            "signals", (n_records, *shape), "<i2", maxshape=(None, *shape), chunks=(1, *shape)
-        )
-        said = tqdm(each, f"preparing {rate} Hz", n_records, disable=quiet or None)
-        for row, found in enumerate(said):
-            if isinstance(found, Failure):
-                failures.append(found)
-                continue
-            stored[len(used)] = found
-            signals.update(found.tobytes())
-            used.append(row)
-            stream.raise_failure()
-        stored.resize(len(used), axis=0)
-        report_failures(target, failures, max_failures, n_records)
-        arrays = _fields(rows, np.array(used))
-        _require_both(mapping, arrays["labels/any"])
-        meanings = [one.meaning or name for name, one in mapping.classes.items()]
-        classes = list(mapping.classes)
-        content = dataset.content_sha256(
-            stored.shape, signals.hexdigest(), arrays, [*classes, *meanings]
-        )
-        attributes = {
-            "format": dataset.FORMAT,
-            "schema_version": dataset.SCHEMA_VERSION,
-            "created_by": software(),
-            "source": mapping.title,
-            "source_version": mapping.version,
-            "source_doi": mapping.doi,
-            "license": mapping.license,
-            "sampling_rate": rate,
-            "n_samples": n_samples,
-            "unit": dataset.UNIT,
-            "leads": list(LEADS),
-            "classes": classes,
-            "class_meanings": meanings,
-            "policies": ["any"],
-            "n_records": len(used),
-            "n_failed": len(failures),
-            "inputs_sha256": inputs.hexdigest(),
-            "inputs_verified": False,
-            "content_sha256": content,
-        }
-        write_fields(file, arrays, attributes)
-    counts = dict(zip(classes, arrays["labels/any"].sum(axis=0, dtype=int).tolist(), strict=True))
-    notes = tuple(
-        f"{len(names)} of {n_records} records: {sentence} ({', '.join(names[:10])}"
+    return notes + [
+        f"{len(names)} of {len(rows)} records: {sentence} ({', '.join(names[:10])}"
         f"{', ...' * (len(names) > 10)})"
         for sentence, names in noticed.items()
-    )
-    about = target, rate, len(used), content, inputs.hexdigest(), {"any": counts}
-    return PrepareReport(*about, tuple(failures), notes=notes)
+    ]
 
 
 def _read_all(
     source: Path, mapping: Mapping, rows: OwnTable, rate: int, noticed: dict[str, list[str]]
-) -> Iterator[NDArray[np.int16] | Failure]:
+) -> Iterator[Read]:
     """Read each record of a table, and add to ``noticed`` by sentence what it is true of."""
     files: dict[Path, str] = {}
     same: dict[bytes, int] = {}
@@ -434,7 +389,7 @@ def _read_all(
         if twin != row:
             apart = ", in another fold" * bool(rows.fold[twin] != rows.fold[row])
             noticed[RULES["duplicated"]].append(f"{record} as {rows.files[twin]}{apart}")
-        yield found
+        yield row, found, []
     for name in sorted(set(names) - names.asked) if same else ():
         raise LeadminError(
             f"signals.leads: no table in {source} has a column {name!r}; valid: names of columns; "
@@ -451,32 +406,3 @@ def _file_of(source: Path, record: str) -> Path:
         which = "there is no such file" if not found else "there are several such files"
         raise FileError(f"{path}: {which}; valid: one that ends in {', '.join(FORMS)}", "missing")
     return found[0]
-
-
-def _require_both(mapping: Mapping, labels: NDArray[np.uint8]) -> None:
-    """Refuse a class of which the records that can be used hold one label only."""
-    for name, column in zip(mapping.classes, labels.T, strict=True):
-        if len(np.unique(column)) < 2:
-            raise LeadminError(
-                f"class {name}: of the {len(column)} records that can be used "
-                f"{int(column.sum())} have it; valid: some, and not all; give more records, or "
-                "take the class out of the mapping"
-            )
-
-
-def _fields(rows: OwnTable, used: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-    """Give everything but the signals as arrays for the file; what is not known says so."""
-    known = {"record_id": np.arange(1, len(rows) + 1)}
-    known |= {name: getattr(rows, name) for name in ("patient_id", "fold", "age", "sex")}
-    arrays: dict[str, NDArray[Any]] = {
-        name: known[name][used].astype(kind) for name, kind in dataset.TABLE_TYPES.items()
-    }
-    arrays["labels/any"] = rows.labels[used]
-    for name, (kind, _) in ptbxl.METADATA_COLUMNS.items():
-        unknown: Any = np.nan if kind is np.float32 else -1
-        arrays[f"metadata/{name}"] = (
-            np.full(len(used), b"", "S1") if kind is None else np.full(len(used), unknown, kind)
-        )
-    names = [rows.files[row].encode() for row in used]
-    arrays["metadata/record"] = np.array(names, dtype=np.bytes_)
-    return arrays

@@ -1,12 +1,15 @@
-"""PTB-XL, or a cut of it, written once as the HDF5 file that every run reads."""
+"""Records written once as the HDF5 file that every run reads: PTB-XL or a cut of it, or one's own.
+
+What the file holds besides signals, and how they are read, is a `Source`; `prepare` makes that of
+PTB-XL, and `leadmin.data.own` that of any other records.
+"""
 
 import contextlib
 import hashlib
 import io
 import json
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +24,7 @@ from tqdm import tqdm
 
 from leadmin.data import dataset, ptbxl
 from leadmin.data.archive import CHECKSUM_FILE, Archive, FileError, read_checksums
-from leadmin.data.records import read_records
+from leadmin.data.records import Digests, read_records
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, write_json, write_text
 from leadmin.labels import CLASSES
@@ -59,13 +62,32 @@ class PrepareReport:
     class_counts: dict[str, dict[str, int]]
     failures: tuple[Failure, ...]
     up_to_date: bool = False
-    seconds: float = 0.0
     notes: tuple[str, ...] = ()
 
     @property
     def n_failed(self) -> int:
         """How many records could not be prepared."""
         return len(self.failures)
+
+
+Read = tuple[int, NDArray[np.int16], Digests] | Failure
+"""Position in its table, signal (12, n_samples) in microvolts, and files of a record."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a prepared file is made of."""
+
+    receipt: dict[str, Any]  # see `receipt_of`
+    records: ptbxl.Records
+    labels: dict[str, NDArray[np.uint8]]  # label policy to (n_records, n_classes)
+    classes: list[str]
+    n_samples: int
+    read: Iterable[Read]  # each record, in order
+    inputs: bytes  # with the digests of what is read for records, the identity of the inputs
+    attributes: dict[str, Any]  # of the file, besides those that `write_prepared` gives it
+    named: list[str]  # see `leadmin.data.dataset.content_sha256`
+    notes: Callable[[NDArray[np.intp]], list[str]]  # on the records that can be used, by position
 
 
 def prepare(
@@ -104,59 +126,69 @@ def prepare(
         If the source is no PTB-XL, more than ``max_failures`` records fail, or ``target`` cannot
         be written. Nothing half-written stays.
     """
-    start = time.perf_counter()
     source, target = Path(source), Path(target)
-    if max_failures < 0:
-        raise LeadminError(f"max_failures is {max_failures}; valid: 0 or more")
     check_target(target, source)
-    opened = _open(source, sampling_rate)
-    receipt = {
-        "schema_version": dataset.SCHEMA_VERSION,
-        "created_by": software(),
-        "sampling_rate": sampling_rate,
-        "source_fingerprint": opened.fingerprint,
-    }
-    report = None if force else up_to_date(target, receipt, max_failures)
-    try:
-        if report is None:
-            report = _write(opened, target, n_jobs, max_failures, quiet)
-            write_receipt(target, receipt, report)
-    except OSError as error:
-        raise LeadminError(
-            f"{target} cannot be written: {error.strerror or error}; nothing half-written was "
-            "left; check the free space and the rights of the folder"
-        ) from error
-    return replace(report, seconds=time.perf_counter() - start)
-
-
-def software() -> str:
-    """Name and version of this package, e.g. ``"leadmin 0.1.0"``."""
-    return f"leadmin {version('leadmin')}"
-
-
-@dataclass(frozen=True)
-class _Source:
-    """An opened source and what its tables say."""
-
-    archive: Archive
-    checksums: dict[str, str] | None
-    table_digests: list[tuple[str, str]]
-    table: ptbxl.RecordTable
-    labels: dict[str, NDArray[np.uint8]]
-    sampling_rate: int
-    fingerprint: str
-
-
-def _open(path: Path, sampling_rate: int) -> _Source:
     ptbxl.check_rate(sampling_rate)
-    archive = ptbxl.open_ptbxl(path)
+    archive = ptbxl.open_ptbxl(source)
     checksums = read_checksums(archive)
     digests = ptbxl.check_tables(archive, checksums)
     table = ptbxl.read_table(archive)
     labels = ptbxl.read_labels(archive, table)
     tables = (ptbxl.DATABASE_FILE, ptbxl.STATEMENTS_FILE, CHECKSUM_FILE, ptbxl.PROVENANCE_FILE)
     fingerprint = archive.fingerprint(tables, table.files_at(sampling_rate))
-    return _Source(archive, checksums, digests, table, labels, sampling_rate, fingerprint)
+    opened = Source(
+        receipt=receipt_of(sampling_rate, source_fingerprint=fingerprint),
+        records=table,
+        labels=labels,
+        classes=list(CLASSES),
+        n_samples=ptbxl.DURATION * sampling_rate,
+        read=_read_all(archive, checksums, table, sampling_rate, fingerprint, n_jobs),
+        inputs=_listed(digests),
+        attributes={
+            "source": ptbxl.TITLE,
+            "source_version": ptbxl.source_version(archive),
+            "source_doi": ptbxl.DOI,
+            "license": ptbxl.LICENSE_NAME,
+            "inputs_verified": checksums is not None,
+        },
+        named=[],
+        notes=lambda rows: [],
+    )
+    return write_prepared(target, opened, max_failures, force, quiet)
+
+
+def receipt_of(sampling_rate: int, **made_from: str) -> dict[str, Any]:
+    """Give what has to be the same for a prepared file to be up to date."""
+    return {
+        "schema_version": dataset.SCHEMA_VERSION,
+        "created_by": software(),
+        "sampling_rate": sampling_rate,
+        **made_from,
+    }
+
+
+def write_prepared(
+    target: Path, source: Source, max_failures: int, force: bool, quiet: bool
+) -> PrepareReport:
+    """Write a source to ``target``, unless it is there already; see `prepare`."""
+    if max_failures < 0:
+        raise LeadminError(f"max_failures is {max_failures}; valid: 0 or more")
+    report = None if force else _up_to_date(target, source.receipt, max_failures)
+    try:
+        if report is None:
+            report = _write(target, source, max_failures, quiet)
+            _write_receipt(target, source.receipt, report)
+    except OSError as error:
+        raise LeadminError(
+            f"{target} cannot be written: {error.strerror or error}; nothing half-written was "
+            "left; check the free space and the rights of the folder"
+        ) from error
+    return report
+
+
+def software() -> str:
+    """Name and version of this package, e.g. ``"leadmin 0.1.0"``."""
+    return f"leadmin {version('leadmin')}"
 
 
 def check_target(target: Path, *inputs: Path) -> None:
@@ -183,8 +215,8 @@ def _receipt_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}.json")
 
 
-def write_receipt(target: Path, receipt: Mapping[str, Any], report: PrepareReport) -> None:
-    """Write beside ``target`` what it was made from, which `up_to_date` reads."""
+def _write_receipt(target: Path, receipt: Mapping[str, Any], report: PrepareReport) -> None:
+    """Write beside ``target`` what it was made from, which `_up_to_date` reads."""
     found = {name: getattr(report, name) for name in _IN_RECEIPT}
     failures = [asdict(failure) for failure in report.failures]
     said = {"hdf5": target.name, "n_failed": len(failures), **found, "failures": failures}
@@ -200,7 +232,9 @@ def failures_path(target: Path) -> Path:
 _IN_RECEIPT = ("n_records", "content_sha256", "inputs_sha256", "class_counts")
 
 
-def up_to_date(target: Path, receipt: Mapping[str, Any], max_failures: int) -> PrepareReport | None:
+def _up_to_date(
+    target: Path, receipt: Mapping[str, Any], max_failures: int
+) -> PrepareReport | None:
     """Give the report of an earlier call if it made ``target`` from the same inputs."""
     try:
         earlier = json.loads(_receipt_path(target).read_text(encoding="utf-8"))
@@ -266,55 +300,65 @@ class SteadyFile(io.FileIO):
             return size or 0
 
 
-def _write(
-    source: _Source, target: Path, n_jobs: int | None, max_failures: int, quiet: bool
-) -> PrepareReport:
+def _write(target: Path, source: Source, max_failures: int, quiet: bool) -> PrepareReport:
+    n_records, shape = len(source.records), (len(LEADS), source.n_samples)
+    rate, per_block = source.receipt["sampling_rate"], _records_per_block(source.n_samples)
+    rows: list[int] = []
+    failures: list[Failure] = []
+    inputs, signals = hashlib.sha256(source.inputs), hashlib.sha256()
     with (
         atomic_path(target) as temporary,
         SteadyFile(str(temporary), "w+") as stream,
         # From format 1.10 on HDF5 protects its own structure by checksums.
         h5py.File(stream, "w", libver=("v110", "v110"), rdcc_nbytes=4 * _BLOCK_BYTES) as file,
     ):
-        written = _write_signals(file, source, n_jobs, quiet, stream)
-        report_failures(target, written.failures, max_failures, len(source.table))
-        arrays = _tables(source, written.rows)
-        content_sha256 = dataset.content_sha256(
-            file["signals"].shape, written.signals_sha256, arrays
+        stored = file.create_dataset(
+            "signals",
+            shape=(n_records, *shape),
+            maxshape=(None, *shape),
+            chunks=(max(1, min(per_block // 2, n_records)), *shape),
+            dtype="<i2",
         )
+        for found in tqdm(source.read, f"preparing {rate} Hz", n_records, disable=quiet or None):
+            if isinstance(found, Failure):
+                failures.append(found)
+                continue
+            row, signal, digests = found
+            stored[len(rows)] = signal
+            rows.append(row)
+            signals.update(signal.tobytes())
+            inputs.update(_listed(digests))
+            stream.raise_failure()
+        stored.resize(len(rows), axis=0)
+        _report_failures(target, failures, max_failures, n_records)
+        kept = np.array(rows, dtype=np.intp)
+        notes = source.notes(kept)
+        arrays = _tables(source, kept)
+        content = dataset.content_sha256(stored.shape, signals.hexdigest(), arrays, source.named)
         attributes = {
             "format": dataset.FORMAT,
             "schema_version": dataset.SCHEMA_VERSION,
             "created_by": software(),
-            "source": ptbxl.TITLE,
-            "source_version": ptbxl.source_version(source.archive),
-            "source_doi": ptbxl.DOI,
-            "license": ptbxl.LICENSE_NAME,
-            "sampling_rate": source.sampling_rate,
+            "sampling_rate": rate,
             "unit": dataset.UNIT,
             "leads": list(LEADS),
-            "classes": list(CLASSES),
-            "n_records": len(written.rows),
-            "n_failed": len(written.failures),
-            "inputs_sha256": written.inputs_sha256,
-            "inputs_verified": source.checksums is not None,
-            "content_sha256": content_sha256,
+            "classes": source.classes,
+            "n_records": len(rows),
+            "n_failed": len(failures),
+            "inputs_sha256": inputs.hexdigest(),
+            "content_sha256": content,
+            **source.attributes,
         }
-        write_fields(file, arrays, attributes)
+        _write_fields(file, arrays, attributes)
     counts = {
-        policy: ptbxl.class_counts(matrix[written.rows]) for policy, matrix in source.labels.items()
+        policy: dict(zip(source.classes, labels[kept].sum(axis=0, dtype=int).tolist(), strict=True))
+        for policy, labels in source.labels.items()
     }
-    return PrepareReport(
-        target=target,
-        sampling_rate=source.sampling_rate,
-        n_records=len(written.rows),
-        content_sha256=content_sha256,
-        inputs_sha256=written.inputs_sha256,
-        class_counts=counts,
-        failures=tuple(written.failures),
-    )
+    about = target, rate, len(rows), content, inputs.hexdigest(), counts
+    return PrepareReport(*about, tuple(failures), notes=tuple(notes))
 
 
-def write_fields(
+def _write_fields(
     file: h5py.File, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
 ) -> None:
     """Write everything but the signals into a prepared file."""
@@ -328,55 +372,11 @@ def write_fields(
         file.attrs[name] = np.array(listed, dtype=np.bytes_) if is_text else value
 
 
-@dataclass(frozen=True)
-class _Written:
-    """Which records of the source are in the file, and the checksums of what was read."""
-
-    rows: NDArray[np.intp]
-    failures: list[Failure]
-    signals_sha256: str
-    inputs_sha256: str
-
-
-def _write_signals(
-    file: h5py.File, source: _Source, n_jobs: int | None, quiet: bool, stream: SteadyFile
-) -> _Written:
-    n_records, n_samples = len(source.table), ptbxl.DURATION * source.sampling_rate
-    rows_per_block = max(1, _BLOCK_BYTES // (len(LEADS) * n_samples * 2))
-    stored = file.create_dataset(
-        "signals",
-        shape=(n_records, len(LEADS), n_samples),
-        maxshape=(None, len(LEADS), n_samples),
-        chunks=(max(1, min(rows_per_block // 2, n_records)), len(LEADS), n_samples),
-        dtype="<i2",
-    )
-    rows: list[int] = []
-    failures: list[Failure] = []
-    inputs, signals = hashlib.sha256(), hashlib.sha256()
-    inputs.update(_listed(source.table_digests))
-    title = f"preparing {source.sampling_rate} Hz"
-    with tqdm(total=n_records, desc=title, unit="record", disable=quiet or None) as bar:
-        for block in _read_blocks(source, rows_per_block, n_jobs):
-            count = len(block.rows)
-            if count:
-                stored[len(rows) : len(rows) + count] = block.signals
-                signals.update(block.signals.data)
-            rows.extend(block.rows)
-            failures.extend(block.failures)
-            inputs.update(_listed(block.digests))
-            bar.update(count + len(block.failures))
-            stream.raise_failure()
-    stored.resize(len(rows), axis=0)
-    return _Written(
-        np.array(rows, dtype=np.intp), failures, signals.hexdigest(), inputs.hexdigest()
-    )
-
-
-def _listed(digests: list[tuple[str, str]]) -> bytes:
+def _listed(digests: Digests) -> bytes:
     return "".join(f"{digest} {member}\n" for member, digest in digests).encode()
 
 
-def report_failures(
+def _report_failures(
     target: Path, failures: list[Failure], max_failures: int, n_records: int
 ) -> None:
     """Write the table of failures; raise if there are too many or nothing is left."""
@@ -394,53 +394,49 @@ def report_failures(
     )
 
 
-def _tables(source: _Source, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+def _tables(source: Source, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     """Give everything but the signals as arrays for the file."""
-    table = source.table
-    arrays: dict[str, NDArray[Any]] = {
-        name: getattr(table, name)[rows].astype(kind) for name, kind in dataset.TABLE_TYPES.items()
-    }
-    for policy, matrix in source.labels.items():
-        arrays[f"labels/{policy}"] = matrix[rows]
-    for name, (kind, _) in ptbxl.METADATA_COLUMNS.items():
-        values = table.metadata[name].iloc[rows]
+    arrays = {name: getattr(source.records, name)[rows] for name in dataset.TABLE_TYPES}
+    arrays |= {f"labels/{policy}": labels[rows] for policy, labels in source.labels.items()}
+    for name, column in source.records.metadata.iloc[rows].items():
+        is_number = pd.api.types.is_numeric_dtype(column)
         arrays[f"metadata/{name}"] = (
-            values.to_numpy(kind)
-            if kind is not None
-            else np.array([text.encode() for text in values] or [b""], dtype=np.bytes_)
+            column.to_numpy()
+            if is_number
+            else np.array([text.encode() for text in column], dtype=np.bytes_)
         )
     return arrays
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Some consecutive records of the source, read."""
-
-    rows: list[int]
-    signals: NDArray[np.int16]
-    failures: list[Failure]
-    digests: list[tuple[str, str]]
+def _records_per_block(n_samples: int) -> int:
+    return max(1, _BLOCK_BYTES // (len(LEADS) * n_samples * 2))
 
 
-_Rows = list[tuple[int, int, str]]
+_Records = list[tuple[int, int, str]]
 """Row, record id and file of some records."""
 
 
-def _read_blocks(source: _Source, rows_per_block: int, n_jobs: int | None) -> Iterator[_Block]:
+def _read_all(
+    archive: Archive,
+    checksums: dict[str, str] | None,
+    table: ptbxl.RecordTable,
+    rate: int,
+    fingerprint: str,
+    n_jobs: int | None,
+) -> Iterator[Read]:
     """Read all records in order, in parallel where that pays, a bounded number of blocks ahead."""
-    ids, rate = source.table.record_id.tolist(), source.sampling_rate
-    records: _Rows = list(zip(range(len(ids)), ids, source.table.files_at(rate), strict=True))
-    blocks = (records[i : i + rows_per_block] for i in range(0, len(records), rows_per_block))
+    ids = table.record_id.tolist()
+    records: _Records = list(zip(range(len(ids)), ids, table.files_at(rate), strict=True))
     n_jobs = joblib.cpu_count() if n_jobs is None else max(1, n_jobs)
     if n_jobs == 1 or len(ids) * rate < _SMALL * 100:
-        for block in blocks:
-            yield _read_block(source.archive, source.checksums, block, rate)
+        yield from _read(archive, checksums, records, rate)
         return
+    size = _records_per_block(ptbxl.DURATION * rate)
+    blocks = (records[i : i + size] for i in range(0, len(records), size))
     workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
-    where = str(source.archive.path), source.fingerprint
-    yield from workers(
-        joblib.delayed(_read_block_in_worker)(*where, block, rate) for block in blocks
-    )
+    where = str(archive.path), fingerprint
+    for block in workers(joblib.delayed(_read_in_worker)(*where, block, rate) for block in blocks):
+        yield from block
 
 
 @lru_cache(maxsize=1)
@@ -450,23 +446,16 @@ def _opened_in_worker(path: str, fingerprint: str) -> tuple[Archive, dict[str, s
     return archive, read_checksums(archive)
 
 
-def _read_block_in_worker(path: str, fingerprint: str, block: _Rows, rate: int) -> _Block:
-    return _read_block(*_opened_in_worker(path, fingerprint), block, rate)
+def _read_in_worker(path: str, fingerprint: str, records: _Records, rate: int) -> list[Read]:
+    return list(_read(*_opened_in_worker(path, fingerprint), records, rate))
 
 
-def _read_block(
-    archive: Archive, checksums: dict[str, str] | None, block: _Rows, sampling_rate: int
-) -> _Block:
-    signals = np.empty((len(block), len(LEADS), ptbxl.DURATION * sampling_rate), dtype=np.int16)
-    rows: list[int] = []
-    failures: list[Failure] = []
-    digests: list[tuple[str, str]] = []
-    found = read_records(archive, (name for _, _, name in block), sampling_rate, checksums)
-    for (row, record_id, name), record in zip(block, found, strict=True):
-        if isinstance(record, FileError):
-            failures.append(Failure(record_id, name, record.reason, str(record)))
-            continue
-        signals[len(rows)] = record[0]
-        rows.append(row)
-        digests.extend(record[1])
-    return _Block(rows, signals[: len(rows)], failures, digests)
+def _read(
+    archive: Archive, checksums: dict[str, str] | None, records: _Records, rate: int
+) -> Iterator[Read]:
+    all_found = read_records(archive, (name for _, _, name in records), rate, checksums)
+    for (row, record_id, name), found in zip(records, all_found, strict=True):
+        if isinstance(found, FileError):
+            yield Failure(record_id, name, found.reason, str(found))
+        else:
+            yield row, *found

@@ -100,23 +100,26 @@ _REQUIRED = ("ecg_id", "patient_id", "age", "sex", "scp_codes", "strat_fold")
 
 
 @dataclass(frozen=True)
-class RecordTable:
-    """The rows of ``ptbxl_database.csv`` that matter here, checked, in the order of record ids.
-
-    Fields of one name are as in `leadmin.data.dataset.EcgDataset`.
-    """
+class Records:
+    """What a table says of its records, checked; as in `leadmin.data.dataset.EcgDataset`."""
 
     record_id: NDArray[np.int32]
     patient_id: NDArray[np.int32]
     fold: NDArray[np.int8]
     age: NDArray[np.float32]
     sex: NDArray[np.int8]
-    statements: tuple[dict[str, float], ...]  # SCP-ECG codes with their likelihood in per cent
-    files: dict[int, tuple[str, ...]]  # Hz to the path of each record, without extension
     metadata: pd.DataFrame
 
     def __len__(self) -> int:
         return len(self.record_id)
+
+
+@dataclass(frozen=True)
+class RecordTable(Records):
+    """The rows of ``ptbxl_database.csv`` that matter here, in the order of record ids."""
+
+    statements: tuple[dict[str, float], ...]  # SCP-ECG codes with their likelihood in per cent
+    files: dict[int, tuple[str, ...]]  # Hz to the path of each record, without extension
 
     def files_at(self, sampling_rate: int) -> tuple[str, ...]:
         """Give the record paths of one sampling rate; raise `LeadminError` if it has none."""

@@ -4,16 +4,18 @@ The transfer itself is the requests library's; here is only what it leaves open:
 when to start again, when to give up, and never to trust what a server says about lengths.
 """
 
+import contextlib
+import errno
 import json
 import re
 import shutil
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Never
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 from tqdm import tqdm
@@ -29,7 +31,6 @@ _CHUNK = 2**14
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_PAUSE = 60.0
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,15})-\d+|\*)/(?:(\d{1,15})|\*)")
 
 
 @dataclass(frozen=True)
@@ -41,33 +42,21 @@ class Patience:
     connect_timeout: float = 15.0
     read_timeout: float = 60.0  # for the next byte
 
-    def pause(self, failures: int, retry_after: str) -> None:
-        """Wait before the next try, as long as the server asks for within reason."""
-        asked = float(retry_after[:6]) if retry_after.isdigit() else 0.0
-        time.sleep(min(max(self.backoff * 2.0 ** (failures - 1), asked), _LONGEST_PAUSE))
 
-
-class SpaceError(LeadminError):
-    """The disk is too small, which is no fault of the source."""
+PATIENCE = Patience()
 
 
 def check_space(folder: Path, n_bytes: int) -> None:
-    """Raise `SpaceError` if the disk that holds ``folder`` has less than ``n_bytes`` free."""
+    """Raise `OSError` if the disk that holds ``folder`` has less than ``n_bytes`` free."""
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
-        raise SpaceError(
-            f"{folder} has {free / 1e9:.2f} GB free; {n_bytes / 1e9:.2f} GB are needed; free some "
-            "space or choose another folder with --to"
-        )
+        said = f"{free / 1e9:.2f} GB free; {n_bytes / 1e9:.2f} GB are needed"
+        raise OSError(errno.ENOSPC, said, str(folder))
 
 
 def check_url(url: str) -> str:
     """Give ``url`` back if it is a complete http or https address; raise `LeadminError` if not."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # brackets that close nothing
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not re.match(r"https?://[^/?#]", url, re.IGNORECASE):
         raise LeadminError(f"{url[:200]!r} is not an http or https address")
     return url
 
@@ -79,42 +68,43 @@ class _AgainError(Exception):
 class _Part:
     """A file on its way, and what is needed to know that the rest belongs to the same file."""
 
-    def __init__(self, url: str, path: Path) -> None:
+    validator: str  # what the server says of the file
+    total: int | None
+
+    def __init__(self, url: str, path: Path, max_bytes: int) -> None:
         """Pick up an earlier call's part, or discard it if it may be of another file."""
-        self.url, self.path, self.note = url, path, path.with_name(f"{path.name}.json")
-        try:
+        self.url, self.path, self.max_bytes = url, path, max_bytes
+        self.note = path.with_name(f"{path.name}.json")
+        self.validator, self.total = "", None
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(self.note.read_text(encoding="utf-8"))
-            self.validator, self.total = str(note["validator"]), int(note["total"] or 0)
-            known = note["url"] == url
-        except (OSError, ValueError, KeyError, TypeError):
-            known = False
-        if not known or not self.size:
+            if note["url"] == url and self.size:
+                self.validator, self.total = str(note["validator"]), int(note["total"])
+        if self.total is None:
             self.restart()
 
     @property
     def size(self) -> int:
         return self.path.stat().st_size if self.path.is_file() else 0
 
-    def restart(self, validator: str = "", total: int = 0) -> None:
+    def restart(self, validator: str = "", total: int | None = None) -> None:
         self.path.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
-        self.validator, self.total = validator, total  # empty and 0 where the server says nothing
+        self.validator, self.total = validator, total
 
     def headers(self) -> dict[str, str]:
-        rest = {"Range": f"bytes={self.size}-", "If-Range": self.validator} if self.size else {}
-        return {"Accept-Encoding": "identity"} | {name: said for name, said in rest.items() if said}
+        headers = {"Accept-Encoding": "identity"}
+        if self.size and self.total:
+            headers |= {"Range": f"bytes={self.size}-"}
+            headers |= {"If-Range": self.validator} if self.validator else {}
+        return headers
 
-    def accept(self, response: requests.Response) -> bool:
-        """Decide how a body continues the part; False where there is nothing left to come."""
+    def accept(self, response: requests.Response) -> None:
+        """Decide how a body continues the part, or that it does not."""
         status, headers = response.status_code, response.headers
         answer = f"the server answered {status} {response.reason}"
         if status in _PASSING:
             raise _AgainError(answer)
-        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        start, total = (int(n or 0) for n in (found.groups() if found else ("", "")))
-        same_total = total == (self.total or total)
-        if status == 416 and 0 < self.size == total and same_total:
-            return False
         if status not in (200, 206, 416):
             reason = "missing" if status in (404, 410) else "damaged"
             raise FileError(f"{self.url} is {reason}: {answer}", reason)
@@ -124,41 +114,50 @@ class _Part:
                 f"{self.url} is sent encoded as {encoding}, where lengths mean nothing", "damaged"
             )
         validator = headers.get("ETag") or headers.get("Last-Modified") or ""
-        if status == 200 or (status == 206 and not self.size):
+        if status == 200:
             length = headers.get("Content-Length", "")
-            known = int(length) if length.isdigit() and len(length) < 16 else 0
-            self.restart("" if validator.startswith("W/") else validator, known)
-            return True
+            total = int(length) if length.isdecimal() and len(length) < 16 else None
+            self.restart("" if validator.startswith("W/") else validator, total)
+            self.check_size(total or 0)
+            return
+        place = headers.get("Content-Range", "").strip()
+        follows = place.startswith(f"bytes {self.size}-")
+        follows &= place.endswith((f"/{self.total}", "/*"))
         changed = self.validator and validator and validator != self.validator
-        if status == 416 or start != self.size or changed or not (same_total or not total):
+        if not follows or changed:  # as where nothing follows: a 416
             self.restart()
             raise _AgainError("the server holds another file than the part here")
-        self.total = self.total or total
-        return True
 
-    def receive(self, response: requests.Response, max_bytes: int, bar: "tqdm[Never]") -> None:
+    def check_size(self, n_bytes: int) -> None:
+        if n_bytes > self.max_bytes:
+            self.restart()
+            raise FileError(
+                f"{self.url} sent more than {self.max_bytes} bytes, or is about to; files as large "
+                "are refused",
+                "oversized",
+            )
+
+    def receive(self, response: requests.Response, bar: "tqdm[Never]") -> None:
         """Append the body; what has come stays, also if the connection breaks."""
         note = {"url": self.url, "validator": self.validator, "total": self.total}
         self.note.write_text(json.dumps(note), encoding="utf-8")
         received = bar.n = self.size
-        bar.total = self.total or None
+        bar.total = self.total
         with self.path.open("ab") as file:
             for chunk in response.iter_content(_CHUNK):
                 received += len(chunk)
-                if received > max_bytes:
-                    self.restart()
-                    raise FileError(
-                        f"{self.url} sent more than {max_bytes} bytes; stopped and discarded",
-                        "oversized",
-                    )
+                self.check_size(received)
                 file.write(chunk)
                 bar.update(len(chunk))
+        self.total = self.size if self.total is None else self.total
+        if self.size != self.total:
+            raise _AgainError(f"the connection ended after {self.size} of {self.total} bytes")
 
 
 def download(
     url: str,
     target: Path,
-    patience: Patience | None = None,
+    patience: Patience = PATIENCE,
     max_bytes: int = MAX_BYTES,
     spare_bytes: int = 0,
     quiet: bool = False,
@@ -172,36 +171,28 @@ def download(
     Raises
     ------
     LeadminError
-        If the server refuses, sends something too large, the disk is too small, or too many tries
-        bring nothing new. What has arrived is kept for the next call.
+        If the server refuses, sends something too large, or too many tries bring nothing new.
+        What has arrived is kept for the next call.
+    OSError
+        If the disk is too small.
     """
-    check_url(url)
-    patience, session = patience or Patience(), session or requests.Session()
+    session = session or requests.Session()
     timeout = (patience.connect_timeout, patience.read_timeout)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = _Part(url, target.with_name(f"{target.name}.part"))
+    part = _Part(check_url(url), target.with_name(f"{target.name}.part"), max_bytes)
     failures, farthest = 0, part.size
     with tqdm(unit="B", unit_scale=True, desc=target.name, disable=quiet or None) as bar:
-        while True:
+        while part.size != part.total:
             wait = ""
             try:
                 with session.get(
                     url, headers=part.headers(), stream=True, timeout=timeout
                 ) as response:
                     wait = response.headers.get("Retry-After", "")
-                    if not part.accept(response):
-                        break
-                    if part.total > max_bytes:
-                        raise FileError(
-                            f"{url} holds {part.total} bytes by its server's word; more than "
-                            f"{max_bytes} are refused",
-                            "oversized",
-                        )
-                    check_space(target.parent, part.total - part.size + spare_bytes)
-                    part.receive(response, max_bytes, bar)
-                if part.size == (part.total or part.size):
-                    break
-                last = f"the connection ended after {part.size} of {part.total} bytes"
+                    part.accept(response)
+                    check_space(target.parent, (part.total or 0) - part.size + spare_bytes)
+                    part.receive(response, bar)
+                    continue
             except (requests.TooManyRedirects, requests.exceptions.InvalidURL) as error:
                 raise LeadminError(f"{url} cannot be downloaded: {error}") from error
             except (_AgainError, requests.RequestException, ConnectionError) as error:
@@ -216,22 +207,20 @@ def download(
                     f"{part.size} bytes are kept; the same command goes on from there",
                     "damaged",
                 )
-            patience.pause(max(failures, 1), wait)
+            seconds = patience.backoff * 2.0 ** max(failures - 1, 0)
+            asked = float(wait[:6]) if wait.isdecimal() else 0.0
+            time.sleep(min(max(seconds, asked), _LONGEST_PAUSE))
     part.path.replace(target)
     part.note.unlink(missing_ok=True)
     return target
 
 
-@dataclass
 class HttpTree(Archive):
     """A data set's files below a web address ``url``, one request each."""
 
-    url: str
-    patience: Patience = field(default_factory=Patience)
-
-    def __post_init__(self) -> None:
-        self.url = check_url(self.url).rstrip("/") + "/"
-        self.path, self.name = Path(urlsplit(self.url).path), ""
+    def __init__(self, url: str, patience: Patience = PATIENCE) -> None:
+        self.url, self.patience = check_url(url).rstrip("/") + "/", patience
+        self.path, self.name = Path(self.url), ""
         self._local = threading.local()  # sessions are not safe to share between threads
 
     def where(self, member: str) -> str:

@@ -5,6 +5,7 @@ the archive's own list of checksums. What else an archive may hold (links, names
 it, files that inflate without end) is never looked at.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -12,20 +13,14 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from tqdm import tqdm
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import (
-    CHECKSUM_FILE,
-    TABLE_LIMIT,
-    Archive,
-    FileError,
-    FolderArchive,
-    read_checksums,
-)
-from leadmin.data.download import HttpTree, Patience, SpaceError, check_space, download
+from leadmin.data.archive import CHECKSUM_FILE, TABLE_LIMIT, Archive, FileError, read_checksums
+from leadmin.data.download import PATIENCE, HttpTree, Patience, check_space, download
 from leadmin.data.records import RECORD_LIMIT, check_header, read_records
 from leadmin.errors import LeadminError
 from leadmin.files import write_json
@@ -74,7 +69,7 @@ def fetch(
     source: str = ARCHIVE_URL,
     sampling_rate: int = 100,
     keep_archive: bool = False,
-    patience: Patience | None = None,
+    patience: Patience = PATIENCE,
     quiet: bool = False,
 ) -> FetchReport:
     """Get PTB-XL and unpack what one sampling rate needs.
@@ -96,38 +91,36 @@ def fetch(
     patience, quiet
         When to give up on a server; show no progress bars.
     """
-    target, patience = Path(target), patience or Patience()
     ptbxl.check_rate(sampling_rate)
+    is_url = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source)
+    receipt = target / f"fetched-{sampling_rate}hz.json"
     try:
-        done = _already_fetched(target, source, sampling_rate)
+        done = _already_fetched(receipt, source, sampling_rate)
         if done is not None:
             return done
         target.mkdir(parents=True, exist_ok=True)
-        if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source):
-            return _unpack(ptbxl.open_ptbxl(Path(source)), target, source, sampling_rate, quiet)
-        if source.endswith("/"):
-            return _unpack(HttpTree(source, patience), target, source, sampling_rate, quiet)
-        archive = target / f"ptb-xl-{hashlib.sha256(source.encode()).hexdigest()[:8]}.zip"
+        if source.endswith("/") or not is_url:
+            archive = HttpTree(source, patience) if is_url else ptbxl.open_ptbxl(Path(source))
+            return _unpack(archive, receipt, source, sampling_rate, quiet)
+        file = target / f"ptb-xl-{hashlib.sha256(source.encode()).hexdigest()[:8]}.zip"
         spare = _estimated_bytes(ptbxl.N_RECORDS, sampling_rate) if source == ARCHIVE_URL else 0
-        if not archive.is_file():
-            download(source, archive, patience, spare_bytes=spare, quiet=quiet)
+        if not file.is_file():
+            download(source, file, patience, spare_bytes=spare, quiet=quiet)
         try:
-            report = _unpack(ptbxl.open_ptbxl(archive), target, source, sampling_rate, quiet)
-        except SpaceError:
-            raise
+            report = _unpack(ptbxl.open_ptbxl(file), receipt, source, sampling_rate, quiet)
         except LeadminError as error:
-            archive.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
             raise LeadminError(
                 f"the archive from {source} is damaged and was removed: {error}; run the command "
                 "again to download it again"
             ) from error
         if not keep_archive:
-            archive.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         return report
     except OSError as error:
         raise LeadminError(
-            f"{target} cannot be written: {error.strerror or error}; check the free space and the "
-            "rights of the folder"
+            f"{error.filename or target} cannot be written: {error.strerror or error}; check the "
+            "free space and the rights of the folder, or choose another one with --to"
         ) from error
 
 
@@ -136,33 +129,26 @@ def _estimated_bytes(n_records: int, sampling_rate: int) -> int:
     return n_records * (12 * 10 * sampling_rate * 2 + 4096)
 
 
-def _receipt_path(target: Path, sampling_rate: int) -> Path:
-    return target / f"fetched-{sampling_rate}hz.json"
-
-
 def _fingerprint(folder: Path, sampling_rate: int) -> str:
     """Hash names, sizes and times of the tables and records of an unpacked data set."""
-    archive = FolderArchive(folder)
+    archive = ptbxl.open_ptbxl(folder)
     return archive.fingerprint(_TABLES, ptbxl.read_table(archive).files_at(sampling_rate))
 
 
-def _already_fetched(target: Path, source: str, sampling_rate: int) -> FetchReport | None:
-    try:
-        receipt = json.loads(_receipt_path(target, sampling_rate).read_text(encoding="utf-8"))
-        folder = target / receipt["folder"]
-        known = receipt["source"] == source and folder.parent == target
-        if known and receipt["fingerprint"] == _fingerprint(folder, sampling_rate):
-            counts = {name: int(receipt[name]) for name in ("n_records", "n_files", "n_bytes")}
+def _already_fetched(receipt: Path, source: str, sampling_rate: int) -> FetchReport | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, LeadminError):
+        said = json.loads(receipt.read_text(encoding="utf-8"))
+        folder = receipt.with_name(said["folder"])
+        if said["source"] == source and said["fingerprint"] == _fingerprint(folder, sampling_rate):
+            counts = {name: int(said[name]) for name in ("n_records", "n_files", "n_bytes")}
             return FetchReport(folder, **counts, up_to_date=True)
-    except (OSError, ValueError, KeyError, TypeError, LeadminError):
-        pass
     return None
 
 
 def _unpack(
-    archive: Archive, target: Path, source: str, sampling_rate: int, quiet: bool
+    archive: Archive, receipt: Path, source: str, sampling_rate: int, quiet: bool
 ) -> FetchReport:
-    """Copy what is needed out of ``archive`` into ``target``, every file checked."""
+    """Copy what is needed out of ``archive`` beside ``receipt``, every file checked."""
     checksums = read_checksums(archive)
     if checksums is None:
         raise LeadminError(
@@ -173,33 +159,26 @@ def _unpack(
     table = ptbxl.read_table(archive)
     ptbxl.read_superclasses(archive)
     names = table.files_at(sampling_rate)
-    check_space(target, _estimated_bytes(len(table), sampling_rate))
+    check_space(receipt.parent, _estimated_bytes(len(table), sampling_rate))
     named = re.fullmatch(r"ptb-xl[\w.-]*", archive.name)
-    final = target / (archive.name if named else ptbxl.TOP_FOLDER)
-    copier = _Copier(archive, checksums, target / f".{final.name}.partial", final)
+    final = receipt.with_name(archive.name if named else ptbxl.TOP_FOLDER)
+    copier = _Copier(archive, checksums, final.with_name(f".{final.name}.partial"), final)
     for name in _TABLES:
         if name in _NEEDED or name in archive:
             copier.take(name, TABLE_LIMIT)
-    problems: list[str] = []
-    with (
-        ThreadPoolExecutor(_THREADS if isinstance(archive, HttpTree) else 1) as pool,
-        tqdm(total=len(table), desc="unpacking", unit="record", disable=quiet or None) as bar,
-    ):
-        for problem in pool.map(copier.take_record, names):
-            bar.update()
-            problems += [problem] if problem else []
-            if len(problems) >= _SHOWN:
-                pool.shutdown(cancel_futures=True)
-                break
+    with ThreadPoolExecutor(_THREADS if isinstance(archive, HttpTree) else 1) as pool:
+        taken = pool.map(copier.take_record, names)
+        bar = tqdm(taken, "unpacking", len(names), unit="record", disable=quiet or None)
+        problems = list(islice(filter(None, bar), _SHOWN))
+        pool.shutdown(cancel_futures=True)
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems)
         raise LeadminError(f"{source} is incomplete or damaged:\n{shown}")
     copier.finish()
-    sizes = copier.sizes
-    report = FetchReport(final, len(table), len(sizes), sum(sizes.values()), up_to_date=False)
-    receipt = asdict(report) | {"source": source, "folder": final.name}
-    receipt |= {"sampling_rate": sampling_rate, "fingerprint": _fingerprint(final, sampling_rate)}
-    write_json(_receipt_path(target, sampling_rate), receipt)
+    report = FetchReport(final, len(table), len(copier.sizes), sum(copier.sizes.values()))
+    said = asdict(report) | {"source": source, "folder": final.name}
+    said |= {"sampling_rate": sampling_rate, "fingerprint": _fingerprint(final, sampling_rate)}
+    write_json(receipt, said)
     return report
 
 
@@ -269,15 +248,14 @@ def verify(source: Path, sampling_rate: int = 100, quiet: bool = False) -> Verif
         missing = f"{archive.where(CHECKSUM_FILE)} is missing; nothing could be compared"
         problems.append(Problem(CHECKSUM_FILE, "missing", missing))
     tops = [name for name in checksums or {} if "/" not in name and name in archive]
-    n_files = len(tops)
     for name in tops:
         try:
             archive.read_listed(name, TABLE_LIMIT, checksums)
         except FileError as error:
             problems.append(Problem(name, error.reason, str(error)))
-    names = table.files_at(sampling_rate)
+    n_files, names = len(tops), table.files_at(sampling_rate)
     found = read_records(archive, names, sampling_rate, checksums)
-    bar = tqdm(found, total=len(names), desc="verifying", unit="record", disable=quiet or None)
+    bar = tqdm(found, "verifying", len(names), unit="record", disable=quiet or None)
     for name, record in zip(names, bar, strict=True):
         if isinstance(record, FileError):
             problems.append(Problem(name, record.reason, str(record)))

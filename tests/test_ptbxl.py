@@ -77,7 +77,7 @@ def test_wfdb_gets_its_tables_back(folder):
     read_record(folder, RECORD, 100)
     data = folder.path / "records100/00000/00001_lr.hea"
     data.write_text(data.read_text().replace(".dat 16 ", ".dat 516 "))
-    with pytest.raises(FileError, match="wfdb cannot read it"):
+    with pytest.raises(FileError, match="cannot be read as WFDB"):
         read_record(folder, RECORD, 100)
     assert _header.RECORD_SPECS is tables[0]
     assert _header.SIGNAL_SPECS is tables[1]

@@ -1,20 +1,12 @@
-"""One WFDB record in microvolts: the wfdb library reads it, here is what it leaves unchecked.
+"""One record of PTB-XL in microvolts: a WFDB record as strangers have it, and nothing left open.
 
-The library takes a header by its word, fills gaps with defaults and never compares checksums. So
-the header's lines must be complete before it reads (a default gain or unit would be a guess), each
-signal file must lie beside its header, and afterwards rate, leads, units and checksums must be
-what they should.
-
-References
-----------
-.. [1] WFDB Applications Guide, header(5) and signal(5). https://wfdb.io/wag/
+Its header's lines must be complete, its files as the archive lists them, and leads, rate and length
+those of every other record.
 """
 
-import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,28 +14,18 @@ from numpy.typing import NDArray
 from leadmin.data.archive import Archive, FileError, FolderArchive
 from leadmin.data.dataset import MICROVOLTS_PER
 from leadmin.data.ptbxl import DURATION
-from leadmin.data.recordings.wfdb import packed_bytes, quick_lookups, read_header
+from leadmin.data.recordings.recording import Channel
+from leadmin.data.recordings.wfdb import Lines, read_channels, read_header
 from leadmin.errors import LeadminError
 from leadmin.leads import LEADS, canonical_lead
 
 RECORD_LIMIT = 2**22
 """Bytes that a header or a signal file may have."""
 
-_INVALID_SAMPLE = -(2**15)
-"""What formats of 16 bits write where there is no valid sample."""
-
 _SCALE = {unit.casefold(): factor for unit, factor in MICROVOLTS_PER.items()}
 
 
-class Header(NamedTuple):
-    """What has to be known of a WFDB header before its signals are read."""
-
-    name: str
-    n_samples: int  # of each signal
-    files: dict[str, range]  # signal file, without folder, to the bytes that it may have
-
-
-def check_header(content: bytes, where: str) -> Header:
+def check_header(content: bytes, where: str) -> Lines:
     """Check that a WFDB header is complete, so that no default of the library steps in.
 
     `FileError` if it is not a single-segment header with one complete line for each signal, or
@@ -56,7 +38,6 @@ def check_header(content: bytes, where: str) -> Header:
         raise FileError(f"{where} is not UTF-8 text: {error.reason}", "header") from error
     except LeadminError as error:
         raise FileError(str(error), "header") from error
-    n_samples = int(lines.record["n_samples"] or 0)
     for signal in lines.signals:
         unit = str(signal["unit"]).casefold()
         if unit not in _SCALE or not signal["lead"] or signal["offset"] or not signal[0].isascii():
@@ -65,11 +46,7 @@ def check_header(content: bytes, where: str) -> Header:
                 f"gain/unit ({', '.join(MICROVOLTS_PER)}), five whole numbers, lead",
                 "header",
             )
-    files = {
-        file: packed_bytes([one for one in lines.signals if one["file"] == file], n_samples)
-        for file in dict.fromkeys(signal["file"] for signal in lines.signals)
-    }
-    return Header(lines.record["name"], n_samples, files)
+    return lines
 
 
 Digests = list[tuple[str, str]]
@@ -102,15 +79,15 @@ def read_records(
     checksums: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[NDArray[np.int16], Digests] | FileError]:
     """Read records one after the other as `read_record` does; an error takes a record's place."""
-    with tempfile.TemporaryDirectory(prefix="leadmin-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="leadmin-") as folder:
+        scratch = Path(folder)
         for record in records:
-            contents: dict[str, bytes] = {}
             try:
-                yield _read(archive, record, sampling_rate, checksums, Path(scratch), contents)
+                yield _read(archive, record, sampling_rate, checksums, scratch)
             except FileError as error:
                 yield error
-            for file in contents:
-                Path(scratch, file).unlink(missing_ok=True)
+            for file in scratch.iterdir():
+                file.unlink()
 
 
 def _read(
@@ -119,58 +96,45 @@ def _read(
     sampling_rate: int,
     checksums: Mapping[str, str] | None,
     scratch: Path,
-    contents: dict[str, bytes],
 ) -> tuple[NDArray[np.int16], Digests]:
-    """Read a record; ``contents`` gets its files, which may be written to ``scratch``."""
     if not record:
         raise FileError(f"{archive.path} names no file for this record", "missing")
     where, n_samples = archive.where(record), DURATION * sampling_rate
     folder, _, name = record.rpartition("/")
-    digests: Digests = []
+    unpacked = isinstance(archive, FolderArchive)  # the library reads from folders alone
+    place, digests = archive.path / folder if unpacked else scratch, Digests()
 
     def read(file: str) -> bytes:
         member = f"{folder}/{file}" if folder else file
-        contents[file], digest = archive.read_listed(member, RECORD_LIMIT, checksums)
+        content, digest = archive.read_listed(member, RECORD_LIMIT, checksums)
         digests.append((member, digest))
-        return contents[file]
-
-    header = check_header(read(f"{name}.hea"), f"{where}.hea")
-    if header.name != name:
-        raise FileError(f"{where}.hea describes the record {header.name[:80]!r}", "header")
-    if header.n_samples != n_samples:
-        raise FileError(
-            f"{where} has {header.n_samples or 'no number of'} samples a lead, not {n_samples}",
-            "length",
-        )
-    for file, fit in header.files.items():
-        n_bytes = len(read(file))
-        if n_bytes not in fit:
-            raise FileError(f"{where}: {file} has {n_bytes} bytes, not {fit[0]}", "length")
-    path = archive.path / record
-    if not isinstance(archive, FolderArchive):  # the library reads from folders alone
-        path = scratch / name
-        for file, content in contents.items():
+        if not unpacked:
             (scratch / file).write_bytes(content)
-    return _checked(_by_wfdb(path, where), where, sampling_rate), digests
+        return content
 
-
-def _by_wfdb(path: Path, where: str) -> Any:
-    try:
-        with quick_lookups() as wfdb:
-            return wfdb.rdrecord(str(path), physical=False)
-    except Exception as error:  # the library raises whatever its parsing runs into
-        text = re.sub(r"<\S+ object at \w+>", "it", f"{type(error).__name__}: {error}")[:300]
-        raise FileError(f"{where}: wfdb cannot read it: {text}", "damaged") from error
-
-
-def _checked(found: Any, where: str, sampling_rate: int) -> NDArray[np.int16]:
-    """Turn a `wfdb.Record` with digital samples into microvolts, if all of it is right."""
-    if found.fs != sampling_rate:
+    lines = check_header(read(f"{name}.hea"), f"{where}.hea")
+    rate, length = lines.record["rate"], lines.record["n_samples"]
+    if float(rate or 0) != sampling_rate:
+        raise FileError(f"{where} was sampled at {rate} Hz, not at {sampling_rate} Hz", "rate")
+    if int(length or 0) != n_samples:
         raise FileError(
-            f"{where} was sampled at {found.fs:g} Hz, not at {sampling_rate} Hz", "rate"
+            f"{where} has {length or 'no number of'} samples a lead, not {n_samples}", "length"
         )
+    for file in lines.files:
+        read(file)
     try:
-        names = [canonical_lead(name) for name in found.sig_name]
+        channels = read_channels(place / f"{name}.hea", lines, where)
+    except FileError:
+        raise
+    except LeadminError as error:
+        raise FileError(str(error), "damaged") from error
+    return _microvolts(channels, n_samples, where), digests
+
+
+def _microvolts(channels: Sequence[Channel], n_samples: int, where: str) -> NDArray[np.int16]:
+    """Put the twelve leads in order, if they are there and right."""
+    try:
+        names = [canonical_lead(channel.name) for channel in channels]
     except LeadminError as error:
         raise FileError(f"{where}: {error}", "leads") from error
     if sorted(names) != sorted(LEADS):
@@ -180,30 +144,23 @@ def _checked(found: Any, where: str, sampling_rate: int) -> NDArray[np.int16]:
             f"{where} must hold the 12 leads once each; missing: {missing}; repeated: {repeated}",
             "leads",
         )
-    if not all(0 < gain < 1e9 for gain in found.adc_gain):
-        raise FileError(f"{where}: the gains are {found.adc_gain}; valid: 0 to 1e9", "header")
-    digital: NDArray[np.int64] = found.d_signal
-    n_samples = DURATION * sampling_rate
-    if digital.shape != (n_samples, len(LEADS)):
-        raise FileError(f"{where} ends after {len(digital)} of {n_samples} samples", "length")
-    for name, total, listed in zip(names, found.calc_checksum(), found.checksum, strict=True):
-        if total != listed % 65536:
-            raise FileError(
-                f"{where}: the samples of lead {name} add up to {total} (mod 65536), the header "
-                f"says {listed}; the file is damaged",
-                "checksum",
-            )
-    invalid = [name for name, row in zip(names, digital.T, strict=True) if _INVALID_SAMPLE in row]
+    ordered = [channels[names.index(lead)] for lead in LEADS]
+    for lead, channel in zip(LEADS, ordered, strict=True):
+        if channel.wrong:
+            raise FileError(f"{where}: lead {lead}: {channel.wrong}", "checksum")
+    x = np.rint([_SCALE[channel.unit.casefold()] * channel.values for channel in ordered])
+    if x.shape[1] != n_samples:
+        raise FileError(f"{where} ends after {x.shape[1]} of {n_samples} samples", "length")
+    invalid = [lead for lead, row in zip(LEADS, x, strict=True) if np.isnan(row).any()]
     if invalid:
         raise FileError(f"{where} has samples marked invalid in {', '.join(invalid)}", "invalid")
-    if not digital.any():
+    if not x.any():
         raise FileError(f"{where} is zero everywhere", "empty")
-    scale = np.array([_SCALE[unit.casefold()] for unit in found.units]) / found.adc_gain
-    microvolts = np.rint((digital - np.array(found.baseline)) * scale).T
-    if not np.abs(microvolts).max() < 2**15:  # so that a NaN is refused too
+    largest = np.abs(x).max()
+    if not largest < 2**15:
         raise FileError(
-            f"{where} reaches {np.abs(microvolts).max() / 1e3:.1f} mV, beyond the ±32.7 mV that "
-            "16 bits of microvolts hold",
+            f"{where} reaches {largest / 1e3:.1f} mV, beyond the ±32.7 mV that 16 bits of "
+            "microvolts hold",
             "range",
         )
-    return microvolts[[names.index(lead) for lead in LEADS]].astype(np.int16)
+    return x.astype(np.int16)

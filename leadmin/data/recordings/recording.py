@@ -176,7 +176,8 @@ def parsed_as(form: str, where: str) -> Iterator[None]:
             '`pip install -e ".[files]"`'
         ) from error
     except Exception as error:  # a library raises whatever a damaged file leads it to
-        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        said = re.sub(r"<\S+ object at \w+>", "it", said)[:200]
         raise LeadminError(
             f"{where}: it cannot be read as {form} ({said}); get the file again"
         ) from error

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from leadmin.data.archive import FileError
 from leadmin.data.recordings.recording import (
     MOST_BYTES,
     UNITS,
@@ -57,32 +58,41 @@ class Lines(NamedTuple):
     record: re.Match[str]
     signals: list[re.Match[str]]
 
+    @property
+    def files(self) -> list[str]:
+        """Names of the signal files, which lie beside the header."""
+        return list(dict.fromkeys(signal["file"] for signal in self.signals))
+
 
 def read_wfdb(header: Path, options: Options, name: str) -> list[Recording]:
     """Read the record whose header is the file ``header``; its signals lie beside it."""
     where = str(header)
     lines = read_header(read_bytes(header).decode("utf-8-sig", "replace"), where)
+    rate = float(lines.record["rate"]) if lines.record["rate"] else None
+    return [assemble(read_channels(header, lines, where), rate, options, name, where)]
+
+
+def read_channels(header: Path, lines: Lines, where: str) -> list[Channel]:
+    """Read the signals of a record whose header, a file, has these lines."""
     _check_files(lines, header, where)
     with parsed_as("WFDB", where), quick_lookups() as wfdb:
         found = wfdb.rdrecord(str(header.with_suffix("")), physical=False)
         digital = np.asarray(found.d_signal)
         no_sample = wfdb.io._signal.INVALID_SAMPLE_VALUE
+    zeros = [float(signal["baseline"] or signal["zero"] or 0) for signal in lines.signals]
+    values = (digital - np.array(zeros)) / [float(signal["gain"]) for signal in lines.signals]
+    values[digital == [no_sample[signal["format"]] for signal in lines.signals]] = np.nan
+    totals = digital.sum(axis=0, dtype=np.int64).tolist()
     channels = []
-    for signal, column in zip(lines.signals, digital.T, strict=True):
-        values = column.astype(np.float64)
-        values[column == no_sample[signal["format"]]] = np.nan
-        zero = float(signal["baseline"] or signal["zero"] or 0)
-        values = (values - zero) / float(signal["gain"])
-        total, listed = int(column.sum(dtype=np.int64)), signal["checksum"]
-        wrong = ""
+    for signal, column, total in zip(lines.signals, values.T, totals, strict=True):
+        listed, wrong = signal["checksum"], ""
         if listed and (int(listed) - total) % 65536:
             wrong = (
                 f"its samples add up to {total % 65536} (mod 65536), the header says {listed}; the "
                 "file is damaged; get it again"
             )
-        channels.append(Channel(signal["lead"] or "", signal["unit"] or "mV", values, wrong))
-    rate = float(lines.record["rate"]) if lines.record["rate"] else None
-    return [assemble(channels, rate, options, name, where)]
+        channels.append(Channel(signal["lead"] or "", signal["unit"] or "mV", column, wrong))
+    return channels
 
 
 _quick: dict[str, SimpleNamespace] = {}
@@ -135,7 +145,7 @@ def read_header(text: str, where: str) -> Lines:
     return Lines(first, [_signal(line, n, where) for n, line in enumerate(lines[1:], start=1)])
 
 
-def packed_bytes(signals: Sequence[re.Match[str]], n_samples: int) -> range:
+def _packed_bytes(signals: Sequence[re.Match[str]], n_samples: int) -> range:
     """Say how many bytes a file may have that holds these signals and nothing else."""
     samples, size = _PACKED[signals[0]["format"]]
     if not size:
@@ -149,25 +159,26 @@ def _check_files(lines: Lines, path: Path, where: str) -> None:
     """Refuse a record that is too large, or whose files are not those that its header means."""
     first, signals = lines
     if first["name"] != path.stem:
-        raise LeadminError(
+        raise FileError(
             f"{where}: the record calls itself {first['name']!r}; valid: the name of its file; "
-            "rename it back"
+            "rename it back",
+            "header",
         )
     n_samples = int(first["n_samples"] or 0)
     if n_samples:  # else the library counts them in the file
         check_size(len(signals), n_samples, where)
-    for file in {signal["file"] for signal in signals}:
-        beside = path.with_name(file)
+    for file in lines.files:
         own = [signal for signal in signals if signal["file"] == file]
-        size = len(read_bytes(beside))
+        size = len(read_bytes(path.with_name(file)))
         if not n_samples:
             check_size(len(own), size, where)
             continue
-        fit = packed_bytes(own, n_samples)
+        fit = _packed_bytes(own, n_samples)
         if size not in fit:
-            raise LeadminError(
-                f"{beside}: it has {size} bytes; valid: the {fit[0]} that {path.name} asks for; "
-                "get the record again"
+            raise FileError(
+                f"{where}: {file} has {size} bytes; valid: the {fit[0]} that the header asks for; "
+                "get the record again",
+                "length",
             )
 
 
@@ -183,9 +194,9 @@ def _signal(line: str, number: int, where: str) -> re.Match[str]:
             f"{where}: signal {number} has a skew or several samples a frame; valid: neither; "
             "convert the record"
         )
-    if not match["gain"] or float(match["gain"]) == 0:
+    if not 0 < float(match["gain"] or 0) < 1e9:
         raise LeadminError(
-            f"{where}: signal {number} has no gain, so that its voltage is unknown; valid: "
-            f"a gain and its unit ({UNITS}); complete the header"
+            f"{where}: signal {number} has no gain from 0 to 1e9, so that its voltage is unknown; "
+            f"valid: a gain and its unit ({UNITS}); complete the header"
         )
     return match

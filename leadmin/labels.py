@@ -17,9 +17,8 @@ References
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from leadmin.errors import LeadminError
 
@@ -68,20 +67,11 @@ def classes_in_words(classes: Iterable[str]) -> str:
     return f"{len(names)} classes" if len(names) > 1 else "one class"
 
 
-@dataclass(frozen=True)
-class LabelPolicy:
-    """Which diagnostic statements count as labels.
+class LabelPolicy(NamedTuple):
+    """Which diagnostic statements count as labels."""
 
-    Attributes
-    ----------
-    least : float
-        Smallest likelihood, in per cent, at which a statement counts.
-    words : str
-        What a report calls it.
-    """
-
-    least: float
-    words: str
+    least: float  # smallest likelihood, in per cent, at which a statement counts
+    words: str  # what a report calls it
 
 
 LABEL_POLICIES: Mapping[str, LabelPolicy] = MappingProxyType(

@@ -205,8 +205,6 @@ def test_label_policies():
     ):
         found = ptbxl.label_matrix(statements, superclasses, policy)
         assert ["".join(map(str, row)) for row in found.tolist()] == expected
-    with pytest.raises(LeadminError, match="any, likelihood50"):
-        ptbxl.label_matrix(statements, superclasses, "likely")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import hashlib
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -221,21 +222,19 @@ def open_archive(path: Path, landmark: str) -> Archive:
             "the unpacked folder"
         ) from error
     names = [info.filename for info in opened.filelist]
-    tops_inside = [
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise LeadminError(
+            f"{path} holds the member {twice[:200]!r} twice; no telling which is meant"
+        )
+    prefixes = [
         name.removesuffix(landmark)
         for name in names
         if name == landmark or (name.endswith(f"/{landmark}") and name.count("/") == 1)
     ]
-    problem = ""
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        problem = f"{path} holds the member {twice[:200]!r} twice; no telling which is meant"
-    elif len(tops_inside) != 1:
-        problem = f"{wanted}; found {len(tops_inside)}; is it the right archive?"
-    if problem:
-        opened.close()
-        raise LeadminError(problem)
-    return ZipArchive(path, tops_inside[0], opened)
+    if len(prefixes) != 1:
+        raise LeadminError(f"{wanted}; found {len(prefixes)}; is it the right archive?")
+    return ZipArchive(path, prefixes[0], opened)
 
 
 def decode(content: bytes, where: str) -> str:

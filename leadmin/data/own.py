@@ -35,7 +35,7 @@ from leadmin.data.recordings.recording import Options
 from leadmin.data.resample import resample
 from leadmin.errors import LeadminError
 from leadmin.files import sha256
-from leadmin.leads import LEADS, coefficients, derive
+from leadmin.leads import LEADS, derive
 
 N_FOLDS = 10
 """What the protocols of a study divide the patients into."""
@@ -192,11 +192,6 @@ def twelve_leads(signal: Recording, where: str, rate: int, n_samples: int) -> ND
     """
     if not np.isfinite(signal.signals).all():
         raise FileError(f"{where}: it holds a value that is no finite number", "invalid")
-    try:
-        for lead in LEADS:
-            coefficients(lead, signal.leads)
-    except LeadminError as error:
-        raise FileError(f"{where}: {error}", "leads") from error
     x = resample(1000 * signal.signals, signal.sampling_rate, rate)
     if x.shape[-1] < n_samples:
         raise FileError(
@@ -204,9 +199,10 @@ def twelve_leads(signal: Recording, where: str, rate: int, n_samples: int) -> ND
             "seconds in the mapping, or leave it out",
             "length",
         )
-    x = np.rint(
-        derive(x[:, :n_samples], signal.leads, LEADS)
-    )  # last, so that limb leads agree exactly
+    try:  # last, so that limb leads agree exactly
+        x = np.rint(derive(x[:, :n_samples], signal.leads, LEADS))
+    except LeadminError as error:
+        raise FileError(f"{where}: {error}", "leads") from error
     middle, largest = float(np.median(np.ptp(x, axis=-1))), float(np.abs(x).max())
     if middle < NARROWEST or largest >= 2**15:
         raise FileError(

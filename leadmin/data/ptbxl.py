@@ -265,10 +265,6 @@ def label_matrix(
 
     Gives ``(n_records, 5)`` in the order of `CLASSES`; several may be 1, or none.
     """
-    if policy not in LABEL_POLICIES:
-        raise LeadminError(
-            f"there is no label policy {policy!r}; valid: {', '.join(LABEL_POLICIES)}"
-        )
     threshold = LABEL_POLICIES[policy].least
     labels = np.zeros((len(statements), len(CLASSES)), dtype=np.uint8)
     for row, codes in enumerate(statements):

@@ -5,6 +5,7 @@ depends on poor records.
 """
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,9 +196,8 @@ def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDA
 
 def _has_copied_lead(signals: NDArray[np.int16]) -> NDArray[np.bool_]:
     copied = np.zeros(len(signals), dtype=bool)
-    for first in range(len(LEADS)):
-        for second in range(first + 1, len(LEADS)):
-            # The first sample rules out nearly every pair before whole leads are compared.
-            rows = np.flatnonzero(signals[:, first, 0] == signals[:, second, 0])
-            copied[rows] |= (signals[rows, first] == signals[rows, second]).all(axis=-1)
+    for first, second in itertools.combinations(range(len(LEADS)), 2):
+        # The first sample rules out nearly every pair before whole leads are compared.
+        rows = np.flatnonzero(signals[:, first, 0] == signals[:, second, 0])
+        copied[rows] |= (signals[rows, first] == signals[rows, second]).all(axis=-1)
     return copied

@@ -76,8 +76,8 @@ class EcgDataset:
     @property
     def class_names(self) -> dict[str, str]:
         """Give each class what a report calls it."""
-        meanings = self.attributes.get("class_meanings")
-        return dict(zip(self.classes, meanings or map(_meaning, self.classes), strict=True))
+        plain = [CLASS_NAMES.get(name, name) for name in self.classes]
+        return dict(zip(self.classes, self.attributes.get("class_meanings", plain), strict=True))
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -224,10 +224,6 @@ def _check_attributes(attributes: Mapping[str, Any]) -> None:
     }
     for name in (name for name, good in own.items() if not good):
         raise LeadminError(f"{name} is {repr(attributes.get(name))[:80]}, as no version writes it")
-
-
-def _meaning(name: str) -> str:
-    return CLASS_NAMES.get(name, name)
 
 
 def _read_array(

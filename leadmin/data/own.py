@@ -270,22 +270,16 @@ def prepare_own(
     force: bool = False,
     quiet: bool = False,
 ) -> PrepareReport:
-    """Convert records of one's own to one HDF5 file; see `leadmin.data.prepare.prepare`.
+    """Convert records of one's own to one HDF5 file, as `leadmin.data.prepare.prepare` does.
 
     Parameters
     ----------
     source : Path
         The folder with the signals: WFDB records, or tables (CSV, Parquet) with a column a lead.
-    target : Path
-        The HDF5 file to write.
     table, mapping : Path
         The table of records (CSV), and what its columns and statements mean; see `Mapping`.
-    sampling_rate : {100, 500}
-        Of the file to write, in Hz; records of other rates are resampled.
-    max_failures : int
-        How many records may be unusable. One more is an error, and ``target`` is left alone.
-    force, quiet : bool
-        Prepare even if ``target`` is up to date; show no progress bar.
+    target, sampling_rate, max_failures, force, quiet
+        As there; records of other rates are resampled.
 
     Raises
     ------

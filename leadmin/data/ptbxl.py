@@ -351,9 +351,7 @@ class CsvTable:
         self, name: str, low: float, high: float, unknown: float | None = None, whole: bool = False
     ) -> NDArray[np.float64]:
         """Read a column of numbers; ``unknown`` stands for an empty field, None forbids it."""
-        if name not in self.frame.columns and unknown is not None:
-            return np.full(len(self.frame), unknown, np.float64)
-        texts = self.frame[name].str.strip()
+        texts = self._column(name)
         empty = (texts == "").to_numpy()
         values = pd.to_numeric(texts.mask(empty, "0"), errors="coerce")
         found = values.to_numpy(np.float64, copy=True)
@@ -368,16 +366,12 @@ class CsvTable:
 
     def require(self, name: str) -> None:
         """Refuse an empty field, or one that stands for a missing value, in a column."""
-        missing = (
-            self.frame[name].str.strip().str.casefold().isin(("", "nan", "na", "null", "none"))
-        )
+        missing = self._column(name).str.casefold().isin(("", "nan", "na", "null", "none"))
         self._check(name, ~missing.to_numpy(), "some text; fill it in, or leave the row out")
 
     def coded(self, name: str, codes: Mapping[str, int], valid: str) -> NDArray[np.int8]:
-        """Read a column of words as the numbers that stand for them, -1 without such a column."""
-        if name not in self.frame.columns:
-            return np.full(len(self.frame), -1, np.int8)
-        values = self.frame[name].str.strip().str.casefold().map(codes)
+        """Read a column of words as the numbers that stand for them, as one does for none."""
+        values = self._column(name).str.casefold().map(codes)
         self._check(name, values.notna().to_numpy(), f"{valid} or empty")
         return values.to_numpy().astype(np.int8)
 
@@ -388,10 +382,8 @@ class CsvTable:
         return self.numbers(name, low, high, unknown, whole=True)
 
     def texts(self, name: str) -> list[str]:
-        """Read a column of text, empty without such a column."""
-        if name not in self.frame.columns:
-            return [""] * len(self.frame)
-        texts = self.frame[name].str.strip()
+        """Read a column of text."""
+        texts = self._column(name)
         short = (texts.str.len() <= _TEXT_LIMIT).to_numpy()
         self._check(name, short, f"at most {_TEXT_LIMIT} characters")
         return texts.tolist()
@@ -400,7 +392,7 @@ class CsvTable:
         """Mark where a column has any text; -1 everywhere if there is no such column."""
         if name not in self.frame.columns:
             return np.full(len(self.frame), -1, np.int8)
-        return (self.frame[name].str.strip() != "").to_numpy()
+        return (self._column(name) != "").to_numpy()
 
     def paths(self, name: str) -> tuple[str, ...]:
         """Read a column of record paths, empty or inside the archive, no two the same.
@@ -408,7 +400,7 @@ class CsvTable:
         Of two records that are one file one has the other's labels.
         """
         first: dict[str, str] = {}
-        paths = tuple(self.frame[name].str.strip())
+        paths = tuple(self._column(name))
         for path, row in zip(paths, self.rows, strict=True):
             try:
                 if path and first.setdefault(checked_member(path), row) != row:
@@ -416,6 +408,11 @@ class CsvTable:
             except LeadminError as error:
                 raise LeadminError(f"{self.where}, {row}: {name}: {error}") from error
         return paths
+
+    def _column(self, name: str) -> "pd.Series[str]":
+        if name not in self.frame.columns:  # every field is empty
+            return pd.Series("", self.frame.index)
+        return self.frame[name].str.strip()
 
     def _check(self, name: str, good: NDArray[np.bool_], valid: str) -> None:
         if not good.all():

@@ -72,16 +72,14 @@ class QualityReport:
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``quality_records.csv``, ``quality_by_fold.csv`` and ``quality_by_class.csv``."""
-        tables = {
-            "quality_records.csv": self.records.to_csv(
-                index=False, float_format="%.4g", lineterminator="\n"
-            ),
-            "quality_by_fold.csv": self.by_fold.to_csv(lineterminator="\n"),
-            "quality_by_class.csv": self.by_class.to_csv(lineterminator="\n"),
-        }
-        for name, text in tables.items():
-            write_text(folder / name, text)
-        return [folder / name for name in tables]
+        paths = []
+        for name in ("records", "by_fold", "by_class"):
+            text = getattr(self, name).to_csv(
+                index=name != "records", float_format="%.4g", lineterminator="\n"
+            )
+            paths.append(folder / f"quality_{name}.csv")
+            write_text(paths[-1], text)
+        return paths
 
 
 def assess(dataset: EcgDataset) -> QualityReport:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from leadmin.errors import LeadminError
 
 CPU_SECONDS, WALL_SECONDS, MEMORY, BATCH = 5, 60, 768 * 2**20, 20
@@ -61,6 +63,34 @@ class Result(NamedTuple):
     name: str
     outcome: str
     detail: str
+
+
+def rng(*seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def mutate(content: bytes, rng: np.random.Generator) -> bytes:
+    """Damage a file: flip bits, overwrite, cut, insert, repeat, or swap in strange text."""
+    data = bytearray(content)
+    for _ in range(int(rng.integers(1, 4))):
+        at = int(rng.integers(0, max(1, len(data))))
+        kind = int(rng.integers(0, 7))
+        if kind == 0 and data:
+            data[at % len(data)] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            data[at : at + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(1, 20)))
+        elif kind == 2:
+            del data[at : at + int(rng.integers(1, 200))]
+        elif kind == 3:
+            data[at:at] = rng.bytes(int(rng.integers(1, 50)))
+        elif kind == 4:
+            data[at:at] = data[at : at + int(rng.integers(1, 100))]
+        elif kind == 5:
+            strange = ["-1", "9" * 40, "nan", "\n", ",", '"', "é", "\0", "..", "/", "1e999", "%s"]
+            data[at : at + 3] = str(rng.choice(strange)).encode("latin-1")
+        else:
+            data = data[:at]
+    return bytes(data)
 
 
 def all_cases() -> list[Case]:

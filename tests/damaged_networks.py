@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from battery import Case, WrongError
-from damaged_sources import TEXTS, mutate, rng
+from battery import Case, WrongError, mutate, rng
+from damaged_sources import TEXTS
 from evidence_fixtures import one_run, write_runs
 from safetensors.torch import load, save
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from archives import COLUMNS, SAMPLE, make_files, sign, write_folder, write_zip, zip_bytes
-from battery import Case, WrongError
+from battery import Case, WrongError, mutate, rng
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
@@ -111,34 +111,6 @@ def of_member(
 
 def without(ends: str) -> FilesChange:
     return lambda files: {n: content for n, content in files.items() if not n.endswith(ends)}
-
-
-def rng(*seed: int) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def mutate(content: bytes, rng: np.random.Generator) -> bytes:
-    """Damage a file: flip bits, overwrite, cut, insert, repeat, or swap in strange text."""
-    data = bytearray(content)
-    for _ in range(int(rng.integers(1, 4))):
-        at = int(rng.integers(0, max(1, len(data))))
-        kind = int(rng.integers(0, 7))
-        if kind == 0 and data:
-            data[at % len(data)] ^= 1 << int(rng.integers(8))
-        elif kind == 1:
-            data[at : at + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(1, 20)))
-        elif kind == 2:
-            del data[at : at + int(rng.integers(1, 200))]
-        elif kind == 3:
-            data[at:at] = rng.bytes(int(rng.integers(1, 50)))
-        elif kind == 4:
-            data[at:at] = data[at : at + int(rng.integers(1, 100))]
-        elif kind == 5:
-            strange = ["-1", "9" * 40, "nan", "\n", ",", '"', "é", "\0", "..", "/", "1e999", "%s"]
-            data[at : at + 3] = str(rng.choice(strange)).encode("latin-1")
-        else:
-            data = data[:at]
-    return bytes(data)
 
 
 TEXTS: dict[str, Change] = {

@@ -36,21 +36,21 @@ def ecg(leads=LEADS, seconds=10.0, rate=RATE, seed=0):
 
 
 def write_wfdb(
-    path, leads=LEADS, signal=None, rate=RATE, gain=1000, baseline=0, fmt="16", comments=()
+    path, leads=LEADS, signal=None, rate=RATE, gain=1000, baseline=0, fmt="16", comments=None
 ):
     signal = ecg(leads) if signal is None else signal
     digital = np.rint(signal.T * gain).astype(np.int64) + baseline
     n = len(leads)
     wfdb.wrsamp(
         path.stem, rate, ["mV"] * n, list(leads), d_signal=digital, fmt=[fmt] * n,
-        adc_gain=[gain] * n, baseline=[baseline] * n, comments=list(comments), write_dir=path.parent,
+        adc_gain=[gain] * n, baseline=[baseline] * n, comments=comments, write_dir=path.parent,
     )  # fmt: skip
     return path
 
 
-def write_cinc(path):
+def write_cinc(path, leads=LEADS):
     """As the challenges of 2020 and 2021 store a record: a MATLAB file behind 24 bytes."""
-    data = write_wfdb(path, comments=["Age: 63"]).with_suffix(".dat")
+    data = write_wfdb(path, leads, comments=["Age: 63"]).with_suffix(".dat")
     path.with_suffix(".mat").write_bytes(b"\0" * 24 + data.read_bytes())
     data.unlink()
     return _swapped(path, ".dat 16 ", ".mat 16x1+24 ")

@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,14 +134,12 @@ def fork(cases: list[Case], scratch: str) -> list[tuple[str, str]]:
             answers.append(reading.recv())
     child.kill()
     child.join()
-    return (
-        answers if len(answers) == len(cases) else [*answers, (HANG, "killed, or dead by itself")]
-    )
+    if len(answers) < len(cases):
+        answers.append((HANG, f"killed after {CPU_SECONDS} s of work, or dead by itself"))
+    return answers
 
 
-def _try_all(
-    cases: list[Case], scratch: str, writing: multiprocessing.connection.Connection
-) -> None:
+def _try_all(cases: list[Case], scratch: str, writing: Connection) -> None:
     sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115
     for case in cases:
         with tempfile.TemporaryDirectory(dir=scratch) as top:

@@ -40,7 +40,7 @@ def test_every_outcome_is_told_from_the_others(tmp_path, monkeypatch):
         (battery.RIGHT, lambda: Path("out").write_text("x")),
         (battery.TRACEBACK, lambda: give_up(LeadminError("bad"))),  # no clear message
         (battery.TRACEBACK, lambda: {}["x"]),
-        (battery.HANG, lambda: max(iter(int, 1))),
+        (battery.HANG, lambda: max(iter(int, 1))),  # for ever, and never in Python's own hands
         (battery.OUT_OF_MEMORY, lambda: bytearray(2 * battery.MEMORY)),
         (battery.SILENT, lambda: give_up(WrongError("NaN"))),
         (battery.OUTSIDE, lambda: Path("../x").write_text("x")),

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Served:
-    """What the server holds, how it behaves, and what it was asked.
+    """What the server holds, how it behaves, and what it was asked: paths, and ranges of them.
 
     ``behave`` gets the request's number for its path (from 0) and the handler; it returns False if
     it has not answered.
@@ -40,42 +40,36 @@ class Handler(BaseHTTPRequestHandler):
 
     def start(self) -> int:
         """First byte asked for, 0 where the request names no range that this server honours."""
-        asked = self.headers.get("Range")
-        if not asked or not self.served.ranges:
-            return 0
-        if self.headers.get("If-Range", self.served.etag) != self.served.etag:
+        asked, etag = self.headers.get("Range"), self.served.etag
+        if not asked or not self.served.ranges or self.headers.get("If-Range", etag) != etag:
             return 0
         return int(asked.removeprefix("bytes=").split("-")[0])
 
-    def answer(
-        self, content: bytes, status: int | None = None, length: int | None = None, send: int = -1
-    ) -> None:
+    def reply(self, status: int, body: bytes = b"", **headers: object) -> None:
+        """Answer just so; what does not say its length, or another one, ends the connection."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = headers.get("Content_Length") != len(body)
+
+    def empty(self, status: int, **headers: object) -> None:
+        self.reply(status, Content_Length=0, **headers)
+
+    def answer(self, content: bytes, length: int | None = None, send: int | None = None) -> None:
         """Send ``content`` from the byte asked for; may lie about its length or stop early."""
         start = self.start()
         body = content[start:]
-        self.send_response(status or (206 if start else 200))
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        if self.served.etag:
-            self.send_header("ETag", self.served.etag)
+        headers = {"Content_Length": len(body) if length is None else length}
+        headers["ETag"] = self.served.etag
         if start:
-            last = len(content) - 1
-            self.send_header("Content-Range", f"bytes {start}-{last}/{len(content)}")
-        self.end_headers()
-        self.wfile.write(body if send < 0 else body[:send])
-        if send >= 0 or length is not None:
-            self.wfile.flush()
-            self.close_connection = True
-
-    def empty(self, status: int, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+            headers["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self.reply(206 if start else 200, body[:send], **headers)
 
     def do_GET(self) -> None:
         served = self.served
-        number = sum(1 for path, _ in served.requests if path == self.path)
+        number = sum(path == self.path for path, _ in served.requests)
         served.requests.append((self.path, self.headers.get("Range")))
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             if served.behave is not None and served.behave(number, self) is not False:
@@ -96,14 +90,11 @@ Behaviour = Callable[[int, Handler], bool | None]
 def serve(served: Served) -> Iterator[Served]:
     """Run a server on a free port of 127.0.0.1."""
     handler = type("BoundHandler", (Handler,), {"served": served})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    served.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        served.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield served
+        finally:
+            server.shutdown()

@@ -1,6 +1,5 @@
 """Files that people have: each form is written here, and read back as the same millivolts."""
 
-import os
 import sys
 import zipfile
 from csv import QUOTE_ALL
@@ -305,11 +304,6 @@ def test_thousands_that_are_parted_are_not_taken_for_fractions(tmp_path, unit, c
 def test_what_names_no_file_is_refused(path):
     with pytest.raises(LeadminError, match=r"valid: the name of a file|check the name"):
         read_recordings(path)
-
-
-def test_a_name_that_is_no_unicode_can_be_printed(tmp_path):
-    write_edf(tmp_path / os.fsdecode(b"a\xff.edf"))
-    assert [one.name for one in read_recordings(tmp_path)] == [r"a\udcff"]
 
 
 def test_a_channel_that_is_no_voltage_is_left_out_and_said(tmp_path):

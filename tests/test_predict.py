@@ -132,7 +132,13 @@ def test_ptb_xl_itself_at_500_hz_reads_as_at_100(network):
     assert difference.mean() < 0.003
 
 
-SIZES = {"mV": (1, 0), "V": (1e-3, 0), "200/mV": (200, 0), "200(1024)/mV": (200, 1024)}
+SIZES = {
+    "mV": (1, 0),
+    "mv": (1, 0),
+    "V": (1e-3, 0),
+    "200/mV": (200, 0),
+    "200(1024)/mV": (200, 1024),
+}
 SIZES |= dict.fromkeys(("uV", "µV", "μV", "MICROVOLT", "1000.0(0)/mV"), (1000, 0))
 
 

@@ -446,7 +446,11 @@ def test_a_missing_library_is_named(tmp_path, monkeypatch, library, write, name)
         read_recordings(path)
 
 
-@pytest.mark.parametrize("unit", ["MV", "kV", "", None, 3, "0/mV", "200/mmHg", "m V", "1e99/mV/s"])
+@pytest.mark.parametrize(
+    "unit",
+    [None, 3, "", ["mV"], {}, "volts per m", "mmHg", "MV", "kV", "m V", "200", "/mV",
+     "0/mV", "-5/mV", "200/mmHg", "1e99/mV/s"],
+)  # fmt: skip
 def test_other_units_are_refused(unit):
     with pytest.raises(LeadminError, match="valid: mV"):
         millivolts(unit)

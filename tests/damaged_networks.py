@@ -242,20 +242,16 @@ def try_run(files, folder):
     return call
 
 
-def npz(name, content):
-    """The predictions with other content under a name of the test records, or without it."""
+def npz(name, new):
+    """The predictions with another array or bytes under a name of the test records, or none."""
     stream = io.BytesIO()
-    members = {n: npy(array) for n, array in ARRAYS.items()} | {f"test/{name}": content}
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
-        for member, data in members.items():
-            if data is not None:
-                target.writestr(f"{member}.npy", data)
-    return stream.getvalue()
-
-
-def npy(array):
-    stream = io.BytesIO()
-    np.save(stream, array)
+        for member, content in (ARRAYS | {f"test/{name}": new}).items():
+            if isinstance(content, bytes):
+                target.writestr(f"{member}.npy", content)
+            elif content is not None:
+                with target.open(f"{member}.npy", "w") as file:
+                    np.save(file, content)
     return stream.getvalue()
 
 
@@ -296,8 +292,7 @@ def predictions():
     }
     for name, changes in arrays.items():
         for what, array in changes.items():
-            content = None if array is None else npy(array)
-            yield f"{name} {what}", {"predictions.npz": npz(name, content)}
+            yield f"{name} {what}", {"predictions.npz": npz(name, array)}
     contents = {
         "empty": b"",
         "text": b"not a zip",
@@ -307,7 +302,7 @@ def predictions():
         "one array": npy_of(plain % "(1,)", bytes(4)),
     }
     contents |= {f"mutated {seed}": mutate(good, rng(13, seed)) for seed in range(20)}
-    logits = {
+    members = {
         "npy of 10**12": npy_of(plain % "(1000000000000,)"),
         "npy of 10**30": npy_of(plain % "(10**30,)"),
         "npy negative": npy_of(plain % "(-1, 5)"),
@@ -319,7 +314,7 @@ def predictions():
         "npy not one": b"abc" * 100,
         "npy version 9": b"\x93NUMPY\x09\x00" + bytes(100),
     }
-    contents |= {name: npz("logits/default", content) for name, content in logits.items()}
+    contents |= {name: npz("logits/default", content) for name, content in members.items()}
     contents["a bomb"] = lambda: npz(
         "logits/default", npy_of(plain % "(1, 25000000, 5)", bytes(5 * 10**8))
     )
@@ -345,7 +340,7 @@ def run_folders():
                 yield f"{key} {name}", {"metrics.json": dumped(changed(METRICS, key, value))}
     for named in ([], ["../../../etc/passwd"], ["/etc/passwd"], [""]):
         document = dumped({**METRICS, "files": dict.fromkeys(named, "0" * 64)})
-        other = npz("fold", npy(ARRAYS["test/fold"] * 0 + 1))
+        other = npz("fold", ARRAYS["test/fold"] * 0 + 1)
         yield f"names {named}", {"metrics.json": document, "predictions.npz": other}
     for name, change in TEXTS.items():
         yield name, {"metrics.json": change(RUN_FILES["metrics.json"])}

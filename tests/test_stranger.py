@@ -1,7 +1,6 @@
 """Data and models of others: PTB-XL as it is downloaded elsewhere, own records, own networks."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -625,34 +624,20 @@ def test_the_chapter_shows_the_files_of_the_example(root):
 
 
 @pytest.mark.slow
-def test_a_study_of_own_records_and_an_own_network_runs_to_its_page(records, tmp_path, root):
-    folder, table = records
-    table, mapping = written(table, tmp_path)
+def test_a_study_of_own_records_and_an_own_network_runs_to_its_page(records, tmp_path, tree, root):
+    table, mapping = written(records[1], tmp_path)
     study = {
-        "name": "own-test", "title": "Own", "source": str(folder), "n_resamples": 100,
-        "table": str(table), "mapping": str(mapping.rename(tmp_path / "made-up.yml")),
-        "configurations": ["12-lead", "1-lead-II"], "recipe": "scratch", "epochs": 1,
-        "compare_with": "original", "network": NETWORK,
+        "source": str(records[0]), "table": str(table), "mapping": str(mapping),
+        "configurations": ["12-lead", "1-lead-II"], "recipe": "scratch", "n_resamples": 100,
+        "compare_with": "original", "network": f"{root}/{NETWORK}",
     }  # fmt: skip
-    path = tmp_path / "own-test.yml"
-    path.write_text(yaml.safe_dump(study))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock"]
-    command += ["--cores", "2", "--directory", str(root), "--config", f"study={path}", "--"]
-    command += ["outputs/own-test/notebooks/04_analysis.ipynb.sha256"]
-    bin_folder = Path(sys.executable).parent
-    environment = os.environ | {"PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-                                "PYTHONPATH": str(root)}  # fmt: skip
-    try:
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-4000:]
-        page = (root / "outputs/own-test/notebooks/04_analysis.ipynb").read_text()
-        assert "Not asked: this is about the five superclasses" in page
-        summary = json.loads((root / "outputs/own-test/tables/summary.json").read_text())
-        assert summary["study"]["data"].startswith("Made-up rhythms")
-    finally:
-        shutil.rmtree(root / "outputs/own-test", ignore_errors=True)
-        for file in (root / "outputs/data").glob("made-up-*"):
-            file.unlink()
+    tree.write_study(study, "own")
+    tree.ran("--all", study="workflow/studies/own.yml")
+    out = tree.folder / "outputs" / "own"
+    page = (out / "notebooks" / "04_analysis.ipynb").read_text()
+    assert "Not asked: this is about the five superclasses" in page
+    summary = json.loads((out / "tables" / "summary.json").read_text())
+    assert summary["study"]["data"].startswith("Made-up rhythms")
 
 
 # --- the real records of other hospitals, where they are at hand ----------------------------

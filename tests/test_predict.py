@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import test_recordings as forms
 import torch
+from archives import real
 from battery import mutate
 from disturbances import arms_swapped
 from test_recordings import ecg
@@ -21,8 +22,10 @@ from typer.testing import CliRunner
 
 import leadmin
 from leadmin.cli.main import app
+from leadmin.data import ptbxl
 from leadmin.data.pacing import pacing_spikes
 from leadmin.data.recordings import Recording, iter_recordings
+from leadmin.data.records import read_record
 from leadmin.data.resample import RATES, resample
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
@@ -107,26 +110,18 @@ def test_the_answer_hardly_depends_on_the_rate(network, rate):
     np.testing.assert_allclose(found, at, atol=0.05)
 
 
-@pytest.mark.skipif("LEADMIN_PTBXL" not in os.environ, reason="LEADMIN_PTBXL names no archive")
 def test_ptb_xl_itself_at_500_hz_reads_as_at_100(network):
-    with zipfile.ZipFile(os.environ["LEADMIN_PTBXL"]) as archive:
-        names = set(archive.namelist())
-        fast = sorted(n for n in names if "/records500/" in n and n.endswith(".dat"))[:60]
-        slow = [n.replace("records500", "records100").replace("_hr", "_lr") for n in fast]
-        pairs = [pair for pair in zip(fast, slow, strict=True) if names.issuperset(pair)]
-        a, b = (
-            np.stack([np.frombuffer(archive.read(n), "<i2").reshape(-1, 12).T for n in side])
-            for side in zip(*pairs, strict=True)
-        )
-    assert len(a) >= 50
-    found, own = resample(a, 500, 100), b.astype(float)
-    correlations = [
-        np.corrcoef(x, y)[0, 1]
-        for x, y in zip(found.reshape(-1, 1000), own.reshape(-1, 1000), strict=True)
-    ]
+    archive = ptbxl.open_ptbxl(real("LEADMIN_PTBXL"))
+    names = ptbxl.read_table(archive).files
+    fast, slow = (
+        np.stack([read_record(archive, name, rate)[0] for name in names[rate][:60]])
+        for rate in (500, 100)
+    )
+    found, own = (x.reshape(-1, 1000) for x in (resample(fast, 500, 100), slow))
+    correlations = [np.corrcoef(*pair)[0, 1] for pair in zip(found, own, strict=True)]
     assert np.median(correlations) > 0.99
-    answers = [network.predict(x, leads=LEADS, sampling_rate=r, unit="uV")
-               for x, r in ((a, 500), (b, 100))]  # fmt: skip
+    answers = [network.predict(x, leads=LEADS, sampling_rate=rate, unit="uV")
+               for x, rate in ((fast, 500), (slow, 100))]  # fmt: skip
     difference = np.abs(answers[0] - answers[1])
     assert difference.max() < 0.06
     assert difference.mean() < 0.003

@@ -439,13 +439,9 @@ def test_a_whole_analysis_of_other_classes(runs, tmp_path):
     assert "five superclasses" not in written["table_main.tex"].read_text()
     assert "tall (R)" in written["RESULTS.md"].read_text()
     assert "2 classes" in written["table_main.tex"].read_text()
-    run, rng = runs["12-lead"], np.random.default_rng(0)
-    plot_roc(run.test.labels, run.test.logits, run.test.patient_id, rng, 20, classes=run.classes)
-    probability = {name: probabilities(logits) for name, logits in run.test.logits.items()}
-    plot_calibration(run.test.labels, probability, classes=run.classes)
 
 
-@pytest.mark.parametrize("n_classes", [1, 3, 7])
+@pytest.mark.parametrize("n_classes", [1, 2, 7])
 def test_figures_have_room_for_any_number_of_classes(n_classes):
     rng, names = np.random.default_rng(0), [f"c{k}" for k in range(n_classes)]
     y = rng.integers(0, 2, (40, n_classes))

@@ -71,14 +71,16 @@ def prepare_or_refuse(path, target, must_fail):
         raise WrongError("other records")
 
 
-def try_source(write, must_fail, folder):
+def try_source(made, must_fail, folder):
     """Prepare what a function writes below a folder."""
-    path = write(folder / "in")
+    write, *arguments = made
+    path = write(folder / "in", *arguments)
     return lambda: prepare_or_refuse(path, folder / "out" / "x.h5", must_fail)
 
 
-def try_fetch(write, folder):
-    path, out = write(folder / "in"), folder / "out"
+def try_fetch(made, folder):
+    write, *arguments = made
+    path, out = write(folder / "in", *arguments), folder / "out"
 
     def call():
         try:
@@ -94,30 +96,26 @@ def try_fetch(write, folder):
     return call
 
 
-# Below, a generator a family yields names of cases, what writes each below a folder, and whether
-# it must fail or may also not matter.
+# Below, a generator a family yields names of cases, whether each must fail or may also not matter,
+# and what writes it below a folder: a function, and its arguments.
 
 
-def damaged(change, member=""):
+def damaged(folder, change, member=""):
     """Write the archive after a change of its files, or of one of them.
 
     Its checksums are made right for it, so that parsers see it, unless the change is theirs.
     """
-
-    def write(folder):
-        files = {**GOOD, member: change(GOOD[member])} if member else change(dict(GOOD))
-        return write_zip(folder / "ptb.zip", files if member == SUMS else sign(files))
-
-    return write
+    files = {**GOOD, member: change(GOOD[member])} if member else change(dict(GOOD))
+    return write_zip(folder / "ptb.zip", files if member == SUMS else sign(files))
 
 
 def each(changes, member, must_fail=True):
     for name, change in changes.items():
-        yield f"{member.rpartition('/')[2]}: {name}", damaged(change, member), must_fail
+        yield f"{member.rpartition('/')[2]}: {name}", must_fail, damaged, change, member
 
 
 def without(ends):
-    return damaged(lambda files: {n: c for n, c in files.items() if not n.endswith(ends)})
+    return damaged, lambda files: {n: c for n, c in files.items() if not n.endswith(ends)}
 
 
 TEXTS = {
@@ -181,7 +179,7 @@ def field(column, value):
 def tables():
     for column, refused in FIELDS.items():
         for name, value in VALUES.items():
-            yield f"{column}: {name}", damaged(field(column, value), DB), name in refused
+            yield f"{column}: {name}", name in refused, damaged, field(column, value), DB
     for table in (DB, SCP):
         more = {
             "header only": lambda c: c.splitlines()[0],
@@ -192,7 +190,7 @@ def tables():
         yield from each(TEXTS | more, table)
         accepted = {"open quote": lambda c: c + b'"', "BOM": lambda c: b"\xef\xbb\xbf" + c}
         yield from each(HARMLESS | accepted, table, must_fail=False)
-        yield f"no {table}", without(table), True
+        yield f"no {table}", True, *without(table)
     changes = {
         "every id the same": lambda c: c.replace(b"\n2,", b"\n1,"),
         "a row twice": lambda c: c + c.splitlines(keepends=True)[-1],
@@ -212,7 +210,7 @@ def checksums():
     capital = {"capital letters": lambda c: c.upper().replace(b"RECORDS100", b"records100")}
     yield from each(HARMLESS | capital, SUMS, must_fail=False)
     for name, change in TEXTS.items():  # without any sum, the archive is one without checksums
-        yield name, damaged(change, SUMS), name not in ("empty", "one newline")
+        yield name, name not in ("empty", "one newline"), damaged, change, SUMS
     changes = {
         "all wrong": lambda c: c.replace(b"a", b"b"),
         "not hexadecimal": lambda c: c.replace(b"a", b"z"),
@@ -296,14 +294,14 @@ def zeros(files):
 def headers():
     yield from each(HEADERS, HEA)
     yield from each(FINE, HEA, must_fail=False)
-    yield "missing", without(HEA), True
+    yield "missing", True, *without(HEA)
 
 
 def signals():
     yield from each(SIGNALS, DAT)
-    yield "all zero, checksums right", damaged(zeros), True
-    yield "missing", without(DAT), True
-    yield "all missing", without("_lr.dat"), True
+    yield "all zero, checksums right", True, damaged, zeros
+    yield "missing", True, *without(DAT)
+    yield "all missing", True, *without("_lr.dat")
 
 
 # --- the archive itself ---------------------------------------------------------------------
@@ -311,27 +309,20 @@ def signals():
 GOOD_ZIP = zip_bytes(GOOD)
 
 
-def raw(content):
-    def write(folder):
-        (folder / "ptb.zip").write_bytes(content)
-        return folder / "ptb.zip"
-
-    return write
+def raw(folder, content):
+    (folder / "ptb.zip").write_bytes(content)
+    return folder / "ptb.zip"
 
 
-def with_member(name, content, kind=0o100):
+def with_member(folder, name, content, kind=0o100):
     """Write the archive with one member more."""
-
-    def write(folder):
-        path = write_zip(folder / "ptb.zip", GOOD)
-        info = zipfile.ZipInfo(name.format(ptbxl.TOP_FOLDER))
-        info.external_attr = (kind << 9 | 0o644) << 16
-        with zipfile.ZipFile(path, "a") as target, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a name that is there already
-            target.writestr(info, content, zipfile.ZIP_DEFLATED)
-        return path
-
-    return write
+    path = write_zip(folder / "ptb.zip", GOOD)
+    info = zipfile.ZipInfo(name.format(ptbxl.TOP_FOLDER))
+    info.external_attr = (kind << 9 | 0o644) << 16
+    with zipfile.ZipFile(path, "a") as target, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there already
+        target.writestr(info, content, zipfile.ZIP_DEFLATED)
+    return path
 
 
 def patched(fmt, offset, value):
@@ -342,16 +333,16 @@ def patched(fmt, offset, value):
     return bytes(content)
 
 
-def unpacked(make):
+def unpacked(folder, make):
     """Write an unpacked archive with something else in place of a file of samples."""
+    path = write_folder(folder / "ptb", GOOD)
+    (path / DAT).unlink()
+    make(path / DAT)
+    return path
 
-    def write(folder):
-        path = write_folder(folder / "ptb", GOOD)
-        (path / DAT).unlink()
-        make(path / DAT)
-        return path
 
-    return write
+def elsewhere(folder, top):
+    return write_zip(folder / "p.zip", GOOD, top)
 
 
 def archives():
@@ -369,44 +360,41 @@ def archives():
         "sizes of 4 GB": patched("<I", 24, 2**32 - 2),
     }
     contents |= {f"cut at {n} in 14": GOOD_ZIP[: n * len(GOOD_ZIP) // 14] for n in range(1, 14)}
-    written = {name: raw(content) for name, content in contents.items()}
-    written |= {
-        "other samples": with_member(f"{{}}/{DAT}", "other"),
-        "other table": with_member(f"b/{DB}", "x"),
-        "two levels down": lambda folder: write_zip(folder / "p.zip", GOOD, "a/b"),
-        "a bomb for a table": damaged(lambda files: {**files, DB: bytes(300 * 2**20)}),
-        "nothing there": lambda folder: folder / "absent.zip",
-        "an empty folder": lambda folder: folder,
-        "a device": lambda folder: Path("/dev/null"),
-        "a pipe": unpacked(os.mkfifo),
-        "a folder": unpacked(Path.mkdir),
-        "a dead link": unpacked(lambda file: file.symlink_to("/nowhere")),
-        "a link in a circle": unpacked(lambda file: file.symlink_to(file)),
-        "an endless device": unpacked(lambda file: file.symlink_to("/dev/zero")),
-        "no records": unpacked(lambda file: file.parents[1].rename(file.parents[2] / "records")),
+    must_fail = {name: (raw, content) for name, content in contents.items()} | {
+        "other samples": (with_member, f"{{}}/{DAT}", "other"),
+        "other table": (with_member, f"b/{DB}", "x"),
+        "two levels down": (elsewhere, "a/b"),
+        "a bomb for a table": (damaged, lambda files: {**files, DB: bytes(300 * 2**20)}),
+        "nothing there": (lambda folder: folder / "absent.zip",),
+        "an empty folder": (lambda folder: folder,),
+        "a device": (lambda folder: Path("/dev/null"),),
+        "a pipe": (unpacked, os.mkfifo),
+        "a folder": (unpacked, Path.mkdir),
+        "a dead link": (unpacked, lambda file: file.symlink_to("/nowhere")),
+        "a link in a circle": (unpacked, lambda file: file.symlink_to(file)),
+        "an endless device": (unpacked, lambda file: file.symlink_to("/dev/zero")),
+        "no records": (unpacked, lambda file: file.parents[1].rename(file.parents[2] / "records")),
     }
-    for name, write in written.items():
-        yield name, write, True
-    harmless = {f"mutated {n}": raw(mutate(GOOD_ZIP, rng(8, n))) for n in range(40)}
-    for name in ("../out.txt", "a/../../out.txt", "/out.txt"):
-        harmless[f"member {name}"] = with_member(name, "x")
-    harmless |= {
-        "bytes before it": raw(b"#!/bin/sh\n" + GOOD_ZIP),
-        "bytes after it": raw(GOOD_ZIP + bytes(100)),
-        "a link": with_member("{}/link", "/etc/passwd", kind=0o120),
-        "a bomb": with_member("{}/bomb", bytes(64 * 2**20)),
-        "no top folder": lambda folder: write_zip(folder / "p.zip", GOOD, ""),
-        "top folder ..": lambda folder: write_zip(folder / "p.zip", GOOD, ".."),
+    may_not = {f"mutated {n}": (raw, mutate(GOOD_ZIP, rng(8, n))) for n in range(40)} | {
+        "a way up": (with_member, "../out.txt", "x"),
+        "a longer way up": (with_member, "a/../../out.txt", "x"),
+        "an absolute name": (with_member, "/out.txt", "x"),
+        "a link": (with_member, "{}/link", "/etc/passwd", 0o120),
+        "a bomb": (with_member, "{}/bomb", bytes(64 * 2**20)),
+        "bytes before it": (raw, b"#!/bin/sh\n" + GOOD_ZIP),
+        "bytes after it": (raw, GOOD_ZIP + bytes(100)),
+        "no top folder": (elsewhere, ""),
+        "top folder ..": (elsewhere, ".."),
     }
-    for name, write in harmless.items():
-        yield name, write, False
+    for name, made in (must_fail | may_not).items():
+        yield name, name in must_fail, *made
 
 
 def mutated():
     for number in range(100):
         chosen = rng(7, number)
         member = (DB, SCP, HEA, DAT)[int(chosen.choice(4, p=[0.4, 0.15, 0.35, 0.1]))]
-        yield f"{number}", damaged(functools.partial(mutate, rng=chosen), member), False
+        yield f"{number}", False, damaged, functools.partial(mutate, rng=chosen), member
 
 
 # --- FLAC, HDF5 -----------------------------------------------------------------------------
@@ -466,14 +454,14 @@ FAMILIES = {
     "tables": tables(), "checksums": checksums(), "headers": headers(), "signals": signals(),
     "archives": archives(), "mutated members": mutated(),
 }  # fmt: skip
-FETCHED = [(name, write) for name, write, must_fail in [*signals(), *archives()] if must_fail]
+FETCHED = [(name, made) for name, must_fail, *made in [*signals(), *archives()] if must_fail]
 SOURCE_CASES = [
     *(
-        Case(family, name, functools.partial(try_source, write, must_fail))
-        for family, made in FAMILIES.items()
-        for name, write, must_fail in made
+        Case(family, name, functools.partial(try_source, made, must_fail))
+        for family, cases in FAMILIES.items()
+        for name, must_fail, *made in cases
     ),
-    *(Case("fetch", name, functools.partial(try_fetch, write)) for name, write in FETCHED[::3]),
+    *(Case("fetch", name, functools.partial(try_fetch, made)) for name, made in FETCHED[::3]),
     *(Case("FLAC", f"{seed}", functools.partial(try_flac, seed)) for seed in range(50)),
     *(Case("HDF5", f"{seed}", functools.partial(try_hdf5, seed)) for seed in range(80)),
 ]

@@ -12,17 +12,15 @@ import math
 import struct
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import yaml
-from battery import Case, WrongError
-from damaged_sources import TEXTS, mutate, rng
+from battery import Case, WrongError, mutate, rng
+from damaged_sources import TEXTS
 from evidence_fixtures import one_run, write_runs
 from safetensors.torch import load, save
 
@@ -50,12 +48,12 @@ EXPECTED = GOOD.predict(X, leads=GOOD.leads, sampling_rate=100)
 
 with tempfile.TemporaryDirectory() as _folder:
     save_checkpoint(Path(_folder, "c"), GOOD, RECIPES["default"], "3-lead-I-II-V2", {"seed": 0})
-    DESCRIPTION: dict[str, Any] = json.loads(Path(_folder, "c.json").read_text())
+    DESCRIPTION = json.loads(Path(_folder, "c.json").read_text())
     WEIGHTS = Path(_folder, "c.safetensors").read_bytes()
     write_runs({"12-lead": one_run(40)}, Path(_folder), "holdout")
     RUN_FILES = {file.name: file.read_bytes() for file in Path(_folder, "12-lead").iterdir()}
 
-ODD: dict[str, Any] = {
+ODD = {
     "null": None, "text": "abc", "empty text": "", "true": True,
     "negative": -1, "zero": 0, "fraction": 1.5, "billion": 10**9, "beyond 64 bits": 10**30,
     "beyond a float": 10**400, "not a number": math.nan, "infinite": math.inf,
@@ -67,9 +65,9 @@ ODD: dict[str, Any] = {
 ABSENT = object()
 
 
-def changed(document: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def changed(document, key, value):
     """A copy of a document with another value under a key such as ``a/b``, or `ABSENT`."""
-    copy: dict[str, Any] = json.loads(json.dumps(document))
+    copy = json.loads(json.dumps(document))
     place = copy
     *above, last = key.split("/")
     for name in above:
@@ -80,7 +78,7 @@ def changed(document: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]
     return copy
 
 
-def keys(document: Mapping[str, Any], above: str = "") -> list[str]:
+def keys(document, above=""):
     """Every key of a document, such as ``a/b``."""
     found = []
     for name, value in document.items():
@@ -89,23 +87,23 @@ def keys(document: Mapping[str, Any], above: str = "") -> list[str]:
     return found
 
 
-def dumped(document: Any) -> bytes:
+def dumped(document):
     return json.dumps(document).encode()
 
 
-Made = Iterator[tuple[str, Any]]
-"""Name of a case, and what its family's ``try_`` function takes besides the folder."""
+# Below, a generator a family yields names of cases, and what the family's ``try_`` function takes
+# besides the folder.
 
 
 # --- checkpoints ----------------------------------------------------------------------------
 
 
-def try_checkpoint(made: tuple[bytes, bytes], folder: Path) -> Callable[[], None]:
+def try_checkpoint(made, folder):
     """Load a description and weights, and compare what they say of two records."""
     for suffix, content in zip((".json", ".safetensors"), made, strict=True):
         (folder / "in" / f"c{suffix}").write_bytes(content)
 
-    def call() -> None:
+    def call():
         classifier = load_checkpoint(folder / "in" / "c.json")
         found = classifier.predict(X, leads=GOOD.leads, sampling_rate=100)
         if found.shape != EXPECTED.shape or not np.allclose(found, EXPECTED, atol=1e-6):
@@ -135,43 +133,51 @@ LARGE = {
 """Values of the right kind that are no good."""
 
 
-def descriptions() -> Made:
+def described(key, value, weights=WEIGHTS):
+    """The files of a checkpoint with another value in its description."""
+    return dumped(changed(DESCRIPTION, key, value)), weights
+
+
+def descriptions():
     for key in keys(DESCRIPTION):
         # Of a recipe only its network and its masks matter here, of the rest all but the words.
         rare = key.startswith("recipe/") and "architecture" not in key
         for name in ("mapping", "not a number") if rare else ODD:
             if key not in ("provenance", "config", "recipe/name"):
-                yield f"{key} {name}", (dumped(changed(DESCRIPTION, key, ODD[name])), WEIGHTS)
-        yield f"no {key}", (dumped(changed(DESCRIPTION, key, ABSENT)), WEIGHTS)
+                yield f"{key} {name}", described(key, ODD[name])
+        yield f"no {key}", described(key, ABSENT)
     for key, values in LARGE.items():
         for number, value in enumerate(values):
-            yield f"{key} large {number}", (dumped(changed(DESCRIPTION, key, value)), WEIGHTS)
+            yield f"{key} large {number}", described(key, value)
     for name, change in TEXTS.items():
         yield name, (change(dumped(DESCRIPTION)), WEIGHTS)
 
 
-def weights() -> Made:
+def weights():
     good = load(WEIGHTS)
     first = next(name for name, tensor in good.items() if tensor.ndim == 3)
     bias, spread = (next(n for n in good if n.endswith(end)) for end in ("3.bias", "running_var"))
-    size = struct.unpack("<Q", WEIGHTS[:8])[0]
-    header, body = json.loads(WEIGHTS[8 : 8 + size]), WEIGHTS[8 + size :]
+    size = int.from_bytes(WEIGHTS[:8], "little")
+    text, body = WEIGHTS[8 : 8 + size], WEIGHTS[8 + size :]
+    header = json.loads(text)
 
-    def tensors(name: str, value: Any) -> bytes:
+    def tensors(name, value):
         return save({k: v for k, v in {**good, name: value}.items() if v is not None})
 
-    def entry(**changes: Any) -> bytes:
-        text = dumped({**header, first: {**header[first], **changes}})
-        return struct.pack("<Q", len(text)) + text + body
+    def headed(text, size=None):
+        return (len(text) if size is None else size).to_bytes(8, "little") + text + body
+
+    def entry(**changes):
+        return headed(dumped({**header, first: {**header[first], **changes}}))
 
     damaged = {
         "empty": b"",
         "eight bytes": bytes(8),
-        "header of 2**63": struct.pack("<Q", 2**63) + WEIGHTS[8:],
-        "header of 1 GB": struct.pack("<Q", 10**9) + WEIGHTS[8:],
-        "header too short": struct.pack("<Q", size - 1) + WEIGHTS[8:],
-        "no header": struct.pack("<Q", 2) + b"{}" + body,
-        "header deep": struct.pack("<Q", 100_000) + b"[" * 100_000 + body,
+        "header of 2**63": headed(text, 2**63),
+        "header of 1 GB": headed(text, 10**9),
+        "header too short": headed(text, size - 1),
+        "no header": headed(b"{}"),
+        "header deep": headed(b"[" * 100_000),
         "cut": WEIGHTS[:-1],
         "one byte more": WEIGHTS + b"\0",
         "text": b"weights" * 1000,
@@ -198,11 +204,9 @@ def weights() -> Made:
     }
     for seed in range(15):
         yield f"mutated {seed}", (dumped(DESCRIPTION), mutate(WEIGHTS, rng(11, seed)))
-        text = mutate(dumped(header), rng(12, seed))
-        damaged[f"mutated header {seed}"] = struct.pack("<Q", len(text)) + text + body
+        damaged[f"mutated header {seed}"] = headed(mutate(dumped(header), rng(12, seed)))
     for name, content in damaged.items():  # with a checksum that is right
-        signed = changed(DESCRIPTION, "weights_sha256", hashlib.sha256(content).hexdigest())
-        yield name, (dumped(signed), content)
+        yield name, described("weights_sha256", hashlib.sha256(content).hexdigest(), content)
 
 
 # --- run folders ----------------------------------------------------------------------------
@@ -211,7 +215,7 @@ METRICS = json.loads(RUN_FILES["metrics.json"])
 ARRAYS = dict(np.load(io.BytesIO(RUN_FILES["predictions.npz"])))
 
 
-def try_run(files: Mapping[str, Any], folder: Path) -> Callable[[], None]:
+def try_run(files, folder):
     """Load a run with some files replaced; its checksums are right unless a file says its own."""
     contents = {**RUN_FILES, **{n: c() if callable(c) else c for n, c in files.items()}}
     if "metrics.json" not in files:
@@ -222,7 +226,7 @@ def try_run(files: Mapping[str, Any], folder: Path) -> Callable[[], None]:
     for file, content in contents.items():
         (target / file).write_bytes(content)
 
-    def call() -> None:
+    def call():
         run = load_run(target)
         for split in ("validation", "test"):
             part = getattr(run, split)
@@ -238,32 +242,24 @@ def try_run(files: Mapping[str, Any], folder: Path) -> Callable[[], None]:
     return call
 
 
-def npz(name: str, array: Any) -> bytes:
-    """The predictions with another array under a name of the test records, or without it."""
+def npz(name, new):
+    """The predictions with another array or bytes under a name of the test records, or none."""
     stream = io.BytesIO()
-    arrays = {**ARRAYS, f"test/{name}": array}
-    np.savez(stream, **{k: v for k, v in arrays.items() if v is not None})
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
+        for member, content in (ARRAYS | {f"test/{name}": new}).items():
+            if isinstance(content, bytes):
+                target.writestr(f"{member}.npy", content)
+            elif content is not None:
+                with target.open(f"{member}.npy", "w") as file:
+                    np.save(file, content)
     return stream.getvalue()
 
 
-def npz_with(header: bytes, body: bytes = b"") -> bytes:
-    """The predictions with something else in place of the test logits."""
-    stream = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(RUN_FILES["predictions.npz"])) as old,
-        zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new,
-    ):
-        for name in old.namelist():
-            is_it = name == "test/logits/default.npy"
-            new.writestr(name, header + body if is_it else old.read(name))
-    return stream.getvalue()
+def npy_of(text, body=b""):
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + body
 
 
-def npy(text: str) -> bytes:
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
-
-
-def predictions() -> Made:
+def predictions():
     logits, fold, labels, ids = (
         ARRAYS[f"test/{n}"] for n in ("logits/default", "fold", "labels", "record_id")
     )
@@ -297,31 +293,36 @@ def predictions() -> Made:
     for name, changes in arrays.items():
         for what, array in changes.items():
             yield f"{name} {what}", {"predictions.npz": npz(name, array)}
-    contents: dict[str, Any] = {
+    contents = {
         "empty": b"",
         "text": b"not a zip",
         "only the magic": b"PK\3\4",
         "cut": good[: len(good) // 2],
         "bytes before": b"xx" + good,
-        "one array": npy(plain % "(1,)") + bytes(4),
-        "npy of 10**12": npz_with(npy(plain % "(1000000000000,)")),
-        "npy of 10**30": npz_with(npy(plain % "(10**30,)")),
-        "npy negative": npz_with(npy(plain % "(-1, 5)")),
-        "npy deep": npz_with(npy("(" * 20_000)),
-        "npy code": npz_with(npy("__import__('os').abort()")),
-        "npy empty": npz_with(b""),
-        "npy header cut": npz_with(npy(plain % "(1, 40, 5)")[:-20]),
-        "npy short": npz_with(npy(plain % "(1, 40, 5)"), bytes(10)),
-        "npy not one": npz_with(b"abc" * 100),
-        "npy version 9": npz_with(b"\x93NUMPY\x09\x00" + bytes(100)),
-        "a bomb": lambda: npz_with(npy(plain % "(1, 25000000, 5)"), bytes(5 * 10**8)),
+        "one array": npy_of(plain % "(1,)", bytes(4)),
     }
     contents |= {f"mutated {seed}": mutate(good, rng(13, seed)) for seed in range(20)}
+    members = {
+        "npy of 10**12": npy_of(plain % "(1000000000000,)"),
+        "npy of 10**30": npy_of(plain % "(10**30,)"),
+        "npy negative": npy_of(plain % "(-1, 5)"),
+        "npy deep": npy_of("(" * 20_000),
+        "npy code": npy_of("__import__('os').abort()"),
+        "npy empty": b"",
+        "npy header cut": npy_of(plain % "(1, 40, 5)")[:-20],
+        "npy short": npy_of(plain % "(1, 40, 5)", bytes(10)),
+        "npy not one": b"abc" * 100,
+        "npy version 9": b"\x93NUMPY\x09\x00" + bytes(100),
+    }
+    contents |= {name: npz("logits/default", content) for name, content in members.items()}
+    contents["a bomb"] = lambda: npz(
+        "logits/default", npy_of(plain % "(1, 25000000, 5)", bytes(5 * 10**8))
+    )
     for name, content in contents.items():
         yield name, {"predictions.npz": content}
 
 
-def run_folders() -> Made:
+def run_folders():
     tables = {
         "empty": b"",
         "binary": rng(0).bytes(5000),
@@ -362,17 +363,17 @@ VALID = {
 """Values of `ODD` that are all right for a key of a study or a parameter: of a type, or these."""
 
 
-def is_valid(key: str, value: Any) -> bool:
+def is_valid(key, value):
     return any(good is type(value) or good == value for good in VALID.get(key, ()))
 
 
-def try_study(made: tuple[Any, Mapping[str, Any] | None], folder: Path) -> Callable[[], None]:
+def try_study(made, folder):
     """Load a study file, of text or of fields; it has the fields that are expected, or fails."""
     content, expected = made
     path = folder / "in" / "study.yml"
     path.write_bytes(content if isinstance(content, bytes) else yaml.safe_dump(content).encode())
 
-    def call() -> None:
+    def call():
         study = load_study(path)
         [study.run_parameters(run) for run in study.networks]
         study.source_path  # noqa: B018
@@ -388,91 +389,90 @@ def try_study(made: tuple[Any, Mapping[str, Any] | None], folder: Path) -> Calla
     return call
 
 
-MUTATED: dict[str, Any] = {}
+MUTATED = {}
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [{','.join(f'*{a}' for _ in range(9))}]\n"
     for a, b in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
-def studies() -> Made:
+def studies():
     good = yaml.safe_dump(STUDY).encode()
     for key in STUDY:
         for name, value in ODD.items():
             if value is not None or key in ("name", "title", "source", "configurations"):
                 ok = {key: value} if is_valid(key, value) else None
                 yield f"{key} {name}", ({**STUDY, key: value}, ok)
-    for name in ("..", ".", "a/b", "/a", "{x}", "-rf", "~", "$HOME", "a\nb", "a\0b", " ", "a" * 99):
-        yield f"name {name[:9]!r}", ({**STUDY, "name": name}, None)
-    for more in (["12-lead"], ["V2,I", "I,V2"], ["X"], [None]):
-        changed = {**STUDY, "configurations": ["12-lead", *more]}
-        yield f"configurations with {more}", (changed, None)
+    for name in (".", "a/b", "/a", "~", "$HOME"):
+        yield f"name {name}", ({**STUDY, "name": name}, None)
+    for more in ("12-lead", None):
+        yield f"configurations with {more}", ({**STUDY, "configurations": ["12-lead", more]}, None)
+    texts = {name: change(good) for name, change in TEXTS.items()}
     lines = {
         "python object": b"x: !!python/object/apply:os.system [true]",
         "billion laughs": LAUGHS.encode(),
         "tab": b"\tx: 1",
         "key twice": b"seeds: 5",
-        "unknown key": b"seed: 5",
         "key is a list": b"? [a, b]\n: 1",
         "key is a number": b"5: 1",
         "two documents": b"---\na: 1",
         "unknown alias": b"x: *nothing",
-        "overrides of another": b"overrides: {1-lead-V2: {seeds: 2}}",
         "overrides of text": b"overrides: {12-lead: {seeds: abc}}",
         "overrides of nothing": b"overrides: {12-lead: }",
-        "overrides beyond": b"overrides: {12-lead: {seeds: 100000000}}",
-        "variants unknown": b"variants: [nonsense]",
         "variants number": b"variants: 5",
-        "compare unknown": b"compare_configurations: [1-lead-V2]",
     }
-    for name, line in lines.items():
-        yield name, (good + line + b"\n", None)
-    for name, change in TEXTS.items():
-        yield name, (change(good), None)
-    yield "billion laughs as title", (LAUGHS.encode() + good.replace(b"a study", b"*i"), None)
-    yield "itself", (b"&a [*a]\n", None)
-    yield "title of itself", (good.replace(b"title: a study", b"title: &a [*a]"), None)
-    yield "braces", ({**STUDY, "source": "/data/{x}/y"}, None)
-    yield "variable", (good.replace(b"data/sample", b"${NO_SUCH_VARIABLE_}"), None)
-    yield "date", (good.replace(b"a study", b"2020-01-01"), None)
+    texts |= {name: good + line + b"\n" for name, line in lines.items()}
+    texts |= {
+        "billion laughs as title": LAUGHS.encode() + good.replace(b"a study", b"*i"),
+        "itself": b"&a [*a]\n",
+        "title of itself": good.replace(b"title: a study", b"title: &a [*a]"),
+        "braces": good.replace(b"data/sample", b"/data/{x}/y"),
+        "variable": good.replace(b"data/sample", b"${NO_SUCH_VARIABLE_}"),
+        "date": good.replace(b"a study", b"2020-01-01"),
+    }
+    for name, text in texts.items():
+        yield name, (text, None)
     for seed in range(20):
         yield f"mutated {seed}", (mutate(good, rng(14, seed)), MUTATED)
 
 
-def try_parameter(made: tuple[str, Any, bool], folder: Path) -> Callable[[], None]:
-    key, value, ok = made
+def try_parameter(made, folder):
+    ask, value, ok = made
 
-    def call() -> None:
-        if key:
-            found = getattr(RunSettings(**{key: value}), key)
-        else:
-            check_injected(["", "config = 'x'\nseeds: int = 1\n", f"# Parameters\n{value}\n"])
-            found = value
+    def call():
+        found = ask(value)
         if not ok or found != value:
             raise WrongError(f"accepted {found!r}"[:200])
 
     return call
 
 
-def parameters() -> Made:
+def parameters():
+    def asked(key):
+        return lambda value: getattr(RunSettings(**{key: value}), key)
+
+    def injected(text):
+        check_injected(["", "config = 'x'\nseeds: int = 1\n", f"# Parameters\n{text}\n"])
+        return text
+
     for key in (item.name for item in fields(RunSettings)):
         for name, value in ODD.items():
-            yield f"{key} {name}", (key, value, is_valid(key, value))
+            yield f"{key} {name}", (asked(key), value, is_valid(key, value))
     for text in ("V2,I,V2", "I,,V2", "I;V2", "Ⅱ", ",", " ", "3-lead", "I" * 10_000, "I," * 9_999):
-        yield f"config {text[:9]!r}", ("config", text, False)
+        yield f"config {text[:9]!r}", (asked("config"), text, False)
     for text, ok in (("sedes = 3", False), ("seeds = 3", True), ("seeds, x = 3, 4", False)):
-        yield f"injected {text}", ("", text, ok)
+        yield f"injected {text}", (injected, text, ok)
 
 
 # --- arrays ---------------------------------------------------------------------------------
 
 
-def try_array(made: tuple[Any, Any, dict[str, Any]], folder: Path) -> Callable[[], None]:
+def try_array(made, folder):
     """Predict for an array; ``any`` where every finite answer of the right shape will do."""
-    make, ok, options = made
-    x, given = make(), {"leads": GOOD.leads, "sampling_rate": 100, **options}
+    x, ok, options = made
+    given = {"leads": GOOD.leads, "sampling_rate": 100, **options}
 
-    def call() -> None:
+    def call():
         try:
             found = GOOD.predict(x, **given)
         except LeadminError as error:
@@ -490,97 +490,90 @@ def try_array(made: tuple[Any, Any, dict[str, Any]], folder: Path) -> Callable[[
 
 
 NO_LEADS = ["-aVR", "MLII", "V", "V7", "", "D4", "aV", "II-", "VI", "X", "ECG", "V02", "1", "RA"]
-NO_UNITS = ["volts per m", "mmHg", "kV", "MV", "0/mV", "/mV", "200", "200/mmHg", "-5/mV"]
 
 
-def with_sample(value: Any, place: Any = 5) -> Any:
+def with_sample(value, place=5):
     """The records with something else in one lead of the second."""
     x = X.astype(object) if isinstance(place, int) else X.copy()
     x[1, 2, place] = value
     return x
 
 
-def arrays() -> Made:
-    def case(name: str, make: Callable[[], Any], ok: Any = False, **options: Any) -> Any:
-        return name, (make, ok, options)
+def arrays():
+    def case(name, x, ok=False, **options):
+        return name, (x, ok, options)
 
     right = ("f4", "f8", ">f8", "longdouble", "O")
     kinds = (*right, "?", "U", "S", "c16", "M8[s]", "m8[s]", "V8")
     fills = (*({}, None, 10**400, "a", True, "2020-01-01"), datetime.date(2020, 1, 1), dict, [1.0])
     huge = (1e300, -1e300, 1e40, 3e38, 1e36, 1e20, 1e12, -5e4, -math.inf)
-    whole = np.rint(1000 * X)
     two, shape = ["I", "II"], (2, 3, 1000)
     for kind in kinds:
-        yield case(f"of type {kind}", lambda k=kind: X.astype(k), kind in right)
+        yield case(f"of type {kind}", X.astype(kind), kind in right)
     for kind in ("i1", "i8", "u2", "f2"):
-        yield case(f"of type {kind}", lambda k=kind: np.abs(X).round().astype(k), any)
-        yield case(f"ones of type {kind}", lambda k=kind: np.ones(shape, k))
+        yield case(f"of type {kind}", np.abs(X).round().astype(kind), any)
+        yield case(f"ones of type {kind}", np.ones(shape, kind))
     for number, fill in enumerate(fills):
-        yield case(f"of objects {number}", lambda f=fill: np.full((2, 3000), f, object))
-        yield case(f"an object {number}", lambda f=fill: f)
+        yield case(f"of objects {number}", np.full((2, 3000), fill, object))
+        yield case(f"an object {number}", fill)
     for value in (None, "a", {}, [1.0], 1j):
-        yield case(f"one sample {value}", lambda v=value: with_sample(v))
+        yield case(f"one sample {value}", with_sample(value))
     for number, place in enumerate((slice(None), slice(0, 55), slice(450, 520), slice(900, 1000))):
         for value in (0.0, 1.0, -3.2):
-            yield case(f"at rest {number} at {value}", lambda p=place, v=value: with_sample(v, p))
+            yield case(f"at rest {number} at {value}", with_sample(value, place))
     for scale in (1e3, 1e6, 1e-3, 1e-6, 1e9):
-        yield case(f"times {scale}", lambda s=scale: X * s)
+        yield case(f"times {scale}", X * scale)
     for value in huge:
-        yield case(f"of {value:g} mV", lambda v=value: np.full(shape, v))
-        yield case(f"one of {value:g} mV", lambda v=value: np.where(X.max() == X, v, X))
+        yield case(f"of {value:g} mV", np.full(shape, value))
+        yield case(f"one of {value:g} mV", np.where(X.max() == X, value, X))
     rates = (math.nan, "100", None, [100], -100, 0, math.inf, X, 50, 1e9, True, 1j, X[0, 0, :2])
     for number, rate in enumerate(rates):
-        yield case(f"rate {number}", lambda: X, sampling_rate=rate)
-    for unit in (None, "", "mv", "volt", ["mV"], {}, 5, *NO_UNITS):
-        yield case(f"unit {unit!r}", lambda: X, unit == "mv", unit=unit)
+        yield case(f"rate {number}", X, sampling_rate=rate)
     for name in NO_LEADS:
-        yield case(f"lead {name!r}", lambda: X, leads=[*two, name])
+        yield case(f"lead {name!r}", X, leads=[*two, name])
     for form in ("Lead {}", " {} ", "MDC_ECG_LEAD_{}", "ecg {}", "lead_{}"):
         for names in (GOOD.leads, [lead.lower() for lead in GOOD.leads]):
             written = [form.format(name) for name in names]
-            yield case(f"leads {written}", lambda: X, True, leads=written)
+            yield case(f"leads {written}", X, True, leads=written)
     for number, names in enumerate(
         (None, 5, "III", two, [*two, "II"], [*two, 5], [*two, None], [*two, ["V2"]], {*two, "X"})
     ):
-        yield case(f"leads {number}", lambda: X, leads=names)
+        yield case(f"leads {number}", X, leads=names)
     yield from (
-        case("no records", lambda: X[:0], any),
-        case("no samples", lambda: X[..., :0]),
-        case("no leads", lambda: X[:, :0]),
-        case("no leads named", lambda: X[:, :0], leads=()),
-        case("one record", lambda: X[0], True),
-        case("lists", lambda: X.tolist(), True),
-        case("reversed in memory", lambda: X[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1], True),
-        case("other order in memory", lambda: np.asfortranarray(X), True),
-        case("read only", lambda: np.frombuffer(X.tobytes()).reshape(X.shape), True),
-        case("unsigned 64", lambda: np.full(shape, 2**64 - 1, np.uint64)),
-        case("tensor", lambda: torch.from_numpy(X), True),
-        case("tensor with gradient", lambda: torch.from_numpy(X).requires_grad_()),
-        case("masked", lambda: np.ma.masked_greater(X, 1)),
-        case("nothing masked", lambda: np.ma.array(X), True),
-        case("whole microvolts", lambda: whole.astype("i2"), True, unit="µV"),
-        case("a gain", lambda: whole, True, unit="1000/mV"),
-        case("a gain and a zero", lambda: whole.astype("i8") + 9, True, unit="1000(9)/mV"),
-        case("turned", lambda: X.mT),
-        case("a lead too few", lambda: X[:, :2]),
-        case("a number", lambda: 5),
-        case("ragged", lambda: [[[1.0] * 1000, [1.0] * 999, [1.0] * 1000]]),
-        case("structured", lambda: np.zeros(shape, [("a", float), ("b", float)])),
-        case("nan", lambda: np.where(X > 2, np.nan, X)),
-        case("infinite", lambda: np.where(X > 2, np.inf, X)),
-        case("four dimensions", lambda: X[None]),
-        case("one dimension", lambda: X[0, 0]),
-        case("raw bytes", lambda: X.tobytes()),
-        case("a set", lambda: {1.0, 2.0}),
-        case("a generator", lambda: (row for row in X)),
-        case("a table", lambda: pd.DataFrame(X[0]), True),
-        case("a table of text", lambda: pd.DataFrame(X[0].astype(str)), True),
-        case("short", lambda: X[..., :249]),
-        case("exactly a window", lambda: X[..., :250], any),
-        case("1e35 V", lambda: np.full(shape, 1e35), unit="V"),
-        case("rate 100.0", lambda: X, True, sampling_rate=100.0),
-        case("leads in an array", lambda: X, True, leads=np.array(["I", "II", "V2"])),
-        case("leads in a mapping", lambda: X, True, leads={"I": 0, "II": 1, "V2": 2}),
+        case("no records", X[:0], any),
+        case("no samples", X[..., :0]),
+        case("no leads", X[:, :0]),
+        case("no leads named", X[:, :0], leads=()),
+        case("one record", X[0], True),
+        case("lists", X.tolist(), True),
+        case("reversed in memory", X[::-1, ::-1, ::-1].copy()[::-1, ::-1, ::-1], True),
+        case("other order in memory", np.asfortranarray(X), True),
+        case("read only", np.frombuffer(X.tobytes()).reshape(X.shape), True),
+        case("unsigned 64", np.full(shape, 2**64 - 1, np.uint64)),
+        case("tensor", torch.from_numpy(X), True),
+        case("tensor with gradient", torch.from_numpy(X).requires_grad_()),
+        case("masked", np.ma.masked_greater(X, 1)),
+        case("nothing masked", np.ma.array(X), True),
+        case("a gain and a zero", np.rint(1000 * X).astype("i8") + 9, True, unit="1000(9)/mV"),
+        case("turned", X.mT),
+        case("a lead too few", X[:, :2]),
+        case("a number", 5),
+        case("ragged", [[[1.0] * 1000, [1.0] * 999, [1.0] * 1000]]),
+        case("structured", np.zeros(shape, [("a", float), ("b", float)])),
+        case("infinite", np.where(X > 2, np.inf, X)),
+        case("four dimensions", X[None]),
+        case("one dimension", X[0, 0]),
+        case("raw bytes", X.tobytes()),
+        case("a set", {1.0, 2.0}),
+        case("a generator", (row for row in X)),
+        case("a table", pd.DataFrame(X[0]), True),
+        case("a table of text", pd.DataFrame(X[0].astype(str)), True),
+        case("exactly a window", X[..., :250], any),
+        case("volts", X, unit="volt"),
+        case("1e35 V", np.full(shape, 1e35), unit="V"),
+        case("rate 100.0", X, True, sampling_rate=100.0),
+        case("leads in an array", X, True, leads=np.array(["I", "II", "V2"])),
+        case("leads in a mapping", X, True, leads={"I": 0, "II": 1, "V2": 2}),
     )
 
 

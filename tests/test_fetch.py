@@ -1,18 +1,22 @@
 """Fetching over a real HTTP connection to a server that drops, lies, refuses and damages."""
 
+import contextlib
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from archives import make_files, real, sign, write_folder, write_zip, zip_bytes
-from http_server import Behaviour, Handler, Served, serve
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
@@ -29,6 +33,102 @@ CONTENT = np.random.default_rng(3).bytes(1_500_000)  # 91 chunks and a bit
 NAME = "a.zip"
 
 
+# --- a server that behaves well or badly on request -----------------------------------------
+
+
+@dataclass
+class Served:
+    """What the server holds, how it behaves, and what it was asked: paths, and ranges of them.
+
+    ``behave`` gets the request's number for its path (from 0) and the handler; it returns False if
+    it has not answered.
+    """
+
+    files: dict[str, bytes]
+    behave: "Behaviour | None" = None
+    etag: str = '"one"'
+    ranges: bool = True
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    url: str = ""
+
+    def ranges_asked(self) -> list[str | None]:
+        return [asked for _, asked in self.requests]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET with or without a range."""
+
+    served: Served
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def content(self) -> bytes | None:
+        return self.served.files.get(self.path.lstrip("/"))
+
+    def start(self) -> int:
+        """First byte asked for, 0 where the request names no range that this server honours."""
+        asked, etag = self.headers.get("Range"), self.served.etag
+        if not asked or not self.served.ranges or self.headers.get("If-Range", etag) != etag:
+            return 0
+        return int(asked.removeprefix("bytes=").split("-")[0])
+
+    def reply(self, status: int, body: bytes = b"", **headers: object) -> None:
+        """Answer just so; what does not say its length, or another one, ends the connection."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = headers.get("Content_Length") != len(body)
+
+    def empty(self, status: int, **headers: object) -> None:
+        self.reply(status, Content_Length=0, **headers)
+
+    def answer(self, content: bytes, length: int | None = None, send: int | None = None) -> None:
+        """Send ``content`` from the byte asked for; may lie about its length or stop early."""
+        start = self.start()
+        body = content[start:]
+        headers = {"Content_Length": len(body) if length is None else length}
+        headers["ETag"] = self.served.etag
+        if start:
+            headers["Content_Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self.reply(206 if start else 200, body[:send], **headers)
+
+    def do_GET(self) -> None:
+        served = self.served
+        number = sum(path == self.path for path, _ in served.requests)
+        served.requests.append((self.path, self.headers.get("Range")))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            if served.behave is not None and served.behave(number, self) is not False:
+                return
+            content = self.content()
+            if content is None:
+                self.empty(404)
+            elif self.start() >= len(content) > 0:
+                self.empty(416, Content_Range=f"bytes */{len(content)}")
+            else:
+                self.answer(content)
+
+
+Behaviour = Callable[[int, Handler], bool | None]
+
+
+@contextlib.contextmanager
+def serve(served: Served) -> Iterator[Served]:
+    """Run a server on a free port of 127.0.0.1."""
+    handler = type("BoundHandler", (Handler,), {"served": served})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        served.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield served
+        finally:
+            server.shutdown()
+
+
 @pytest.fixture
 def server():
     with serve(Served({NAME: CONTENT, "b.zip": CONTENT})) as served:
@@ -41,16 +141,6 @@ def get(server: Served, target: Path, **options: object) -> Path:
 
 
 # --- one file -------------------------------------------------------------------------------
-
-
-def raw(handler: Handler, status: int, body: bytes, **headers: str) -> None:
-    """Answer just so, and hang up."""
-    handler.send_response(status)
-    for name, value in {"Connection": "close", **headers}.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    handler.wfile.write(body)
-    handler.close_connection = True
 
 
 def ignore_if_range(number: int, handler: Handler) -> bool | None:
@@ -66,10 +156,8 @@ def shift(number: int, handler: Handler) -> bool | None:
     if number == 0:
         return handler.answer(CONTENT, send=294_912)
     where = f"bytes 294900-{len(CONTENT) - 1}/{len(CONTENT)}"
-    length = str(len(CONTENT) - 294_900)
-    return number == 1 and raw(
-        handler, 206, CONTENT[294_900:], Content_Range=where, Content_Length=length
-    )
+    body = CONTENT[294_900:]
+    return number == 1 and handler.reply(206, body, Content_Range=where, Content_Length=len(body))
 
 
 def repeat(number: int, handler: Handler) -> None:
@@ -79,13 +167,13 @@ def repeat(number: int, handler: Handler) -> None:
 
 
 def pour(number: int, handler: Handler) -> None:
-    raw(handler, 200, b"")
+    handler.reply(200)
     while True:
         handler.wfile.write(bytes(100_000))
 
 
 def stall(number: int, handler: Handler) -> None:
-    raw(handler, 200, b"", Content_Length=str(len(CONTENT)))
+    handler.reply(200, Content_Length=len(CONTENT))
     time.sleep(0.8)
 
 
@@ -110,7 +198,7 @@ _RESUMED = [None] + [f"bytes={163_840 * k}-" for k in range(1, 7)]
         ),
         pytest.param(ignore_if_range, True, [None, "bytes=294912-", None], id="ignored If-Range"),
         pytest.param(shift, True, None, id="wrong range is not glued on"),
-        pytest.param(lambda n, h: raw(h, 200, CONTENT), True, 1, id="no length"),
+        pytest.param(lambda n, h: h.reply(200, CONTENT), True, 1, id="no length"),
         pytest.param(answering(302, 1, Location="/b.zip"), True, None, id="a redirect"),
         *(
             pytest.param(answering(status, 3, Retry_After="0"), True, 4, id=f"passing {status}")
@@ -266,29 +354,26 @@ def test_cut_download_is_resumed_by_the_next_fetch(mirror, tmp_path):
     assert mirror.ranges_asked() == ["bytes=98304-"]
 
 
-def _flipped(archive: bytes, files: dict[str, bytes]) -> bytes:
-    at = archive.index(b"records100/00000/00002_lr.dat") + 500
-    return archive[:at] + bytes([archive[at] ^ 0x10]) + archive[at + 1 :]
+def flipped(content: bytes, at: int = -1) -> bytes:
+    """The same bytes but for a bit."""
+    damaged = bytearray(content)
+    damaged[at] ^= 1
+    return bytes(damaged)
 
 
-def _flipped_with_a_right_crc(archive: bytes, files: dict[str, bytes]) -> bytes:
-    name = "records100/00000/00002_lr.dat"
-    return zip_bytes({**files, name: files[name][:-1] + bytes([files[name][-1] ^ 1])})
-
-
-def _half(archive: bytes, files: dict[str, bytes]) -> bytes:
-    """The server announces and sends half, and all looks well until the zip is opened."""
-    return archive[: len(archive) // 2]
+RECORD = "records100/00000/00002_lr.dat"
 
 
 @pytest.mark.parametrize(
     ("damaged", "message"),
     [
-        (_flipped, r"(?s)damaged and was removed.*00002_lr\.dat"),
-        (_flipped_with_a_right_crc, r"00002_lr\.dat differs from its checksum"),
-        (_half, "not a readable zip archive"),
+        (lambda z, f: flipped(z, z.index(RECORD.encode()) + 500),
+         r"(?s)damaged and was removed.*00002_lr\.dat"),
+        (lambda z, f: zip_bytes({**f, RECORD: flipped(f[RECORD])}),  # with a right CRC
+         r"00002_lr\.dat differs from its checksum"),
+        (lambda z, f: z[: len(z) // 2], "not a readable zip archive"),  # as announced, half of it
     ],
-)
+)  # fmt: skip
 def test_damage_in_the_archive_is_found_and_cured(mirror, files, tmp_path, damaged, message):
     good = mirror.files[NAME]
     mirror.files[NAME] = damaged(good, files)
@@ -304,7 +389,7 @@ def test_tree_with_flipped_byte_missing_file_and_errors(mirror, tmp_path):
     source = f"{mirror.url}/tree/"
     name = "tree/records100/00000/00005_lr.dat"
     good = mirror.files[name]
-    mirror.files[name] = good[:-1] + bytes([good[-1] ^ 1])
+    mirror.files[name] = flipped(good)
     with pytest.raises(LeadminError, match=r"00005_lr.dat differs"):
         fetch_from(source, tmp_path)
     del mirror.files[name]
@@ -312,44 +397,44 @@ def test_tree_with_flipped_byte_missing_file_and_errors(mirror, tmp_path):
         fetch_from(source, tmp_path)
     mirror.files[name] = good
     mirror.requests.clear()
-    # Every other answer is an error or a cut; the rest still comes through.
-    mirror.behave = lambda n, h: (
-        n == 0
-        and (content := h.content()) is not None
-        and (h.empty(503) if len(content) % 2 else h.answer(content, send=5))
-    )
+
+    def stumble(number: int, handler: Handler) -> bool | None:
+        """Answer first with an error or a cut."""
+        content = handler.content()
+        if number or content is None:
+            return False
+        return handler.empty(503) if len(content) % 2 else handler.answer(content, send=5)
+
+    mirror.behave = stumble
     fetch_from(source, tmp_path)
     # What had arrived before the first errors was not asked for again.
     asked = {path for path, _ in mirror.requests}
     assert "/tree/records100/00000/00001_lr.dat" not in asked
 
 
-def _unlisted(files: dict[str, bytes]) -> dict[str, bytes]:
-    lines = files[CHECKSUM_FILE].decode().splitlines(keepends=True)
-    kept = "".join(line for line in lines if "00003_lr.dat" not in line)
-    return {**files, CHECKSUM_FILE: kept.encode()}
+def changed(name: str, change: Callable[[bytes], bytes]) -> Callable[[dict[str, bytes]], dict]:
+    """Change a file; checksums are made right for it, unless they are the file."""
 
+    def made(files: dict[str, bytes]) -> dict[str, bytes]:
+        new = {**files, name: change(files[name])}
+        return new if name == CHECKSUM_FILE else sign(new)
 
-def _led_out(files: dict[str, bytes]) -> dict[str, bytes]:
-    text = files[ptbxl.DATABASE_FILE].decode().replace("records100/00000/00001_lr", "../../x")
-    return sign({**files, ptbxl.DATABASE_FILE: text.encode()})
-
-
-def _bomb(member: str) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
-    size = (300 if member == ptbxl.DATABASE_FILE else 64) * 2**20
-    return lambda files: sign({**files, member: files[member] + bytes(size)})
+    return made
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda f: {n: c for n, c in f.items() if n != CHECKSUM_FILE}, "SHA256SUMS.txt is missing"),
-        (_unlisted, r"00003_lr\.dat is not listed"),
-        (_led_out, "not a relative path"),
-        (_bomb("records100/00000/00001_lr.dat"), r"at most .* are allowed|larger than"),
-        (_bomb(ptbxl.DATABASE_FILE), r"at most .* are allowed|larger than"),
+        (changed(CHECKSUM_FILE, lambda c: re.sub(rb".*00003_lr\.dat\n", b"", c)),
+         r"00003_lr\.dat is not listed"),
+        (changed(ptbxl.DATABASE_FILE, lambda c: c.replace(b"records100/00000/00001", b"../../x")),
+         "not a relative path"),
+        (changed(RECORD, lambda c: c + bytes(64 * 2**20)), r"at most .* are allowed|larger than"),
+        (changed(ptbxl.DATABASE_FILE, lambda c: c + bytes(300 * 2**20)),
+         r"at most .* are allowed|larger than"),
     ],
-)
+)  # fmt: skip
 def test_refused_archives(files, tmp_path, change, message):
     source = write_zip(tmp_path / "in.zip", change(files))
     start = time.monotonic()
@@ -409,11 +494,10 @@ def test_unknown_rate(rate, tmp_path):
 
 
 def test_verify_names_every_bad_file(files, tmp_path):
-    names = [f"records100/00000/{number:05d}_lr" for number in (2, 5, 7)]
-    gone, cut, flipped = (f"{name}.dat" for name in names)
-    changed = {name: content for name, content in files.items() if name != gone}
-    changed[cut] = changed[cut][:-2]
-    changed[flipped] = changed[flipped][:-1] + bytes([changed[flipped][-1] ^ 1])
+    gone, cut, bad = names = [f"records100/00000/{number:05d}_lr" for number in (2, 5, 7)]
+    changed = {name: content for name, content in files.items() if name != f"{gone}.dat"}
+    changed[f"{cut}.dat"] = changed[f"{cut}.dat"][:-2]
+    changed[f"{bad}.dat"] = flipped(changed[f"{bad}.dat"])
     report = fetch.verify(write_zip(tmp_path / "in.zip", changed), quiet=True)
     expected = list(zip(names, ("missing", "checksum", "checksum"), strict=True))
     assert [(p.file, p.reason) for p in report.problems] == expected
@@ -455,22 +539,21 @@ def test_killed_fetch_is_finished_by_the_next(tmp_path):
 
 
 def test_commands(mirror, files, tmp_path):
-    def run(*arguments: str, code: int) -> str:
-        result = CliRunner().invoke(app, list(arguments))
+    def run(*arguments: object, code: int) -> str:
+        result = CliRunner().invoke(app, [str(one) for one in arguments])
         assert result.exit_code == code, result.output
         assert "Traceback" not in result.output
         return result.output
 
-    out = str(tmp_path / "out")
+    out, table = tmp_path / "out", tmp_path / "problems.csv"
+    folder = out / ptbxl.TOP_FOLDER
     text = run("fetch", "--from", f"{mirror.url}/{NAME}", "--to", out, "--quiet", code=0)
     assert "8 records at 100 Hz" in text
-    folder = str(tmp_path / "out" / ptbxl.TOP_FOLDER)
     assert "no problems found" in run("verify", "--from", folder, "--quiet", code=0)
-    inside = f"{folder}/{ptbxl.DATABASE_FILE}"
+    inside = folder / ptbxl.DATABASE_FILE
     assert "valid: a file outside of" in run("verify", "--from", folder, "--report", inside, code=2)
-    (tmp_path / "out" / ptbxl.TOP_FOLDER / "records100/00000/00001_lr.dat").unlink()
-    table = tmp_path / "problems.csv"
-    text = run("verify", "--from", folder, "--report", str(table), "--quiet", code=2)
+    (folder / "records100/00000/00001_lr.dat").unlink()
+    text = run("verify", "--from", folder, "--report", table, "--quiet", code=2)
     assert "00001_lr.dat is missing" in text
     assert "00001_lr,missing," in table.read_text()
     assert "answered 404" in run("fetch", "--from", f"{mirror.url}/no.zip", "--to", out, code=2)

@@ -4,23 +4,28 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import test_recordings as forms
 import torch
+from archives import real
+from battery import mutate
+from disturbances import arms_swapped
 from test_recordings import ecg
 from typer.testing import CliRunner
 
 import leadmin
 from leadmin.cli.main import app
+from leadmin.data import ptbxl
 from leadmin.data.pacing import pacing_spikes
 from leadmin.data.recordings import Recording, iter_recordings
+from leadmin.data.records import read_record
 from leadmin.data.resample import RATES, resample
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
@@ -105,26 +110,18 @@ def test_the_answer_hardly_depends_on_the_rate(network, rate):
     np.testing.assert_allclose(found, at, atol=0.05)
 
 
-@pytest.mark.skipif("LEADMIN_PTBXL" not in os.environ, reason="LEADMIN_PTBXL names no archive")
 def test_ptb_xl_itself_at_500_hz_reads_as_at_100(network):
-    with zipfile.ZipFile(os.environ["LEADMIN_PTBXL"]) as archive:
-        names = set(archive.namelist())
-        fast = sorted(n for n in names if "/records500/" in n and n.endswith(".dat"))[:60]
-        slow = [n.replace("records500", "records100").replace("_hr", "_lr") for n in fast]
-        pairs = [pair for pair in zip(fast, slow, strict=True) if names.issuperset(pair)]
-        a, b = (
-            np.stack([np.frombuffer(archive.read(n), "<i2").reshape(-1, 12).T for n in side])
-            for side in zip(*pairs, strict=True)
-        )
-    assert len(a) >= 50
-    found, own = resample(a, 500, 100), b.astype(float)
-    correlations = [
-        np.corrcoef(x, y)[0, 1]
-        for x, y in zip(found.reshape(-1, 1000), own.reshape(-1, 1000), strict=True)
-    ]
+    archive = ptbxl.open_ptbxl(real("LEADMIN_PTBXL"))
+    names = ptbxl.read_table(archive).files
+    fast, slow = (
+        np.stack([read_record(archive, name, rate)[0] for name in names[rate][:60]])
+        for rate in (500, 100)
+    )
+    found, own = (x.reshape(-1, 1000) for x in (resample(fast, 500, 100), slow))
+    correlations = [np.corrcoef(*pair)[0, 1] for pair in zip(found, own, strict=True)]
     assert np.median(correlations) > 0.99
-    answers = [network.predict(x, leads=LEADS, sampling_rate=r, unit="uV")
-               for x, r in ((a, 500), (b, 100))]  # fmt: skip
+    answers = [network.predict(x, leads=LEADS, sampling_rate=rate, unit="uV")
+               for x, rate in ((fast, 500), (slow, 100))]  # fmt: skip
     difference = np.abs(answers[0] - answers[1])
     assert difference.max() < 0.06
     assert difference.mean() < 0.003
@@ -132,13 +129,14 @@ def test_ptb_xl_itself_at_500_hz_reads_as_at_100(network):
 
 SIZES = {"mV": (1, 0), "V": (1e-3, 0), "200/mV": (200, 0), "200(1024)/mV": (200, 1024)}
 SIZES |= dict.fromkeys(("uV", "µV", "μV", "MICROVOLT", "1000.0(0)/mV"), (1000, 0))
+SIZES |= {"mv": (1, 0), "2(1024)/uV": (2000, 1024)}
 
 
-@pytest.mark.parametrize("unit", [*SIZES, "2(1024)/uV"])
+@pytest.mark.parametrize("unit", SIZES)
 def test_units_and_gains_give_one_answer(fixed, unit):
     x = ecg(THREE, rate=100)
     expected = fixed.predict(x, leads=THREE, sampling_rate=100)
-    factor, zero = SIZES.get(unit, (2000, 1024))
+    factor, zero = SIZES[unit]
     found = fixed.predict(x * factor + zero, leads=THREE, sampling_rate=100, unit=unit)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -172,29 +170,17 @@ def test_twelve_leads_follow_from_eight(network):
 # --- bad leads ------------------------------------------------------------------------------------
 
 
-def broken(kind, leads=LEADS, lead="V2", seconds=10.0):
-    x = ecg(leads, seconds=seconds, rate=100)
-    row = x[leads.index(lead)]
-    if kind == "flat":
-        row[:] = 0.3
-    elif kind == "nan":
-        row[400:405] = np.nan
-    elif kind == "at rest":
-        row[300:360] = 5.0
-    elif kind == "too large":
-        row[500] = 500.0
-    elif kind == "far from zero":
-        row += 2.5
-    return x
-
-
 @pytest.mark.parametrize(
-    ("kind", "words"),
-    [("flat", "is flat"), ("nan", "no finite number"), ("at rest", "at rest for 0.6 s"),
-     ("too large", "a range of 50"), ("far from zero", "a mean of 2.5")],
+    ("place", "value", "words"),
+    [(slice(None), 0.3, "is flat"), (slice(400, 405), np.nan, "no finite number"),
+     (slice(300, 360), 5.0, "at rest for 0.6 s"), (500, 500.0, "a range of 50"),
+     (slice(None), ecg(["V2"], rate=100) + 2.5, "a mean of 2.5")],
 )  # fmt: skip
-def test_a_bad_lead_is_left_out_where_the_network_can_do_without_it(network, fixed, kind, words):
-    x = broken(kind)
+def test_a_bad_lead_is_left_out_where_the_network_can_do_without_it(
+    network, fixed, place, value, words
+):
+    x = ecg(rate=100)
+    x[LEADS.index("V2"), place] = value
     rest = [lead for lead in LEADS if lead != "V2"]
     expected = network.predict(np.delete(x, 7, axis=0), leads=rest, sampling_rate=100)[0]
     reading = network.read(Recording(x, LEADS, 100.0, "a"))
@@ -209,12 +195,13 @@ def test_a_bad_lead_is_left_out_where_the_network_can_do_without_it(network, fix
 
 
 def test_a_bad_limb_lead_is_derived_and_one_that_nobody_needs_does_not_matter(fixed):
-    x = broken("flat", lead="II")
-    reading = fixed.read(Recording(x, LEADS, 100.0, "a"))
+    flat, unneeded = ecg(rate=100), ecg(rate=100)
+    flat[LEADS.index("II")] = 0.3
+    unneeded[LEADS.index("V5"), 400] = np.nan
+    reading = fixed.read(Recording(flat, LEADS, 100.0, "a"))
     good = fixed.predict(ecg(rate=100), leads=LEADS, sampling_rate=100)[0]
     np.testing.assert_allclose(reading.probabilities, good, atol=0.01)
     assert reading.derived == ("II",)
-    unneeded = broken("nan", lead="V5")
     found = fixed.predict(unneeded, leads=LEADS, sampling_rate=100)[0]
     np.testing.assert_allclose(found, good, atol=1e-9)
 
@@ -228,17 +215,9 @@ def test_a_bad_stretch_costs_its_segment_alone(fixed):
     assert reading.as_dict()["segments"][1]["probabilities"] is None
 
 
-def test_swapped_arms_and_a_rail_are_noticed(network):
-    x = ecg(rate=100)
-    x[0] *= -1
-    x[[1, 2]], x[[3, 4]] = x[[2, 1]], x[[4, 3]]
-    said = " ".join(network.read(Recording(x, LEADS, 100.0, "a")).noticed)
-    assert "arm electrodes look swapped" in said
-    y = ecg(rate=100)
-    y[7, 300:320] = 3.0
-    said = " ".join(network.read(Recording(y, LEADS, 100.0, "a")).noticed)
-    assert "rests at its extreme value" in said
-    assert "no thresholds are known" in said
+def at_rest(x):
+    x[LEADS.index("V2"), 300:320] = 3.0
+    return x
 
 
 @pytest.mark.parametrize(
@@ -247,6 +226,8 @@ def test_swapped_arms_and_a_rail_are_noticed(network):
         (lambda x: x * ((np.arange(12) != 3) * 2 - 1)[:, None], "contradict Einthoven's law"),
         (lambda x: x[[0, 2, 1, *range(3, 12)]], "contradict Einthoven's law"),
         (lambda x: x[[*range(11), 10]], "two leads of the record are exactly the same"),
+        (lambda x: arms_swapped(x[None])[0], "arm electrodes look swapped"),
+        (at_rest, "rests at its extreme value"),
         (lambda x: x + 0.5, "V6 is up to 0.51 mV from zero"),
         (lambda x: x * 0.3 / np.ptp(x, axis=1).max(), "range of 0.3 mV, unusual"),
         (lambda x: x * 50 / np.ptp(x, axis=1).max(), "range of 50 mV, unusual"),
@@ -257,6 +238,7 @@ def test_what_no_ecg_looks_like_is_noticed(network, sample, change, said):
     x = change(sample.signals[0] / 1000)
     noticed = network.read(Recording(x, LEADS, 100.0, "a")).noticed
     others = [one for one in noticed if "thresholds are known" not in one]
+    assert len(others) < len(noticed), "what is not known of a network of one's own is said"
     assert any(said in one for one in others) if said else not others, others
 
 
@@ -344,63 +326,34 @@ def test_operating_points_recalibrate_and_draw_the_line(fixed, monkeypatch):
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory):
-    """A small file of each form: the file to read, and the one to damage."""
-    folder = tmp_path_factory.mktemp("forms")
-    header = forms.write_wfdb(folder, leads=THREE, signal=ecg(THREE))
-    cinc = forms.write_cinc(folder)
-    table = forms.write_table(folder / "t.csv", THREE, time=np.arange(5000) / 500,
-                        head=["time", *(f"{n} (mV)" for n in THREE)])  # fmt: skip
-    edf, dicom = (
-        forms.write_edf(folder / "e.edf", THREE),
-        forms.write_dicom(folder / "d.dcm", THREE),
-    )
-    packed = folder / "z.zip"
+    """A small file of each form in a folder of its own: the one to read, and the one to damage."""
+    found = []
+    for write, name, suffix in (
+        (forms.write_wfdb, "a.hea", ".hea"), (forms.write_wfdb, "a.hea", ".dat"),
+        (forms.write_cinc, "c.hea", ".hea"), (forms.write_table, "t.csv", ".csv"),
+        (forms.write_parquet, "p.parquet", ".parquet"), (forms.write_edf, "e.edf", ".edf"),
+        (forms.write_dicom, "d.dcm", ".dcm"), (forms.write_aecg, "x.xml", ".xml"),
+    ):  # fmt: skip
+        path = write(tmp_path_factory.mktemp("form") / name, leads=THREE)
+        found.append((path, path.with_suffix(suffix)))
+    watch = forms.write_watch(tmp_path_factory.mktemp("form") / "ecg_w.csv")
+    packed = tmp_path_factory.mktemp("form") / "z.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
-        file.write(edf, "in/e.edf")
-    return [
-        (header, ".hea"), (header, ".dat"), (cinc, ".hea"), (table, ".csv"), (edf, ".edf"),
-        (forms.write_parquet(folder / "p.parquet", THREE), ".parquet"), (dicom, ".dcm"),
-        (forms.write_aecg(folder / "x.xml", leads=THREE), ".xml"), (packed, ".zip"),
-        (forms.write_watch(folder / "ecg_w.csv"), ".csv"),
-    ]  # fmt: skip
-
-
-def damaged(content, rng):
-    """Change a file: in its first 2,000 bytes more often than behind them."""
-    kind, span_ = rng.randrange(7), min(len(content), rng.choice([400, 2000, len(content)]))
-    at = rng.randrange(span_)
-    if kind == 0:
-        return content[:at]
-    if kind == 1:
-        return content[:at] + bytes([content[at] ^ (1 << rng.randrange(8))]) + content[at + 1 :]
-    if kind == 2:
-        return content[:at] + rng.randbytes(rng.randrange(1, 9)) + content[at:]
-    if kind == 3:
-        return content[:at] + content[at + rng.randrange(1, 40) :]
-    if kind == 4:
-        words = [b"999999999999", b"-1", b"nan", b"1e400", b"\0\0\0\0", b"\xff\xff\xff\xff"]
-        return content[:at] + (word := rng.choice(words)) + content[at + len(word) :]
-    if kind == 5:
-        return content[:at] + content[at : at + 60] + content[at:]
-    lines = content.split(b"\n")
-    rng.shuffle(lines)
-    return b"\n".join(lines)
+        file.write(watch, "in/ecg_w.csv")
+    return [*found, (watch, watch), (packed, packed)]
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_malformed_files_give_recordings_that_can_be_or_clear_errors(
     fixed, originals, tmp_path, seed
 ):
-    rng = random.Random(seed)
+    rng = np.random.default_rng(seed)
     for number in range(60):
-        path, suffix = originals[number % len(originals)]
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        for other in (path.with_suffix(s) for s in (".dat", ".mat", ".hea")):
-            if other.is_file() and path.suffix == ".hea":
-                (folder / other.name).write_bytes(other.read_bytes())
-        target = folder / path.with_suffix(suffix).name
-        target.write_bytes(damaged(path.with_suffix(suffix).read_bytes(), rng))
+        path, at_risk = originals[number % len(originals)]
+        folder = shutil.copytree(path.parent, tmp_path / str(number))
+        content = at_risk.read_bytes()
+        begin = rng.choice([400, 2000, len(content)])  # what a file says of itself comes first
+        (folder / at_risk.name).write_bytes(mutate(content[:begin], rng) + content[begin:])
         for one in iter_recordings(folder / path.name):
             if isinstance(one, LeadminError):
                 assert str(folder) in str(one)
@@ -416,15 +369,16 @@ def test_malformed_files_give_recordings_that_can_be_or_clear_errors(
 # --- the command ----------------------------------------------------------------------------------
 
 
+def predict(*words):
+    return CliRunner().invoke(app, ["predict", *map(str, words)])
+
+
 def test_the_command_answers_what_it_can_and_says_what_it_cannot(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    good, bad = forms.write_edf(tmp_path / "limb.edf"), tmp_path / "bad.csv"
-    bad.write_text("I\n1\n")
-    network = str(root / NETWORK)
-    page = tmp_path / "page.html"
-    said = CliRunner().invoke(
-        app, ["predict", str(bad), str(good), "--network", network, "--json", "--page", str(page)]
-    )
+    good = forms.write_edf(tmp_path / "limb.edf", LEADS[:6])
+    (tmp_path / "bad.csv").write_text("I\n1\n")
+    ask = [good, "--network", root / NETWORK]
+    said = predict("bad.csv", *ask, "--json", "--page", "page.html")
     assert said.exit_code == 2
     assert "error: " in said.stderr
     assert "bad.csv" in said.stderr
@@ -432,34 +386,36 @@ def test_the_command_answers_what_it_can_and_says_what_it_cannot(root, tmp_path,
     assert found["name"] == "limb"
     assert [one["class"] for one in found["classes"]] == list(CLASSES)
     assert found["seen"] == list(LEADS[:6])
-    text = page.read_text()
-    assert "data:image/png;base64," in text
-    assert "Read from I, II." in text
-    plain = CliRunner().invoke(
-        app, ["predict", str(good), "--network", network, "--page", str(tmp_path / "p.png")]
-    )
+    page = (tmp_path / "page.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "Read from I, II." in page
+    plain = predict(*ask, "--page", "p.png")
     assert plain.exit_code == 0
     assert "myocardial infarction" in plain.stdout
     assert "no thresholds are known" in plain.stdout
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
-    table = CliRunner().invoke(app, ["predict", str(good), "--network", network, "--csv"])
-    assert table.stdout.splitlines()[0].startswith("file,name,class,probability")
-    assert len(table.stdout.splitlines()) == 6
+    table = predict(*ask, "--csv").stdout.splitlines()
+    assert table[0].startswith("file,name,class,probability")
+    assert len(table) == 6
 
 
 def test_a_name_that_is_no_text_is_escaped_and_costs_no_other_file(root, tmp_path):
-    for name in (b"a\xff.edf", b"b.edf"):
-        forms.write_edf(Path(os.fsdecode(bytes(tmp_path / "x") + name)))
-    command = [sys.executable, "-c", "from leadmin.cli import main; main()", "predict", tmp_path]
-    for page in ("p.html", "p.png"):
-        files = tmp_path if page == "p.html" else next(tmp_path.glob("xa*"))
-        command[4:] = [files, "--network", root / NETWORK, "--page", tmp_path / page]
-        coded = os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONPATH": str(root)}
-        done = subprocess.run(command, env=coded, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert r"xa\udcff: 10.0 s" in done.stdout
+    for name in (b"xa\xff.edf", b"xb.edf"):
+        forms.write_edf(tmp_path / os.fsdecode(name))
+    ask = [tmp_path, "--network", root / NETWORK, "--page", tmp_path / "p.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from leadmin.cli import main; main()", "predict", *ask],
+        env=os.environ | {"PYTHONIOENCODING": "ascii:strict", "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"xa\udcff: 10.0 s" in done.stdout
     assert r"<h2>xa\udcff</h2>" in (tmp_path / "p.html").read_text()
     assert "<h2>xb</h2>" in (tmp_path / "p.html").read_text()
+    ask = [next(tmp_path.glob("xa*")), *ask[1:-1], tmp_path / "p.png"]
+    assert r"xa\udcff: 10.0 s" in predict(*ask).output
+    assert (tmp_path / "p.png").is_file()
 
 
 @pytest.mark.parametrize(
@@ -467,7 +423,7 @@ def test_a_name_that_is_no_text_is_escaped_and_costs_no_other_file(root, tmp_pat
     [(["--page", "a.pdf"], "ends in .png or .html"), (["--json", "--csv"], "both are given")],
 )
 def test_the_command_refuses_options_that_do_not_fit(options, message):
-    said = CliRunner().invoke(app, ["predict", "x.edf", *options])
+    said = predict("x.edf", *options)
     assert said.exit_code == 2
     assert message in said.stderr
 

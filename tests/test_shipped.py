@@ -19,7 +19,7 @@ from leadmin.cli.main import app
 from leadmin.errors import LeadminError
 from leadmin.files import sha256
 from leadmin.labels import CLASSES
-from leadmin.leads import LEADS, configurations, resolve, signal_spaces
+from leadmin.leads import LEADS, configurations, lead_indices, resolve, signal_spaces
 from leadmin.metrics import auroc, f1, probabilities
 from leadmin.net import export
 from leadmin.net.checkpoint import load_checkpoint
@@ -62,12 +62,12 @@ def test_they_are_loaded_from_any_folder_without_what_only_a_study_needs(tmp_pat
 @pytest.mark.parametrize("name", leadmin.networks())
 def test_each_answers_records_of_the_sample(small, name):
     network = leadmin.load(name)
-    leads = ("II", "V5") if name == "any-lead" else network.leads
-    chosen = [LEADS.index(lead) for lead in leads]
-    found = network.predict(small.signals[:, chosen] / 1000, leads=leads, sampling_rate=100)
-    shown = leads if name == "any-lead" else None
-    microvolts = np.zeros((len(small), len(network.leads), small.signals.shape[2]), np.float32)
-    microvolts[:, [network.leads.index(lead) for lead in leads]] = small.signals[:, chosen]
+    shown = ("II", "V5") if name == "any-lead" else None
+    leads = shown or network.leads
+    given = small.signals[:, lead_indices(leads)]
+    found = network.predict(given / 1000, leads=leads, sampling_rate=100)
+    microvolts = np.zeros((len(small), len(network.leads), given.shape[2]), np.float32)
+    microvolts[:, [network.leads.index(lead) for lead in leads]] = given
     logits = predict_logits(
         network.model, network.scaling, torch.from_numpy(microvolts), 250, 8, shown
     )
@@ -105,14 +105,11 @@ def test_operating_points_against_a_direct_computation():
     np.testing.assert_allclose(p.sum(axis=0), labels.sum(axis=0), atol=1e-6)
     np.testing.assert_array_equal(points.n_positive, labels.sum(axis=0))
     for c, of_class in enumerate(p.T):
-        every = np.concatenate([of_class, [1.1]])
+        without = of_class[labels[:, c] == 0]
         for name, level in (("specificity90", 0.90), ("specificity95", 0.95)):
             chosen = points.thresholds[name][c]
-            below = np.mean(of_class[labels[:, c] == 0] < chosen)
-            least = min(
-                t for t in every if np.mean(of_class[labels[:, c] == 0] < t) >= level - 1e-9
-            )
-            assert below >= level
+            least = min(t for t in (*of_class, 1.1) if np.mean(without < t) >= level - 1e-9)
+            assert np.mean(without < chosen) >= level
             np.testing.assert_array_equal(of_class >= chosen, of_class >= least)
         best = max(f1(labels[:, [c]], of_class[:, None], min(t, 1.0))[0] for t in of_class)
         at = points.thresholds["best_f1"][c]
@@ -145,12 +142,11 @@ def test_a_name_that_is_none_is_refused_with_those_that_are(name, message, tmp_p
 @pytest.mark.parametrize("how", ["flipped", "gone"])
 def test_damaged_files_are_refused(tmp_path, file, how):
     folder = Path(shutil.copytree(FOLDER / "2-lead-I-II", tmp_path / "copied"))
-    content = (folder / file).read_bytes()
+    content = bytearray((folder / file).read_bytes())
     (folder / file).unlink()
     if how == "flipped":
-        half = len(content) // 2
-        flipped = content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]
-        (folder / file).write_bytes(flipped)
+        content[len(content) // 2] ^= 1
+        (folder / file).write_bytes(content)
     for load in (leadmin.load, load_shipped):
         with pytest.raises(LeadminError, match=rf"{file}: .*(checksum|no such)"):
             load(folder).operating_points(["I", "II"])
@@ -199,13 +195,6 @@ def test_the_wheel_holds_them(root, tmp_path):
 # ---- ONNX
 
 
-def session(path):
-    runtime = pytest.importorskip("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
 @pytest.fixture(
     scope="module",
     params=[
@@ -214,14 +203,19 @@ def session(path):
     ],
 )
 def exported(request, tmp_path_factory):
+    """A network, its leads, and its ONNX file as a session on one thread."""
+    runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     name, leads = request.param
     path = tmp_path_factory.mktemp("onnx") / "network.onnx"
-    arguments = ["export", "--onnx", str(path), "--network", name]
-    done = CliRunner().invoke(app, [*arguments, *(["--leads", leads] if leads else [])])
+    asked = ["--leads", leads] if leads else []
+    done = CliRunner().invoke(app, ["export", "--onnx", str(path), "--network", name, *asked])
     assert done.exit_code == 0, done.output
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    onnx = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     network = leadmin.load(name)
-    return network, tuple(leads.split(",")) if leads else network.leads, session(path)
+    return network, tuple(leads.split(",")) if leads else network.leads, onnx
 
 
 @pytest.mark.parametrize("batch", [1, 2, 7])
@@ -229,7 +223,7 @@ def exported(request, tmp_path_factory):
 def test_the_onnx_file_gives_what_the_network_gives(exported, sample, batch, seconds):
     network, leads, onnx = exported
     long = np.concatenate(sample.signals[:21].reshape(7, 3, 12, -1).transpose(1, 0, 2, 3), axis=-1)
-    x = long[:batch, [LEADS.index(lead) for lead in leads], : round(100 * seconds)]
+    x = long[:batch, lead_indices(leads), : round(100 * seconds)]
     (found,) = onnx.run(None, {"microvolts": x.astype(np.float32)})
     p = network.predict(x, leads=leads, sampling_rate=100, unit="uV")
     expected = network.operating_points(leads).recalibrate(p)

@@ -22,14 +22,14 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import of_columns
 from leadmin.evidence.reliability import fit_recalibration
-from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
+from leadmin.evidence.resampling import Weights, all_weights, patient_weights, weighted_auroc
 from leadmin.files import atomic_path, sha256, write_json, write_text
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import Fit, FitJob, Start, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
@@ -109,19 +109,22 @@ def train_on_everything(
         on_epoch=on_epoch,
         start=begun,
     )
-    classifier = EcgClassifier(
-        trained.model,
-        trained.scaling,
-        configuration.leads,
-        dataset.sampling_rate,
-        CLASSES,
-        window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1]),
-        recipe.test_windows,
-        metadata={},
-    )
-    save_checkpoint(stem, classifier, recipe, configuration.name, provenance)
+    save_fitted(stem, trained, job, dataset, provenance)
     state.unlink(missing_ok=True)
     return load_checkpoint(stem)
+
+
+def save_fitted(
+    stem: Path, trained: Fit, job: FitJob, dataset: EcgDataset, provenance: dict[str, Any]
+) -> None:
+    """Write the checkpoint of a network that was just fitted."""
+    leads, recipe, rate = job.configuration.leads, job.recipe, dataset.sampling_rate
+    classifier = EcgClassifier(
+        *(trained.model, trained.scaling, leads, rate, dataset.classes),
+        *(window_samples(recipe, rate, dataset.signals.shape[-1]), recipe.test_windows),
+        metadata={},
+    )
+    save_checkpoint(stem, classifier, recipe, job.configuration.name, provenance)
 
 
 def answers_of(run: Run, recipe: str) -> NDArray[np.float32]:
@@ -166,15 +169,24 @@ def _at_specificity(labels: NDArray[Any], p: NDArray[np.float64], level: float) 
     return chosen
 
 
+def resampled(patient_id: NDArray[Any], n_resamples: int) -> Weights:
+    """Weigh records as they are, in resamples of patients, and without some of these."""
+    drawn = patient_weights(patient_id, n_resamples, np.random.default_rng(0))
+    return all_weights(patient_id, drawn)
+
+
+def aurocs(labels: NDArray[Any], logits: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
+    """AUROC of each class under each column of weights, (n_classes, n_columns)."""
+    by_class = zip(labels.T, logits.T, strict=True)
+    return np.stack([weighted_auroc(y, x, weights) for y, x in by_class])
+
+
 def auroc_with_intervals(
     labels: NDArray[Any], logits: NDArray[Any], patient_id: NDArray[Any]
 ) -> dict[str, list[float]]:
     """Give AUROC and its 95% interval over patients, three numbers, per class and for the mean."""
-    drawn = patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0))
-    weights = all_weights(patient_id, drawn)
-    by_class = zip(labels.T, logits.T, strict=True)
-    values = np.stack([weighted_auroc(y, x, weights) for y, x in by_class], axis=1)
-    columns = dict(zip(("macro", *CLASSES), (values.mean(axis=1), *values.T), strict=True))
+    values = aurocs(labels, logits, resampled(patient_id, N_RESAMPLES))
+    columns = dict(zip(("macro", *CLASSES), (values.mean(axis=0), *values), strict=True))
     found = {name: of_columns(x, N_RESAMPLES) for name, x in columns.items()}
     return {name: [one.value, *one.bca()] for name, one in found.items()}
 

@@ -7,7 +7,6 @@ nine parts in ten or less, each on records that it had not seen.
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -191,32 +190,27 @@ def auroc_with_intervals(
     return {name: [one.value, *one.bca()] for name, one in found.items()}
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """What is known of a network that ships: how its like did on records that they had not seen.
-
-    ``answers`` on the test records of ``run`` go by the name of a lead set; ``told`` are the sets
-    whose AUROC the card tells; ``note`` says in sentences what differs.
-    """
-
-    run: Run
-    answers: Mapping[str, NDArray[np.float32]]
-    told: Sequence[str]
-    note: str
-
-
-def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) -> Path:
+def ship(
+    folder: Path,
+    checkpoint: Path,
+    run: Run,
+    answers: Mapping[str, NDArray[np.float32]],
+    told: Sequence[str],
+    note: str,
+) -> None:
     """Write the folder of a network that ships, in the form of the Hugging Face hub.
 
-    ``checkpoint`` is what `train_on_everything` left, ``target`` the folder of such folders. Gives
-    the folder, with ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    These are ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    ``checkpoint`` is what `train_on_everything` left. ``run`` says how its like did on records that
+    they had not seen: their ``answers`` on its test records go by the name of a lead set; ``told``
+    are the sets whose AUROC the card tells; ``note`` says in sentences what differs.
     """
-    classifier, folder, test = load_checkpoint(checkpoint), target / name, validated.run.test
+    classifier, test = load_checkpoint(checkpoint), run.test
     with atomic_path(folder / "model.safetensors") as temporary:
         shutil.copyfile(checkpoint.with_name(f"{checkpoint.name}.safetensors"), temporary)
     points = {
         space_name(resolve(one).leads): fit_operating_points(test.labels, logits)
-        for one, logits in validated.answers.items()
+        for one, logits in answers.items()
     }
     write_operating_points(folder / "operating.npz", points)
     recipe = classifier.metadata["recipe"]["name"]
@@ -230,19 +224,19 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
             "n_patients": len(np.unique(test.patient_id)),
             "n_networks": len(np.unique(test.fold)),
             "auroc": {
-                one: auroc_with_intervals(test.labels, validated.answers[one], test.patient_id)
-                for one in validated.told
+                one: auroc_with_intervals(test.labels, answers[one], test.patient_id)
+                for one in told
             },
-            "git_commit": validated.run.metrics["provenance"]["git_commit"],
-            "note": validated.note,
+            "git_commit": run.metrics["provenance"]["git_commit"],
+            "note": note,
         },
     }
     write_json(folder / "config.json", config)
-    write_text(folder / "README.md", model_card(name, folder))
-    return folder
+    write_text(folder / "README.md", model_card(folder))
+    print(folder)
 
 
-def model_card(name: str, folder: Path) -> str:
+def model_card(folder: Path) -> str:
     """Write the model card of a folder that ships, from its ``config.json``."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True
@@ -251,7 +245,7 @@ def model_card(name: str, folder: Path) -> str:
     about = classifier.metadata
     points = classifier.operating_points(classifier.leads)
     return templates.get_template("network.md.jinja").render(
-        name=name,
+        name=folder.name,
         about=about,
         any_leads=classifier.model.architecture.any_leads,
         validated=about["cross_validation"],

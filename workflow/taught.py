@@ -15,7 +15,7 @@ import torch
 from disturbances import INDEPENDENT, Signals, segments, with_noise
 from numpy.typing import NDArray
 from shipping import aurocs, resampled, save_fitted
-from trials import logits_of, main_sets, noise_conditions
+from trials import drawn, logits_of, main_sets, noise_conditions
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
@@ -147,8 +147,7 @@ def compare(
     for split, _, stem in _networks(run, dataset):
         stems.setdefault(split.test_fold, (split, []))[1].append(stem)
     for split, named in stems.values():
-        rng = np.random.default_rng([split.test_fold])
-        chosen = np.sort(rng.choice(split.test, min(n_records, len(split.test)), replace=False))
+        chosen, rng = drawn(split, n_records)
         rows.append(chosen)
         folders = (run.folder / "checkpoints", taught)
         both = [[load_checkpoint(folder / stem) for stem in named] for folder in folders]
@@ -168,10 +167,9 @@ def compare(
         columns = np.array(each)
         plain, other = (of_columns(side.mean(axis=0), N_RESAMPLES) for side in columns)
         row: dict[str, Any] = {"config": config, "noise": noise, "decibels": decibels}
-        row |= {"plain": plain.value, "taught": other.value}
-        found.append(row | _difference(columns))
-        found[-1] |= {"n_records": len(labels), "n_patients": len(np.unique(patients))}
-        found[-1] |= {"n_seeds": len(named)}
+        row |= {"plain": plain.value, "taught": other.value} | _difference(columns)
+        row |= {"n_records": len(labels), "n_patients": len(np.unique(patients))}
+        found.append(row | {"n_seeds": len(named)})
     return found
 
 

@@ -13,6 +13,7 @@ counts how often the truth lies inside the interval; some 0.12 s a study on one 
 """
 
 import argparse
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,6 +75,7 @@ class World:
     repeated: float = 0.05
 
     networks: ClassVar = ("reference", "equal", "worse by the margin")
+    scale: ClassVar = 1.5
 
     def true_auroc(self) -> Array:
         """Give the true AUROC, shape (3 networks, n_classes)."""
@@ -90,16 +92,14 @@ class World:
         node_weights = node_weights / node_weights.sum()
         centre = self.separation()[..., None]
         shift = self._shift()[..., None]
-        of_positive = (
-            (1 - expit(self._scale() * (nodes + centre / 2) + shift)) ** 2
-        ) @ node_weights
-        of_negative = (expit(self._scale() * (nodes - centre / 2) + shift) ** 2) @ node_weights
+        of_positive = (1 - expit(self.scale * (nodes + centre / 2) + shift)) ** 2 @ node_weights
+        of_negative = expit(self.scale * (nodes - centre / 2) + shift) ** 2 @ node_weights
         share = np.array(self.prevalence)
         return np.asarray(share * of_positive + (1 - share) * of_negative)
 
     def true_slope(self) -> float:
         """Two normal distributions of one spread make the log odds linear in the logit."""
-        return float(self.separation()[0, 0] / self._scale())
+        return float(self.separation()[0, 0] / self.scale)
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.uint8], Array]:
         """Draw one study: patients (n_records,), labels (n_records, n_classes) and logits.
@@ -110,23 +110,14 @@ class World:
         patient = np.concatenate([np.arange(self.n_patients), again])
         n, k = len(patient), len(self.prevalence)
         labels = (rng.random((self.n_patients, k)) < self.prevalence).astype(np.uint8)[patient]
-        own_and_patient = [
+        common, *each = (
             np.sqrt(0.5) * rng.normal(size=(self.n_patients, k))[patient]
             + np.sqrt(0.5) * rng.normal(size=(n, k))
             for _ in range(1 + len(self.networks))
-        ]
-        common = own_and_patient[0]
-        errors = np.stack(
-            [
-                np.sqrt(self.shared) * common + np.sqrt(1 - self.shared) * own
-                for own in own_and_patient[1:]
-            ]
         )
+        errors = np.sqrt(self.shared) * common + np.sqrt(1 - self.shared) * np.stack(each)
         centre = (labels - 0.5) * self.separation()[:, None]
-        return patient, labels, self._scale() * (errors + centre) + self._shift()[:, None]
-
-    def _scale(self) -> float:
-        return 1.5
+        return patient, labels, self.scale * (errors + centre) + self._shift()[:, None]
 
     def _shift(self) -> Array:
         """Move the logits so that the prevalence is roughly met."""
@@ -207,15 +198,9 @@ def coverage(
     0.025, by two kinds of interval.
     """
     true = truth(world)
-    inside = {(name, method): 0 for name in true for method in METHODS}
-    width = dict.fromkeys(inside, 0.0)
-    alarms = dict.fromkeys(
-        (
-            *(("bootstrap, no difference", "test"), ("DeLong, no difference", "test")),
-            *(("non-inferiority", "percentile"), ("non-inferiority", "jackknife t")),
-        ),
-        0,
-    )
+    inside: Counter[tuple[str, str]] = Counter()
+    width: Counter[tuple[str, str]] = Counter()
+    alarms: Counter[tuple[str, str]] = Counter()
     second, third = (f"difference, {name}" for name in world.networks[1:])
     apart = float(np.diff(world.true_auroc()[:2, 0])[0])
     for _ in range(n_studies):
@@ -229,44 +214,24 @@ def coverage(
                 width[name, method] += (high - low) / n_studies
         equal = found[second].replicates - true[second]
         alarms["bootstrap, no difference", "test"] += resampling.bootstrap_p(equal) < 0.05
-        for method in ("percentile", "jackknife t"):
-            alarms["non-inferiority", method] += intervals[third][method][0] > true[third]
         by_formula = delong(labels[:, 0], logits[:2, :, 0], patient).contrast([-1, 1])
         missed = not by_formula["low"] <= apart <= by_formula["high"]
         alarms["DeLong, no difference", "test"] += missed
-    nan = float("nan")
-    sizes = {
-        "n_studies": n_studies,
-        "n_resamples": n_resamples,
-        "n_patients": world.n_patients,
-    }
-    rows = [
-        (
-            "coverage",
-            name,
-            method,
-            METHOD_IN_TABLES.get(name, "percentile") == method,
-            float(true[name]),
-            count,
-            width[name, method],
-        )
-        for (name, method), count in inside.items()
-        if not np.isnan(width[name, method])
-    ]
-    rows += [
-        ("false positives", name, method, method != "jackknife t", nan, n, nan)
-        for (name, method), n in alarms.items()
-    ]
-    table = pd.DataFrame(
-        rows, columns=["what", "statistic", "method", "in_tables", "truth", "count", "mean_width"]
-    )
-    rates = pd.DataFrame([_rate(count, n_studies) for count in table.pop("count")])
-    return table.join(rates).assign(**sizes)
-
-
-def _rate(count: int, n: int) -> dict[str, float]:
-    interval = binomtest(int(count), n).proportion_ci(LEVEL, method="exact")
-    return {"rate": count / n, "rate_low": interval.low, "rate_high": interval.high}
+        for method in ("percentile", "jackknife t"):
+            alarms["non-inferiority", method] += intervals[third][method][0] > true[third]
+    rows = []
+    for what, counts in (("coverage", inside), ("false positives", alarms)):
+        for (name, method), count in counts.items():
+            used = METHOD_IN_TABLES.get(name, "percentile") == method
+            row = {"what": what, "statistic": name, "method": method}
+            row["in_tables"] = used if what == "coverage" else method != "jackknife t"
+            row |= {"truth": true.get(name), "mean_width": width.get((name, method), np.nan)}
+            low, high = binomtest(int(count), n_studies).proportion_ci(LEVEL, method="exact")
+            row |= {"rate": count / n_studies, "rate_low": low, "rate_high": high}
+            row |= {"n_studies": n_studies, "n_resamples": n_resamples}
+            rows.append(row | {"n_patients": world.n_patients})
+    table = pd.DataFrame(rows)
+    return table[table["mean_width"].notna() | (table["what"] != "coverage")]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@
 * a pass a window: the same network and input in torch, its windows one after the other, and none
   of the checks. It is the reference.
 * windows together: torch with all windows of a record at once, as in training.
+* onnxruntime: the file that ``leadmin export --onnx`` writes, without checks.
 
 The sides take turns, so that a machine that grows slower does so for all. Wall and CPU seconds are
 medians of the rounds; on a machine with other work to do compare the latter.
@@ -20,7 +21,9 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 _OURS = "import leadmin; network = leadmin.load({name!r})"
 _REFERENCE = (
@@ -65,27 +68,18 @@ def cpu_seconds():
     return sum(os.times()[:4])
 
 
-def timed(sides, rounds):
-    """Give the median wall and CPU seconds of each side, which take turns."""
+def report(what, sides, rounds, calls=1):
+    """Print each side's milliseconds, and how many times as long as ours, the last, it takes."""
+    seconds = {name: [] for name in sides}
     for call in sides.values():
         call()
-    seconds = {name: [] for name in sides}
     for _ in range(rounds):
         for name, call in sides.items():
             wall, cpu = time.perf_counter(), cpu_seconds()
-            call()
+            for _ in range(calls):
+                call()
             seconds[name].append((time.perf_counter() - wall, cpu_seconds() - cpu))
-    return {
-        n: [statistics.median(part) for part in zip(*s, strict=True)] for n, s in seconds.items()
-    }
-
-
-def report(what, sides, rounds, calls=1):
-    """Print each side's milliseconds, and how many times as long as ours, the last, it takes."""
-    repeated = {
-        name: (lambda call=call: [call() for _ in range(calls)]) for name, call in sides.items()
-    }
-    found = timed(repeated, rounds)
+    found = {side: [*map(statistics.median, zip(*s, strict=True))] for side, s in seconds.items()}
     ours, ours_cpu = list(found.values())[-1]
     for side, (wall, cpu) in found.items():
         print(
@@ -113,15 +107,22 @@ def main():
         report(what, sides, given.rounds)
 
     import numpy as np
+    import onnxruntime
     import torch
 
     import leadmin
+    from leadmin.net.export import export_onnx
     from leadmin.net.predict import predict_logits
 
     torch.set_num_threads(given.threads)
     network = leadmin.load(given.network)
     shown = network.leads if network.any_leads else None
     how = (network.scaling, network.window, network.n_windows)
+    threads = onnxruntime.SessionOptions()
+    threads.intra_op_num_threads = given.threads
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(network, file := Path(folder, "network.onnx"))
+        session = onnxruntime.InferenceSession(file, threads, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     x = rng.normal(0, 0.3, (given.records, len(network.leads), 1000)).astype(np.float32)
     for what, records, calls in (("one record", x[:1], 20), (f"{given.records} records", x, 1)):
@@ -130,6 +131,9 @@ def main():
             "reference, a pass a window": lambda m=microvolts: one_pass_a_window(network, m),
             "torch, windows together": lambda m=microvolts: predict_logits(
                 network.model, how[0], m, *how[1:], shown
+            ),
+            "onnxruntime, exported file": lambda m=microvolts: session.run(
+                None, {"microvolts": m.numpy()}
             ),
             "ours, predict": lambda r=records: network.predict(
                 r, leads=network.leads, sampling_rate=100

@@ -1,23 +1,18 @@
 """How fast records become one HDF5 file, against a plain loop over ``wfdb.rdrecord``.
 
-Run it with an archive of PTB-XL, zip or unpacked folder:
-
     python benchmarks/prepare.py --from ARCHIVE
-    python benchmarks/prepare.py --from ARCHIVE --scale 5450,10900,21799
 
-The first form times both on the same records, checks that they wrote the same signals, and prints
-the ratio; the plain loop reads an unpacked copy, since the WFDB library reads no zip files. The
-second makes archives of the given sizes by repeating records under new ids, and prints how time
-and memory grow.
+``ARCHIVE`` is PTB-XL, zip or unpacked folder. Both ways are timed on the same records, and it is
+checked that they wrote the same signals; the plain loop reads an unpacked copy, since the WFDB
+library reads no zip files. `workflow/measure_full_size.py` says how time and memory grow with the
+size of an archive.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -32,17 +27,15 @@ from leadmin.data.dataset import load_dataset
 from leadmin.data.fetch import fetch
 from leadmin.labels import LABEL_POLICIES
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "data" / "sample" / "ptb-xl-sample.zip"
-REPEAT = ROOT / "workflow" / "repeat_archive.py"
+SAMPLE = Path(__file__).parents[1] / "data" / "sample" / "ptb-xl-sample.zip"
 
 _PREPARE = """
-import os, sys, time
+import sys, time
 from pathlib import Path
 from leadmin.data.prepare import prepare
 start = time.perf_counter()
-report = prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=int(sys.argv[3]), quiet=True)
-print(report.n_records, time.perf_counter() - start, time.process_time())
+prepare(Path(sys.argv[1]), Path(sys.argv[2]), n_jobs=int(sys.argv[3]), quiet=True)
+print(time.perf_counter() - start, time.process_time())
 """
 
 
@@ -68,45 +61,16 @@ def plain_loop(folder: Path, target: Path) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - cpu
 
 
-def run_prepare(source: Path, target: Path, n_jobs: int) -> dict[str, float]:
-    """Prepare in a fresh process; give records, seconds and the peak memory of all processes.
+def run_prepare(source: Path, target: Path, n_jobs: int) -> tuple[float, float]:
+    """Prepare in a fresh process; give the wall time from the call on, and CPU time.
 
-    ``seconds`` starts with the call. ``cpu_seconds`` is the CPU time of the first process, imports
-    included: with one job all there is, and steadier than wall time on a busy machine.
+    That is the CPU time of the first process, imports included: with one job all there is, and
+    steadier than wall time on a busy machine.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", _PREPARE, str(source), str(target), str(n_jobs)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    peak = 0
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        tree = psutil.Process(process.pid)
-        while not stop.is_set():
-            try:
-                family = [tree, *tree.children(recursive=True)]
-                peak = max(peak, sum(member.memory_info().rss for member in family))
-            except psutil.NoSuchProcess:
-                pass
-            time.sleep(0.02)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    output, _ = process.communicate()
-    stop.set()
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"prepare failed with exit code {process.returncode}")
-    n_records, seconds, cpu_seconds = output.split()
-    return {
-        "records": int(n_records),
-        "seconds": float(seconds),
-        "cpu_seconds": float(cpu_seconds),
-        "peak_mb": peak / 1e6,
-    }
+    command = [sys.executable, "-c", _PREPARE, str(source), str(target), str(n_jobs)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    seconds, cpu_seconds = map(float, done.stdout.split())
+    return seconds, cpu_seconds
 
 
 def compare(source: Path, scratch: Path, repeats: int) -> None:
@@ -126,8 +90,8 @@ def compare(source: Path, scratch: Path, repeats: int) -> None:
             if path.is_dir() and label.startswith("zip"):
                 continue
             (scratch / "ours.h5").unlink(missing_ok=True)
-            run = run_prepare(path, scratch / "ours.h5", n_jobs)
-            ours.setdefault(label, []).append((run["seconds"], run["cpu_seconds"]))
+            took = run_prepare(path, scratch / "ours.h5", n_jobs)
+            ours.setdefault(label, []).append(took)
     data = load_dataset(scratch / "ours.h5")
     with h5py.File(scratch / "plain.h5") as file:
         same = np.array_equal(file["signals"][:], data.signals)
@@ -151,43 +115,15 @@ def compare(source: Path, scratch: Path, repeats: int) -> None:
     print(f"memory held {held / 1e6:.0f} MB for {again.signals.nbytes / 1e6:.0f} MB of signals")
 
 
-def scale(source: Path, scratch: Path, sizes: list[int], n_jobs: int) -> None:
-    """Print time and peak memory for archives of growing size."""
-    print(f"{'records':>8} {'seconds':>8} {'ms/record':>10} {'peak MB':>8} {'load s':>7}")
-    for n_records in sizes:
-        archive = scratch / f"{n_records}.zip"
-        repeated = [REPEAT, "--from", source, "--to", archive, "--records", str(n_records)]
-        subprocess.run([sys.executable, *repeated], check=True)
-        run = run_prepare(archive, scratch / "scale.h5", n_jobs)
-        start = time.perf_counter()
-        data = load_dataset(scratch / "scale.h5")
-        seconds = time.perf_counter() - start
-        assert len(data) == n_records
-        del data
-        archive.unlink()
-        print(
-            f"{n_records:>8} {run['seconds']:>8.2f} {1e3 * run['seconds'] / n_records:>10.3f} "
-            f"{run['peak_mb']:>8.0f} {seconds:>7.2f}",
-            flush=True,
-        )
-        print(json.dumps(run), file=sys.stderr)
-
-
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--from", dest="source", type=Path, default=SAMPLE)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--scale", help="comma list of archive sizes")
     parser.add_argument("--scratch", type=Path, help="folder for temporary files")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        if options.scale:
-            sizes = [int(size) for size in options.scale.split(",")]
-            scale(options.source, Path(scratch), sizes, options.jobs)
-        else:
-            compare(options.source, Path(scratch), options.repeats)
+        compare(options.source, Path(scratch), options.repeats)
 
 
 if __name__ == "__main__":

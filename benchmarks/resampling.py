@@ -11,6 +11,7 @@ write it without weights. Two threads on both sides.
 
 import argparse
 import time
+from functools import partial
 
 import numpy as np
 from scipy.stats import rankdata
@@ -69,6 +70,18 @@ def main():
     patient = np.sort(rng.integers(0, int(0.95 * options.records), options.records))
     cut = np.full(5, 0.4)
 
+    def looped(score):
+        """Extrapolate from some resamples of one configuration."""
+        started = time.perf_counter()
+        for b in range(options.loop):
+            score(np.repeat(np.arange(options.records), weights[:, b]))
+        taken = (time.perf_counter() - started) / options.loop
+        return taken * options.resamples * N_CONFIGURATIONS
+
+    def ranked(rows):
+        for c in range(5):
+            auroc_by_ranks(labels[rows, c], predictions[0][rows, c])
+
     with threadpool_limits(2):
         started = time.perf_counter()
         weights = resampling.patient_weights(patient, options.resamples, rng)
@@ -76,25 +89,14 @@ def main():
             resampling.resampled_metrics(labels, p, cut, weights)
         ours = time.perf_counter() - started
 
-        started = time.perf_counter()
-        for b in range(options.loop):
-            rows = np.repeat(np.arange(options.records), weights[:, b])
-            one_resample_with_scikit_learn(labels, predictions[0], cut, rows)
-        loop = (time.perf_counter() - started) / options.loop
-        loop *= options.resamples * N_CONFIGURATIONS
+        loop = looped(partial(one_resample_with_scikit_learn, labels, predictions[0], cut))
 
         started = time.perf_counter()
         for c in range(5):
             resampling.weighted_auroc(labels[:, c], predictions[0][:, c], weights)
         ours_auroc = (time.perf_counter() - started) * N_CONFIGURATIONS
 
-        started = time.perf_counter()
-        for b in range(options.loop):
-            rows = np.repeat(np.arange(options.records), weights[:, b])
-            for c in range(5):
-                auroc_by_ranks(labels[rows, c], predictions[0][rows, c])
-        loop_auroc = (time.perf_counter() - started) / options.loop
-        loop_auroc *= options.resamples * N_CONFIGURATIONS
+        loop_auroc = looped(ranked)
 
     print(f"{options.records:,} records, {options.resamples:,} resamples, 11 configurations")
     print(f"{'':30}{'at once':>10}{'loop':>10}{'ratio':>8}")

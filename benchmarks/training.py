@@ -32,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,18 +108,23 @@ class PlainNetwork(nn.Sequential):
 
     def __init__(self, n_leads):
         a = RECIPE.architecture
-        stem = nn.Conv1d(n_leads, a.stem_channels, a.stem_kernel, 2, a.stem_kernel // 2, bias=False)
+        conv = nn.Conv1d(n_leads, a.stem_channels, a.stem_kernel, 2, a.stem_kernel // 2, bias=False)
+        norm = nn.BatchNorm1d(a.stem_channels)
         widths, n = (a.stem_channels, *a.channels), len(a.channels)
         blocks = [
             PlainBlock(widths[i], widths[i + 1], a.strides[i], a, a.stochastic_depth * (i + 1) / n)
             for i in range(n)
         ]
         super().__init__()
-        self.stem = nn.Sequential(stem, nn.BatchNorm1d(a.stem_channels), nn.ReLU(), nn.MaxPool1d(2))
+        stem = OrderedDict(conv=conv, norm=norm, relu=nn.ReLU(), pool=nn.MaxPool1d(2))
+        self.stem = nn.Sequential(stem)
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(
             nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Dropout(a.dropout), nn.Linear(widths[-1], 5)
         )
+
+    def forward(self, x, shown=None):  # noqa: D102
+        return super().forward(x)
 
 
 def check_equal_architecture(n_leads):
@@ -139,12 +145,6 @@ def prepared(options):
     configuration = resolve(options.config)
     (split,) = splits(dataset, "holdout", "any")
     return dataset, configuration, split
-
-
-def new_optimizer(model):
-    return torch.optim.AdamW(
-        model.parameters(), RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
-    )
 
 
 def step(model, optimizer, x, y, device):
@@ -200,6 +200,14 @@ def run_others(options, workers):
         y_all = torch.from_numpy(labels[split.train]).float().to(device)
         n_records, n_leads, n_samples = x_all.shape
         windows = x_all.transpose(1, 2).flatten().unfold(0, CROP * n_leads, n_leads)
+
+        def batches():
+            for batch in torch.randperm(n_records).tensor_split(-(-n_records // RECIPE.batch_size)):
+                starts = torch.randint(0, n_samples - CROP + 1, (len(batch),))
+                first = (batch * n_samples + starts).to(device)
+                x = windows[first].view(-1, CROP, n_leads).transpose(1, 2)
+                yield x, y_all[batch.to(device)]
+
     else:
         model = PlainNetwork(len(leads)).to(device)
         records = Records(signals[split.train], labels[split.train], scaling.std[0])
@@ -210,20 +218,16 @@ def run_others(options, workers):
             num_workers=workers,
             persistent_workers=workers > 0,
         )
-    optimizer = new_optimizer(model)
+        batches = loader.__iter__
+    optimizer = torch.optim.AdamW(
+        model.parameters(), RECIPE.learning_rate, weight_decay=RECIPE.weight_decay
+    )
     times = []
     for _ in range(options.epochs):
         started = time.perf_counter()
         model.train()
-        if workers is None:
-            for batch in torch.randperm(n_records).tensor_split(-(-n_records // RECIPE.batch_size)):
-                starts = torch.randint(0, n_samples - CROP + 1, (len(batch),))
-                first = (batch * n_samples + starts).to(device)
-                x = windows[first].view(-1, CROP, n_leads).transpose(1, 2)
-                step(model, optimizer, x, y_all[batch.to(device)], device)
-        else:
-            for x, y in loader:
-                step(model, optimizer, x.to(device), y.to(device), device)
+        for x, y in batches():
+            step(model, optimizer, x.to(device), y.to(device), device)
         predict_logits(model, scaling, validation, CROP, 4).cpu()
         times.append(time.perf_counter() - started)
     return times
@@ -232,15 +236,12 @@ def run_others(options, workers):
 def child(options):
     """Run one side and print its times and its peak memory."""
     torch.set_num_threads(options.threads)
-    peak = None
-    if options.side == "ours":
-        seconds = run_ours(options)
-    elif options.side == "ours, folds at once":
+    if options.side == "ours, folds at once":
         seconds, peak = run_at_once(options)
     else:
-        workers = {"bare": None, "loader": 0, "loader, workers": options.threads}[options.side]
-        seconds = run_others(options, workers)
-    if peak is None:
+        workers = {"bare": None, "loader": 0, "loader, workers": options.threads}
+        ours = options.side == "ours"
+        seconds = run_ours(options) if ours else run_others(options, workers[options.side])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         peak += resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     answer = {"seconds": seconds[1:], "peak_mb": peak / 1024}

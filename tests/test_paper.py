@@ -14,6 +14,7 @@ from leadmin.cli.main import app
 from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.publish import paper, published, typesetting
+from leadmin.study.validity import seal
 
 needs_tex = pytest.mark.skipif(
     not (shutil.which("pdflatex") and shutil.which("bibtex")), reason="pdflatex is not installed"
@@ -66,13 +67,12 @@ def sample_results(root, tmp_path_factory):
 
 
 def changed(source, target, change):
-    """A copy of published results in which ``change`` has edited both documents."""
+    """A copy of published results in which ``change`` has edited the document."""
     shutil.copytree(source, target)
-    for name in ("results_final.json", "summary.json"):
-        path = target / "tables" / name
-        document = json.loads(path.read_text())
-        change(document)
-        path.write_text(json.dumps(document))
+    path = target / "tables" / "results_final.json"
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
     return target
 
 
@@ -80,12 +80,6 @@ def as_cross_validation(document):
     """Another study: pooled folds, one seed, a decided answer, the second recipe on four sets."""
     document["study"] |= {"protocol": "crossval", "name": "subset", "title": "50% & #1_$~^\\"}
     few = ("12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II")
-    if "tables" not in document:
-        for config in document["recipes"]["default"].values():
-            config["n_seeds"] = 1
-        seed = document["recipes"]["original"]
-        document["recipes"]["original"] = {name: seed[name] | {"n_seeds": 1} for name in few}
-        return
     made = document["tables"]
     for name, rows in made.items():
         made[name] = [
@@ -108,8 +102,7 @@ def as_cross_validation(document):
 
 def as_one_recipe(document):
     document["study"]["recipes"] = ["default"]
-    document.get("recipes", {}).pop("original", None)
-    for rows in document.get("tables", {}).values():
+    for rows in document["tables"].values():
         rows[:] = [row for row in rows if row.get("recipe") == "default"]
 
 
@@ -207,20 +200,21 @@ def test_wordings_follow_the_study(results):
     assert not one["other"]
 
 
-def test_other_results_than_those_of_the_summary_are_refused(sample_results, tmp_path):
-    def change(document):
-        if "tables" in document:
-            document["tables"]["main"][3]["auroc"] += 0.01
-
-    folder = changed(sample_results, tmp_path / "mixed", change)
-    with pytest.raises(LeadminError, match=r"AUROC of 3-lead-I-II-III.*differs"):
+@pytest.mark.parametrize("sealed", ["all", "notebooks/04_analysis.ipynb"])
+def test_a_table_of_other_results_is_refused(sample_results, tmp_path, sealed):
+    folder = tmp_path / "mixed"
+    shutil.copytree(sample_results, folder)
+    (folder / sealed).parent.mkdir(exist_ok=True)
+    seal(folder / f"{sealed}.sha256", (folder / "tables").iterdir())
+    published.read_published(folder)
+    (folder / "tables" / "table_main.tex").write_text("of another study")
+    with pytest.raises(LeadminError, match=r"table_main\.tex: missing or not the file"):
         published.read_published(folder)
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: (f / "tables" / "summary.json").unlink(), r"summary\.json: missing"),
         (lambda f: (f / "tables" / "table_main.tex").unlink(), r"table_main\.tex: missing"),
         (lambda f: (f / "tables" / "results_final.json").write_text("{"), "not a JSON file"),
         (lambda f: (f / "tables/results_final.json").write_text('{"a": 1}'), "does not fit"),

@@ -155,7 +155,7 @@ def test_damaged_files_are_refused(tmp_path, file, how):
 @pytest.mark.parametrize("name", leadmin.networks())
 def test_the_model_card_is_what_the_hub_reads_and_says_what_config_says(name):
     text = (FOLDER / name / "README.md").read_text(encoding="utf-8")
-    assert text == shipping.model_card(name, FOLDER / name)
+    assert text == shipping.model_card(FOLDER / name)
     _, head, body = text.split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["license"] == "mit"
@@ -306,8 +306,8 @@ def test_training_on_everything_sees_every_labelled_record_and_happens_once(made
 def test_a_folder_that_ships_is_written_and_loaded(made, small, tmp_path):
     folder, _, run = made
     answers = {"2-lead-I-II": shipping.answers_of(run, "any-lead")}
-    known = shipping.CrossValidation(run, answers, ["2-lead-I-II"], "A note.")
-    target = shipping.ship("2-lead-I-II", folder / "2-lead-I-II", known, tmp_path)
+    target = tmp_path / "2-lead-I-II"
+    shipping.ship(target, folder / "2-lead-I-II", run, answers, ["2-lead-I-II"], "A note.")
     network = leadmin.load(target)
     assert network.operating_points(["I", "II"]).n_records == len(run.test.record_id)
     assert "A note." in (target / "README.md").read_text(encoding="utf-8")

@@ -153,7 +153,7 @@ def test_latex_numbers_are_those_of_the_main_table(evidence, folder):
 
 def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
     alone = gather(synthetic_runs(120, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
-    write_publication_outputs(alone, tmp_path, study)
+    write_publication_outputs(alone, tmp_path, study, study_tables(alone))
     assert "undecidable" in (tmp_path / "RESULTS.md").read_text()
     assert not (tmp_path / "recipe_comparison.csv").exists()
     assert "{--}" in (tmp_path / "table_main.tex").read_text()

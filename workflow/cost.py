@@ -72,12 +72,8 @@ def costs(repeats: int = 20) -> list[dict[str, Any]]:
     one at a time through the network in torch and through its ONNX file; ``kilobytes`` as
     safetensors.
     """
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        return [{"network": name} | _cost(name, repeats) for name in leadmin.networks()]
-    finally:
-        torch.set_num_threads(threads)
+    return [{"network": name} | _cost(name, repeats) for name in leadmin.networks()]
 
 
 def _cost(name: str, repeats: int) -> dict[str, Any]:

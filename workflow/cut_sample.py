@@ -5,81 +5,45 @@ cut it again. Selection depends on ids and labels alone, through a hash instead 
 generator, so that it is the same on every machine and with every library version.
 """
 
-import argparse
-import csv
 import hashlib
 import io
 import re
 import tempfile
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
+from copies import as_csv, database, run, with_checksums, write_archive
 from numpy.typing import NDArray
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import CHECKSUM_FILE, Archive, FolderArchive, read_checksums
+from leadmin.data.archive import (
+    CHECKSUM_FILE,
+    TABLE_LIMIT,
+    Archive,
+    FolderArchive,
+    read_checksums,
+)
 from leadmin.data.ptbxl import RecordTable
 from leadmin.data.records import read_record
 from leadmin.errors import LeadminError
-from leadmin.files import atomic_path, write_text
+from leadmin.files import sha256, write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import CHEST_LEADS, LIMB_LEADS
+from leadmin.study.protocol import N_FOLDS
 
 ARCHIVE_NAME = "ptb-xl-sample.zip"
 NORMAL_PER_FOLD = 50
 SAMPLING_RATE = 100
 
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 _FLAC_RATE = 96000
 """What WFDB writes as the FLAC sampling rate; the true one stands in the header."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Which records a sample holds.
-
-    Attributes
-    ----------
-    rows : ndarray of intp
-        Positions in the source's table, ascending.
-    kinds : tuple of str
-        Why each record is in: ``"pathology"``, ``"no superclass"`` or ``"normal"``; for further
-        records of such a patient, ``"same patient"``.
-    """
-
-    rows: NDArray[np.intp]
-    kinds: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CutReport:
-    """What `cut_sample` wrote.
-
-    Attributes
-    ----------
-    archive : Path
-        The zip file.
-    n_records, n_patients, n_bytes : int
-        What it holds and how large it is.
-    sha256 : str
-        Checksum of the zip file.
-    """
-
-    archive: Path
-    n_records: int
-    n_patients: int
-    n_bytes: int
-    sha256: str
-
-
 def choose_records(
     table: RecordTable, labels: NDArray[np.uint8], normal_per_fold: int = NORMAL_PER_FOLD
-) -> Sample:
+) -> dict[int, str]:
     """Choose whole patients: everyone with a pathology, and as many normals from every fold.
 
     Parameters
@@ -94,96 +58,31 @@ def choose_records(
 
     Returns
     -------
-    Sample
+    dict of int to str
+        Rows of the source's table, ascending, and why each is in: ``"pathology"``, ``"no
+        superclass"`` or ``"normal"``; for further records of such a patient, ``"same patient"``.
     """
-    rows = candidate_rows(table)
-    plain = labels[:, CLASSES.index("NORM")] == 1
-    plain &= labels.sum(axis=1) == 1
+    plain = (labels[:, CLASSES.index("NORM")] == 1) & (labels.sum(axis=1) == 1)
     by_patient: dict[int, list[int]] = {}
-    for row in rows.tolist():
+    for row in candidate_rows(table).tolist():
         by_patient.setdefault(int(table.patient_id[row]), []).append(row)
     chosen: dict[int, str] = {}
-    normal_patients: dict[int, list[int]] = {fold: [] for fold in range(1, 11)}
-    for patient, own in by_patient.items():
-        if plain[own].all():
-            normal_patients[int(table.fold[own[0]])].append(patient)
-            continue
-        for row in own:
-            kind = "pathology" if labels[row].any() else "no superclass"
-            chosen[row] = "same patient" if plain[row] else kind
-    for patients in normal_patients.values():
-        taken = 0
-        for patient in sorted(patients, key=_shuffled):
-            if taken >= normal_per_fold:
-                break
-            for row in by_patient[patient]:
-                chosen[row] = "normal"
-                taken += 1
-    ordered = sorted(chosen)
-    return Sample(np.array(ordered, dtype=np.intp), tuple(chosen[row] for row in ordered))
+    normals = dict.fromkeys(range(1, N_FOLDS + 1), 0)
+    for patient in sorted(by_patient, key=_shuffled):
+        own = by_patient[patient]
+        fold = int(table.fold[own[0]])
+        if not plain[own].all():
+            for row in own:
+                kind = "pathology" if labels[row].any() else "no superclass"
+                chosen[row] = "same patient" if plain[row] else kind
+        elif normals[fold] < normal_per_fold:
+            chosen |= dict.fromkeys(own, "normal")
+            normals[fold] += len(own)
+    return dict(sorted(chosen.items()))
 
 
 def _shuffled(patient: int) -> str:
     return hashlib.sha256(f"leadmin sample, patient {patient}".encode()).hexdigest()
-
-
-def cut_sample(source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOLD) -> CutReport:
-    """Cut the sample out of a PTB-XL source and write it with its list of ids and a README.
-
-    Parameters
-    ----------
-    source : Path
-        PTB-XL or a subset of it with `leadmin.data.ptbxl.PROVENANCE_FILE`: zip or unpacked folder.
-    folder : Path
-        Gets ``ptb-xl-sample.zip``, ``records.csv`` and ``README.md``.
-    normal_per_fold : int
-        See `choose_records`.
-
-    Returns
-    -------
-    CutReport
-
-    Raises
-    ------
-    LeadminError
-        If the source cannot be read, or a signal would not survive compression unchanged.
-    """
-    source_archive = ptbxl.open_ptbxl(source)
-    table = ptbxl.read_table(source_archive)
-    labels = ptbxl.read_labels(source_archive, table)["any"]
-    sample = choose_records(table, labels, normal_per_fold)
-    if not len(sample.rows):
-        raise LeadminError(f"{source} holds no record to choose from")
-    members = _sample_members(source_archive, table, sample)
-    archive = folder / ARCHIVE_NAME
-    with atomic_path(archive) as temporary:
-        _write_zip(temporary, members)
-    content = archive.read_bytes()
-    report = CutReport(
-        archive=archive,
-        n_records=len(sample.rows),
-        n_patients=len(np.unique(table.patient_id[sample.rows])),
-        n_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-    )
-    listing = pd.DataFrame(
-        {
-            "ecg_id": table.record_id[sample.rows],
-            "patient_id": table.patient_id[sample.rows],
-            "strat_fold": table.fold[sample.rows],
-            "superclasses": [
-                " ".join(name for name, flag in zip(CLASSES, row, strict=True) if flag)
-                for row in labels[sample.rows]
-            ],
-            "chosen_as": sample.kinds,
-        }
-    )
-    write_text(folder / "records.csv", listing.to_csv(index=False, lineterminator="\n"))
-    write_text(
-        folder / "README.md",
-        _readme(report, table, labels, sample, normal_per_fold, len(candidate_rows(table))),
-    )
-    return report
 
 
 def candidate_rows(table: RecordTable) -> NDArray[np.intp]:
@@ -191,43 +90,59 @@ def candidate_rows(table: RecordTable) -> NDArray[np.intp]:
     return np.flatnonzero(table.metadata["resampled_from_500_hz"].to_numpy() != 1)
 
 
-def _sample_members(archive: Archive, table: RecordTable, sample: Sample) -> dict[str, bytes]:
-    """Give the sample's files in the order of the zip, without the top folder."""
-    checksums = read_checksums(archive)
-    signal_files: dict[str, bytes] = {}
-    names = [table.files[SAMPLING_RATE][row] for row in sample.rows]
-    for name in names:
-        signal_files.update(_compressed_record(archive, name, checksums))
-    ids = {int(number) for number in table.record_id[sample.rows]}
-    limit = 2**28
-    tables = {
-        ptbxl.LICENSE_FILE: archive.read(ptbxl.LICENSE_FILE, limit),
-        ptbxl.RECORDS_FILE: "".join(f"{name}\n" for name in names).encode(),
-        ptbxl.DATABASE_FILE: _rows_with_ids(archive.read(ptbxl.DATABASE_FILE, limit), ids),
-        ptbxl.STATEMENTS_FILE: archive.read(ptbxl.STATEMENTS_FILE, limit),
-    }
-    listed = {**tables, **signal_files}
-    sums = "".join(
-        f"{hashlib.sha256(content).hexdigest()} {name}\n" for name, content in listed.items()
+def cut_sample(source: Path, folder: Path, normal_per_fold: int = NORMAL_PER_FOLD) -> Path:
+    """Cut the sample out of a PTB-XL source and write it with its list of ids and a README.
+
+    ``source`` is PTB-XL or a subset of it with `leadmin.data.ptbxl.PROVENANCE_FILE`, zip or folder;
+    ``folder`` gets ``ptb-xl-sample.zip``, whose path is given back, ``records.csv`` and
+    ``README.md``. A source that cannot be read is refused, and a signal that would not survive
+    compression unchanged.
+    """
+    source_archive = ptbxl.open_ptbxl(source)
+    table = ptbxl.read_table(source_archive)
+    labels = ptbxl.read_labels(source_archive, table)["any"]
+    sample = choose_records(table, labels, normal_per_fold)
+    if not sample:
+        raise LeadminError(f"{source} holds no record to choose from")
+    rows = list(sample)
+    archive = folder / ARCHIVE_NAME
+    write_archive(archive, _members(source_archive, table, rows).items(), level=9)
+    listing = pd.DataFrame(
+        {
+            "ecg_id": table.record_id[rows],
+            "patient_id": table.patient_id[rows],
+            "strat_fold": table.fold[rows],
+            "superclasses": [" ".join(np.array(CLASSES)[own == 1]) for own in labels[rows]],
+            "chosen_as": list(sample.values()),
+        }
     )
-    return {
-        ptbxl.LICENSE_FILE: tables[ptbxl.LICENSE_FILE],
-        ptbxl.RECORDS_FILE: tables[ptbxl.RECORDS_FILE],
-        CHECKSUM_FILE: sums.encode(),
-        ptbxl.DATABASE_FILE: tables[ptbxl.DATABASE_FILE],
-        ptbxl.STATEMENTS_FILE: tables[ptbxl.STATEMENTS_FILE],
-        **signal_files,
+    write_text(folder / "records.csv", as_csv(listing).decode())
+    readme = _readme(archive, listing, labels[rows], normal_per_fold, len(candidate_rows(table)))
+    write_text(folder / "README.md", readme)
+    print(
+        f"{archive}: {len(listing)} records of {listing['patient_id'].nunique()} patients, "
+        f"{archive.stat().st_size} bytes, sha256 {sha256(archive)}"
+    )
+    return archive
+
+
+def _members(archive: Archive, table: RecordTable, rows: list[int]) -> dict[str, bytes]:
+    """Give the sample's files in the order of the zip, without the top folder."""
+    names = [table.files[SAMPLING_RATE][row] for row in rows]
+    known = database(archive)
+    kept = known[known["ecg_id"].astype(int).isin(table.record_id[rows])]
+    files = {
+        ptbxl.LICENSE_FILE: archive.read(ptbxl.LICENSE_FILE, TABLE_LIMIT),
+        ptbxl.RECORDS_FILE: "".join(f"{name}\n" for name in names).encode(),
+        ptbxl.DATABASE_FILE: as_csv(kept),
+        ptbxl.STATEMENTS_FILE: archive.read(ptbxl.STATEMENTS_FILE, TABLE_LIMIT),
     }
-
-
-def _rows_with_ids(content: bytes, ids: set[int]) -> bytes:
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    column = rows[0].index("ecg_id")
-    writer.writerows(row for row in rows[1:] if row and int(row[column]) in ids)
-    return text.getvalue().encode("utf-8")
+    checksums = read_checksums(archive)
+    for name in names:
+        files |= _compressed_record(archive, name, checksums)
+    members = dict(with_checksums(files.items()))
+    first = (ptbxl.LICENSE_FILE, ptbxl.RECORDS_FILE, CHECKSUM_FILE)
+    return {name: members[name] for name in (*first, *files)}
 
 
 def _compressed_record(
@@ -239,27 +154,22 @@ def _compressed_record(
     of samples, still hold and are compared when the record is read.
     """
     signal, _ = read_record(archive, record, SAMPLING_RATE, checksums)
-    header = archive.read(f"{record}.hea", 2**20)
-    lines = header.decode("utf-8").splitlines()
-    plain = (
-        re.fullmatch(rf"\S+ 16 1000\.0\(0\)/mV .* {lead}", line, re.IGNORECASE)
-        for lead, line in zip(LIMB_LEADS + CHEST_LEADS, lines[1:13], strict=True)
-    )
-    if not all(plain):
-        raise LeadminError(
-            f"{archive.where(record)}.hea cannot be cut: it is not as in PTB-XL; valid: format "
-            "16, 1000 per mV, leads in order"
-        )
+    lines = archive.read(f"{record}.hea", 2**20).decode("utf-8").splitlines()
     folder, _, name = record.rpartition("/")
-    parts = {f"{name}.dat": signal[:6], f"{name}_chest.dat": signal[6:]}
-    files: dict[str, bytes] = {}
-    limb, chest = parts
-    for number in range(1, 13):
-        file = limb if number <= 6 else chest
-        lines[number] = re.sub(r"^\S+ 16 ", f"{file} 516 ", lines[number])
-    files[f"{record}.hea"] = ("\n".join(lines) + "\n").encode()
-    for file, leads in parts.items():
-        files[f"{folder}/{file}"] = _flac(leads)
+    limb, chest = f"{name}.dat", f"{name}_chest.dat"
+    for number, lead in enumerate(LIMB_LEADS + CHEST_LEADS, start=1):
+        plain = rf"\S+ 16 (1000\.0\(0\)/mV .* {lead})"
+        if not (found := re.fullmatch(plain, lines[number], re.IGNORECASE)):
+            raise LeadminError(
+                f"{archive.where(record)}.hea cannot be cut: it is not as in PTB-XL; valid: format "
+                "16, 1000 per mV, leads in order"
+            )
+        lines[number] = f"{limb if lead in LIMB_LEADS else chest} 516 {found[1]}"
+    files = {
+        f"{record}.hea": ("\n".join(lines) + "\n").encode(),
+        f"{folder}/{limb}": _flac(signal[:6]),
+        f"{folder}/{chest}": _flac(signal[6:]),
+    }
     _check_unchanged(files, record, signal, archive)
     return files
 
@@ -293,47 +203,32 @@ def _check_unchanged(
         raise LeadminError(f"{archive.where(record)} did not survive compression unchanged")
 
 
-def _write_zip(path: Path, members: dict[str, bytes]) -> None:
-    """Write a zip file whose bytes depend on the members alone: no times, no user, no system."""
-    with zipfile.ZipFile(path, "w") as target:
-        for name, content in members.items():
-            info = zipfile.ZipInfo(f"{ptbxl.TOP_FOLDER}/{name}", date_time=_ZIP_DATE)
-            info.create_system = 3  # Unix, on every system
-            info.external_attr = 0o100644 << 16
-            info.compress_type = zipfile.ZIP_DEFLATED
-            target.writestr(info, content, compresslevel=9)
-
-
 def _readme(
-    report: CutReport,
-    table: RecordTable,
+    archive: Path,
+    listing: pd.DataFrame,
     labels: NDArray[np.uint8],
-    sample: Sample,
     normal_per_fold: int,
     n_candidates: int,
 ) -> str:
-    folds = table.fold[sample.rows]
-    own = labels[sample.rows]
-    kinds = np.array(sample.kinds)
-    rows = [
-        [str(fold), str((folds == fold).sum())]
-        + [str(count) for count in own[folds == fold].sum(axis=0)]
-        + [str((~own[folds == fold].any(axis=1)).sum())]
-        for fold in range(1, 11)
-    ]
-    total = ["all", str(len(own)), *(str(count) for count in own.sum(axis=0))]
-    rows.append([*total, str((~own.any(axis=1)).sum())])
-    by_fold = _markdown_table(["fold", "records", *CLASSES, "none"], rows)
+    n_patients, n_bytes = listing["patient_id"].nunique(), archive.stat().st_size
+    counts = pd.DataFrame(labels, columns=CLASSES, dtype=int).assign(none=~labels.any(axis=1))
+    counts.insert(0, "records", 1)
+    by_fold = counts.groupby(listing["strat_fold"]).sum()
+    by_fold.loc["all"] = counts.sum()
+    head = ["fold", *by_fold]
+    rows = [head, ["---:"] * len(head), *by_fold.reset_index().to_numpy().tolist()]
+    fold_table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+    normal = listing["chosen_as"] == "normal"
     return f"""# A sample of PTB-XL
 
-Real 12-lead ECGs, {report.n_records:,} records of 10 s at 100 Hz from {report.n_patients:,} \
+Real 12-lead ECGs, {len(listing):,} records of 10 s at 100 Hz from {n_patients:,} \
 patients, cut out of
 {ptbxl.TITLE}, version {ptbxl.VERSION}.
 
 | file | what |
 |---|---|
-| `{ARCHIVE_NAME}` | the records in the official archive's own layout ({report.n_bytes:,} bytes, \
-SHA-256 `{report.sha256}`) |
+| `{ARCHIVE_NAME}` | the records in the official archive's own layout ({n_bytes:,} bytes, \
+SHA-256 `{sha256(archive)}`) |
 | `records.csv` | id, patient, fold and superclasses of each record, and why it was chosen |
 
 ## Licence and citation
@@ -365,10 +260,10 @@ out of {n_candidates:,} candidate records, all of them PTB-XL's own 100 Hz files
 patient all candidate records are in:
 
 - every patient with at least one record that is not plainly normal (label policy `any`):
-  {(kinds != "normal").sum():,} records;
+  {(~normal).sum():,} records;
 - of the patients whose records are all plainly normal, in each fold as many as it takes to reach
   {normal_per_fold} records, in an order given by a hash of the patient's number: \
-{(kinds == "normal").sum():,} records.
+{normal.sum():,} records.
 
 It is no random sample of PTB-XL, nor of any population: normal ECGs are thinned, and the source
 holds mostly the earliest recordings. Scores on it can be compared only with scores on the same
@@ -378,36 +273,12 @@ records.
 
 A record may count in several superclasses.
 
-{by_fold}
+{fold_table}
 
 The same source gives the same bytes with the same versions of libFLAC and zlib, and the same
 samples with any.
 """
 
 
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return f"| {' | '.join(cells)} |"
-
-    return "\n".join([line(head), line(["---:"] * len(head)), *(line(row) for row in rows)])
-
-
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--from", dest="source", type=Path, required=True, help="PTB-XL")
-    parser.add_argument("--to", dest="folder", type=Path, required=True)
-    parser.add_argument("--normal-per-fold", type=int, default=NORMAL_PER_FOLD)
-    options = parser.parse_args()
-    try:
-        report = cut_sample(options.source, options.folder, options.normal_per_fold)
-    except LeadminError as error:
-        parser.error(str(error))
-    print(
-        f"{report.archive}: {report.n_records} records of {report.n_patients} patients, "
-        f"{report.n_bytes} bytes, sha256 {report.sha256}"
-    )
-
-
 if __name__ == "__main__":
-    main()
+    run(cut_sample, __doc__, "--normal-per-fold", NORMAL_PER_FOLD)

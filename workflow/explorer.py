@@ -1,5 +1,7 @@
 """The explorer's numbers: all that its script shows, read from the published map.
 
+    python workflow/explorer.py
+
 The script in ``book/explorer/explorer.js`` computes nothing that a table of the map could say. What
 one network says of five example records is computed here, by the package's own ``predict``.
 """
@@ -36,8 +38,9 @@ from leadmin.show.torso import torso_paths
 from leadmin.study.mapping import ANY_LEAD
 from leadmin.study.protocol import N_FOLDS, networks
 from leadmin.study.run import load_run
+from leadmin.study.sources import open_dataset
 
-COMMAND = "python workflow/make_explorer.py"
+COMMAND = "python workflow/explorer.py"
 """Makes the data again; whoever finds them stale says so."""
 
 SHOWN = Path("book/explorer/explorer-data.js")
@@ -252,8 +255,8 @@ def read_explorer(path: Path) -> dict[str, Any]:
     return dict(json.loads(text[text.index("= {") + 2 :].rstrip().rstrip(";")))
 
 
-def write_explorer(root: Path, dataset: EcgDataset) -> Path:
-    """Write the explorer's data below the source tree ``root``, and give their file."""
-    path = root / SHOWN
-    write_text(path, explorer_script(root / "book" / "published" / "subset", dataset))
-    return path
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parent.parent
+    script = explorer_script(root / "book" / "published" / "subset", open_dataset(""))
+    write_text(root / SHOWN, script)
+    print(f"{root / SHOWN}: {len(script):,} bytes")

@@ -111,13 +111,7 @@ def superclasses(found: Iterable[tuple[str, str]]) -> NDArray[np.uint8]:
 
 
 def read_hospitals(path: Path) -> Iterator[HospitalRecord | LeftOut]:
-    """Read all records of a zip file or folder that holds a folder for each hospital.
-
-    Yields
-    ------
-    HospitalRecord or LeftOut
-        In the order of hospitals and names.
-    """
+    """Read a zip file or folder with a folder for each hospital, in the order of their names."""
     with _unpacked(path) as folder:
         headers = sorted(folder.rglob("*.hea"))
         if not headers:

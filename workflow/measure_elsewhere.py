@@ -53,11 +53,9 @@ TAUGHT = "taught"
 
 def measure(chosen: argparse.Namespace) -> None:
     """Run the trials that are not there."""
-    run, dataset, mapped = (
-        load_run(chosen.networks),
-        load_dataset(chosen.data),
-        load_run(chosen.map),
-    )
+    run, mapped = load_run(chosen.networks), load_run(chosen.map)
+    dataset = load_dataset(chosen.data)
+    runs = chosen.to / "runs"
 
     def said(*sources: Path) -> dict[str, Any]:
         return {
@@ -66,10 +64,14 @@ def measure(chosen: argparse.Namespace) -> None:
         }
 
     def tried(name: str, make: Callable[[Path], Run]) -> None:
-        out, started = chosen.to / "runs" / name, time.perf_counter()
+        out, started = runs / name, time.perf_counter()
         if name in chosen.trials and not (out / "metrics.json").is_file():
             make(out)
             print(f"{name}: {time.perf_counter() - started:.0f} s")
+
+    def add(name: str, **more: Any) -> None:
+        found = read_metrics(runs / name)
+        finish_run(runs / name, found | more, found["files"])
 
     noises = {kind: read_noise(chosen.nstdb, kind) for kind in NOISES}
     recorded = [chosen.nstdb / f"{kind}.dat" for kind in NOISES]
@@ -84,22 +86,16 @@ def measure(chosen: argparse.Namespace) -> None:
             said(chosen.hospitals),
         ),
     )
-    folder = chosen.to / "runs" / "hospitals"
     if "shipped" in chosen.trials:
-        found, records = read_metrics(folder), read_hospitals(chosen.hospitals)
-        rows = through_the_door(records, load_run(folder), LEAST)
-        finish_run(folder, found | {"shipped": rows}, list(found.pop("files")))
+        records = read_hospitals(chosen.hospitals)
+        add("hospitals", shipped=through_the_door(records, load_run(runs / "hospitals"), LEAST))
     if "costs" in chosen.trials:  # of the machine at hand, so they are measured each time
-        found = read_metrics(folder)
-        finish_run(folder, found | {"costs": costs()}, list(found.pop("files")))
+        add("hospitals", costs=costs())
     n, noise, loss = chosen.records, noise_conditions(noises), loss_conditions(noises["em"])
     tried("noise", lambda out: try_own(run, dataset, noise, n, out, said(*recorded)))
     if TAUGHT in chosen.trials:
-        noisy = chosen.to / "runs" / "noise"
         teach(run, dataset, noises, chosen.taught, choose_device())
-        rows = compare(run, chosen.taught, dataset, noises, n)
-        found = read_metrics(noisy)
-        finish_run(noisy, found | {TAUGHT: rows}, list(found.pop("files")))
+        add("noise", taught=compare(run, chosen.taught, dataset, noises, n))
     fixed = load_run(chosen.fixed) if chosen.fixed else None
     tried("fallen", lambda out: try_own(run, dataset, loss, n, out, said(recorded[0]), fixed))
 

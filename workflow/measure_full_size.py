@@ -9,7 +9,6 @@ processes of a step, sampled five times a second. Run it on a machine that does 
 """
 
 import argparse
-import csv
 import functools
 import http.server
 import os
@@ -21,6 +20,7 @@ import zipfile
 from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import yaml
 
@@ -128,12 +128,8 @@ def main() -> None:
         row = {"records": str(n_records), "step": step, "protocol": protocol} | measured(command)
         row["written, MB"] = f"{(n_bytes(outputs) - before) / 1e6:.0f}"
         row["date"] = date.today().isoformat()
-        begun = chosen.to.exists()
-        with chosen.to.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            if not begun:
-                writer.writeheader()
-            writer.writerow(row)
+        table = pd.DataFrame([row], columns=COLUMNS)
+        table.to_csv(chosen.to, mode="a", header=not chosen.to.exists(), index=False)
 
 
 if __name__ == "__main__":

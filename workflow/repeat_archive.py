@@ -6,21 +6,15 @@ Signals and labels are those of the source, so that it is read, checked and trai
 A copy of a record keeps its fold and belongs to a copy of its patient. It says nothing about ECGs.
 """
 
-import argparse
-import hashlib
-import io
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from copies import as_csv, database, run, with_checksums, write_archive
 
 from leadmin.data import ptbxl
-from leadmin.data.archive import CHECKSUM_FILE
+from leadmin.data.archive import TABLE_LIMIT, Archive
 from leadmin.data.records import check_header
-from leadmin.files import atomic_path
-
-LIMIT = 2**28
-"""Largest file that is read, in bytes."""
 
 
 def repeated_table(table: pd.DataFrame, n_records: int) -> pd.DataFrame:
@@ -45,50 +39,26 @@ def repeated_table(table: pd.DataFrame, n_records: int) -> pd.DataFrame:
 
 
 def repeat_archive(source: Path, target: Path, n_records: int = ptbxl.N_RECORDS) -> None:
-    """Write an archive of ``n_records`` at 100 Hz in PTB-XL's own layout, with its checksums.
+    """Write a zip file of ``n_records`` at 100 Hz in PTB-XL's own layout, with its checksums.
 
-    Parameters
-    ----------
-    source : Path
-        PTB-XL or a part of it, zip or folder.
-    target : Path
-        The zip file.
-    n_records : int
+    ``source`` is PTB-XL or a part of it, zip or folder.
     """
-    archive = ptbxl.open_ptbxl(source)
-    text = io.BytesIO(archive.read(ptbxl.DATABASE_FILE, LIMIT))
-    rows = repeated_table(pd.read_csv(text, dtype=str, keep_default_na=False), n_records)
-    sums = []
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w") as zipped:
-
-        def add(name: str, content: bytes) -> None:
-            sums.append(f"{hashlib.sha256(content).hexdigest()} {name}\n")
-            compressed = zipfile.ZIP_DEFLATED
-            zipped.writestr(f"{ptbxl.TOP_FOLDER}/{name}", content, compressed, compresslevel=1)
-
-        table = rows.drop(columns="source").to_csv(index=False, lineterminator="\n")
-        add(ptbxl.DATABASE_FILE, table.encode())
-        for name in (ptbxl.STATEMENTS_FILE, ptbxl.LICENSE_FILE):
-            add(name, archive.read(name, LIMIT))
-        add(ptbxl.RECORDS_FILE, "".join(f"{name}\n" for name in rows["filename_lr"]).encode())
-        for old, new in zip(rows["source"], rows["filename_lr"], strict=True):
-            header, named, anew = archive.read(f"{old}.hea", LIMIT), Path(old), Path(new)
-            add(f"{new}.hea", header.replace(named.name.encode(), anew.name.encode()))
-            for file in check_header(header, old).files:  # one, or two where they are compressed
-                content = archive.read(f"{named.parent}/{file}", LIMIT)
-                add(f"{anew.parent}/{file.replace(named.name, anew.name)}", content)
-        zipped.writestr(f"{ptbxl.TOP_FOLDER}/{CHECKSUM_FILE}", "".join(sums))
+    write_archive(target, with_checksums(_files(ptbxl.open_ptbxl(source), n_records)))
 
 
-def main() -> None:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--from", dest="source", type=Path, required=True, help="PTB-XL")
-    parser.add_argument("--to", dest="target", type=Path, required=True, help="zip file to write")
-    parser.add_argument("--records", type=int, default=ptbxl.N_RECORDS, help="how many")
-    chosen = parser.parse_args()
-    repeat_archive(chosen.source, chosen.target, chosen.records)
+def _files(archive: Archive, n_records: int) -> Iterator[tuple[str, bytes]]:
+    rows = repeated_table(database(archive), n_records)
+    yield ptbxl.DATABASE_FILE, as_csv(rows.drop(columns="source"))
+    for name in (ptbxl.STATEMENTS_FILE, ptbxl.LICENSE_FILE):
+        yield name, archive.read(name, TABLE_LIMIT)
+    yield ptbxl.RECORDS_FILE, "".join(f"{name}\n" for name in rows["filename_lr"]).encode()
+    for old, new in zip(rows["source"], rows["filename_lr"], strict=True):
+        header, named, anew = archive.read(f"{old}.hea", TABLE_LIMIT), Path(old), Path(new)
+        yield f"{new}.hea", header.replace(named.name.encode(), anew.name.encode())
+        for file in check_header(header, old).files:  # one, or two where they are compressed
+            content = archive.read(f"{named.parent}/{file}", TABLE_LIMIT)
+            yield f"{anew.parent}/{file.replace(named.name, anew.name)}", content
 
 
 if __name__ == "__main__":
-    main()
+    run(repeat_archive, __doc__, "--records", ptbxl.N_RECORDS)

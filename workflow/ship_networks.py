@@ -14,12 +14,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from shipping import (
-    CrossValidation,
-    answers_of,
-    ship,
-    train_on_everything,
-)
+from shipping import answers_of, ship, train_on_everything
 
 from leadmin.data.dataset import load_dataset
 from leadmin.leads import configurations, resolve
@@ -65,8 +60,8 @@ def write_any_lead(chosen: argparse.Namespace) -> None:
         "same recipe that were trained once more. Sets that follow from each other, such as I, II "
         "and all six limb leads, are one signal space."
     )
-    known = CrossValidation(mapped, others | answers, told, note)
-    print(ship(ANY_LEAD, chosen.scratch / "checkpoints" / ANY_LEAD, known, chosen.to))
+    checkpoint = chosen.scratch / "checkpoints" / ANY_LEAD
+    ship(chosen.to / ANY_LEAD, checkpoint, mapped, others | answers, told, note)
 
 
 def write(chosen: argparse.Namespace) -> None:
@@ -74,8 +69,8 @@ def write(chosen: argparse.Namespace) -> None:
     write_any_lead(chosen)
     for name in chosen.only:
         run = load_run(chosen.runs / name)
-        known = CrossValidation(run, {name: answers_of(run, DEFAULT)}, [name], STARTS)
-        print(ship(name, chosen.scratch / "checkpoints" / name, known, chosen.to))
+        checkpoint = chosen.scratch / "checkpoints" / name
+        ship(chosen.to / name, checkpoint, run, {name: answers_of(run, DEFAULT)}, [name], STARTS)
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ nine parts in ten or less, each on records that it had not seen.
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,14 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import of_columns
 from leadmin.evidence.reliability import fit_recalibration
-from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
+from leadmin.evidence.resampling import Weights, all_weights, patient_weights, weighted_auroc
 from leadmin.files import atomic_path, sha256, write_json, write_text
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import Fit, FitJob, Start, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
 from leadmin.net.recipes import Recipe, recipe_identity, window_samples
@@ -109,19 +108,22 @@ def train_on_everything(
         on_epoch=on_epoch,
         start=begun,
     )
-    classifier = EcgClassifier(
-        trained.model,
-        trained.scaling,
-        configuration.leads,
-        dataset.sampling_rate,
-        CLASSES,
-        window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1]),
-        recipe.test_windows,
-        metadata={},
-    )
-    save_checkpoint(stem, classifier, recipe, configuration.name, provenance)
+    save_fitted(stem, trained, job, dataset, provenance)
     state.unlink(missing_ok=True)
     return load_checkpoint(stem)
+
+
+def save_fitted(
+    stem: Path, trained: Fit, job: FitJob, dataset: EcgDataset, provenance: dict[str, Any]
+) -> None:
+    """Write the checkpoint of a network that was just fitted."""
+    leads, recipe, rate = job.configuration.leads, job.recipe, dataset.sampling_rate
+    classifier = EcgClassifier(
+        *(trained.model, trained.scaling, leads, rate, dataset.classes),
+        *(window_samples(recipe, rate, dataset.signals.shape[-1]), recipe.test_windows),
+        metadata={},
+    )
+    save_checkpoint(stem, classifier, recipe, job.configuration.name, provenance)
 
 
 def answers_of(run: Run, recipe: str) -> NDArray[np.float32]:
@@ -166,45 +168,49 @@ def _at_specificity(labels: NDArray[Any], p: NDArray[np.float64], level: float) 
     return chosen
 
 
+def resampled(patient_id: NDArray[Any], n_resamples: int) -> Weights:
+    """Weigh records as they are, in resamples of patients, and without some of these."""
+    drawn = patient_weights(patient_id, n_resamples, np.random.default_rng(0))
+    return all_weights(patient_id, drawn)
+
+
+def aurocs(labels: NDArray[Any], logits: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
+    """AUROC of each class under each column of weights, (n_classes, n_columns)."""
+    by_class = zip(labels.T, logits.T, strict=True)
+    return np.stack([weighted_auroc(y, x, weights) for y, x in by_class])
+
+
 def auroc_with_intervals(
     labels: NDArray[Any], logits: NDArray[Any], patient_id: NDArray[Any]
 ) -> dict[str, list[float]]:
     """Give AUROC and its 95% interval over patients, three numbers, per class and for the mean."""
-    drawn = patient_weights(patient_id, N_RESAMPLES, np.random.default_rng(0))
-    weights = all_weights(patient_id, drawn)
-    by_class = zip(labels.T, logits.T, strict=True)
-    values = np.stack([weighted_auroc(y, x, weights) for y, x in by_class], axis=1)
-    columns = dict(zip(("macro", *CLASSES), (values.mean(axis=1), *values.T), strict=True))
+    values = aurocs(labels, logits, resampled(patient_id, N_RESAMPLES))
+    columns = dict(zip(("macro", *CLASSES), (values.mean(axis=0), *values), strict=True))
     found = {name: of_columns(x, N_RESAMPLES) for name, x in columns.items()}
     return {name: [one.value, *one.bca()] for name, one in found.items()}
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """What is known of a network that ships: how its like did on records that they had not seen.
-
-    ``answers`` on the test records of ``run`` go by the name of a lead set; ``told`` are the sets
-    whose AUROC the card tells; ``note`` says in sentences what differs.
-    """
-
-    run: Run
-    answers: Mapping[str, NDArray[np.float32]]
-    told: Sequence[str]
-    note: str
-
-
-def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) -> Path:
+def ship(
+    folder: Path,
+    checkpoint: Path,
+    run: Run,
+    answers: Mapping[str, NDArray[np.float32]],
+    told: Sequence[str],
+    note: str,
+) -> None:
     """Write the folder of a network that ships, in the form of the Hugging Face hub.
 
-    ``checkpoint`` is what `train_on_everything` left, ``target`` the folder of such folders. Gives
-    the folder, with ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    These are ``model.safetensors``, ``config.json``, ``operating.npz`` and the card.
+    ``checkpoint`` is what `train_on_everything` left. ``run`` says how its like did on records that
+    they had not seen: their ``answers`` on its test records go by the name of a lead set; ``told``
+    are the sets whose AUROC the card tells; ``note`` says in sentences what differs.
     """
-    classifier, folder, test = load_checkpoint(checkpoint), target / name, validated.run.test
+    classifier, test = load_checkpoint(checkpoint), run.test
     with atomic_path(folder / "model.safetensors") as temporary:
         shutil.copyfile(checkpoint.with_name(f"{checkpoint.name}.safetensors"), temporary)
     points = {
         space_name(resolve(one).leads): fit_operating_points(test.labels, logits)
-        for one, logits in validated.answers.items()
+        for one, logits in answers.items()
     }
     write_operating_points(folder / "operating.npz", points)
     recipe = classifier.metadata["recipe"]["name"]
@@ -218,19 +224,19 @@ def ship(name: str, checkpoint: Path, validated: CrossValidation, target: Path) 
             "n_patients": len(np.unique(test.patient_id)),
             "n_networks": len(np.unique(test.fold)),
             "auroc": {
-                one: auroc_with_intervals(test.labels, validated.answers[one], test.patient_id)
-                for one in validated.told
+                one: auroc_with_intervals(test.labels, answers[one], test.patient_id)
+                for one in told
             },
-            "git_commit": validated.run.metrics["provenance"]["git_commit"],
-            "note": validated.note,
+            "git_commit": run.metrics["provenance"]["git_commit"],
+            "note": note,
         },
     }
     write_json(folder / "config.json", config)
-    write_text(folder / "README.md", model_card(name, folder))
-    return folder
+    write_text(folder / "README.md", model_card(folder))
+    print(folder)
 
 
-def model_card(name: str, folder: Path) -> str:
+def model_card(folder: Path) -> str:
     """Write the model card of a folder that ships, from its ``config.json``."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True
@@ -239,7 +245,7 @@ def model_card(name: str, folder: Path) -> str:
     about = classifier.metadata
     points = classifier.operating_points(classifier.leads)
     return templates.get_template("network.md.jinja").render(
-        name=name,
+        name=folder.name,
         about=about,
         any_leads=classifier.model.architecture.any_leads,
         validated=about["cross_validation"],

@@ -14,18 +14,17 @@ import numpy as np
 import torch
 from disturbances import INDEPENDENT, Signals, segments, with_noise
 from numpy.typing import NDArray
-from trials import logits_of, main_sets, noise_conditions
+from shipping import aurocs, resampled, save_fitted
+from trials import drawn, logits_of, main_sets, noise_conditions
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import Estimate, of_columns, with_seeds
-from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.leads import resolve
-from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
-from leadmin.net.classifier import EcgClassifier
+from leadmin.net.checkpoint import load_checkpoint
 from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, fit
-from leadmin.net.recipes import RECIPES, window_samples
+from leadmin.net.recipes import RECIPES
 from leadmin.study.identity import code_sha256, start_sha256
 from leadmin.study.protocol import Split, splits
 from leadmin.study.run import Run
@@ -103,7 +102,6 @@ def teach(
     recipe = RECIPES["any-lead"]
     epochs = run.metrics["settings"]["epochs"] or recipe.epochs
     recipe = replace(recipe, epochs=max(1, epochs // (1 + N_COPIES)))
-    window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     configuration, (first, _) = resolve(run.config), halves(noises)
     of_all = {
         "networks": start_sha256(run.identity or {}),
@@ -125,12 +123,7 @@ def teach(
         larger, own = with_noisy_copies(dataset, split, first, seed)
         job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
         fitted = fit(larger, job, computing=Computing(device, "float32"))
-        classifier = EcgClassifier(
-            *(fitted.model, fitted.scaling, configuration.leads, dataset.sampling_rate),
-            *(dataset.classes, window, recipe.test_windows),
-            metadata={},
-        )
-        save_checkpoint(out / stem, classifier, recipe, configuration.name, {"identity": identity})
+        save_fitted(out / stem, fitted, job, dataset, {"identity": identity})
 
 
 def compare(
@@ -154,8 +147,7 @@ def compare(
     for split, _, stem in _networks(run, dataset):
         stems.setdefault(split.test_fold, (split, []))[1].append(stem)
     for split, named in stems.values():
-        rng = np.random.default_rng([split.test_fold])
-        chosen = np.sort(rng.choice(split.test, min(n_records, len(split.test)), replace=False))
+        chosen, rng = drawn(split, n_records)
         rows.append(chosen)
         folders = (run.folder / "checkpoints", taught)
         both = [[load_checkpoint(folder / stem) for stem in named] for folder in folders]
@@ -168,17 +160,16 @@ def compare(
     index = np.concatenate(rows)
     policy = run.metrics["settings"]["label_policy"]
     labels, patients = dataset.labels[policy][index], dataset.patient_id[index]
-    drawn = patient_weights(patients, N_RESAMPLES, np.random.default_rng(0))
-    weights = all_weights(patients, drawn)
+    weights = resampled(patients, N_RESAMPLES)
     found = []
     for (config, noise, decibels), said in logits.items():
-        columns = np.array([[_macro(labels, x, weights) for x in side] for side in said])
+        each = [[aurocs(labels, x, weights).mean(axis=0) for x in side] for side in said]
+        columns = np.array(each)
         plain, other = (of_columns(side.mean(axis=0), N_RESAMPLES) for side in columns)
         row: dict[str, Any] = {"config": config, "noise": noise, "decibels": decibels}
-        row |= {"plain": plain.value, "taught": other.value}
-        found.append(row | _difference(columns))
-        found[-1] |= {"n_records": len(labels), "n_patients": len(np.unique(patients))}
-        found[-1] |= {"n_seeds": len(named)}
+        row |= {"plain": plain.value, "taught": other.value} | _difference(columns)
+        row |= {"n_records": len(labels), "n_patients": len(np.unique(patients))}
+        found.append(row | {"n_seeds": len(named)})
     return found
 
 
@@ -190,12 +181,6 @@ def _conditions(
         yield (name, "", None), resolve(name).leads, signals
     for _, said, leads, noisy in noise_conditions(noises)(signals, rng):
         yield (said["set"], said["noise"], said["decibels"]), leads, noisy
-
-
-def _macro(labels: NDArray[Any], logits: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
-    """Macro AUROC under each column of weights."""
-    by_class = zip(labels.T, logits.T, strict=True)
-    return np.mean([weighted_auroc(y, x, weights) for y, x in by_class], axis=0)
 
 
 def _difference(columns: NDArray[np.float64]) -> dict[str, float]:

@@ -50,7 +50,7 @@ from leadmin.net.classifier import EcgClassifier
 from leadmin.net.predict import predict_logits
 from leadmin.questions.fallen import FIXED, WHOLE
 from leadmin.study.mapping import ANY_LEAD, sets_of_map
-from leadmin.study.protocol import splits
+from leadmin.study.protocol import Split, splits
 from leadmin.study.run import RECORDS, Predictions, Run, load_run, require_same_records
 from leadmin.study.validity import finish_run
 
@@ -276,6 +276,14 @@ def loss_conditions(noise: Signals) -> Conditions:
     return conditions
 
 
+def drawn(split: Split, n_records: int) -> tuple[NDArray[np.intp], np.random.Generator]:
+    """Draw test records, all with 0, and give what draws on."""
+    rng = np.random.default_rng([split.test_fold])
+    if 0 < n_records < len(split.test):
+        return np.sort(rng.choice(split.test, n_records, replace=False)), rng
+    return split.test, rng
+
+
 def try_own(
     run: Run,
     dataset: EcgDataset,
@@ -316,10 +324,7 @@ def try_own(
         logits.setdefault(name, []).append(logits_of(reader, x, shown))
 
     for split, checkpoint in zip(divisions, run.checkpoints, strict=False):
-        rng = np.random.default_rng([split.test_fold])
-        chosen = split.test
-        if 0 < n_records < len(chosen):
-            chosen = np.sort(rng.choice(chosen, n_records, replace=False))
+        chosen, rng = drawn(split, n_records)
         rows.append(chosen)
         network = load_checkpoint(checkpoint)
         signals = dataset.signals[chosen].astype(np.float32)

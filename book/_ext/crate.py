@@ -150,14 +150,9 @@ def run(path: Path, root: Path, study: str, known: dict[str, Entity]) -> Iterato
 
 
 def crate(root: Path, source: Path) -> dict[str, Any]:
-    """Describe all that lies in ``published`` below a folder.
+    """Describe all that lies in ``published`` below ``root``, the folder of the finished book.
 
-    Parameters
-    ----------
-    root : Path
-        The folder of the finished book.
-    source : Path
-        Holds ``CITATION.cff``.
+    ``source`` holds ``CITATION.cff``.
     """
     known = cited(source)
     below: list[Entity] = []

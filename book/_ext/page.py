@@ -95,15 +95,10 @@ def elsewhere(page: str) -> Iterable[tuple[str, str, str, str]]:
     name = "03_training" if page.startswith("runs/") else page.rpartition("/")[2]
     on_github = REPOSITORY.removeprefix("https://github.com/")
     if page.startswith(("published/", "notebooks/", "runs/")) and on_github != REPOSITORY:
-        where = (
-            f"https://mybinder.org/v2/gh/{on_github}/HEAD?urlpath=lab/tree/notebooks/{name}.ipynb"
-        )
-        yield (
-            where,
-            "Run this notebook on Binder; it starts in some minutes",
-            "fas fa-rocket",
-            "run",
-        )
+        on_binder = f"https://mybinder.org/v2/gh/{on_github}/HEAD"
+        tooltip = "Run this notebook on Binder; it starts in some minutes"
+        lab = f"{on_binder}?urlpath=lab/tree/notebooks/{name}.ipynb"
+        yield lab, tooltip, "fas fa-rocket", "run"
 
 
 def finish(app: Sphinx, failed: Exception | None) -> None:
@@ -131,8 +126,19 @@ def finish(app: Sphinx, failed: Exception | None) -> None:
 TABLE = re.compile(r'(<div class="pst-scrollable-table-container">)?\s*(<table\b.*?</table>)', re.S)
 REGION = '<div class="scrolls" tabindex="0" role="group" aria-label="Table, scrolls sideways">'
 
-
 DARK = '(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
+REPLACED = {
+    # The theme asks for no mode, calls that an error, and is dark only after a flash of light.
+    'data-default-mode=""': 'data-default-mode="auto"',
+    'localStorage.getItem("mode") || ""': 'localStorage.getItem("mode") || "auto"',
+    'localStorage.getItem("theme") || ""': f'localStorage.getItem("theme") || {DARK}',
+    # A name that a button is called by has to be what it shows.
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+    '<summary><span class="toctree-toggle"': (
+        '<summary aria-label="Pages below this one"><span class="toctree-toggle"'
+    ),
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+}
 
 
 def mended(text: str, name: str) -> str:
@@ -146,24 +152,9 @@ def mended(text: str, name: str) -> str:
         pattern = rf'\s*<(script|link)[^>]*(?:src|href)="[^"]*{re.escape(script)}[^>]*>(</script>)?'
         text = re.sub(pattern, "", text)
     text = re.sub(r'\s*<script type="text/x-thebe-config">.*?</script>', "", text, flags=re.S)
-    # The theme asks for no mode, calls that an error, and is dark only after a flash of light.
-    text = text.replace('data-default-mode=""', 'data-default-mode="auto"')
-    text = text.replace(
-        'localStorage.getItem("mode") || ""', 'localStorage.getItem("mode") || "auto"'
-    )
-    text = text.replace(
-        'localStorage.getItem("theme") || ""', f'localStorage.getItem("theme") || {DARK}'
-    )
-    # A name that a button is called by has to be what it shows.
+    for theirs, ours in REPLACED.items():
+        text = text.replace(theirs, ours)
     text = re.sub(r'(<button class="btn search-button-field[^>]*) aria-label="Search"', r"\1", text)
-    text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
-    text = text.replace(
-        '<summary><span class="toctree-toggle"',
-        '<summary aria-label="Pages below this one"><span class="toctree-toggle"',
-    )
-
-    text = text.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
-
     # A column without a heading is read out as one, and seen as before.
     hidden = r'\1<span class="visually-hidden">entry</span></th>'
     text = re.sub(r"(<th\b[^>]*>)(?:\s|&nbsp;|<p></p>)*</th>", hidden, text)

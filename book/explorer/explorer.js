@@ -1,5 +1,5 @@
 /* The explorer: which electrodes, which leads, what is lost. Its numbers are made by
-   workflow/make_explorer.py and lie in explorer-data.js; nothing is fetched, nothing is stored. */
+   workflow/explorer.py and lie in explorer-data.js; nothing is fetched, nothing is stored. */
 (function () {
   "use strict";
   const data = window.leadminExplorer;

@@ -1,43 +1,37 @@
 """The command line's data commands: fetch, verify, prepare, quality, card."""
 
-import functools
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from leadmin.errors import LeadminError
 
-P = ParamSpec("P")
-R = TypeVar("R")
+
+class Commands(TyperGroup):
+    """Commands that print a user's error on stderr, without a traceback, and exit with 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except LeadminError as error:
+            print(f"error: {error}", file=sys.stderr)
+        except OSError as error:  # no rights, no space, no such folder
+            print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        raise typer.Exit(2)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Get PTB-XL, check it, and turn it into the file that every run reads.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-def reports_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Make a command print a user's error on stderr, without a traceback, and exit with 2."""
-
-    @functools.wraps(command)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except LeadminError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-        except OSError as error:  # no rights, no space, no such folder
-            print(f"error: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-            raise typer.Exit(2) from None
-
-    return wrapper
-
 
 Source = Annotated[
     Path, typer.Option("--from", metavar="PATH", help="PTB-XL: the zip archive or its folder.")
@@ -47,7 +41,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 
 @app.command()
-@reports_errors
 def prepare(
     source: Source,
     target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The HDF5 file to write.")],
@@ -105,7 +98,6 @@ def prepare(
 
 
 @app.command()
-@reports_errors
 def fetch(
     target: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where to unpack it.")],
     source: Annotated[
@@ -142,7 +134,6 @@ def fetch(
 
 
 @app.command()
-@reports_errors
 def verify(
     source: Source,
     rate: Rate = 100,
@@ -184,7 +175,6 @@ Prepared = Annotated[
 
 
 @app.command()
-@reports_errors
 def quality(
     prepared: Prepared,
     target: Annotated[
@@ -204,7 +194,6 @@ def quality(
 
 
 @app.command()
-@reports_errors
 def card(
     prepared: Prepared,
     target: Annotated[

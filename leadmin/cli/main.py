@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import leadmin
+from leadmin.cli.data import Commands
 from leadmin.cli.data import app as data_app
-from leadmin.cli.data import reports_errors
 from leadmin.cli.engine import UP_TO_DATE, Standing, profile_options, profiles, run_engine
 from leadmin.cli.predict import app as predict_app
 from leadmin.errors import LeadminError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from leadmin.study.settings import Study
 
 app = typer.Typer(
+    cls=Commands,
     help="How few ECG leads do you really need? Prepare data, run the study, build the book.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -63,7 +64,6 @@ def _say_version(asked: bool) -> None:
 
 
 @app.callback()
-@reports_errors
 def supported(
     _: Annotated[
         bool,
@@ -86,7 +86,6 @@ def _relative(path: Path, root: Path) -> Path:
 
 
 @app.command()
-@reports_errors
 def run(
     all_configurations: Annotated[
         bool, typer.Option("--all", help="All of the study, with its tables and its book or page.")
@@ -234,7 +233,6 @@ def _damaged(study: "Study", out: Path, names: list[str]) -> set[str]:
 
 
 @app.command()
-@reports_errors
 def verify(
     study: Annotated[Path, typer.Argument(help="Study file, or a study's folder of results.")],
 ) -> None:
@@ -263,7 +261,6 @@ def verify(
 
 
 @app.command()
-@reports_errors
 def book(
     study: StudyOption = SAMPLE_STUDY,
     runs: Annotated[
@@ -280,7 +277,6 @@ def book(
 
 
 @app.command()
-@reports_errors
 def report() -> None:
     """Build the book from what is published, as far as it is not up to date; nothing is trained."""
     from leadmin.study.validity import held
@@ -295,7 +291,6 @@ def report() -> None:
 
 
 @app.command()
-@reports_errors
 def publish(
     study: StudyOption = SAMPLE_STUDY,
     keep: Annotated[
@@ -312,7 +307,6 @@ def publish(
 
 
 @app.command()
-@reports_errors
 def baseline(
     name: Annotated[str, typer.Argument(help="Which method.")],
     out: Annotated[Path, typer.Option(help="The run folder.")],
@@ -334,7 +328,6 @@ def baseline(
 
 
 @app.command()
-@reports_errors
 def paper(
     results: Annotated[
         Path | None,
@@ -354,7 +347,6 @@ def paper(
 
 
 @app.command()
-@reports_errors
 def export(
     onnx: Annotated[Path, typer.Option(help="The ONNX file to write.")],
     network: Annotated[
@@ -376,7 +368,6 @@ def export(
 
 
 @app.command()
-@reports_errors
 def configs() -> None:
     """List the lead configurations."""
     for configuration in configurations(beyond=True).values():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leadmin.cli.data import reports_errors
 from leadmin.errors import LeadminError
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ _WARNING = "A research result, no medical device: it diagnoses nobody."
 
 
 @app.command()
-@reports_errors
 def predict(
     files: Annotated[list[Path], typer.Argument(help="Files, folders or zip files of ECGs.")],
     network: Annotated[

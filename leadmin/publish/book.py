@@ -92,20 +92,15 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         require_same_records(runs.values())
     names = (*CHAPTERS, *(study.conclusions if with_runs else ()))
     pages = {f"notebooks/{name}": out / "notebooks" / f"{name}.ipynb" for name in names}
-    pages |= {f"runs/{name}": run.folder / "training.ipynb" for name, run in runs.items()}
+    own = {f"runs/{name}": run.folder / "training.ipynb" for name, run in runs.items()}
+    pages, of_networks = pages | own, published_runs(root)
     executions: dict[str, Any] = {}
-    for page, path in pages.items():
+    for page, path in (pages | published_pages(root) | of_networks).items():
         if not path.is_file():
             raise LeadminError(f"{path}: this page is not executed; run the study with --all first")
         notebook = nbformat.read(path, as_version=4)
         executions[page] = notebook.metadata.get("papermill", {})
-        if page.startswith("runs/"):
-            _title_run(notebook, runs[page.removeprefix("runs/")].metrics)
-        _place(notebook, target / f"{page}.ipynb")
-    of_networks = published_runs(root)
-    for page, path in (published_pages(root) | of_networks).items():
-        notebook = nbformat.read(path, as_version=4)
-        if page in of_networks:
+        if page in own | of_networks:
             _title_run(notebook, read_metrics(path.parent))
         _place(notebook, target / f"{page}.ipynb")
     tables = root / "book" / "published" / "subset" / "tables"
@@ -130,7 +125,14 @@ def gather(study: Study, root: Path, target: Path, with_runs: bool = True) -> No
         ),
     }
     if runs:
-        texts["machine"] = machine_page(study, runs, executions)
+        texts["machine"] = _rendered(
+            "machine",
+            study=study,
+            **_recorded([run.metrics for run in runs.values()]),
+            trained={f"runs/{name}": run.metrics["seconds"] for name, run in runs.items()},
+            executions={page: executions[page] for page in pages},
+            jupyter_book=version("jupyter-book"),
+        )
     for page, text in texts.items():
         write_text(target / f"{page}.md", text)
     contents = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
@@ -246,27 +248,6 @@ def published_provenance(root: Path) -> dict[str, Any]:
         pages = [page for page, path in published_pages(root).items() if folder in path.parents]
         studies.append({"study": of_study, "pages": pages, **_recorded(runs)})
     return {"studies": studies, "folders": folders, "chapters": CHAPTERS}
-
-
-def machine_page(study: Study, runs: Mapping[str, Run], executions: Mapping[str, Any]) -> str:
-    """Write the page that says on which data, with what and in how long a study was run here.
-
-    Parameters
-    ----------
-    study : Study
-    runs : mapping of str to Run
-        Its finished runs by their names.
-    executions : mapping of str to dict
-        For each page papermill's own record of its execution.
-    """
-    return _rendered(
-        "machine",
-        study=study,
-        **_recorded([run.metrics for run in runs.values()]),
-        trained={f"runs/{name}": run.metrics["seconds"] for name, run in runs.items()},
-        executions=executions,
-        jupyter_book=version("jupyter-book"),
-    )
 
 
 def _recorded(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

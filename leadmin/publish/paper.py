@@ -94,9 +94,7 @@ def recipe_values(study: PublishedStudy, recipe: str) -> dict[str, Any]:
     overall = {row["finding"]: row["finding_verdict"] for row in parts}
     verdicts = {v: [n for n in sorted(overall) if overall[n] == v] for v in VERDICTS}
     folds = study.rows("folds", recipe)
-    # results that were published before there was such a table lack it
-    known = "firm_losses" in study.results["tables"]
-    losses = pd.DataFrame(study.rows("firm_losses", recipe)) if known else None
+    losses = pd.DataFrame(study.rows("firm_losses", recipe))
     halves = [(row["difference_high"] - row["difference_low"]) / 2 for row in reduced]
     resolvable = [row["smallest_resolvable"] for row in primary]
     return {

@@ -2,7 +2,7 @@
 
 They are a folder as ``leadmin publish`` writes it::
 
-    tables/      results_final.json, summary.json and the LaTeX tables
+    tables/      results_final.json and the LaTeX tables
     figures/     PDFs
     runs/        <configuration>/metrics.json: recipes, sizes, versions
 """
@@ -16,6 +16,7 @@ from typing import Any
 from leadmin.errors import LeadminError
 from leadmin.evidence.scores import REFERENCE
 from leadmin.publish.results import check_document
+from leadmin.study.validity import SEAL, seal_problems
 
 LATEX_TABLES = ("table_main.tex", "table_perclass.tex", "table_findings.tex")
 
@@ -55,24 +56,15 @@ def default_results(root: Path) -> Path:
 def read_published(folder: Path) -> PublishedStudy:
     """Read ``book/published/<study>`` or ``outputs/<study>``, and check that it is one study.
 
-    A file that is missing, does not fit the schema, or stems from other results is refused.
+    A file that is missing, does not fit the schema, or is not the one that was sealed with the
+    others is refused.
     """
     at = folder / "tables"
-    results, summary = (_read_json(at / f"{name}.json") for name in ("results_final", "summary"))
+    results = _read_json(at / "results_final.json")
     check_document(results, "results", f"{at / 'results_final.json'}:")
-    check_document(summary, "summary", f"{at / 'summary.json'}:")
-    again = "write both again with `leadmin run --all`"
-    if results["study"] != summary["study"]:
-        raise LeadminError(
-            f"{at}: results_final.json and summary.json describe different studies; {again}"
-        )
-    for row in results["tables"]["main"]:
-        short = summary["recipes"].get(row["recipe"], {}).get(row["config"], {})
-        if short.get("auroc") != row["auroc"]:
-            raise LeadminError(
-                f"{at}: the AUROC of {row['config']}, recipe {row['recipe']}, differs between "
-                f"results_final.json and summary.json; {again}"
-            )
+    for seal in (folder / f"all{SEAL}", folder / f"notebooks/04_analysis.ipynb{SEAL}"):
+        for problem in seal_problems(seal) if seal.exists() else ():
+            raise LeadminError(problem)
     for name in LATEX_TABLES:
         if not (at / name).is_file():
             raise LeadminError(f"{at / name}: missing; write it with `leadmin run --all`")

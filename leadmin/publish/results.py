@@ -19,7 +19,7 @@ from leadmin.errors import LeadminError
 from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import Evidence
 from leadmin.files import write_json, write_text
-from leadmin.questions import Question, Tables, questions, read_tables, study_tables
+from leadmin.questions import Question, Tables, questions, read_tables
 from leadmin.show.words import markdown_table
 
 SCHEMA_VERSION = 1
@@ -38,23 +38,30 @@ def write_publication_outputs(
     evidence: Evidence,
     folder: Path,
     study: StudyDescription,
-    tables: Mapping[str, pd.DataFrame] | None = None,
+    tables: Mapping[str, pd.DataFrame],
 ) -> list[Path]:
     """Write the tables of a study as a paper, a page and a program want them.
 
     These are the LaTeX tables of the questions, ``RESULTS.md``, one CSV per table that has rows,
     ``summary.json`` and ``results_final.json`` (every table but those that are only drawn). What
     does not fit ``results_schema.json`` is refused. Files are replaced one by one, each all or
-    nothing. ``tables`` are those of `leadmin.questions.study_tables`, where they are at hand.
+    nothing. ``tables`` are those of `leadmin.questions.study_tables`.
     """
-    made = dict(study_tables(evidence) if tables is None else tables)
     drawn = {name for question in questions() for name in question.only_csv}
-    kept = {name: _rows(table) for name, table in made.items() if name not in drawn}
-    head = {"schema_version": SCHEMA_VERSION, "study": _study_document(evidence, study)}
-    documents = {"summary": head | _summary(evidence, made), "results": head | {"tables": kept}}
+    kept = {name: _rows(table) for name, table in tables.items() if name not in drawn}
+    about = asdict(study) | {
+        "n_records": evidence.n_records,
+        "n_patients": evidence.n_patients,
+        "n_resamples": evidence.n_resamples,
+        "resampling_seed": evidence.seed,
+        "configurations": list(evidence.configs),
+        "recipes": list(evidence.recipes),
+    }
+    head = {"schema_version": SCHEMA_VERSION, "study": about}
+    documents = {"summary": head | _summary(evidence, tables), "results": head | {"tables": kept}}
     for kind, document in documents.items():
         check_document(document, kind, f"{kind} document")
-    read, stands_on = read_tables(evidence, made), basis(evidence, study)
+    read, stands_on = read_tables(evidence, tables), basis(evidence, study)
     texts = {
         name: table(read, stands_on)
         for question in questions()
@@ -63,7 +70,7 @@ def write_publication_outputs(
     texts["RESULTS.md"] = _report(evidence, study, read)
     for name, text in texts.items():
         write_text(folder / name, text)
-    written = [folder / name for name in texts] + write_tables(made, folder)
+    written = [folder / name for name in texts] + write_tables(tables, folder)
     for name, document in zip(("summary", "results_final"), documents.values(), strict=True):
         write_json(folder / f"{name}.json", document)
         written.append(folder / f"{name}.json")
@@ -153,17 +160,6 @@ def check_document(document: Any, kind: str, where: str) -> None:
             f"{where}: it does not fit results_schema.json at {problem.json_path}, where "
             f"{problem.message[:300]}; valid: what that schema says; make it again"
         )
-
-
-def _study_document(evidence: Evidence, study: StudyDescription) -> dict[str, Any]:
-    return asdict(study) | {
-        "n_records": evidence.n_records,
-        "n_patients": evidence.n_patients,
-        "n_resamples": evidence.n_resamples,
-        "resampling_seed": evidence.seed,
-        "configurations": list(evidence.configs),
-        "recipes": list(evidence.recipes),
-    }
 
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:

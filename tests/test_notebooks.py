@@ -1,6 +1,5 @@
 """Notebooks through papermill, the door that batch users come through."""
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -13,7 +12,7 @@ import numpy as np
 import papermill
 import pytest
 from archives import make_files, write_zip
-from evidence_fixtures import STRENGTH, synthetic_runs, with_recipe_on, write_runs
+from evidence_fixtures import on_records, one_run, synthetic_runs, with_original_on, write_runs
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 from trees import cut_archive
@@ -172,11 +171,9 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
     root, tmp_path, sample_file, sample
 ):
     names = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
-    runs = synthetic_runs(600, 1, strength={c: STRENGTH[c] for c in names}, folds=range(1, 11))
-    tested = np.flatnonzero(sample.labels["any"].any(axis=1))[:600]
-    for name, run in with_recipe_on(runs, names[:2]).items():
-        same = {"record_id": sample.record_id[tested], "patient_id": sample.patient_id[tested]}
-        runs[name] = dataclasses.replace(run, test=dataclasses.replace(run.test, **same))
+    runs = synthetic_runs(600, 1, strength=names, folds=range(1, 11))
+    tested = sample.select(np.flatnonzero(sample.labels["any"].any(axis=1))[:600])
+    runs = {n: on_records(run, tested) for n, run in with_original_on(runs, names[:2]).items()}
     write_runs(runs, tmp_path / "runs", "crossval")
     text = analysis(root, tmp_path, tmp_path / "runs", "-p", "data", str(sample_file))
     assert "Over 10 folds" in text
@@ -193,8 +190,7 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
 
 @pytest.mark.slow
 def test_the_analysis_of_a_single_run_says_what_it_lacks(root, tmp_path):
-    runs = synthetic_runs(200, 1, ("default",), {"12-lead": 2.0})
-    write_runs(runs, tmp_path / "runs", "holdout")
+    write_runs({"12-lead": one_run(200)}, tmp_path / "runs", "holdout")
     text = analysis(root, tmp_path, tmp_path / "runs")
     assert "no comparison with twelve leads" in text
     assert "nothing to compare between folds" in text

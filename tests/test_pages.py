@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs, with_groups
+from evidence_fixtures import gathered, with_groups
 
-from leadmin.evidence.scores import MARGIN, gather
+from leadmin.evidence.scores import MARGIN
 from leadmin.labels import CLASSES
 from leadmin.questions.answer import answer_sentence, configurations_reading, main_table
 from leadmin.questions.calibration import calibration_table, decision_reading, recalibration_table
@@ -30,8 +30,7 @@ NAMES = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II", "1-lead-V2")
 
 @pytest.fixture(scope="module")
 def evidence():
-    runs = synthetic_runs(500, 2, strength={c: STRENGTH[c] for c in NAMES})
-    return gather(runs, n_resamples=200)
+    return gathered(NAMES, 500, 200, ("default", "original"), n_seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,7 @@ def test_margin_table_has_the_verdicts_of_each_margin(evidence):
     shown = margin_table(table).data
     assert shown["configuration"].tolist() == list(NAMES[1:])
     for margin in MARGINS:
-        (heading,) = [name for name in shown if name.startswith(f"at {margin:g},")]
+        (heading,) = shown.filter(like=f"at {margin:g},")
         assert heading.endswith("primary") == (margin == MARGIN)
         verdicts = table[table["margin"] == margin]["verdict"].tolist()
         assert [cell.split(",")[0] for cell in shown[heading]] == verdicts
@@ -86,11 +85,8 @@ def test_recalibration_table_shows_both_states_of_a_row(evidence):
     table = calibration_table(evidence)
     macro = table[table["class"] == "macro"]
     shown = recalibration_table(macro).data.set_index("configuration")
-    for config in NAMES:
-        before, after = (
-            macro[(macro["config"] == config) & (macro["recalibrated"] == state)]["slope"].iloc[0]
-            for state in (False, True)
-        )
+    slopes = macro.pivot(index="config", columns="recalibrated", values="slope")
+    for config, before, after in slopes.itertuples():
         assert shown.loc[config, "slope"] == f"{before:.2f} → {after:.2f}"
     # the prevalence does not change, so one number says it
     assert not shown["uncertainty"].str.contains("→").any()
@@ -101,9 +97,8 @@ def test_recalibration_table_shows_both_states_of_a_row(evidence):
     assert recalibration_table(classes).data["class"].tolist() == list(CLASSES)
 
 
-def test_a_question_that_was_not_asked_is_said_to_be(evidence):
-    runs = synthetic_runs(200, 1, strength={c: STRENGTH[c] for c in ("12-lead", "1-lead-II")})
-    findings = key_findings(gather(runs, n_resamples=50))
+def test_a_question_that_was_not_asked_is_said_to_be():
+    findings = key_findings(gathered(("12-lead", "1-lead-II"), 200, 50))
     shown = findings_table(findings).data
     first = shown.set_index("").loc["1a"]
     assert first["verdict"] == "not asked"
@@ -117,25 +112,21 @@ def test_a_question_that_was_not_asked_is_said_to_be(evidence):
 
 
 def test_answer_names_the_fewest_leads_that_were_proven():
-    rows = [("12-lead", 12, 0.90, 0, 0, 0), ("3-lead-I-II-V2", 3, 0.90, -0.001, -0.006, 0.004)]
-    rows += [("2-lead-I-II", 2, 0.895, -0.005, -0.012, 0.002)]
-    names = ["config", "n_leads", "auroc", "difference", "difference_low", "difference_high"]
-    main = pd.DataFrame(rows, columns=names).assign(leads="some leads")
+    sets = {"config": ["12-lead", "3-lead-I-II-V2", "2-lead-I-II"], "n_leads": [12, 3, 2]}
+    bounds = {"difference_low": [0, -0.006, -0.012], "difference_high": [0, 0.004, 0.002]}
+    differences = {"auroc": [0.9, 0.9, 0.895], "difference": [0, -0.001, -0.005]}
+    main = pd.DataFrame(sets | differences | bounds).assign(leads="some leads")
     assert answer_sentence(main).startswith("**3 leads**")
     main.loc[1, "difference_low"] = -0.02
     assert answer_sentence(main).startswith("**These records cannot decide it.**")
     assert "no comparison" in answer_sentence(main.iloc[:1])
     lost = main.assign(difference_low=-0.06, difference_high=-0.02)
-    answer = answer_sentence(lost)
-    assert answer.startswith("**None of these is enough.** Each of the")
-    assert "cannot decide" not in answer
-    firm = pd.DataFrame(
-        {"config": lost["config"].iloc[1:], "firm": ["inferior", "depends on the reading"]}
-    )
-    answer = answer_sentence(lost, firm)
-    assert answer.startswith("**None of these is enough.** Each of the 2 sets")
+    firm = lost[["config"]].iloc[1:].assign(firm=["inferior", "depends on the reading"])
+    for answer in (answer_sentence(lost), answer_sentence(lost, firm)):
+        assert answer.startswith("**None of these is enough.** Each of the 2 sets")
+        assert "cannot decide" not in answer
     assert "holds for 1 of them; for some leads it depends on the reading." in answer
-    mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
+    mixed = lost.assign(difference_high=[-0.02, -0.02, 0.0])
     assert answer_sentence(mixed).startswith("**These records cannot decide it.**")
 
 

@@ -26,20 +26,26 @@ PAPERMILL = [sys.executable, "-m", "papermill"]
 FACT = re.compile(r'\{eval\}`(?:facts\.(\w+)|f"\{facts\.(\w+):[^{}"]+\}")`')
 
 
-def executed(root, folder, notebook, *options):
-    command = [*PAPERMILL, str(root / "notebooks" / notebook), "out.ipynb", "--no-progress-bar"]
-    result = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
-    if result.returncode == 0:
-        cells = nbformat.read(folder / "out.ipynb", as_version=4).cells
-        prose = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        asked = {name for fact in FACT.finditer(prose) for name in fact.groups()[:2] if name}
-        assert asked <= glued(cells), "the prose asks for what no cell gives"
-        assert len(FACT.findall(prose)) == prose.count("{eval}") + prose.count("{glue")
-    return result
+def papermill_in(folder, notebook, parameters):
+    command = [*PAPERMILL, str(notebook), "out.ipynb", "--no-progress-bar"]
+    words = [word for name, value in parameters.items() for word in ("-p", name, str(value))]
+    return subprocess.run([*command, *words], cwd=folder, capture_output=True, text=True)
 
 
-def glued(cells):
+def executed(root, folder, notebook, **parameters):
+    """The cells of a notebook that papermill executed in a folder, and their outputs."""
+    result = papermill_in(folder, root / "notebooks" / f"{notebook}.ipynb", parameters)
+    assert result.returncode == 0, result.stderr[-3000:]
+    cells = nbformat.read(folder / "out.ipynb", as_version=4).cells
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    prose = "".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    asked = {name for fact in FACT.finditer(prose) for name in fact.groups()[:2] if name}
+    assert asked <= glued(outputs), "the prose asks for what no cell gives"
+    assert len(FACT.findall(prose)) == prose.count("{eval}") + prose.count("{glue")
+    return outputs
+
+
+def glued(outputs):
     found = [output.get("metadata", {}).get("scrapbook", {}).get("name") for output in outputs]
     return set(filter(None, found))
 
@@ -57,30 +63,22 @@ def test_the_parameters_of_the_training_notebook_are_those_of_a_run(root):
         }
 
 
-@pytest.fixture(scope="module")
-def bare_run(root, tmp_path_factory):
+def test_bare_papermill_writes_a_run_and_a_page_that_says_what_it_measured(root, tmp_path):
     """The README's papermill line, in a folder that has nothing to do with the clone."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    cut_archive(folder / "cut.zip")
-    options = ["-p", "config", "3-lead-I-II-V2", "-p", "epochs", "1", "-p", "data", "cut.zip"]
-    result = executed(root, folder, "03_training.ipynb", *options)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return folder
-
-
-def test_bare_papermill_writes_a_run_and_a_page_that_says_what_it_measured(bare_run):
-    run = load_run(bare_run / "outputs" / "adhoc" / "runs" / "3-lead-I-II-V2")
+    cut_archive(tmp_path / "cut.zip")
+    options = {"config": "3-lead-I-II-V2", "epochs": 1, "data": "cut.zip"}
+    outputs = executed(root, tmp_path, "03_training", **options)
+    run = load_run(tmp_path / "outputs" / "adhoc" / "runs" / "3-lead-I-II-V2")
     assert run.leads == ("I", "II", "V2")
     assert list(run.history["epoch"]) == [1, 1]
-    notebook = nbformat.read(bare_run / "out.ipynb", as_version=4)
-    assert {"auroc", "auroc_text", "n_records", "n_patients"} <= glued(notebook.cells)
+    assert {"auroc", "auroc_text", "n_records", "n_patients"} <= glued(outputs)
     measured = f"{run.metrics['test']['default'][0]['auroc']:.3f}"
-    assert measured in (bare_run / "out.ipynb").read_text(encoding="utf-8")
+    assert measured in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow  # the same sentence is asked for below, without a kernel
 def test_what_is_not_valid_ends_the_run(root, tmp_path):
-    result = executed(root, tmp_path, "03_training.ipynb", "-p", "epoch", "3")
+    result = papermill_in(tmp_path, root / "notebooks" / "03_training.ipynb", {"epoch": 3})
     assert result.returncode != 0
     assert re.search(
         "LeadminError: unknown parameter epoch; valid: config, data, out, recipe", result.stderr
@@ -124,9 +122,7 @@ def test_a_file_at_500_hz_goes_through(root, tmp_path):
     archive = write_zip(tmp_path / "ptb-xl.zip", make_files(240, rates=(500,)))
     prepare(archive, tmp_path / "data.h5", 500)
     options = {"config": "v1, i", "data": "data.h5", "recipe": "scratch", "compare_with": ""}
-    words = [word for name, value in options.items() for word in ("-p", name, value)]
-    result = executed(root, tmp_path, "03_training.ipynb", *words, "-p", "epochs", "1")
-    assert result.returncode == 0, result.stderr[-3000:]
+    executed(root, tmp_path, "03_training", epochs=1, **options)
     run = load_run(tmp_path / "outputs" / "adhoc" / "runs" / "I,V1")
     assert run.metrics["provenance"]["data"]["sampling_rate"] == 500
     assert " at 500 Hz" in (tmp_path / "out.ipynb").read_text(encoding="utf-8")
@@ -135,16 +131,14 @@ def test_a_file_at_500_hz_goes_through(root, tmp_path):
 @pytest.mark.slow  # test_workflow executes both for its book
 @pytest.mark.parametrize("name", ["01_data_exploration", "02_resnet"])
 def test_explanatory_notebooks_run(root, tmp_path, sample_file, name):
-    result = executed(root, tmp_path, f"{name}.ipynb", "-p", "data", str(sample_file))
-    assert result.returncode == 0, result.stderr[-3000:]
+    executed(root, tmp_path, name, data=sample_file)
 
 
 @pytest.mark.slow  # `to_read`, and each of its questions, has a test of its own
 def test_the_ablation_shows_what_is_published_where_nothing_was_run(root, tmp_path):
     if (root / "outputs" / "ablation" / "runs").exists():
         pytest.skip("the ablation was run here")
-    result = executed(root, tmp_path, "05_ablation.ipynb", "-p", "n_resamples", "50")
-    assert result.returncode == 0, result.stderr[-3000:]
+    executed(root, tmp_path, "05_ablation", n_resamples=50)
     text = (tmp_path / "out.ipynb").read_text(encoding="utf-8")
     assert "not here, so this page shows what the book publishes" in text
     assert "run `leadmin run --all --study workflow/studies/ablation.yml` first" in text
@@ -153,14 +147,11 @@ def test_the_ablation_shows_what_is_published_where_nothing_was_run(root, tmp_pa
     assert not [path.name for path in kept.rglob("*") if path.name == "ablation.csv"][1:]
 
 
-def analysis(root, tmp_path, runs, *options):
-    """The analysis of runs on disk: all of its text, and the folder with its tables."""
-    places = ["-p", "runs", str(runs), "-p", "tables_out", str(tmp_path / "tables")]
-    places += ["-p", "figures_out", str(tmp_path / "figures"), "-p", "n_resamples", "100"]
-    result = executed(root, tmp_path, "04_analysis.ipynb", *places, *options)
-    assert result.returncode == 0, result.stderr[-3000:]
-    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+def analysis(root, folder, **options):
+    """All text of the analysis of the runs in a folder, which gets its tables and figures."""
+    places = {f"{what}_out": folder / what for what in ("tables", "figures")}
+    places |= {"runs": folder / "runs", "n_resamples": 100}
+    outputs = executed(root, folder, "04_analysis", **places, **options)
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
     data = [output.data for output in outputs if "data" in output]
     return "\n".join(str(d.get(kind, "")) for d in data for kind in ("text/html", "text/markdown"))
@@ -175,7 +166,7 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
     tested = sample.select(np.flatnonzero(sample.labels["any"].any(axis=1))[:600])
     runs = {n: on_records(run, tested) for n, run in with_original_on(runs, names[:2]).items()}
     write_runs(runs, tmp_path / "runs", "crossval")
-    text = analysis(root, tmp_path, tmp_path / "runs", "-p", "data", str(sample_file))
+    text = analysis(root, tmp_path, data=sample_file)
     assert "Over 10 folds" in text
     assert "recipe original on 2 of 4 configurations" in text
     assert "not asked" in text
@@ -191,7 +182,7 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
 @pytest.mark.slow
 def test_the_analysis_of_a_single_run_says_what_it_lacks(root, tmp_path):
     write_runs({"12-lead": one_run(200)}, tmp_path / "runs", "holdout")
-    text = analysis(root, tmp_path, tmp_path / "runs")
+    text = analysis(root, tmp_path)
     assert "no comparison with twelve leads" in text
     assert "nothing to compare between folds" in text
     assert "hold one recipe" in text
@@ -211,9 +202,7 @@ def test_cells_are_short_and_surrounded_by_prose(root):
         assert cells[-1].cell_type == "markdown", f"{path.name} ends without a summary"
         for cell in cells:
             if cell.cell_type == "code" and "import" not in cell.source:
-                lines = [line for line in cell.source.splitlines() if line.strip()]
+                n_lines = sum(bool(line.strip()) for line in cell.source.splitlines())
                 # a parameter is a line
                 allowed = 17 if "parameters" in cell.metadata.get("tags", []) else 15
-                assert len(lines) <= allowed, (
-                    f"{path.name}: a cell of {len(lines)} lines:\n{cell.source}"
-                )
+                assert n_lines <= allowed, f"{path.name}: {cell.source}"

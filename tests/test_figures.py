@@ -19,17 +19,13 @@ from trouble import refused
 from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, resolve
+from leadmin.questions import read_tables, study_tables
 from leadmin.questions.answer import main_table, plot_answer
-from leadmin.questions.calibration import (
-    calibration_table,
-    decision_curves,
-    plot_decision_curves,
-    plot_recalibration,
-)
-from leadmin.questions.classes import per_class_table, plot_class_heatmap
-from leadmin.questions.lrs import lrs_ranks, lrs_weights, plot_lrs, plot_lrs_weights
-from leadmin.questions.margins import non_inferiority_table, plot_differences
-from leadmin.questions.pairs import plot_pairwise, plot_ranks, rank_table
+from leadmin.questions.calibration import plot_decision_curves, plot_recalibration
+from leadmin.questions.classes import plot_class_heatmap
+from leadmin.questions.lrs import lrs_ranks, plot_lrs, plot_lrs_weights
+from leadmin.questions.margins import plot_differences
+from leadmin.questions.pairs import plot_pairwise, plot_ranks
 from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
 from leadmin.questions.subgroups import plot_subgroups, subgroup_table
 from leadmin.show import records as data_figures
@@ -209,8 +205,8 @@ def evidence():
 
 
 @pytest.fixture(scope="module")
-def main(evidence) -> pd.DataFrame:
-    return main_table(evidence)
+def tables(evidence):
+    return read_tables(evidence, study_tables(evidence))
 
 
 def drawn_texts(figure: Figure):
@@ -235,8 +231,9 @@ def assert_apart(figure: Figure, least: int = 11 * 2) -> None:
             ), f"{first!r} meets {second!r}"
 
 
-def test_answer_figure_marks_what_the_paired_bound_shows_and_no_two_labels_meet(evidence, main):
-    assert_apart(plot_answer(pd.concat([main, main_table(evidence, "original")])))
+def test_answer_figure_marks_what_the_paired_bound_shows_and_no_two_labels_meet(tables):
+    assert_apart(plot_answer(tables.whole["main"]))
+    main = tables["main"]
     within = main["config"] == "3-lead-I-II-V2"
     axis = plot_answer(main.assign(difference_low=np.where(within, -0.005, -0.05))).axes[0]
     scores, filled = main.set_index("config")["auroc"], {}
@@ -256,8 +253,8 @@ def test_answer_figure_takes_any_lead_set_and_one_recipe_without_reference():
     assert ticks == ["I\nV2\nV5", "I II\nV1 V5"]
 
 
-def test_forest_shows_verdicts_in_their_colours_other_margins_and_what_was_resolvable(evidence):
-    table = non_inferiority_table(evidence)
+def test_forest_shows_verdicts_in_their_colours_other_margins_and_what_was_resolvable(tables):
+    table = tables["non_inferiority"]
     primary = table["primary"]
     table.loc[primary, "verdict"] = np.resize(["non-inferior", "undecided", "inferior"], 10)
     figure = plot_differences(table)
@@ -275,9 +272,9 @@ def test_forest_shows_verdicts_in_their_colours_other_margins_and_what_was_resol
     assert [text.get_text() for text in legend.get_texts()][-1] == "0.005 and 0.02"
 
 
-def test_class_heatmap_shows_values_and_losses_in_legible_colours(evidence, main):
-    per_class = per_class_table(evidence)
-    left, right = plot_class_heatmap(per_class, main).axes[:2]
+def test_class_heatmap_shows_values_and_losses_in_legible_colours(tables):
+    per_class = tables["per_class"]
+    left, right = plot_class_heatmap(per_class, tables["main"]).axes[:2]
     mi = per_class[per_class["class"] == "MI"].set_index("config")["auroc"]
     assert f"{mi['1-lead-I']:.3f}" in texts_of(left)
     assert f"{mi['1-lead-I'] - mi['12-lead']:+.3f}".replace("-", "−") in texts_of(right)
@@ -288,7 +285,8 @@ def test_class_heatmap_shows_values_and_losses_in_legible_colours(evidence, main
         assert max(1.05 / light, light / ink) > 3.5
 
 
-def test_lrs_bars_add_up_to_what_the_score_lost(main):
+def test_lrs_bars_add_up_to_what_the_score_lost(tables):
+    main = tables["main"]
     left, right = plot_lrs(main).axes
     lost = np.sum([[bar.get_width() for bar in bars] for bars in left.containers], axis=0)
     np.testing.assert_allclose(lost, 1 - main["lrs"], atol=1e-12)
@@ -296,8 +294,8 @@ def test_lrs_bars_add_up_to_what_the_score_lost(main):
     np.testing.assert_allclose(score, main["lrs"], atol=1e-12)
 
 
-def test_recipe_comparison_fills_what_is_clear_of_zero(evidence):
-    comparison = recipe_comparison(evidence)
+def test_recipe_comparison_fills_what_is_clear_of_zero(tables):
+    comparison = tables["recipe_comparison"].copy()
     one = comparison["config"] == "1-lead-I"
     comparison.loc[one, ["difference_low", "difference_high"]] = -1, 1
     auroc, brier = plot_recipe_comparison(comparison, ["auroc", "brier"]).axes
@@ -325,10 +323,9 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
     assert_apart(figure)
 
 
-def test_a_note_stands_below_what_was_there_already(evidence):
-    ranks = rank_table(evidence)
-    assert style.add_note(plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
-    compared = plot_recipe_comparison(recipe_comparison(evidence))
+def test_a_note_stands_below_what_was_there_already(tables):
+    assert style.add_note(plot_ranks(tables["ranks"]), "9 records").get_supxlabel() == "9 records"
+    compared = plot_recipe_comparison(tables["recipe_comparison"])
     before = compared.get_supxlabel()
     assert style.add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
 
@@ -342,8 +339,8 @@ def test_a_recipe_on_some_configurations_only_can_be_drawn():
     assert ticks_of(compared.axes[0]) == ["12-lead", "2-lead-I-II"]
 
 
-def test_ranks_and_shares_are_those_of_the_table(evidence):
-    table = rank_table(evidence)
+def test_ranks_and_shares_are_those_of_the_table(tables):
+    table = tables["ranks"]
     axis, shares = plot_ranks(table).axes
     assert [line.get_xdata()[0] for line in points_of(axis)] == table["rank"].tolist()
     spans = [line.get_xdata() for line in axis.lines if line not in points_of(axis)]
@@ -353,8 +350,8 @@ def test_ranks_and_shares_are_those_of_the_table(evidence):
     assert_apart(plot_ranks(table))
 
 
-def test_weights_show_who_changes_rank(evidence):
-    table = lrs_weights(evidence)
+def test_weights_show_who_changes_rank(tables):
+    table = tables["lrs_weights"]
     assert plot_lrs_weights(table) is None  # nobody does
     table.loc[table["weight_calibration"] == 1, "score"] *= -1
     (axis,) = plot_lrs_weights(table).axes
@@ -366,8 +363,8 @@ def test_weights_show_who_changes_rank(evidence):
     assert len(faint) == 10 - moving < 10
 
 
-def test_recalibration_is_open_before_and_filled_after(evidence):
-    table = calibration_table(evidence)
+def test_recalibration_is_open_before_and_filled_after(tables):
+    table = tables["calibration"]
     macro = table[table["class"] == "macro"]
     axes = plot_recalibration(table).axes
     for axis, name in zip(axes, ("slope", "smooth_ece", "brier"), strict=True):
@@ -378,8 +375,8 @@ def test_recalibration_is_open_before_and_filled_after(evidence):
             np.testing.assert_array_equal(line.get_xdata(), expected)
 
 
-def test_decision_curves_draw_both_simple_rules_in_every_panel(evidence):
-    curves = decision_curves(evidence)
+def test_decision_curves_draw_both_simple_rules_in_every_panel(tables):
+    curves = tables["decision_curves"]
     figure = plot_decision_curves(curves)
     for axis, name in zip(figure.axes, CLASSES, strict=False):
         mine = curves[curves["class"] == name]
@@ -441,12 +438,13 @@ def test_learning_curves_of_many_fits_are_their_mean_within_their_range():
     assert (heights.min(), heights.max()) == (by_epoch.min().min(), by_epoch.max().max())
 
 
-def test_roc_curves_carry_the_area_of_the_library(tested):
+def test_roc_curves_carry_the_area_of_the_library_and_say_where_there_is_none(tested):
     from sklearn.metrics import roc_auc_score
 
-    labels, logits, patients = tested.labels, tested.logits, tested.patient_id
-    figure = plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=20)
-    for column, axis in enumerate(figure.axes[:5]):
+    logits, labels = tested.logits, tested.labels * [1, 1, 1, 1, 0]
+    figure = plot_roc(labels, logits, tested.patient_id, np.random.default_rng(0), n_resamples=20)
+    assert "only one class\nin these records" in texts_of(figure.axes[4])
+    for column, axis in enumerate(figure.axes[:4]):
         for recipe, stack in logits.items():
             area = np.mean([roc_auc_score(labels[:, column], seed[:, column]) for seed in stack])
             assert f"{recipe} {area:.3f}" in texts_of(axis)
@@ -466,14 +464,6 @@ def test_weighted_roc_agrees_with_the_library_on_ties():
             truth, score, sample_weight=drawn, drop_intermediate=False
         )
         np.testing.assert_allclose(row, np.interp(rates, false_rate, sensitivity), atol=1e-12)
-
-
-def test_a_class_that_never_occurs_is_said_and_not_drawn(tested):
-    labels, logits, patients = tested.labels, tested.logits, tested.patient_id
-    labels = labels.copy()
-    labels[:, CLASSES.index("HYP")] = 0
-    figure = plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=5)
-    assert "only one class\nin these records" in texts_of(figure.axes[CLASSES.index("HYP")])
 
 
 def test_reliability_points_are_means_of_equally_filled_bins():
@@ -553,23 +543,6 @@ def test_quality_cells_count_marked_records(records):
     axis = data_figures.plot_quality(flags, labels).axes[0]
     assert texts_of(axis)[0] == "100 (25%)"
     assert texts_of(axis)[6:] == ["0"] * 6
-
-
-def test_every_data_figure_draws(records):
-    labels = records[0]
-    rng = np.random.default_rng(6)
-    shares = pd.DataFrame(
-        rng.uniform(-0.1, 1, (2, 12)), index=["2-lead-I-II", "I,V2"], columns=LEADS
-    )
-    for figure in (
-        data_figures.plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
-        data_figures.plot_principal_spread(np.geomspace(500, 0.3, 12)),
-        data_figures.plot_amplitudes(rng.random((400, 12)), labels),
-        data_figures.plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
-        data_figures.plot_variance_explained(shares),
-    ):
-        figure.draw_without_rendering()
-        assert to_hex(figure.get_facecolor()) == "#ffffff"
 
 
 # --- files ----------------------------------------------------------------------------------

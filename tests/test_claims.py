@@ -1,15 +1,23 @@
-"""Claims of the book: guarded, checked before it is built, and marked on other data."""
+"""Claims and numbers of the book: guarded, checked before it is built, marked on other data."""
 
 import re
+from base64 import b64encode
+from io import StringIO
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
 import yaml
 from claims import Claims
-from pages import built_page
+from matplotlib.figure import Figure
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
+from sphinx.util.docutils import docutils_namespace
 from trouble import refused
+
+from leadmin.show.words import facts
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = {
@@ -94,8 +102,22 @@ def test_on_other_records_a_claim_that_fails_stops_nothing(book):
     assert claims.written("set(V9, macro).auroc") == "–"
 
 
+def built_page(folder, **settings):
+    """Build a folder, warnings being errors; give the status, what was said, and the first page."""
+    said, out = StringIO(), folder / "out"
+    # Extensions add to the dictionary of suffixes: without one of its own they would add to
+    # Sphinx's default, and one build would change the next.
+    settings |= {"html_theme": "basic", "source_suffix": {".rst": "restructuredtext"}}
+    with docutils_namespace():
+        app = Sphinx(
+            folder, None, out, folder / "trees", "html", settings,
+            status=None, warning=said, warningiserror=True, keep_going=True,
+        )  # fmt: skip
+        app.build()
+    return app.statuscode, said.getvalue(), (out / "index.html").read_text()
+
+
 def build(folder):
-    """Build a folder with Sphinx, warnings being errors; give what it says and the page."""
     extensions = ["myst_parser", "claims"]
     return built_page(folder, extensions=extensions, myst_enable_extensions=["deflist"])
 
@@ -140,6 +162,81 @@ def test_a_number_or_a_claim_that_is_not_there_stops_the_build(book, tmp_path):
     assert status != 0
     assert "0 rows where one is needed" in said
     assert "no claim 'no such claim'" in said
+
+
+# --- numbers and figures in the prose of a notebook --------------------------------------------
+
+PROSE = """# Page
+
+Of {eval}`f"{facts.n:,}"` records {eval}`f"{facts.share:.0%}"`, {eval}`facts.text`; {numref}`fig-a`.
+
+```{figure}
+:name: fig-a
+Drawn from {eval}`facts.n`.
+
+{eval}`facts.drawn`
+```
+"""
+VALUES = {"n": 12345, "share": 0.7512, "text": "0.9 [0.8, 0.95]"}
+DOT = b64encode(bytes.fromhex("89504e470d0a1a0a")).decode()  # as much of a picture as is looked at
+
+
+@pytest.fixture
+def build_prose(root, tmp_path, monkeypatch):
+    """Build a page of an executed notebook with this prose."""
+
+    def run(prose):
+        data = {name: {"text/plain": repr(value)} for name, value in VALUES.items()}
+        data["drawn"] = {"image/png": DOT, "text/plain": "<Figure>"}
+        hidden = "application/papermill.record/"
+        outputs = [
+            new_output(
+                "display_data",
+                {hidden + kind: value for kind, value in bundle.items()},
+                metadata={"scrapbook": {"name": name, "mime_prefix": hidden}},
+            )
+            for name, bundle in data.items()
+        ]
+        cells = [new_markdown_cell(prose), new_code_cell("facts()", outputs=outputs)]
+        python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+        nbformat.write(new_notebook(cells=cells, metadata=python), tmp_path / "index.ipynb")
+        monkeypatch.syspath_prepend(str(root / "book" / "_ext"))
+        extensions = ["myst_nb", "prose"]
+        return built_page(tmp_path, extensions=extensions, numfig=True, nb_execution_mode="off")
+
+    return run
+
+
+def test_a_page_shows_the_numbers_and_the_figures_that_its_prose_names(build_prose):
+    status, said, html = build_prose(PROSE)
+    assert status == 0, said
+    text = html.replace('<span class="pasted-text">', "").replace("</span>", "")
+    assert "Of 12,345 records 75%, 0.9 [0.8, 0.95]; " in text
+    assert "Drawn from 12345." in text
+    assert html.count("<img") == html.count("<figure") == 1
+    assert '#fig-a"' in html, "the figure can be referred to"
+
+
+@pytest.mark.parametrize(
+    ("prose", "wrong"),
+    [
+        ("{eval}`facts.n + 1`", "eval 'facts.n + 1'; valid: facts.NAME"),
+        ("{eval}`facts.m`", "No key 'm' found"),
+        ("```{figure}\nNo name.\n```", "ends with {eval}`facts.NAME`"),
+    ],
+)
+def test_what_no_cell_gave_stops_the_build(build_prose, prose, wrong):
+    status, said, _ = build_prose(f"# Page\n\n{prose}\n")
+    assert status != 0
+    assert wrong in said
+
+
+def test_jupyterlab_finds_the_same_under_the_same_names():
+    facts(**VALUES, drawn=Figure())
+    shown = {name: eval(f"facts.{name}") for name in (*VALUES, "drawn")}
+    assert {name: shown[name] for name in VALUES} == VALUES
+    assert eval('f"{facts.share:.0%}"') == "75%"
+    assert shown["drawn"]._repr_html_().startswith("<img ")
 
 
 # --- the book ---------------------------------------------------------------------------------

@@ -186,7 +186,7 @@ def test_no_link_is_broken_and_every_page_says_what_it_is(html, pages):
 
 def test_the_landing_page_is_light_and_shows_its_icons(open_page):
     page, answers = open_page(), []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))
     page.goto("index.html", wait_until="networkidle")
     sizes = {answer.url: len(answer.body()) for answer in answers}
     assert sum(sizes.values()) < 1_000_000, sorted(sizes.items(), key=lambda item: -item[1])[:8]

@@ -181,34 +181,28 @@ VALUES = {"n": 12345, "share": 0.7512, "text": "0.9 [0.8, 0.95]"}
 DOT = b64encode(bytes.fromhex("89504e470d0a1a0a")).decode()  # as much of a picture as is looked at
 
 
-@pytest.fixture
-def build_prose(root, tmp_path, monkeypatch):
+def build_prose(folder, prose):
     """Build a page of an executed notebook with this prose."""
-
-    def run(prose):
-        data = {name: {"text/plain": repr(value)} for name, value in VALUES.items()}
-        data["drawn"] = {"image/png": DOT, "text/plain": "<Figure>"}
-        hidden = "application/papermill.record/"
-        outputs = [
-            new_output(
-                "display_data",
-                {hidden + kind: value for kind, value in bundle.items()},
-                metadata={"scrapbook": {"name": name, "mime_prefix": hidden}},
-            )
-            for name, bundle in data.items()
-        ]
-        cells = [new_markdown_cell(prose), new_code_cell("facts()", outputs=outputs)]
-        python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
-        nbformat.write(new_notebook(cells=cells, metadata=python), tmp_path / "index.ipynb")
-        monkeypatch.syspath_prepend(str(root / "book" / "_ext"))
-        extensions = ["myst_nb", "prose"]
-        return built_page(tmp_path, extensions=extensions, numfig=True, nb_execution_mode="off")
-
-    return run
+    data = {name: {"text/plain": repr(value)} for name, value in VALUES.items()}
+    data["drawn"] = {"image/png": DOT, "text/plain": "<Figure>"}
+    hidden = "application/papermill.record/"
+    outputs = [
+        new_output(
+            "display_data",
+            {hidden + kind: value for kind, value in bundle.items()},
+            metadata={"scrapbook": {"name": name, "mime_prefix": hidden}},
+        )
+        for name, bundle in data.items()
+    ]
+    cells = [new_markdown_cell(prose), new_code_cell("facts()", outputs=outputs)]
+    python = {"language_info": {"name": "python", "pygments_lexer": "ipython3"}}
+    nbformat.write(new_notebook(cells=cells, metadata=python), folder / "index.ipynb")
+    extensions = ["myst_nb", "prose"]
+    return built_page(folder, extensions=extensions, numfig=True, nb_execution_mode="off")
 
 
-def test_a_page_shows_the_numbers_and_the_figures_that_its_prose_names(build_prose):
-    status, said, html = build_prose(PROSE)
+def test_a_page_shows_the_numbers_and_the_figures_that_its_prose_names(tmp_path):
+    status, said, html = build_prose(tmp_path, PROSE)
     assert status == 0, said
     text = html.replace('<span class="pasted-text">', "").replace("</span>", "")
     assert "Of 12,345 records 75%, 0.9 [0.8, 0.95]; " in text
@@ -225,8 +219,8 @@ def test_a_page_shows_the_numbers_and_the_figures_that_its_prose_names(build_pro
         ("```{figure}\nNo name.\n```", "ends with {eval}`facts.NAME`"),
     ],
 )
-def test_what_no_cell_gave_stops_the_build(build_prose, prose, wrong):
-    status, said, _ = build_prose(f"# Page\n\n{prose}\n")
+def test_what_no_cell_gave_stops_the_build(tmp_path, prose, wrong):
+    status, said, _ = build_prose(tmp_path, f"# Page\n\n{prose}\n")
     assert status != 0
     assert wrong in said
 

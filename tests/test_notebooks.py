@@ -144,7 +144,9 @@ def test_the_analysis_takes_pooled_folds_a_recipe_on_some_runs_and_subgroups(
     names = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
     runs = synthetic_runs(600, 1, strength=names, folds=range(1, 11))
     tested = sample.select(np.flatnonzero(sample.labels["any"].any(axis=1))[:600])
-    runs = {n: on_records(run, tested) for n, run in with_original_on(runs, names[:2]).items()}
+    labels = tested.labels["any"]
+    for name, run in with_original_on(runs, names[:2]).items():
+        runs[name] = on_records(run, tested, labels=labels)
     write_runs(runs, tmp_path / "runs", "crossval")
     text = analysis(root, tmp_path, data=sample_file)
     assert "Over 10 folds" in text

@@ -30,36 +30,33 @@ def synthetic_runs(
     seed=0,
     folds=(10,),
     hyp_factor=0.6,
-    seed_noise=0.1,
-    own_noise=0.3,
 ):
     """Runs whose logits are ``strength * label + shared noise + own noise``, so correlated.
 
-    The validation records lie in the folds that validate the networks of the test ``folds``.
+    ``strength`` is given by configuration, or names configurations of the usual strength. The
+    validation records lie in the folds that validate the networks of the test ``folds``.
     """
     rng = np.random.default_rng(seed)
 
-    def split(n, first_id, fold):
-        patient = np.sort(rng.integers(0, int(n * 0.9), n)) + first_id
-        labels = (rng.random((n, 5)) < PREVALENCE).astype(np.uint8)
-        shared = rng.normal(size=(n, 5))
-        return np.arange(n) + first_id, patient, fold, labels, shared
+    def split(first_id, folds):
+        patient = np.sort(rng.integers(0, int(n_records * 0.9), n_records)) + first_id
+        labels = (rng.random((n_records, 5)) < PREVALENCE).astype(np.uint8)
+        shared, fold = rng.normal(size=(n_records, 5)), np.resize(folds, n_records)
+        return np.arange(n_records) + first_id, patient, fold, labels, shared
 
     validating = (9,) if len(folds) == 1 else [fold % N_FOLDS + 1 for fold in folds]
-    splits = [
-        split(n_records, 0, np.resize(validating, n_records)),
-        split(n_records, 100_000, np.resize(folds, n_records)),
-    ]
+    splits = split(0, validating), split(100_000, folds)
     factor = np.array([1, 1, 1, 1, hyp_factor])
     runs = {}
-    for config, power in strength.items():
+    for config in strength:
+        power = (strength if isinstance(strength, dict) else STRENGTH)[config]
         both = []
         for record_id, patient, fold, labels, shared in splits:
             logits = {}
             for k, recipe in enumerate(recipes):
                 signal = (power - 0.2 * (k > 0)) * factor * labels - 1.5 + shared
-                signal = signal + rng.normal(size=shared.shape) * own_noise
-                noise = rng.normal(size=(n_seeds, *shared.shape)) * seed_noise
+                signal = signal + rng.normal(size=shared.shape) * 0.3
+                noise = rng.normal(size=(n_seeds, *shared.shape)) * 0.1
                 logits[recipe] = (signal + noise).astype(np.float32)
             both.append(Predictions(record_id, patient, fold, labels, logits))
         runs[config] = Run(
@@ -75,6 +72,12 @@ def synthetic_runs(
     return runs
 
 
+def gathered(strength, n_records, n_resamples, recipes=("default",), n_seeds=1, **options):
+    """The evidence of synthetic runs."""
+    runs = synthetic_runs(n_records, n_seeds, recipes, strength, **options)
+    return gather(runs, n_resamples=n_resamples)
+
+
 @functools.cache
 def whole_study():
     """The evidence of all configurations under two recipes, gathered once; not to be changed."""
@@ -86,24 +89,32 @@ def one_run(n_records, n_seeds=1, **options):
     return synthetic_runs(n_records, n_seeds, ("default",), {"12-lead": 2.0}, **options)["12-lead"]
 
 
+def retested(run, **changed):
+    """The same run, with other test predictions."""
+    return dataclasses.replace(run, test=dataclasses.replace(run.test, **changed))
+
+
 def on_records(run, chosen, **changed):
     """The same run, as if it had been tested on the records of a data set."""
-    ids = {"record_id": chosen.record_id, "patient_id": chosen.patient_id}
-    return dataclasses.replace(run, test=dataclasses.replace(run.test, **ids, **changed))
+    return retested(run, record_id=chosen.record_id, patient_id=chosen.patient_id, **changed)
 
 
-def with_recipe_on(runs, configs, recipe="original"):
-    """The same runs, with ``recipe`` kept on some configurations only."""
-    kept = {}
-    for config, run in runs.items():
-        recipes = tuple(r for r in run.recipes if r != recipe or config in configs)
-        cut = {}
-        for name in ("validation", "test"):
-            part = getattr(run, name)
-            logits = {recipe: part.logits[recipe] for recipe in recipes}
-            cut[name] = dataclasses.replace(part, logits=logits)
-        seeds = {r: run.seeds[r] for r in recipes}
-        kept[config] = dataclasses.replace(run, recipes=recipes, seeds=seeds, **cut)
+def with_logits(run, logits_of):
+    """The same run, with the logits, by recipe, that a function makes of its predictions."""
+    validation, test = (
+        dataclasses.replace(part, logits=logits_of(part)) for part in (run.validation, run.test)
+    )
+    seeds = {recipe: tuple(range(len(each))) for recipe, each in test.logits.items()}
+    return dataclasses.replace(
+        run, recipes=tuple(seeds), seeds=seeds, validation=validation, test=test
+    )
+
+
+def with_original_on(runs, configs):
+    """The same runs, with the recipe ``original`` kept on some configurations only."""
+    kept = dict(runs)
+    for config in runs.keys() - set(configs):
+        kept[config] = with_logits(runs[config], lambda part: {"default": part.logits["default"]})
     return kept
 
 
@@ -117,8 +128,7 @@ def write_runs(runs, folder, protocol):
     for config, run in runs.items():
         target = folder / config
         target.mkdir(parents=True)
-        parts = {"validation": run.validation, "test": run.test}
-        _write_predictions(target, parts)
+        _write_predictions(target, {"validation": run.validation, "test": run.test})
         (target / "history.csv").write_text("recipe\n")
         source = {"source": "synthetic ECGs", "source_version": "1", "n_records": 2000}
         document = {
@@ -132,19 +142,3 @@ def write_runs(runs, folder, protocol):
             "files": {n: sha256(target / n) for n in ("predictions.npz", "history.csv")},
         }
         write_json(target / "metrics.json", document)
-
-
-# Ovarian cancer data of DeLong, DeLong and Clarke-Pearson (1988), Biometrics 44, 837-845: albumin,
-# total protein, K-G score (lower is better) and the outcome of surgery, for the 43 patients with
-# all three tests, as the SAS/STAT documentation of PROC LOGISTIC reprints them.
-_DELONG_ROWS = """
-3.0 5.8 10 0  3.2 6.3 5 1  3.9 6.8 3 1  2.8 4.8 6 0  3.2 5.8 3 1  0.9 4.0 5 0  2.5 5.7 8 0
-1.6 5.6 5 1  3.8 5.7 5 1  3.7 6.7 6 1  3.2 5.4 4 1  3.8 6.6 6 1  4.1 6.6 5 1  3.6 5.7 5 1
-4.3 7.0 4 1  3.6 6.7 4 0  2.3 4.4 6 1  4.2 7.6 4 0  4.0 6.6 6 0  3.5 5.8 6 1  3.8 6.8 7 1
-3.0 4.7 8 0  4.5 7.4 5 1  3.7 7.4 5 1  3.1 6.6 6 1  4.1 8.2 6 1  4.3 7.0 5 1  4.3 6.5 4 1
-3.2 5.1 5 1  2.6 4.7 6 1  3.3 6.8 6 0  1.7 4.0 7 0  3.7 6.1 5 1  3.3 6.3 7 1  4.2 7.7 6 1
-3.5 6.2 5 1  2.9 5.7 9 0  2.1 4.8 7 1  2.8 6.2 8 0  4.0 7.0 7 1  3.3 5.7 6 1  3.7 6.9 5 1
-3.6 6.6 5 1
-"""
-_table = np.array(_DELONG_ROWS.split(), dtype=float).reshape(-1, 4)
-DELONG_1988 = (_table[:, 3].astype(int), np.stack([_table[:, 0], 10 - _table[:, 2], _table[:, 1]]))

@@ -55,23 +55,16 @@ def pages(html) -> list[str]:
     return [name for name in found if not name.startswith("_static/")]
 
 
-class Server(SimpleHTTPRequestHandler):
-    """Serves the book as its host does: what is not there is answered by 404.html."""
-
-    def log_message(self, *_):
-        pass
-
-    def send_error(self, code, message=None, explain=None):
-        page = (Path(self.directory) / "404.html").read_bytes()
-        self.send_response(code)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(page)))
-        self.end_headers()
-        self.wfile.write(page)
-
-
 @pytest.fixture(scope="module")
 def site(html):
+    """Serves the book as its host does: what is not there is answered by 404.html."""
+
+    class Server(SimpleHTTPRequestHandler):
+        error_message_format = (html / "404.html").read_text("utf-8").replace("%", "%%")
+
+        def log_message(self, *_):
+            pass
+
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Server, directory=str(html)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -267,10 +260,10 @@ SHEET = """<title>{0}</title><article class="bd-article"><h1>{0}</h1><h2 id="par
 def test_all_chapters_are_printed_as_one(root, tmp_path, monkeypatch, capsys):
     html, source = tmp_path / "html", tmp_path / "source"
     names, cells = {"index": "Front", "a": "First", "b": "Second"}, range(100, 125)
-    for folder in (html, source):
-        folder.mkdir()
+    html.mkdir()
+    source.mkdir()
+    row = "".join(f"<td>cell{n}</td>" for n in cells)
     for (name, title), other in zip(names.items(), ("a", "b", "index"), strict=True):
-        row = "".join(f"<td>cell{n}</td>" for n in cells)
         (html / f"{name}.html").write_text(SHEET.format(title, other, row))
     part = {"caption": "Part One", "chapters": [{"file": "a", "sections": [{"file": "b"}]}]}
     (source / "_toc.yml").write_text(json.dumps({"root": "index", "parts": [part]}))
@@ -279,9 +272,8 @@ def test_all_chapters_are_printed_as_one(root, tmp_path, monkeypatch, capsys):
     # in a process of its own: this one has a browser already
     code = "from print_book import *; print(print_book(*map(Path, sys.argv[1:])))"
     command = [sys.executable, "-c", code, html, source]
-    done = subprocess.run(command, cwd=script.parent, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    pdf, tool = Path(done.stdout.strip()), runpy.run_path(str(script))
+    pdf = Path(subprocess.check_output(command, cwd=script.parent, text=True).strip())
+    tool = runpy.run_path(str(script))
     data = pdf.read_bytes()
     assert tool["chapter_pages"](data) == {f"chapter-{n}": n + 2 for n in (1, 2, 3)}
     linked = set(re.findall(rb"/Dest /(chapter-\d--part)", data))
@@ -291,8 +283,8 @@ def test_all_chapters_are_printed_as_one(root, tmp_path, monkeypatch, capsys):
         tool["link"](html)
         assert Links((html / "cite.html").read_text()).targets == [pdf.name]
     if shutil.which("pdftotext"):
-        done = subprocess.run(["pdftotext", "-layout", pdf, "-"], capture_output=True, text=True)
-        _, contents, *pages = done.stdout.split("\f")
+        text = subprocess.check_output(["pdftotext", "-layout", pdf, "-"], text=True)
+        _, contents, *pages = text.split("\f")
         assert re.search(r"Front +3\s+Part One\s+First +4\s+Second +5", contents)
         for page, title in zip(pages, names.values(), strict=False):
             assert all(f"cell{n}" in page for n in cells), "a wide table is cut"
@@ -361,8 +353,8 @@ def flat(value, path=""):
 
 def test_a_file_is_read_in_the_page_as_in_python(reader, sample):
     network, (page, read) = leadmin.load("any-lead"), reader
-    forms = [(LEADS, 100, ","), (["I", "II", "V2"], 100, "\t")]
-    for leads, rate, sep in (*forms, (["V5"], 100, ","), (LEADS[3:7], 360, ";")):
+    forms = [(LEADS, 100, ","), (["I", "II", "V2"], 100, "\t"), (["V5"], 100, ",")]
+    for leads, rate, sep in (*forms, (LEADS[3:7], 360, ";")):
         for row in (3, 40, 99):
             signals = resample(sample.signals[row, lead_indices(leads)], 100, rate)
             told, expected = read(signals, [f"{lead} (uV)" for lead in leads], rate, sep)
@@ -383,14 +375,12 @@ def test_what_is_noticed_in_a_file_is_what_python_notices(reader, sample):
     signals[1] += 2500 * np.sin(np.arange(3570) / 40)
     signals[6], signals[7, 100:1200], signals[8, 2000:2100] = 0, np.nan, np.nan
     signals[9] = np.clip(signals[9] + np.random.default_rng(0).normal(0, 90, 3570), -700, 700)
-    told, expected = reader[1](signals, [f"{lead} [uV]" for lead in LEADS])
-    assert told == expected
-    assert "/noticed/4" in told
     odd = sample.signals[0].astype(float) * 0.1 + 400
     odd[8], odd[3], odd[9] = odd[7], -odd[3], odd[9] + 2500
-    told, expected = reader[1](odd, [f"{lead} [uV]" for lead in LEADS])
-    assert told == expected
-    assert "/noticed/4" in told
+    for given in (signals, odd):
+        told, expected = reader[1](given, [f"{lead} [uV]" for lead in LEADS])
+        assert told == expected
+        assert "/noticed/4" in told
 
 
 @pytest.mark.parametrize("language", WATCH)
@@ -449,10 +439,13 @@ def extension(root, monkeypatch):
 
 
 def test_a_notebook_can_be_run_where_the_repository_is(root, extension):
-    shown = {"published/subset/06_map": "06_map", "notebooks/02_resnet": "02_resnet"}
-    shown |= {"runs/1-lead-I": "03_training", "methods": None}
     elsewhere = extension("https://github.com/someone/ecg/").elsewhere
-    for page, notebook in shown.items():
+    for page, notebook in {
+        "published/subset/06_map": "06_map",
+        "notebooks/02_resnet": "02_resnet",
+        "runs/1-lead-I": "03_training",
+        "methods": None,
+    }.items():
         (repository, *_), *others = elsewhere(page)
         assert repository == "https://github.com/someone/ecg"
         launched = [url.rpartition("/")[2] for url, *_ in others]

@@ -3,34 +3,30 @@
 import re
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import synthetic_runs, with_groups, with_recipe_on
+from evidence_fixtures import STRENGTH, gathered, with_groups
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.spatial.distance import pdist
+from trouble import refused
 
-from leadmin.errors import LeadminError
-from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, resolve
-from leadmin.questions.answer import main_table, plot_answer
-from leadmin.questions.calibration import (
-    calibration_table,
-    decision_curves,
-    plot_decision_curves,
-    plot_recalibration,
-)
-from leadmin.questions.classes import per_class_table, plot_class_heatmap
-from leadmin.questions.lrs import lrs_ranks, lrs_weights, plot_lrs, plot_lrs_weights
-from leadmin.questions.margins import non_inferiority_table, plot_differences
-from leadmin.questions.pairs import pairwise_matrix, plot_pairwise, plot_ranks, rank_table
-from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
+from leadmin.questions import read_tables, study_tables
+from leadmin.questions.answer import plot_answer
+from leadmin.questions.calibration import plot_decision_curves, plot_recalibration
+from leadmin.questions.classes import plot_class_heatmap
+from leadmin.questions.lrs import lrs_ranks, plot_lrs, plot_lrs_weights
+from leadmin.questions.margins import plot_differences
+from leadmin.questions.pairs import plot_pairwise, plot_ranks
+from leadmin.questions.recipes import plot_recipe_comparison
 from leadmin.questions.subgroups import plot_subgroups, subgroup_table
 from leadmin.show import records as data_figures
 from leadmin.show import style
@@ -156,7 +152,7 @@ def test_grid_lines_lie_1_mm_and_5_mm_apart(sheet):
 
 def test_three_by_four_layout_runs_on_in_time(sheet):
     drawn = {gid: millimetres(sheet, line.get_xydata()) for gid, line in traces(sheet).items()}
-    for row in (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6")):
+    for row in np.reshape(LEADS, (4, 3)).T:
         starts = [drawn[f"lead-{lead}"][0, 0] for lead in row]
         assert np.diff(starts) == pytest.approx([62.5] * 3)
     for number, lead in enumerate(LEADS, start=1):  # 0.1 mV a lead is 1 mm
@@ -182,8 +178,7 @@ def test_kept_leads_are_black_and_dropped_leads_grey():
     (caption,) = [text for text in texts_of(figure.axes[0]) if "mm" in text]
     assert re.search("25 mm/s +10 mm/mV.*grey: leads dropped", caption)
     # grey differs from black and from the grid without colour too
-    grey = style.luminance(mpl.colors.to_rgb(ECG_DROPPED))
-    minor = style.luminance(mpl.colors.to_rgb(ECG_MINOR))
+    grey, minor = (style.luminance(mpl.colors.to_rgb(one)) for one in (ECG_DROPPED, ECG_MINOR))
     assert (grey + 0.05) / 0.05 > 3
     assert (minor + 0.05) / (grey + 0.05) > 2
 
@@ -198,71 +193,46 @@ def test_kept_leads_are_black_and_dropped_leads_grey():
     ],
 )
 def test_ecg_that_cannot_be_drawn_is_refused(signal, leads, message):
-    with pytest.raises(LeadminError, match=message):
-        plot_ecg(signal, RATE, leads)
+    refused(message, plot_ecg, signal, RATE, leads)
 
 
 # --- figures of a study ---------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def main_rows() -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    rows = []
-    for recipe, level in (("original", 0.85), ("default", 0.88)):
-        for config, configuration in configurations().items():
-            n_leads = len(configuration.leads)
-            score = level - 0.1 / n_leads + rng.normal(0, 0.005)
-            row = {"recipe": recipe, "config": config, "n_leads": n_leads, "auroc": score}
-            row |= {"auroc_low": score - 0.02, "auroc_high": score + 0.02}
-            row |= {"brier": 0.1 + 0.02 / n_leads, "difference": score - level}
-            row |= {"difference_low": score - level - 0.01, "difference_high": score - level + 0.01}
-            rows.append(row)
-    return pd.DataFrame(rows)
+def evidence():
+    return gathered(STRENGTH, 400, 60, ("default", "original"))
 
 
 @pytest.fixture(scope="module")
-def per_class(main_rows) -> pd.DataFrame:
-    one = main_rows[main_rows["recipe"] == "default"]
-    return pd.concat(
-        [one.assign(**{"class": name}, auroc=one["auroc"] - 0.01 * k)
-         for k, name in enumerate(CLASSES)]
-    )  # fmt: skip
-
-
-def default_rows(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["recipe"] == "default"]
+def tables(evidence):
+    return read_tables(evidence, study_tables(evidence))
 
 
 def drawn_texts(figure: Figure):
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
-    found = []
-    for axis in figure.axes:
-        for text in (*axis.texts, *axis.get_xticklabels(), *axis.get_yticklabels()):
-            if text.get_visible() and text.get_text().strip():
-                found.append((text.get_text(), text.get_window_extent(renderer)))
-    return found
+    return [
+        (text.get_text(), text.get_window_extent())
+        for axis in figure.axes
+        for text in (*axis.texts, *axis.get_xticklabels(), *axis.get_yticklabels())
+        if text.get_visible() and text.get_text().strip()
+    ]
 
 
 def assert_apart(figure: Figure, least: int = 11 * 2) -> None:
     labels = drawn_texts(figure)
     assert len(labels) > least
-    for position, (first, box) in enumerate(labels):
-        for second, other in labels[position + 1 :]:
-            assert not (
-                min(box.x1, other.x1) - max(box.x0, other.x0) > 0.5
-                and min(box.y1, other.y1) - max(box.y0, other.y0) > 0.5
-            ), f"{first!r} meets {second!r}"
+    for (first, box), (second, other) in combinations(labels, 2):
+        shared = np.minimum(box.max, other.max) - np.maximum(box.min, other.min)
+        assert shared.min() <= 0.5, f"{first!r} meets {second!r}"
 
 
-def test_answer_figure_marks_what_the_paired_bound_shows_and_no_two_labels_meet(main_rows):
-    assert_apart(plot_answer(main_rows))
-    table = default_rows(main_rows).copy()
-    table["difference_low"] = np.where(table["config"] == "3-lead-I-II-V2", -0.005, -0.05)
-    axis = plot_answer(table).axes[0]
-    scores = table.set_index("config")["auroc"]
-    filled = {}
+def test_answer_figure_marks_what_the_paired_bound_shows_and_no_two_labels_meet(tables):
+    assert_apart(plot_answer(tables.whole["main"]))
+    main = tables["main"]
+    within = main["config"] == "3-lead-I-II-V2"
+    axis = plot_answer(main.assign(difference_low=np.where(within, -0.005, -0.05))).axes[0]
+    scores, filled = main.set_index("config")["auroc"], {}
     for line in points_of(axis):
         filled[(scores - line.get_ydata()[0]).abs().idxmin()] = not is_open(line)
     assert len(filled) == 11
@@ -279,20 +249,28 @@ def test_answer_figure_takes_any_lead_set_and_one_recipe_without_reference():
     assert ticks == ["I\nV2\nV5", "I II\nV1 V5"]
 
 
-def test_forest_shows_each_verdict_in_its_colour():
-    verdicts = ("non-inferior", "undecided", "inferior")
-    table = pd.DataFrame(
-        [("a", -0.002, -0.008, 0.004), ("b", -0.01, -0.02, 0.0), ("c", -0.05, -0.06, -0.04)],
-        columns=["config", "difference", "low", "high"],
-    ).assign(verdict=verdicts, smallest_resolvable=0.01, primary=True)
-    axis = plot_differences(table).axes[0]
-    points = [to_hex(line.get_color()) for line in points_of(axis)]
-    assert ticks_of(axis) == ["a", "b", "c"]
-    assert points == [to_hex(style.VERDICT_LOOKS[verdict].colour) for verdict in verdicts]
+def test_forest_shows_verdicts_in_their_colours_other_margins_and_what_was_resolvable(tables):
+    table = tables["non_inferiority"]
+    primary = table["primary"]
+    table.loc[primary, "verdict"] = np.resize(["non-inferior", "undecided", "inferior"], 10)
+    figure = plot_differences(table)
+    axis = figure.axes[0]
+    assert_apart(figure)
+    colours = [to_hex(line.get_color()) for line in points_of(axis)]
+    assert ticks_of(axis) == table.loc[primary, "config"].tolist()
+    looks = [style.VERDICT_LOOKS[verdict] for verdict in table.loc[primary, "verdict"]]
+    assert colours == [to_hex(look.colour) for look in looks]
+    upright = {line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1}
+    assert {0, -0.01, -0.005, -0.02} <= upright
+    for value in table.loc[primary, "smallest_resolvable"]:
+        assert f"{value:.3f}" in texts_of(axis)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()][-1] == "0.005 and 0.02"
 
 
-def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class, main_rows):
-    left, right = plot_class_heatmap(per_class, default_rows(main_rows)).axes[:2]
+def test_class_heatmap_shows_values_and_losses_in_legible_colours(tables):
+    per_class = tables["per_class"]
+    left, right = plot_class_heatmap(per_class, tables["main"]).axes[:2]
     mi = per_class[per_class["class"] == "MI"].set_index("config")["auroc"]
     assert f"{mi['1-lead-I']:.3f}" in texts_of(left)
     assert f"{mi['1-lead-I'] - mi['12-lead']:+.3f}".replace("-", "−") in texts_of(right)
@@ -303,33 +281,27 @@ def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class, mai
         assert max(1.05 / light, light / ink) > 3.5
 
 
-def test_lrs_bars_add_up_to_what_the_score_lost(main_rows):
-    table = default_rows(main_rows)
-    left, right = plot_lrs(table).axes
-    reference = table.set_index("config").loc["12-lead"]
+def test_lrs_bars_add_up_to_what_the_score_lost(tables):
+    main = tables["main"]
+    left, right = plot_lrs(main).axes
     lost = np.sum([[bar.get_width() for bar in bars] for bars in left.containers], axis=0)
-    expected = (
-        0.7 * (1 - table["auroc"] / reference["auroc"])
-        + 0.3 * (table["brier"] - reference["brier"]) / 0.25
-    )
-    np.testing.assert_allclose(lost, expected, atol=1e-12)
+    np.testing.assert_allclose(lost, 1 - main["lrs"], atol=1e-12)
     score = [line.get_xdata()[0] for line in points_of(right) if line.get_marker() == "o"]
-    np.testing.assert_allclose(score, 1 - expected, atol=1e-12)
+    np.testing.assert_allclose(score, main["lrs"], atol=1e-12)
 
 
-def test_recipe_comparison_fills_what_is_clear_of_zero():
-    rows = [
-        {"config": config, "metric": metric, "difference": gain, "difference_low": gain - 0.02,
-         "difference_high": gain + 0.02, "first_recipe": "default", "second_recipe": "original"}
-        for config, gain in (("12-lead", 0.03), ("1-lead-I", 0.01))
-        for metric in ("auroc", "brier")
-    ]  # fmt: skip
-    comparison = pd.DataFrame(rows)
+def test_recipe_comparison_fills_what_is_clear_of_zero(tables):
+    comparison = tables["recipe_comparison"].copy()
+    one = comparison["config"] == "1-lead-I"
+    comparison.loc[one, ["difference_low", "difference_high"]] = -1, 1
     auroc, brier = plot_recipe_comparison(comparison, ["auroc", "brier"]).axes
-    assert [is_open(line) for line in points_of(auroc)] == [False, True]
+    configs = comparison["config"].unique()
+    assert [is_open(line) for line in points_of(auroc)] == (configs == "1-lead-I").tolist()
     assert auroc.get_xlim()[0] < auroc.get_xlim()[1]
     assert brier.get_xlim()[0] > brier.get_xlim()[1]  # less is better, better is right
-    assert len(plot_recipe_comparison(comparison).axes) == 2  # hypertrophy is no class of all data
+    # hypertrophy is no class of all data
+    two = comparison[comparison["metric"].isin(["auroc", "brier"])]
+    assert len(plot_recipe_comparison(two).axes) == 2
 
 
 def test_pairs_are_row_minus_column_and_bold_where_clear():
@@ -347,53 +319,15 @@ def test_pairs_are_row_minus_column_and_bold_where_clear():
     assert_apart(figure)
 
 
-@pytest.fixture(scope="module")
-def gathered():
-    return gather(synthetic_runs(n_records=400, n_seeds=1), n_resamples=60)
-
-
-def test_tables_of_the_evidence_can_be_drawn_as_they_are(gathered):
-    tables = {recipe: main_table(gathered, recipe) for recipe in gathered.recipes}
-    main = tables["default"]
-    plot_class_heatmap(per_class_table(gathered), macro=main).draw_without_rendering()
-    plot_pairwise(pairwise_matrix(gathered)).draw_without_rendering()
-    assert_apart(plot_answer(pd.concat(tables.values())))
-    score = [line for line in plot_lrs(main).axes[1].lines if line.get_marker() == "o"]
-    np.testing.assert_allclose([line.get_xdata()[0] for line in score], main["lrs"], atol=1e-12)
-
-
-def test_a_note_stands_below_what_was_there_already(gathered):
-    ranks = rank_table(gathered)
-    assert style.add_note(plot_ranks(ranks), "9 records").get_supxlabel() == "9 records"
-    compared = plot_recipe_comparison(recipe_comparison(gathered))
+def test_a_note_stands_below_what_was_there_already(tables):
+    assert style.add_note(plot_ranks(tables["ranks"]), "9 records").get_supxlabel() == "9 records"
+    compared = plot_recipe_comparison(tables["recipe_comparison"])
     before = compared.get_supxlabel()
     assert style.add_note(compared, "9 records").get_supxlabel() == f"{before}\n9 records"
 
 
-def test_a_recipe_on_some_configurations_only_can_be_drawn():
-    runs = with_recipe_on(synthetic_runs(n_records=174, n_seeds=1), ("12-lead", "2-lead-I-II"))
-    partial = gather(runs, n_resamples=40)
-    both = pd.concat([main_table(partial, recipe) for recipe in partial.recipes])
-    assert_apart(plot_answer(both))
-    compared = plot_recipe_comparison(recipe_comparison(partial))
-    assert ticks_of(compared.axes[0]) == ["12-lead", "2-lead-I-II"]
-
-
-def test_forest_writes_other_margins_and_what_was_resolvable(gathered):
-    table = non_inferiority_table(gathered)
-    figure = plot_differences(table)
-    axis = figure.axes[0]
-    assert_apart(figure)
-    upright = {line.get_xdata()[0] for line in axis.lines if len(set(line.get_xdata())) == 1}
-    assert {0, -0.01, -0.005, -0.02} <= upright
-    for value in table.loc[table["primary"], "smallest_resolvable"]:
-        assert f"{value:.3f}" in texts_of(axis)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()][-1] == "0.005 and 0.02"
-
-
-def test_ranks_and_shares_are_those_of_the_table(gathered):
-    table = rank_table(gathered)
+def test_ranks_and_shares_are_those_of_the_table(tables):
+    table = tables["ranks"]
     axis, shares = plot_ranks(table).axes
     assert [line.get_xdata()[0] for line in points_of(axis)] == table["rank"].tolist()
     spans = [line.get_xdata() for line in axis.lines if line not in points_of(axis)]
@@ -403,8 +337,8 @@ def test_ranks_and_shares_are_those_of_the_table(gathered):
     assert_apart(plot_ranks(table))
 
 
-def test_weights_show_who_changes_rank(gathered):
-    table = lrs_weights(gathered)
+def test_weights_show_who_changes_rank(tables):
+    table = tables["lrs_weights"]
     assert plot_lrs_weights(table) is None  # nobody does
     table.loc[table["weight_calibration"] == 1, "score"] *= -1
     (axis,) = plot_lrs_weights(table).axes
@@ -416,8 +350,8 @@ def test_weights_show_who_changes_rank(gathered):
     assert len(faint) == 10 - moving < 10
 
 
-def test_recalibration_is_open_before_and_filled_after(gathered):
-    table = calibration_table(gathered)
+def test_recalibration_is_open_before_and_filled_after(tables):
+    table = tables["calibration"]
     macro = table[table["class"] == "macro"]
     axes = plot_recalibration(table).axes
     for axis, name in zip(axes, ("slope", "smooth_ece", "brier"), strict=True):
@@ -428,8 +362,8 @@ def test_recalibration_is_open_before_and_filled_after(gathered):
             np.testing.assert_array_equal(line.get_xdata(), expected)
 
 
-def test_decision_curves_draw_both_simple_rules_in_every_panel(gathered):
-    curves = decision_curves(gathered)
+def test_decision_curves_draw_both_simple_rules_in_every_panel(tables):
+    curves = tables["decision_curves"]
     figure = plot_decision_curves(curves)
     for axis, name in zip(figure.axes, CLASSES, strict=False):
         mine = curves[curves["class"] == name]
@@ -441,12 +375,12 @@ def test_decision_curves_draw_both_simple_rules_in_every_panel(gathered):
         assert axis.get_title(loc="left").startswith(name)
 
 
-def test_subgroups_too_small_are_listed_without_a_value(gathered):
+def test_subgroups_too_small_are_listed_without_a_value(evidence):
     groups = {
-        "all": np.full(gathered.n_records, "all records"),
-        "age": np.where(np.arange(gathered.n_records) < 25, "under 40", "40-60"),
+        "all": np.full(evidence.n_records, "all records"),
+        "age": np.where(np.arange(evidence.n_records) < 25, "under 40", "40-60"),
     }
-    table = subgroup_table(with_groups(gathered, **groups))
+    table = subgroup_table(with_groups(evidence, **groups))
     figure = plot_subgroups(table)
     axis = figure.axes[0]
     assert ticks_of(axis) == ["all records", "age: under 40", "40-60"]
@@ -462,22 +396,16 @@ def test_subgroups_too_small_are_listed_without_a_value(gathered):
 
 
 @pytest.fixture(scope="module")
-def predictions():
-    rng = np.random.default_rng(2)
-    labels = (rng.random((120, 5)) < [0.45, 0.3, 0.3, 0.3, 0.2]).astype(np.uint8)
-    logits = {name: rng.normal(2 * labels, 1.5, (2, 120, 5)) for name in ("original", "default")}
-    return labels, logits, rng.integers(0, 90, 120)
+def tested(evidence):
+    return evidence.runs["12-lead"].test
 
 
 def history() -> pd.DataFrame:
-    rows = []
-    for recipe in ("default", "original"):
-        for seed in range(2):
-            for epoch in range(1, 6):
-                reached = 0.8 - 0.01 * (epoch - 3 - seed) ** 2
-                rows.append((recipe, seed, 10, epoch, 1 / epoch, 1.1 / epoch, reached))
-    columns = "recipe seed fold epoch train_loss validation_loss validation_auroc"
-    return pd.DataFrame(rows, columns=columns.split())
+    fits = product(("default", "original"), range(2), [10], range(1, 6))
+    rows = pd.DataFrame(fits, columns=["recipe", "seed", "fold", "epoch"])
+    reached = 0.8 - 0.01 * (rows["epoch"] - 3 - rows["seed"]) ** 2
+    losses = {"train_loss": 1 / rows["epoch"], "validation_loss": 1.1 / rows["epoch"]}
+    return rows.assign(**losses, validation_auroc=reached)
 
 
 def test_learning_curves_mark_the_epoch_whose_weights_are_kept_and_draw_every_fit():
@@ -497,12 +425,13 @@ def test_learning_curves_of_many_fits_are_their_mean_within_their_range():
     assert (heights.min(), heights.max()) == (by_epoch.min().min(), by_epoch.max().max())
 
 
-def test_roc_curves_carry_the_area_of_the_library(predictions):
+def test_roc_curves_carry_the_area_of_the_library_and_say_where_there_is_none(tested):
     from sklearn.metrics import roc_auc_score
 
-    labels, logits, patients = predictions
-    figure = plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=20)
-    for column, axis in enumerate(figure.axes[:5]):
+    logits, labels = tested.logits, tested.labels * [1, 1, 1, 1, 0]
+    figure = plot_roc(labels, logits, tested.patient_id, np.random.default_rng(0), n_resamples=20)
+    assert "only one class\nin these records" in texts_of(figure.axes[4])
+    for column, axis in enumerate(figure.axes[:4]):
         for recipe, stack in logits.items():
             area = np.mean([roc_auc_score(labels[:, column], seed[:, column]) for seed in stack])
             assert f"{recipe} {area:.3f}" in texts_of(axis)
@@ -524,15 +453,9 @@ def test_weighted_roc_agrees_with_the_library_on_ties():
         np.testing.assert_allclose(row, np.interp(rates, false_rate, sensitivity), atol=1e-12)
 
 
-def test_a_class_that_never_occurs_is_said_and_not_drawn(predictions):
-    labels, logits, patients = predictions
-    labels = labels.copy()
-    labels[:, CLASSES.index("HYP")] = 0
-    figure = plot_roc(labels, logits, patients, np.random.default_rng(0), n_resamples=5)
-    assert "only one class\nin these records" in texts_of(figure.axes[CLASSES.index("HYP")])
-
-
 def test_reliability_points_are_means_of_equally_filled_bins():
+    from scipy.stats import binomtest
+
     rng = np.random.default_rng(4)
     p = rng.random(800)
     y = (rng.random(800) < p).astype(float)
@@ -540,8 +463,6 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     np.testing.assert_allclose(table["observed"].mean(), y.mean())
     np.testing.assert_allclose(table["predicted"].mean(), p.mean())
     assert (np.diff(table["predicted"]) > 0).all()
-    from scipy.stats import binomtest
-
     # Wilson's interval at the number of records, half the number of predictions of two seeds
     hits = round(table["observed"][3] * 50)
     exact = binomtest(hits, 50).proportion_ci(0.95, method="wilson")
@@ -550,14 +471,12 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     assert (even["low"][0], even["high"][0]) == pytest.approx((exact.low, exact.high), abs=1e-6)
 
 
-def test_calibration_takes_probabilities_only_and_scores_fit_the_labels(predictions):
-    labels, logits, patients = predictions
-    with pytest.raises(LeadminError, match="probabilities"):
-        plot_calibration(labels, logits)
+def test_calibration_takes_probabilities_only_and_scores_fit_the_labels(tested):
+    labels, logits, patients = tested.labels, tested.logits, tested.patient_id
+    refused("probabilities", plot_calibration, labels, logits)
     probabilities = {name: 1 / (1 + np.exp(-values)) for name, values in logits.items()}
     assert len(plot_calibration(labels, probabilities).axes) == 12
-    with pytest.raises(LeadminError, match="shape"):
-        plot_roc(labels[:50], logits, patients[:50], np.random.default_rng(0))
+    refused("shape", plot_roc, labels[:50], logits, patients[:50], np.random.default_rng(0))
 
 
 # --- figures of the data --------------------------------------------------------------------
@@ -613,34 +532,13 @@ def test_quality_cells_count_marked_records(records):
     assert texts_of(axis)[6:] == ["0"] * 6
 
 
-def test_every_data_figure_draws(records):
-    labels = records[0]
-    rng = np.random.default_rng(6)
-    shares = pd.DataFrame(
-        rng.uniform(-0.1, 1, (2, 12)), index=["2-lead-I-II", "I,V2"], columns=LEADS
-    )
-    for figure in (
-        data_figures.plot_einthoven_residuals({"III": rng.integers(-2, 3, (10, 50))}),
-        data_figures.plot_principal_spread(np.geomspace(500, 0.3, 12)),
-        data_figures.plot_amplitudes(rng.random((400, 12)), labels),
-        data_figures.plot_sokolow_lyon(rng.gamma(9, 0.3, 400), labels),
-        data_figures.plot_variance_explained(shares),
-    ):
-        figure.draw_without_rendering()
-        assert to_hex(figure.get_facecolor()) == "#ffffff"
-
-
 # --- files ----------------------------------------------------------------------------------
-
-
-def bars() -> Figure:
-    """A figure with the blue of the default recipe."""
-    return data_figures.plot_principal_spread(np.geomspace(500, 0.3, 12))
 
 
 def test_print_files_are_as_wide_as_a_journal_and_leave_the_figure_alone(tmp_path):
     for name in "ab":
-        figure = bars()
+        # with the blue of the default recipe
+        figure = data_figures.plot_principal_spread(np.geomspace(500, 0.3, 12))
         size = tuple(figure.get_size_inches())
         style.save_for_print(figure, tmp_path, name)
         assert sorted(path.stem for path in tmp_path.iterdir())[-2:] == [name, name]
@@ -677,16 +575,13 @@ def test_colours_stay_apart_for_colour_blind_readers_and_in_grey():
         channel = np.array(mpl.colors.to_rgb(colour))
         return np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
 
-    light = [
-        style.luminance(mpl.colors.to_rgb(look.colour)) for look in style.RECIPE_LOOKS.values()
-    ]
+    recipes = (mpl.colors.to_rgb(look.colour) for look in style.RECIPE_LOOKS.values())
+    light = [style.luminance(colour) for colour in recipes]
     assert (max(light) + 0.05) / (min(light) + 0.05) > 2
     for matrix in kinds.values():
         seen = [np.clip(np.array(matrix) @ linear(c), 0, 1) ** (1 / 2.2)
                 for c in style.CLASS_COLOURS.values()]  # fmt: skip
-        for first in range(5):
-            for second in range(first):
-                assert np.linalg.norm(seen[first] - seen[second]) > 0.1
+        assert pdist(seen).min() > 0.1
 
 
 def test_every_configuration_has_a_short_label():

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import synthetic_runs
+from evidence_fixtures import one_run, with_logits
+from scipy.special import expit
+from trouble import refused
 
-from leadmin.errors import LeadminError
 from leadmin.evidence.nested import best_of, contrast, gather_map
 from leadmin.evidence.reliability import BENEFIT_THRESHOLD, recalibrated_logits
 from leadmin.evidence.scores import MARGIN
@@ -22,16 +23,16 @@ from leadmin.leads import (
     LIMB_LEADS,
     electrode_sets,
     electrodes_needed,
+    lead_indices,
     resolve,
     signal_spaces,
     span,
 )
 from leadmin.net.checkpoint import load_checkpoint
-from leadmin.net.classifier import EcgClassifier
 from leadmin.questions import questions, read_tables, study_tables
-from leadmin.questions.electrodes import answer_reading, curve_table
-from leadmin.questions.foretold import foretold_reading, foretold_table
-from leadmin.questions.worth import shapley_weights, worth_table
+from leadmin.questions.electrodes import answer_reading
+from leadmin.questions.foretold import foretold_reading
+from leadmin.questions.worth import shapley_weights
 from leadmin.study.mapping import ANY_LEAD, lead_sets, map_run, sets_of_map
 from leadmin.study.settings import RunSettings, Study
 from leadmin.study.train import train_run
@@ -39,10 +40,9 @@ from leadmin.study.train import train_run
 
 def leads_of(electrodes):
     """What electrodes give, by the definition of the leads."""
-    given_leads = [lead for lead, poles in BIPOLAR.items() if set(poles) <= set(electrodes)]
     if set(LIMB_ELECTRODES) <= set(electrodes):
         return LIMB_LEADS + tuple(v for v in CHEST_LEADS if v in electrodes)
-    return tuple(given_leads)
+    return tuple(lead for lead, poles in BIPOLAR.items() if set(poles) <= set(electrodes))
 
 
 def test_electrodes_give_67_of_the_511_spaces_and_leads_need_electrodes():
@@ -84,19 +84,16 @@ def mapped(any_lead, small):
 def test_a_map_says_what_the_network_says_of_each_set(mapped, any_lead, small):
     sets = sets_of_map(mapped)
     assert list(sets) == [space.name for space in SOME]
-    tested = np.flatnonzero(np.isin(small.record_id, mapped.test.record_id))
-    for name in sets:
-        leads = resolve(name).leads
-        for seed in range(2):
-            stem = any_lead.folder / "checkpoints" / f"any-lead-seed{seed}"
-            network: EcgClassifier = load_checkpoint(stem)
-            given_leads = small.signals[np.ix_(tested, [LEADS.index(lead) for lead in leads])]
-            said = network.predict(
-                given_leads, leads=leads, unit="uV", sampling_rate=small.sampling_rate
-            )
+    tested = small.signals[np.isin(small.record_id, mapped.test.record_id)]
+    for seed in range(2):
+        network = load_checkpoint(any_lead.folder / "checkpoints" / f"any-lead-seed{seed}")
+        for name in sets:
+            leads = resolve(name).leads
+            shown = tested[:, lead_indices(leads)]
+            said = network.predict(shown, leads=leads, unit="uV", sampling_rate=100)
             logits = sets[name].test.logits[ANY_LEAD][seed].astype(float)
             # float16 keeps three digits, and derived leads are rounded to a microvolt
-            assert np.allclose(1 / (1 + np.exp(-logits)), said, atol=3e-3)
+            assert np.allclose(expit(logits), said, atol=3e-3)
 
 
 def test_a_map_is_kept_goes_on_and_follows_its_networks(mapped, any_lead, small, tmp_path):
@@ -121,19 +118,22 @@ def _interrupt(_):
 
 
 def test_what_is_no_such_network_or_other_records_is_refused(any_lead, small, mapped, tmp_path):
-    with pytest.raises(LeadminError, match=r"other records.*give the data that it was trained on"):
-        map_run(any_lead, small.select(np.arange(150)), tmp_path, electrode_sets()[:2])
+    few, two = small.select(np.arange(150)), electrode_sets()[:2]
+    words = r"other records.*give the data that it was trained on"
+    refused(words, map_run, any_lead, few, tmp_path, two)
     other = dataclasses.replace(any_lead, metrics=any_lead.metrics | {"recipes": {"any-lead": {}}})
-    with pytest.raises(LeadminError, match="a map needs a run of the recipe any-lead"):
-        map_run(other, small, tmp_path, electrode_sets()[:2])
-    with pytest.raises(LeadminError, match="not a map"):
-        sets_of_map(any_lead)
-    with pytest.raises(LeadminError, match="sets: there is no 'all'; valid: electrodes, spaces"):
-        lead_sets("all")
+    refused("a map needs a run of the recipe any-lead", map_run, other, small, tmp_path, two)
+    refused("not a map", sets_of_map, any_lead)
+    refused("sets: there is no 'all'; valid: electrodes, spaces", lead_sets, "all")
     assert not list(tmp_path.iterdir())
 
 
 # --- what is read off it ----------------------------------------------------------------------
+
+
+LESS = {"2-lead-II-V2": "3-lead-I-II-V2"}
+LESS |= dict.fromkeys(("1-lead-V5", "I,V5", "II,V5"), "I,II,V5")
+"""Signal spaces that leave out a lead which their electrodes give."""
 
 
 @pytest.fixture(scope="module")
@@ -142,52 +142,45 @@ def synthetic():
     strengths = {}
     for space in electrode_sets():
         chest = set(space.leads) & set(CHEST_LEADS)
-        strengths[space.name] = np.array(
-            [
-                1.6 + 0.1 * ("I" in space.leads) + 0.05 * len(chest),
-                1.0 + 0.8 * ("V2" in chest),
-                1.5,
-                1.2 + 0.5 * ("V1" in chest),
-                0.8 + 1.0 * ("V5" in chest),
-            ]
-        )
-    folds = {"folds": range(1, 11), "hyp_factor": 1.0}
-    (run,) = synthetic_runs(900, 2, ("a",), {"12-lead": 0.0}, **folds).values()
+        normal = 1.6 + 0.1 * ("I" in space.leads) + 0.05 * len(chest)
+        mi, cd, hyp = 1 + 0.8 * ("V2" in chest), 1.2 + 0.5 * ("V1" in chest), 0.8 + ("V5" in chest)
+        strengths[space.name] = np.array([normal, mi, 1.5, cd, hyp])
     rng = np.random.default_rng(5)
-    parts = {}
-    for part in ("validation", "test"):
-        predictions = getattr(run, part)
-        shared = rng.normal(size=(2, *predictions.labels.shape))
+
+    def logits_of(part):
+        shared = rng.normal(size=(2, *part.labels.shape))
         logits = {
-            name: (shared + power * predictions.labels + 0.05 * rng.normal(size=shared.shape))
+            name: shared + power * part.labels + 0.05 * rng.normal(size=shared.shape)
             for name, power in strengths.items()
         }
-        parts[part] = dataclasses.replace(predictions, logits=logits)
+        return logits | {less: logits[of].round() for less, of in LESS.items()}
+
     metrics = {"identity": {"map_of": {}}, "settings": {"label_policy": "any"}}
-    both = {"recipes": tuple(strengths), "seeds": dict.fromkeys(strengths, (0, 1))}
-    return dataclasses.replace(run, metrics=metrics, **both, **parts)
+    run = dataclasses.replace(one_run(900, folds=range(1, 11)), metrics=metrics)
+    return with_logits(run, logits_of)
 
 
 @pytest.fixture(scope="module")
 def evidence(synthetic):
     """With networks trained for two sets, which are as good as those of the map."""
-    trained = {}
-    for name in ("12-lead", "2-lead-I-II"):
-        run = sets_of_map(synthetic)[name]
-        parts = {
-            part: dataclasses.replace(
-                getattr(run, part), logits={"default": getattr(run, part).logits[ANY_LEAD][:1]}
-            )
-            for part in ("validation", "test")
-        }
-        trained[name] = dataclasses.replace(
-            run, recipes=("default",), seeds={"default": (0,)}, **parts
-        )
-    return gather_map(synthetic, 200, trained)
+    sets = sets_of_map(synthetic)
+    trained = {
+        name: with_logits(sets[name], lambda part: {"default": part.logits[ANY_LEAD][:1]})
+        for name in ("12-lead", "2-lead-I-II")
+    }
+    return gather_map(synthetic, 100, trained)
 
 
-def test_the_curve_finds_what_each_class_needs(evidence):
-    curve = curve_table(evidence).set_index(["target", "n_electrodes"])
+@pytest.fixture(scope="module")
+def tables(evidence):
+    return read_tables(evidence, study_tables(evidence, "map"))
+
+
+ASKED = {question.name: question for question in questions("map")}
+
+
+def test_the_curve_finds_what_each_class_needs(tables):
+    curve = tables["curve"].set_index(["target", "n_electrodes"])
     assert curve.loc[("MI", 4), "chosen"] == "V2"
     assert curve.loc[("HYP", 4), "chosen"] == "V5"
     assert curve.loc[("CD", 4), "chosen"] == "V1"
@@ -206,8 +199,8 @@ def test_the_curve_finds_what_each_class_needs(evidence):
     assert "myocardial infarction 4, V2;" in said
 
 
-def test_net_benefit_counts_the_found_less_the_false_calls(evidence):
-    row = curve_table(evidence).query("target == 'macro'").set_index("n_electrodes").loc[4]
+def test_net_benefit_counts_the_found_less_the_false_calls(evidence, tables):
+    row = tables["curve"].query("target == 'macro'").set_index("n_electrodes").loc[4]
     run = evidence.runs[best_of(4, "macro")]
     for name in ("MI", "HYP"):
         y, each = run.test.labels[:, CLASSES.index(name)], []
@@ -217,8 +210,7 @@ def test_net_benefit_counts_the_found_less_the_false_calls(evidence):
             each.append(1000 * np.mean(called * (y - (1 - y) / 4)))
         assert row[f"benefit_{name}"] == pytest.approx(np.mean(each))
     assert row["difference_benefit_HYP"] < 0
-    tables = read_tables(evidence, study_tables(evidence, "map"))
-    (asked,) = (one for one in questions("map") if one.name == "benefit")
+    asked = ASKED["benefit"]
     assert "hypertrophy" in asked.reading(tables)
     assert "V5" in next(iter(asked.shown.values()))(tables).to_string()
 
@@ -226,12 +218,11 @@ def test_net_benefit_counts_the_found_less_the_false_calls(evidence):
 def test_training_widens_intervals(evidence):
     row = contrast(evidence, {"4-lead-I-II-V2-V5": 1.0, "12-lead": -1.0}, "auroc", "macro")
     columns = row.columns("d")
-    per_seed = np.subtract(
-        *(
-            evidence.get(name, ANY_LEAD).per_seed["auroc"].mean(axis=1)
-            for name in ("4-lead-I-II-V2-V5", "12-lead")
-        )
+    pair, full = (
+        evidence.get(name, ANY_LEAD).per_seed["auroc"].mean(axis=1)
+        for name in ("4-lead-I-II-V2-V5", "12-lead")
     )
+    per_seed = pair - full
     assert columns["d"] == pytest.approx(per_seed.mean())
     assert row.seeds == (pytest.approx(per_seed.var(ddof=1) / 2), 1)
     whole = columns["d_high_with_seeds"] - columns["d_low_with_seeds"]
@@ -259,8 +250,8 @@ def test_a_chosen_run_is_made_of_the_sets_that_were_chosen(evidence):
             assert np.array_equal(mine.logits[ANY_LEAD][:, here], source.logits[ANY_LEAD][:, here])
 
 
-def test_shapley_values_are_fair(evidence):
-    worth = worth_table(evidence)
+def test_shapley_values_are_fair(evidence, tables):
+    worth = tables["worth"]
     names = {frozenset(s.leads) & frozenset(CHEST_LEADS): s.name for s in electrode_sets()[3:]}
     for target in ("macro", *CLASSES):
         rows = worth[worth["target"] == target].set_index("electrode")
@@ -268,9 +259,9 @@ def test_shapley_values_are_fair(evidence):
             evidence, {"12-lead": 1.0, names[frozenset()]: -1.0}, "auroc", target
         ).estimate
         assert rows["gain"].sum() == pytest.approx(whole.value), "they add up to all six"
-    assert worth[worth["target"] == "HYP"].set_index("electrode")["gain"].idxmax() == "V5"
-    assert worth[worth["target"] == "MI"].set_index("electrode")["gain"].idxmax() == "V2"
-    assert worth[worth["target"] == "MI"].set_index("electrode")["spared"].idxmax() == "V2"
+    by_electrode = worth.pivot(index="electrode", columns="target")
+    assert by_electrode["gain", "HYP"].idxmax() == "V5"
+    assert by_electrode["gain", "MI"].idxmax() == by_electrode["spared", "MI"].idxmax() == "V2"
     # by its definition: the mean gain over all 720 orders
     value = {
         chest: evidence.get(name, ANY_LEAD).of_class("auroc", "MI").value
@@ -286,8 +277,8 @@ def test_shapley_values_are_fair(evidence):
     assert sum(shapley_weights("V1").values()) == pytest.approx(0, abs=1e-12)
 
 
-def test_the_map_is_compared_with_networks_of_their_own(evidence):
-    table = foretold_table(evidence).set_index(["config", "target"])
+def test_the_map_is_compared_with_networks_of_their_own(evidence, tables):
+    table = tables["foretold"].set_index(["config", "target"])
     assert set(table.index.get_level_values("config")) == {"12-lead", "2-lead-I-II", "mean"}
     for config in ("12-lead", "2-lead-I-II"):
         first, both = (evidence.get(config, ANY_LEAD).per_seed["auroc"][:k] for k in (1, 2))
@@ -303,10 +294,9 @@ def test_the_map_is_compared_with_networks_of_their_own(evidence):
     assert foretold_reading(pd.DataFrame()).startswith("No networks were trained")
 
 
-def test_every_question_of_a_map_is_read_and_drawn(evidence):
-    tables = read_tables(evidence, study_tables(evidence, "map"))
+def test_every_question_of_a_map_is_read_and_drawn(tables):
     assert len(tables["map"]) == 67 * 6
-    for question in (one for one in questions("map") if one.name != "spaces"):
+    for question in ASKED.values():
         assert question.reading(tables).strip()
         assert all(draw(tables) is not None for draw in question.figures.values())
         folded = question.folded
@@ -319,43 +309,31 @@ def test_a_map_without_all_sets_says_so(synthetic):
     some = dataclasses.replace(
         synthetic, recipes=(*(s.name for s in electrode_sets()[3:5]), "12-lead")
     )
-    few = gather_map(some, 100)
+    few = gather_map(some, 20)
     tables = read_tables(few, study_tables(few, "map"))
     assert tables["worth"].empty
     assert tables["next"].empty
-    by_name = {question.name: question for question in questions("map")}
-    assert "lacks some of the 64" in by_name["worth"].reading(tables)
+    assert "lacks some of the 64" in ASKED["worth"].reading(tables)
+    assert "lacks those of fewer leads" in ASKED["spaces"].reading(tables)
 
 
-def test_leads_are_counted_where_a_map_holds_more_than_electrodes_give(synthetic, evidence):
-    both = {"2-lead-II-V2": "3-lead-I-II-V2"}
-    both |= dict.fromkeys(("1-lead-V5", "I,V5", "II,V5"), "I,II,V5")
-    changes = {"recipes": (*synthetic.recipes, *both)}
-    changes["seeds"] = synthetic.seeds | dict.fromkeys(both, (0, 1))
-    for part in ("validation", "test"):
-        said = getattr(synthetic, part)
-        more = {name: said.logits[whole].round() for name, whole in both.items()}
-        changes[part] = dataclasses.replace(said, logits=said.logits | more)
-    found = gather_map(dataclasses.replace(synthetic, **changes), 100)
-    (asked,) = (one for one in questions("map") if one.name == "spaces")
-    few, tables = (
-        read_tables(one, {name: table(one) for name, table in asked.tables.items()})
-        for one in (evidence, found)
-    )
+def test_leads_are_counted_where_a_map_holds_more_than_electrodes_give(tables):
     spaces = tables["spaces"].set_index("config")
-    assert len(spaces) == 67 + len(both)
+    assert len(spaces) == 67 + len(LESS)
     assert spaces.loc["I,V5", ["n_leads", "n_electrodes"]].tolist() == [2, 4]
-    lost = spaces.loc[list(both.values()), "auroc"].to_numpy() - spaces.loc[list(both), "auroc"]
-    assert spaces.loc[list(both), "thrown_away"].to_numpy() == pytest.approx(lost.to_numpy())
+    lost = spaces.loc[list(LESS.values()), "auroc"].to_numpy() - spaces.loc[list(LESS), "auroc"]
+    assert spaces.loc[list(LESS), "thrown_away"].to_numpy() == pytest.approx(lost.to_numpy())
     assert (lost > 0).all()
-    assert (spaces["thrown_away"].drop(list(both)) == 0).all()
+    assert (spaces["thrown_away"].drop(list(LESS)) == 0).all()
     fewest = tables["fewest_leads"].set_index("n_leads")
     assert fewest.index.tolist() == list(range(1, 9))
     assert fewest.loc[8, ["config", "within"]].tolist() == ["12-lead", True]
-    assert f"4 of the {len(spaces)} signal spaces leave out a lead" in asked.reading(tables)
-    made = (*asked.shown.values(), *asked.folded.values(), *asked.figures.values())
-    assert all(make(tables) is not None for make in made)
-    assert "lacks those of fewer leads" in asked.reading(few)
+    reading = ASKED["spaces"].reading(tables)
+    assert f"4 of the {len(spaces)} signal spaces leave out a lead" in reading
+
+
+def a_study(configurations=("12-lead",), **fields):
+    return Study(name="x", title="X", source="s", configurations=configurations, **fields)
 
 
 @pytest.mark.parametrize(
@@ -371,16 +349,13 @@ def test_leads_are_counted_where_a_map_holds_more_than_electrodes_give(synthetic
     ],
 )  # fmt: skip
 def test_a_study_that_cannot_have_a_map_is_refused(changes, message):
-    fields = {"name": "x", "title": "X", "source": "s", "configurations": ("12-lead",)}
-    with pytest.raises(LeadminError, match=message):
-        Study(**(fields | changes))
+    refused(message, a_study, **changes)
 
 
 def test_a_study_knows_what_is_mapped():
-    fields = {"name": "x", "title": "X", "source": "s", "configurations": ("12-lead",)}
-    study = Study(**fields, map="electrodes")
+    study = a_study(map="electrodes")
     assert (study.map_of, study.conclusions) == ("any-lead", ("04_analysis", "06_map"))
-    alone = Study(**fields, map="spaces", recipe="any-lead", compare_with="")
+    alone = a_study(map="spaces", recipe="any-lead", compare_with="")
     assert (alone.map_of, alone.conclusions) == ("12-lead", ("06_map",))
     assert alone.run_parameters("12-lead")["workers"] == 0, "nothing else runs beside it"
     checked = dataclasses.replace(alone, map_seeds=2)
@@ -388,13 +363,13 @@ def test_a_study_knows_what_is_mapped():
     assert checked.run_parameters("12-lead")["seeds"] == 2, "each check has one to start from"
     own = checked.run_parameters("1-lead-I")
     assert (own["recipe"], own["start_from"], own["seeds"]) == ("default", "12-lead", 2)
-    assert Study(**fields).conclusions == ("04_analysis",)
+    assert a_study().conclusions == ("04_analysis",)
     assert (study.checks, study.runs) == ((), study.networks)
 
 
 def test_a_study_checks_its_map_by_networks_of_their_own():
-    fields = {"name": "x", "title": "X", "source": "s", "configurations": ("12-lead", "1-lead-I")}
-    study = Study(**fields, map="electrodes", map_seeds=2, compare_configurations=("12-lead",))
+    two = ("12-lead", "1-lead-I")
+    study = a_study(two, map="electrodes", map_seeds=2, compare_configurations=two[:1])
     assert {*study.checks, *study.configurations} == {one.name for one in electrode_sets()}
     assert (len(study.checks), study.runs) == (65, (*study.networks, *study.checks))
     own = study.run_parameters("I,II,V5")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
+from trouble import refused
 
 from leadmin import metrics
-from leadmin.errors import LeadminError
 from leadmin.files import write_json
 from leadmin.labels import CLASSES
 
@@ -46,16 +46,6 @@ def test_auroc_is_scikit_learns(case):
         assert math.isnan(value)
     else:
         assert value == pytest.approx(sk.roc_auc_score(labels[:, 0], scores[:, 0]), abs=1e-12)
-
-
-@given(labelled_scores())
-@settings(max_examples=100, deadline=None)
-def test_auroc_is_antisymmetric_and_blind_to_monotone_change(case):
-    labels, scores = case
-    value = metrics.auroc(labels, scores)
-    np.testing.assert_allclose(metrics.auroc(labels, -scores), 1 - value, atol=1e-12)
-    np.testing.assert_allclose(metrics.auroc(labels, np.exp(3 * scores)), value, atol=1e-12)
-    np.testing.assert_allclose(metrics.auroc(1 - labels, scores), 1 - value, atol=1e-12)
 
 
 def test_every_metric_agrees_with_scikit_learn(sample):
@@ -171,8 +161,7 @@ def test_what_is_no_score_or_no_probability_is_refused_and_located(sample, value
         message, functions = f"probabilities: .*{value}.* row 17; valid: 0 to 1", ON_PROBABILITIES
         assert np.isfinite(metrics.auroc(labels, broken)).all()
     for function in functions:
-        with pytest.raises(LeadminError, match=message):
-            function(labels, broken)
+        refused(message, function, labels, broken)
 
 
 @pytest.mark.parametrize(
@@ -188,8 +177,7 @@ def test_what_is_no_score_or_no_probability_is_refused_and_located(sample, value
     ],
 )
 def test_shapes_types_and_labels_are_checked(labels, scores, message):
-    with pytest.raises(LeadminError, match=message):
-        metrics.auroc(labels, scores)
+    refused(message, metrics.auroc, labels, scores)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +198,7 @@ def test_shapes_types_and_labels_are_checked(labels, scores, message):
     ],
 )
 def test_other_bad_input_is_refused(sample, call):
-    with pytest.raises(LeadminError, match="valid: "):
-        call(*sample)
+    refused("valid: ", call, *sample)
 
 
 def test_relative_to_nothing_and_of_no_records_is_undefined():
@@ -243,12 +230,12 @@ def test_lrs_reproduces_the_original_studys_table():
         assert round(100 * kept, 1) == row["Retention"], config
 
 
+@given(st.floats(0.5, 1), st.floats(0, 0.5), st.floats(0, 1))
+def test_lrs_of_the_twelve_leads_is_one_under_any_weights(auroc, brier, weight):
+    assert metrics.lrs(auroc, brier, auroc, brier, weight) == pytest.approx(1)
+
+
 def test_lrs_flatters_a_coin_flip_and_retention_above_chance_does_not():
     assert metrics.lrs(0.5, 0.0836, 0.913, 0.0836) == pytest.approx(0.683, abs=5e-4)
     assert metrics.chance_corrected_retention(0.5, 0.913) == 0
     assert metrics.chance_corrected_retention(0.913, 0.913) == 1
-
-
-@given(st.floats(0.5, 1), st.floats(0, 0.5), st.floats(0, 1))
-def test_lrs_of_the_twelve_leads_is_one_under_any_weights(auroc, brier, weight):
-    assert metrics.lrs(auroc, brier, auroc, brier, weight) == pytest.approx(1)

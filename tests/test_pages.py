@@ -3,25 +3,20 @@
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs, with_groups
+from evidence_fixtures import gathered, with_groups
 
-from leadmin.evidence.scores import MARGIN, gather
+from leadmin.evidence.scores import MARGIN
 from leadmin.labels import CLASSES
-from leadmin.questions.answer import answer_sentence, configurations_reading, main_table
-from leadmin.questions.calibration import calibration_table, decision_reading, recalibration_table
-from leadmin.questions.classes import class_reading, delong_reading, delong_table, per_class_table
+from leadmin.questions import read_tables, study_tables
+from leadmin.questions.answer import answer_sentence, configurations_reading
+from leadmin.questions.calibration import decision_reading, recalibration_table
+from leadmin.questions.classes import class_reading, delong_reading
 from leadmin.questions.controls import fold_reading, seed_reading
 from leadmin.questions.findings import findings_reading, findings_table, key_findings
 from leadmin.questions.lrs import lrs_reading, lrs_weights_reading
-from leadmin.questions.margins import MARGINS, margin_reading, margin_table, non_inferiority_table
-from leadmin.questions.pairs import pairs_reading, pairwise_matrix, rank_reading, rank_table
-from leadmin.questions.recipes import (
-    across_reading,
-    hypertrophy_reading,
-    hypertrophy_table,
-    recipe_comparison,
-    recipe_reading,
-)
+from leadmin.questions.margins import MARGINS, margin_reading, margin_table
+from leadmin.questions.pairs import pairs_reading, rank_reading
+from leadmin.questions.recipes import across_reading, hypertrophy_reading, recipe_reading
 from leadmin.questions.subgroups import subgroup_reading, subgroup_table
 from leadmin.show.words import p_value, reading_table, value_with_interval
 
@@ -30,25 +25,22 @@ NAMES = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II", "1-lead-V2")
 
 @pytest.fixture(scope="module")
 def evidence():
-    runs = synthetic_runs(500, 2, strength={c: STRENGTH[c] for c in NAMES})
-    return gather(runs, n_resamples=200)
+    return gathered(NAMES, 500, 200, ("default", "original"), n_seeds=2)
 
 
 @pytest.fixture(scope="module")
-def main(evidence):
-    return main_table(evidence)
+def tables(evidence):
+    return read_tables(evidence, study_tables(evidence))
 
 
 # --- tables -----------------------------------------------------------------------------------
 
 
 def test_values_carry_intervals_signs_and_true_minus():
-    row = {"auroc": 0.9, "auroc_low": 0.88, "auroc_high": 0.92, "brier": 0.1}
+    row = {"auroc": 0.9, "auroc_low": 0.88, "auroc_high": 0.92, "brier": 0.1, "ece": np.nan}
     row |= {"difference": -0.02, "difference_low": -0.04, "difference_high": 0.001}
-    assert value_with_interval(row, "auroc") == "0.900 [0.880, 0.920]"
-    assert value_with_interval(row, "brier") == "0.100"
-    assert value_with_interval(row, "difference") == "−0.020 [−0.040, +0.001]"
-    assert value_with_interval({"auroc": float("nan")}, "auroc") == "–"
+    written = [value_with_interval(row, name) for name in ("auroc", "brier", "ece", "difference")]
+    assert written == ["0.900 [0.880, 0.920]", "0.100", "–", "−0.020 [−0.040, +0.001]"]
 
 
 def test_the_smallest_p_of_the_resamples_is_a_bound():
@@ -71,26 +63,23 @@ def test_p_values_are_written_as_such_and_escaped_and_a_missing_column_is_named(
     assert p_value(float("nan")) == "–"
 
 
-def test_margin_table_has_the_verdicts_of_each_margin(evidence):
-    table = non_inferiority_table(evidence)
+def test_margin_table_has_the_verdicts_of_each_margin(tables):
+    table = tables["non_inferiority"]
     shown = margin_table(table).data
     assert shown["configuration"].tolist() == list(NAMES[1:])
     for margin in MARGINS:
-        (heading,) = [name for name in shown if name.startswith(f"at {margin:g},")]
+        (heading,) = shown.filter(like=f"at {margin:g},")
         assert heading.endswith("primary") == (margin == MARGIN)
         verdicts = table[table["margin"] == margin]["verdict"].tolist()
         assert [cell.split(",")[0] for cell in shown[heading]] == verdicts
 
 
-def test_recalibration_table_shows_both_states_of_a_row(evidence):
-    table = calibration_table(evidence)
+def test_recalibration_table_shows_both_states_of_a_row(tables):
+    table = tables["calibration"]
     macro = table[table["class"] == "macro"]
     shown = recalibration_table(macro).data.set_index("configuration")
-    for config in NAMES:
-        before, after = (
-            macro[(macro["config"] == config) & (macro["recalibrated"] == state)]["slope"].iloc[0]
-            for state in (False, True)
-        )
+    slopes = macro.pivot(index="config", columns="recalibrated", values="slope")
+    for config, before, after in slopes.itertuples():
         assert shown.loc[config, "slope"] == f"{before:.2f} → {after:.2f}"
     # the prevalence does not change, so one number says it
     assert not shown["uncertainty"].str.contains("→").any()
@@ -101,9 +90,8 @@ def test_recalibration_table_shows_both_states_of_a_row(evidence):
     assert recalibration_table(classes).data["class"].tolist() == list(CLASSES)
 
 
-def test_a_question_that_was_not_asked_is_said_to_be(evidence):
-    runs = synthetic_runs(200, 1, strength={c: STRENGTH[c] for c in ("12-lead", "1-lead-II")})
-    findings = key_findings(gather(runs, n_resamples=50))
+def test_a_question_that_was_not_asked_is_said_to_be():
+    findings = key_findings(gathered(("12-lead", "1-lead-II"), 200, 50))
     shown = findings_table(findings).data
     first = shown.set_index("").loc["1a"]
     assert first["verdict"] == "not asked"
@@ -117,34 +105,30 @@ def test_a_question_that_was_not_asked_is_said_to_be(evidence):
 
 
 def test_answer_names_the_fewest_leads_that_were_proven():
-    rows = [("12-lead", 12, 0.90, 0, 0, 0), ("3-lead-I-II-V2", 3, 0.90, -0.001, -0.006, 0.004)]
-    rows += [("2-lead-I-II", 2, 0.895, -0.005, -0.012, 0.002)]
-    names = ["config", "n_leads", "auroc", "difference", "difference_low", "difference_high"]
-    main = pd.DataFrame(rows, columns=names).assign(leads="some leads")
+    sets = {"config": ["12-lead", "3-lead-I-II-V2", "2-lead-I-II"], "n_leads": [12, 3, 2]}
+    bounds = {"difference_low": [0, -0.006, -0.012], "difference_high": [0, 0.004, 0.002]}
+    differences = {"auroc": [0.9, 0.9, 0.895], "difference": [0, -0.001, -0.005]}
+    main = pd.DataFrame(sets | differences | bounds).assign(leads="some leads")
     assert answer_sentence(main).startswith("**3 leads**")
     main.loc[1, "difference_low"] = -0.02
     assert answer_sentence(main).startswith("**These records cannot decide it.**")
     assert "no comparison" in answer_sentence(main.iloc[:1])
     lost = main.assign(difference_low=-0.06, difference_high=-0.02)
-    answer = answer_sentence(lost)
-    assert answer.startswith("**None of these is enough.** Each of the")
-    assert "cannot decide" not in answer
-    firm = pd.DataFrame(
-        {"config": lost["config"].iloc[1:], "firm": ["inferior", "depends on the reading"]}
-    )
-    answer = answer_sentence(lost, firm)
-    assert answer.startswith("**None of these is enough.** Each of the 2 sets")
+    firm = lost[["config"]].iloc[1:].assign(firm=["inferior", "depends on the reading"])
+    for answer in (answer_sentence(lost), answer_sentence(lost, firm)):
+        assert answer.startswith("**None of these is enough.** Each of the 2 sets")
+        assert "cannot decide" not in answer
     assert "holds for 1 of them; for some leads it depends on the reading." in answer
-    mixed = lost.assign(difference_high=[-0.02] * (len(lost) - 1) + [0.0])
+    mixed = lost.assign(difference_high=[-0.02, -0.02, 0.0])
     assert answer_sentence(mixed).startswith("**These records cannot decide it.**")
 
 
-def test_sentences_say_what_the_tables_say(evidence, main):
+def test_sentences_say_what_the_tables_say(tables):
+    main, margins, pairs = (tables[name] for name in ("main", "non_inferiority", "pairwise"))
     answer = configurations_reading(main)
     ordered = main[main["config"] != "12-lead"].sort_values("auroc")["config"].tolist()
     assert answer.index(ordered[-1]) < answer.index(ordered[0])
 
-    margins = non_inferiority_table(evidence)
     primary = margins[margins["primary"]]
     counts, said = primary["verdict"].value_counts(), margin_reading(margins)
     for verdict, words in (("inferior", "shown to lose more"), ("undecided", "undecided at")):
@@ -152,14 +136,12 @@ def test_sentences_say_what_the_tables_say(evidence, main):
         assert (wanted in said) == (verdict in counts)
     cells = margin_table(margins).data["at 0.01, p (Holm), primary"]
     assert all((cell == "inferior") or ", " in cell for cell in cells)
-    pairs = pairwise_matrix(evidence)
     assert pairs_reading(pairs).startswith(f"{(pairs['p_bh'] < 0.05).sum()} of 10 pairs")
 
-    ranks = rank_table(evidence)
+    ranks, per_class = tables["ranks"], tables["per_class"]
     best = ranks.sort_values("share_best_reduced").dropna()["config"].iloc[-1]
     assert f"smaller sets is `{best}` in" in rank_reading(ranks)
 
-    per_class = per_class_table(evidence)
     loss = per_class[per_class["config"] != "12-lead"].groupby("class")["difference"].mean()
     assert f"smaller sets {loss.idxmin()} changes most" in class_reading(per_class)
 
@@ -168,8 +150,7 @@ def test_sentences_say_what_the_tables_say(evidence, main):
     assert f"`{lowest['config']}`" in reading
     assert f"{0.7 * 0.5 / main['auroc'].iloc[0] + 0.3:.2f}." in reading
 
-    delong = delong_table(evidence)
-    assert delong_reading(delong, per_class).startswith("The ends of the 45 intervals")
+    assert delong_reading(tables["delong"], per_class).startswith("The ends of the 45 intervals")
     assert f"{main['auroc_seed_sd'].max():.4f}" in seed_reading(main)
     once = main.assign(auroc_seed_sd=np.nan)
     assert "not known" in seed_reading(once)
@@ -196,14 +177,9 @@ def test_weights_that_turn_the_order_round_are_named(scores, sentence):
 
 
 def test_thresholds_of_a_gain_are_those_whose_interval_is_above_zero():
-    curves = pd.DataFrame(
-        {
-            "config": "3-lead-I-II-V2",
-            "class": ["NORM"] * 4 + ["MI"] * 4,
-            "threshold": [0.1, 0.2, 0.3, 0.4] * 2,
-            "gain_low": [-0.1, 0.01, 0.02, -0.1] + [-0.1] * 4,
-        }
-    )
+    curves = {"class": ["NORM"] * 4 + ["MI"] * 4, "threshold": [0.1, 0.2, 0.3, 0.4] * 2}
+    curves |= {"gain_low": [-0.1, 0.01, 0.02, *[-0.1] * 5]}
+    curves = pd.DataFrame(curves).assign(config="3-lead-I-II-V2")
     assert decision_reading(curves).endswith("NORM 20% to 30%, MI nowhere.")
     curves.loc[0, "gain_low"] = 0.01
     curves.loc[1, "gain_low"] = -0.01
@@ -223,13 +199,12 @@ def test_subgroups_without_enough_records_are_counted(evidence):
     assert subgroup_reading(none).startswith("0 of 1 subgroups")
 
 
-def test_recipes_and_hypertrophy_are_counted(evidence):
-    compared = recipe_comparison(evidence)
+def test_recipes_and_hypertrophy_are_counted(tables):
+    compared = tables["recipe_comparison"]
     auroc = compared[compared["metric"] == "auroc"]
     clear = (auroc["difference_low"] > 0).sum()
     assert f"of 5 configurations, clear of zero in {clear};" in recipe_reading(compared)
-    table = hypertrophy_table(evidence)
-    assert "the mean over 4 smaller sets" in hypertrophy_reading(table)
+    assert "the mean over 4 smaller sets" in hypertrophy_reading(tables["hypertrophy"])
 
 
 def test_folds_are_counted_by_what_their_interval_shows():
@@ -243,8 +218,8 @@ def test_folds_are_counted_by_what_their_interval_shows():
     )
 
 
-def test_nothing_to_compare_is_said(main):
-    alone = main[main["config"] == "12-lead"]
+def test_nothing_to_compare_is_said(tables):
+    alone = tables["main"].query("config == '12-lead'")
     empty = pd.DataFrame()
     assert "no smaller set" in margin_reading(empty)
     assert "no pair" in pairs_reading(empty)

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs, with_groups, with_recipe_on, write_runs
+from evidence_fixtures import gathered, synthetic_runs, with_groups, with_original_on, write_runs
 from matplotlib.figure import Figure
+from trouble import refused
 
 import leadmin.questions
-from leadmin.errors import LeadminError
 from leadmin.evidence.scores import gather
 from leadmin.publish import page
 from leadmin.publish.page import Answers, described
@@ -69,8 +69,7 @@ def test_a_question_is_added_by_adding_its_file(root, added, tmp_path_factory, m
     """In the tables on disk, the report, the document and the page, and no other file knows it."""
     (added / "toy.py").write_text(TOY)
     folder, shown = tmp_path_factory.mktemp("toy"), []
-    strength = {config: STRENGTH[config] for config in ("12-lead", "2-lead-I-II")}
-    runs = synthetic_runs(200, 1, ("default",), strength)
+    runs = synthetic_runs(200, 1, ("default",), ("12-lead", "2-lead-I-II"))
     write_runs(runs, folder / "runs", "holdout")
     count = int((runs["12-lead"].test.labels.sum(axis=1) == 0).sum())
     evidence = gather(load_runs(folder / "runs"), n_resamples=40)
@@ -110,20 +109,18 @@ def test_a_question_is_added_by_adding_its_file(root, added, tmp_path_factory, m
 )
 def test_two_questions_of_one_name_or_table_are_refused(added, old, new, message):
     (added / "toy.py").write_text(TOY.replace(old, new))
-    with pytest.raises(LeadminError, match=message):
-        questions()
+    refused(message, questions)
 
 
 NAMES = ("12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
 
 
 def _evidence(case):
-    strength = {config: STRENGTH[config] for config in NAMES}
     if case == "a single run":
-        return gather(synthetic_runs(150, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
+        return gathered(["1-lead-II"], 150, 30)
     if case == "no twelve leads":
-        return gather(synthetic_runs(150, 1, strength={"1-lead-II": 1.5, "1-lead-I": 1.4}), 30)
-    runs = with_recipe_on(synthetic_runs(300, 1, strength=strength, folds=(9, 10)), NAMES[:1])
+        return gathered(["1-lead-II", "1-lead-I"], 150, 30, ("default", "original"))
+    runs = with_original_on(synthetic_runs(300, 1, strength=NAMES, folds=(9, 10)), NAMES[:1])
     half = np.where(np.arange(300) < 200, "first", "second")
     return with_groups(gather(runs, n_resamples=30), half=half)
 
@@ -152,7 +149,5 @@ def test_every_question_is_answered_or_says_why_not(case):
 
 def test_a_question_that_is_not_asked_is_named_with_those_that_are(tmp_path):
     answers = Answers(_evidence("a single run"), tmp_path)
-    with pytest.raises(LeadminError, match="question 'margin': it is not asked; valid: answer, "):
-        answers.show("margin")
-    with pytest.raises(LeadminError, match="give a description"):
-        answers.basis()
+    refused("question 'margin': it is not asked; valid: answer, ", answers.show, "margin")
+    refused("give a description", answers.basis)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from evidence_fixtures import one_run, whole_study
+from trouble import refused
 
 from leadmin import metrics
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.estimates import conjunction_test
 from leadmin.evidence.reliability import recalibrated_logits
@@ -46,7 +46,6 @@ def test_f1_thresholds_come_from_the_network_that_tested_the_record():
 def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
     """Cross-validation validates on the records that it tests, each with another network."""
     run = one_run(600, folds=range(1, 11))
-    tested = run.test.fold == 3
 
     def fitted():
         chosen = fold_thresholds(run.validation, run.test, "default", 0)
@@ -55,16 +54,14 @@ def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
     before = fitted()
     run.validation.labels[run.validation.fold == 3] ^= 1
     for old, new in zip(before, fitted(), strict=True):
-        np.testing.assert_array_equal(old[tested], new[tested])
-        changed = np.unique(run.test.fold[(old != new).any(axis=1)])
-        np.testing.assert_array_equal(changed, [2])
+        changed = run.test.fold[(old != new).any(axis=1)]
+        np.testing.assert_array_equal(np.unique(changed), [2])
 
 
 def test_a_network_without_validation_records_is_named():
     run = one_run(100, folds=(1, 2))
     run.validation.fold[:] = 2
-    with pytest.raises(LeadminError, match=r"fold 2 has no validation record; .* fold 3"):
-        gather([run], n_resamples=20)
+    refused(r"fold 2 has no validation record; .* fold 3", gather, [run])
 
 
 def test_resamples_that_lack_a_class_are_counted(evidence):
@@ -98,8 +95,7 @@ def test_weights_are_drawn_once_and_kept(evidence):
 def test_failed_training_is_named(value):
     run = one_run(60)
     run.test.logits["default"][0, 5, 1] = value
-    with pytest.raises(LeadminError, match="NaN or infinite"):
-        gather([run], n_resamples=20)
+    refused("NaN or infinite", gather, [run])
 
 
 @pytest.mark.parametrize(
@@ -115,5 +111,4 @@ def test_failed_training_is_named(value):
     ],
 )
 def test_bad_arguments_are_refused(evidence, call, message):
-    with pytest.raises(LeadminError, match=message):
-        call(evidence)
+    refused(message, call, evidence)

@@ -9,11 +9,11 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from evidence_fixtures import STRENGTH, synthetic_runs, with_groups, with_recipe_on
+from evidence_fixtures import gathered, synthetic_runs, with_groups, with_original_on
 from hypothesis import given
 from hypothesis import strategies as st
+from trouble import refused
 
-from leadmin.errors import LeadminError
 from leadmin.evidence.basis import StudyDescription, basis
 from leadmin.evidence.scores import gather
 from leadmin.publish.results import schema, write_publication_outputs
@@ -22,6 +22,7 @@ from leadmin.questions.answer import main_table
 from leadmin.questions.findings import CLAIMS
 from leadmin.show.words import LATEX_SPECIAL, latex_escape
 
+BOTH = ("default", "original")
 TEXTS = {"RESULTS.md", "summary.json", "results_final.json"}
 TEXTS |= {f"table_{name}.tex" for name in ("main", "perclass", "findings")}
 
@@ -35,9 +36,7 @@ def study():
 @pytest.fixture(scope="module")
 def evidence():
     names = ["12-lead", "6-lead-limb", "3-lead-I-II-V2", "2-lead-I-II", "2-lead-II-V2"]
-    names += ["1-lead-V5", "1-lead-I"]
-    strength = {name: STRENGTH[name] for name in names}
-    return gather(synthetic_runs(300, 2, strength=strength), n_resamples=60)
+    return gathered([*names, "1-lead-V5", "1-lead-I"], 300, 60, BOTH, n_seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +63,8 @@ def test_every_output_is_there(folder):
 
 
 def test_the_same_evidence_gives_the_same_bytes(study, tmp_path):
-    strength = {name: STRENGTH[name] for name in ("12-lead", "2-lead-I-II")}
     for name in "ab":
-        evidence = gather(synthetic_runs(200, 2, strength=strength), n_resamples=40)
+        evidence = gathered(("12-lead", "2-lead-I-II"), 200, 40, BOTH, n_seeds=2)
         halves = with_groups(evidence, half=np.where(np.arange(200) < 100, "first", "second"))
         write_publication_outputs(halves, tmp_path / name, study, study_tables(halves))
     for path in (tmp_path / "a").iterdir():
@@ -109,8 +107,8 @@ def test_what_does_not_fit_the_schema_is_not_written(evidence, study, made, tmp_
     broken["main"].loc[2, where] = value
     # the summary holds some of the columns, and is checked first
     place = r"\$\.(tables\.main\[2\]|recipes\.default\['3-lead-I-II-V2'\])"
-    with pytest.raises(LeadminError, match=rf"results_schema\.json at {place}"):
-        write_publication_outputs(evidence, tmp_path, study, broken)
+    words = rf"results_schema\.json at {place}"
+    refused(words, write_publication_outputs, evidence, tmp_path, study, broken)
     assert not list(tmp_path.iterdir())
 
 
@@ -152,7 +150,7 @@ def test_latex_numbers_are_those_of_the_main_table(evidence, folder):
 
 
 def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
-    alone = gather(synthetic_runs(120, 1, ("default",), {"1-lead-II": 1.5}), n_resamples=30)
+    alone = gathered(["1-lead-II"], 120, 30)
     write_publication_outputs(alone, tmp_path, study, study_tables(alone))
     assert "undecidable" in (tmp_path / "RESULTS.md").read_text()
     assert not (tmp_path / "recipe_comparison.csv").exists()
@@ -163,10 +161,9 @@ def test_a_study_of_one_recipe_and_one_run_can_be_written(study, tmp_path):
     "trained", [("12-lead",), ("12-lead", "3-lead-I-II-V2")], ids=["reference", "two"]
 )
 def test_a_recipe_on_some_configurations_only(study, tmp_path, trained):
-    strength = {c: STRENGTH[c] for c in ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")}
-    runs = with_recipe_on(synthetic_runs(240, 1, strength=strength), trained)
-    partial = gather(runs, n_resamples=60)
-    partial = with_groups(partial, all=["all"] * 240)
+    names = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
+    runs = with_original_on(synthetic_runs(240, 1, strength=names), trained)
+    partial = with_groups(gather(runs, n_resamples=60), all=["all"] * 240)
     made = study_tables(partial)
     for name in ("main", "ranks", "calibration", "delong", "decision_curves", "subgroups"):
         assert set(made[name].query("recipe == 'original'")["config"]) == set(trained), name
@@ -182,9 +179,8 @@ def test_a_recipe_on_some_configurations_only(study, tmp_path, trained):
 
 @pytest.mark.parametrize(("field", "value"), [("protocol", "hold-out"), ("label_policy", "all")])
 def test_unknown_protocol_or_policy_is_refused(field, value):
-    given_values = {"name": "a", "title": "b", "data": "c", "protocol": "holdout", field: value}
-    with pytest.raises(LeadminError, match=f"{field} is '{value}'; valid"):
-        StudyDescription(**given_values)
+    fields = {"name": "a", "title": "b", "data": "c", "protocol": "holdout", field: value}
+    refused(f"{field} is '{value}'; valid", StudyDescription, **fields)
 
 
 @given(st.text())

@@ -47,15 +47,14 @@ def test_the_certain_clear_and_clean_record_is_chosen():
     said = [{"LVH": 100}, {"LVH": 100}, {"LVH": 50}, {"SEHYP": 100}, {"LVH": 100}]
     signals = [record(V1=-2, noise=0.05), record(V1=-2), record(V1=-4), record(V1=-4), record()]
     others = [{name: 100} for name in ("NORM", "ASMI", "ISC_", "CLBBB")]
-    codes = [*others, *said]
     labels = np.eye(5, dtype=int)[[0, 1, 2, 3, 4, 4, 4, 4, 4]]
     dataset = SimpleNamespace(
         labels={"any": labels, "likelihood50": labels},
-        metadata=pd.DataFrame({"scp_codes": [json.dumps(one) for one in codes]}),
+        metadata=pd.DataFrame({"scp_codes": [json.dumps(one) for one in (*others, *said)]}),
         signals=np.array([record() for _ in others] + signals),
         sampling_rate=RATE,
     )
-    quiet = np.ones(len(codes), dtype=bool)
+    quiet = np.ones(9, dtype=bool)
     assert teaching_records(dataset, quiet) == dict(zip(CLASSES, (0, 1, 2, 3, 5), strict=True))
     quiet[[4, 5, 8]] = False  # none is presentable: then no certain one is, either
     assert teaching_records(dataset, quiet)["HYP"] in (6, 7)

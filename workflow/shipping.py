@@ -29,10 +29,10 @@ from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import FitJob, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
-from leadmin.net.recipes import Recipe, recipe_identity, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity
 from leadmin.study.identity import code_sha256
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run
@@ -72,15 +72,12 @@ def train_on_everything(
             "and of all records none is left; valid: a recipe of fixed length; choose one"
         )
     configuration, device = resolve(config), torch.device("cpu")
-    begun = None
-    if start is not None:
-        found = load_checkpoint(start, device)
-        begun = Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
+    begun = load_checkpoint(start, device) if start is not None else None
     identity: dict[str, Any] = {
         "leads": list(configuration.leads),
         "recipe": recipe_identity(recipe),
         "data_sha256": dataset.attributes["content_sha256"],
-        "start": begun.checksum if begun else None,
+        "start": begun.metadata["weights_sha256"] if begun else None,
         "code": code_sha256(),
     }
     try:
@@ -109,17 +106,7 @@ def train_on_everything(
         on_epoch=on_epoch,
         start=begun,
     )
-    classifier = EcgClassifier(
-        trained.model,
-        trained.scaling,
-        configuration.leads,
-        dataset.sampling_rate,
-        CLASSES,
-        window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1]),
-        recipe.test_windows,
-        metadata={},
-    )
-    save_checkpoint(stem, classifier, recipe, configuration.name, provenance)
+    save_checkpoint(stem, trained, recipe, configuration.name, provenance)
     state.unlink(missing_ok=True)
     return load_checkpoint(stem)
 

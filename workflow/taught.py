@@ -22,10 +22,9 @@ from leadmin.evidence.estimates import Estimate, of_columns, with_seeds
 from leadmin.evidence.resampling import all_weights, patient_weights, weighted_auroc
 from leadmin.leads import resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
-from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, fit
-from leadmin.net.recipes import RECIPES, window_samples
+from leadmin.net.recipes import RECIPES
 from leadmin.study.identity import code_sha256, start_sha256
 from leadmin.study.protocol import Split, splits
 from leadmin.study.run import Run
@@ -103,7 +102,6 @@ def teach(
     recipe = RECIPES["any-lead"]
     epochs = run.metrics["settings"]["epochs"] or recipe.epochs
     recipe = replace(recipe, epochs=max(1, epochs // (1 + N_COPIES)))
-    window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     configuration, (first, _) = resolve(run.config), halves(noises)
     of_all = {
         "networks": start_sha256(run.identity or {}),
@@ -125,12 +123,7 @@ def teach(
         larger, own = with_noisy_copies(dataset, split, first, seed)
         job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
         fitted = fit(larger, job, computing=Computing(device, "float32"))
-        classifier = EcgClassifier(
-            *(fitted.model, fitted.scaling, configuration.leads, dataset.sampling_rate),
-            *(dataset.classes, window, recipe.test_windows),
-            metadata={},
-        )
-        save_checkpoint(out / stem, classifier, recipe, configuration.name, {"identity": identity})
+        save_checkpoint(out / stem, fitted, recipe, configuration.name, {"identity": identity})
 
 
 def compare(

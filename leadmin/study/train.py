@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.files import write_text
-from leadmin.leads import Configuration, lead_indices, resolve
+from leadmin.leads import resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing, choose_device
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import FitJob, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import Recipe, recipe_identity, window_samples
+from leadmin.net.recipes import recipe_identity
 from leadmin.study.identity import code_sha256, start_differences, start_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
@@ -67,7 +67,14 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
     provenance = describe_environment(device, 1 if workers > 1 else torch.get_num_threads())
     provenance["data"] = describe_data(dataset)
     jobs = [
-        _Job(resolve(settings.config), recipe, seed, split, settings, provenance)
+        _Job(
+            *(resolve(settings.config), recipe, split.train, split.validation),
+            seed,
+            split.test_fold,
+            test=split.test,
+            settings=settings,
+            provenance=provenance,
+        )
         for recipe, n_seeds in settings.recipes()
         for seed in range(n_seeds)
         for split in divisions
@@ -159,26 +166,23 @@ def _drop_state_of_other_code(folder: Path) -> None:
         write_text(mark, code_sha256())
 
 
-@dataclass(frozen=True)
-class _Job:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Job(FitJob):
     """One fit of a run, and what its checkpoint says about it."""
 
-    configuration: Configuration
-    recipe: Recipe
-    seed: int
-    split: Split
+    test: NDArray[np.intp]
     settings: RunSettings
     provenance: dict[str, Any]
 
-    @property
-    def fold(self) -> str:
-        """What is behind the names of its files, so that folds do not share them."""
-        return f"-fold{self.split.test_fold}" if self.settings.protocol == "crossval" else ""
+    def named(self, recipe: str) -> str:
+        """Name the fit of a recipe with its seed and fold; folds do not share files."""
+        fold = f"-fold{self.fold}" if self.settings.protocol == "crossval" else ""
+        return f"{recipe}-seed{self.seed}{fold}"
 
     @property
     def stem(self) -> str:
         """Name of its checkpoint, its state and its folder of curves."""
-        return f"{self.recipe.name}-seed{self.seed}{self.fold}"
+        return self.named(self.recipe.name)
 
     @property
     def checkpoint(self) -> Path:
@@ -190,15 +194,13 @@ class _Job:
         """Both files of its checkpoint, as seen from the run folder."""
         return [f"checkpoints/{self.stem}{end}" for end in (".safetensors", ".json")]
 
-    def start(self, device: torch.device) -> Start | None:
+    def start(self, device: torch.device) -> EcgClassifier | None:
         """Read the network that its fit starts from."""
         recipe = self.recipe.start
         if not recipe:
             return None
         folder = Path(self.settings.start_from or self.settings.folder / recipe)
-        stem = f"{recipe}-seed{self.seed}{self.fold}"
-        found = load_checkpoint(folder / "checkpoints" / stem, device)
-        return Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
+        return load_checkpoint(folder / "checkpoints" / self.named(recipe), device)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -236,8 +238,8 @@ class _Ledger:
 
     def begin(self, job: _Job) -> Callable[[dict[str, float]], None]:
         """Open a fit; what is returned takes each of its epochs."""
-        self.tracking.start(job.stem, job.described | {"test_fold": job.split.test_fold})
-        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.split.test_fold}
+        self.tracking.start(job.stem, job.described | {"test_fold": job.fold})
+        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.fold}
 
         def note(entry: dict[str, float]) -> None:
             self.rows.append(labels | entry)
@@ -251,7 +253,7 @@ class _Ledger:
         """Keep the answers of a fit; tell the trackers once all folds of its seed are there."""
         self.tracking.checkpoint(job.checkpoint)
         self.done.append((job, done))
-        if not self.tracking.chosen or job.split is not self.divisions[-1]:
+        if not self.tracking.chosen or job.fold != self.divisions[-1].test_fold:
             return
         if self.settings.protocol == "crossval":
             self.tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
@@ -315,42 +317,21 @@ def _train_job(
     on_epoch: Callable[[dict[str, float]], None],
 ) -> _Done:
     """Train one network, write its checkpoint, and apply it to the records it has not seen."""
-    settings, configuration, recipe = job.settings, job.configuration, job.recipe
-    window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     trained = fit(
         dataset,
-        FitJob(
-            configuration,
-            recipe,
-            job.split.train,
-            job.split.validation,
-            job.seed,
-            job.split.test_fold,
-        ),
-        computing=Computing(device, settings.precision),
-        state_path=settings.folder / "state" / f"{job.stem}.safetensors",
+        job,
+        computing=Computing(device, job.settings.precision),
+        state_path=job.settings.folder / "state" / f"{job.stem}.safetensors",
         on_epoch=on_epoch,
         start=job.start(device),
     )
-    classifier = EcgClassifier(
-        trained.model,
-        trained.scaling,
-        configuration.leads,
-        dataset.sampling_rate,
-        dataset.classes,
-        window,
-        recipe.test_windows,
-        metadata={},
-    )
-    provenance = job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold}
-    save_checkpoint(job.checkpoint, classifier, recipe, configuration.name, provenance)
-    leads = np.array(lead_indices(configuration.leads))
+    provenance = job.provenance | {"seed": job.seed, "test_fold": job.fold}
+    save_checkpoint(job.checkpoint, trained, job.recipe, job.configuration.name, provenance)
     logits = {}
     for part in ("validation", "test"):
-        index = getattr(job.split, part)
-        signals = torch.from_numpy(dataset.signals[np.ix_(index, leads)]).to(device)
+        signals = torch.from_numpy(job.signals(dataset, getattr(job, part))).to(device)
         answers = predict_logits(
-            trained.model, trained.scaling, signals, window, recipe.test_windows
+            trained.model, trained.scaling, signals, trained.window, trained.n_windows
         )
         logits[part] = answers.cpu().numpy()
     return _Done(trained.history, logits, count_parameters(trained.model))

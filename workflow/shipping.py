@@ -116,7 +116,7 @@ def answers_of(run: Run, recipe: str) -> NDArray[np.float32]:
 
     Of a map, ``recipe`` names a set.
     """
-    return run.test.logits[recipe][0].astype(np.float32)
+    return run.test.logits[recipe][0]
 
 
 def fit_operating_points(labels: NDArray[Any], logits: NDArray[Any]) -> OperatingPoints:

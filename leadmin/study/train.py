@@ -28,8 +28,8 @@ from leadmin.study.identity import code_sha256, start_differences, start_sha256,
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import (
+    Predictions,
     Run,
-    Trained,
     finished_run,
     joined_predictions,
     load_run,
@@ -97,20 +97,17 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
             ledger.finish(job, done)
         return write_run(
             folder,
-            Trained(
-                resolve(settings.config),
-                dataset,
-                divisions,
-                settings.portable(),
-                identity,
-                {recipe.name: recipe_identity(recipe) for recipe, _ in settings.recipes()},
-                ledger.logits({recipe.name: range(n) for recipe, n in settings.recipes()}),
-                time.perf_counter() - started,
-                provenance,
-                ledger.rows,
-                ledger.done[-1][1].n_parameters,
-                checkpoints,
-            ),
+            resolve(settings.config),
+            ledger.predictions({recipe.name: range(n) for recipe, n in settings.recipes()}),
+            ledger.rows,
+            checkpoints,
+            classes=dataset.class_names,
+            settings=settings.portable(),
+            identity=identity,
+            recipes={recipe.name: recipe_identity(recipe) for recipe, _ in settings.recipes()},
+            n_parameters=done.n_parameters,
+            seconds=time.perf_counter() - started,
+            provenance=provenance,
         )
 
 
@@ -234,7 +231,7 @@ class _Ledger:
     tracking: Tracking
     on_epoch: OnEpoch | None
     rows: list[dict[str, Any]] = field(default_factory=list)
-    done: list[tuple[_Job, _Done]] = field(default_factory=list)
+    answers: dict[tuple[str, int], list[dict[str, Logits]]] = field(default_factory=dict)
 
     def begin(self, job: _Job) -> Callable[[dict[str, float]], None]:
         """Open a fit; what is returned takes each of its epochs."""
@@ -252,28 +249,26 @@ class _Ledger:
     def finish(self, job: _Job, done: _Done) -> None:
         """Keep the answers of a fit; tell the trackers once all folds of its seed are there."""
         self.tracking.checkpoint(job.checkpoint)
-        self.done.append((job, done))
+        self.answers.setdefault((job.recipe.name, job.seed), []).append(done.logits)
         if not self.tracking.chosen or job.fold != self.divisions[-1].test_fold:
             return
         if self.settings.protocol == "crossval":
             self.tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
-        latest = self.logits({job.recipe.name: [job.seed]})
-        policy = self.settings.label_policy
-        pooled = joined_predictions(self.dataset, self.divisions, policy, latest)
+        pooled = self.predictions({job.recipe.name: [job.seed]})
         (measured,) = point_metrics(**pooled, classes=self.dataset.classes)[job.recipe.name]
         self.tracking.result(measured)
 
-    def logits(self, seeds: Mapping[str, Iterable[int]]) -> dict[str, dict[str, Logits]]:
-        """Give answers by split and recipe, (n_seeds, n_records, n_classes), with folds joined."""
+    def predictions(self, seeds: Mapping[str, Iterable[int]]) -> dict[str, Predictions]:
+        """Give the answers of some seeds of recipes by split, with folds joined."""
 
         def of(part: str, recipe: str, seed: int) -> Logits:
-            named = ((job.recipe.name, job.seed, done.logits[part]) for job, done in self.done)
-            return np.concatenate([x for *fit, x in named if fit == [recipe, seed]])
+            return np.concatenate([logits[part] for logits in self.answers[recipe, seed]])
 
-        return {
+        logits = {
             part: {name: np.stack([of(part, name, s) for s in own]) for name, own in seeds.items()}
             for part in ("validation", "test")
         }
+        return joined_predictions(self.dataset, self.divisions, self.settings.label_policy, logits)
 
 
 def _finished_jobs(

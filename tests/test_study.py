@@ -18,10 +18,9 @@ import leadmin
 from leadmin.errors import LeadminError
 from leadmin.files import sha256
 from leadmin.leads import configurations
-from leadmin.study import sources
+from leadmin.study import sources, train
 from leadmin.study.ablation import VARIANTS
 from leadmin.study.baselines import train_baseline
-from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import RunSettings, Study, check_injected, derive_study, load_study
@@ -231,7 +230,6 @@ def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     # What goes wrong in a worker reaches the caller as it is.
     (tmp_path / "3" / "state" / "scratch-seed1.safetensors").mkdir(parents=True)
-    (tmp_path / "3" / "state" / "code").write_text(code_sha256())
     with pytest.raises(LeadminError, match=r"scratch-seed1\.safetensors.*cannot be written"):
         train_run(replace(settings, out=str(tmp_path / "3")), small)
     with pytest.raises(LeadminError, match="not finished"):
@@ -354,7 +352,7 @@ def test_a_folder_has_one_writer_who_is_named_and_must_be_writable(copied, small
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
+def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, monkeypatch, same):
     settings = settings_for(tmp_path, epochs=3)
     rows = []
 
@@ -367,7 +365,7 @@ def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
         with pytest.raises(KeyboardInterrupt):
             train_run(settings, small, on_epoch=stop)
         if not same:
-            (tmp_path / "state" / "code").write_text("other")
+            monkeypatch.setattr(train, "code_sha256", lambda: "other")
     first, _, again, _ = rows
     assert (first["seconds"] == again["seconds"]) is same
 

@@ -97,7 +97,7 @@ def train_on_everything(
     }
     state = stem.with_name(f"{stem.name}.state.safetensors")
     # `fit` wants records to watch. Without patience nothing follows from them.
-    job = FitJob(configuration, recipe, train, train[:WATCHED])
+    job = FitJob(configuration, recipe, train, train[:WATCHED], code=identity["code"])
     trained = fit(
         dataset,
         job,

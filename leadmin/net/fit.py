@@ -44,6 +44,7 @@ class FitJob:
     validation: NDArray[np.intp]
     seed: int = 0  # decides initial weights, order, crops, noise and dropout
     fold: int = 0  # of the test, so that the ten fits of a cross-validation differ
+    code: str = ""  # its checksum: what other code has begun is not gone on from
 
     def signals(self, dataset: EcgDataset, records: NDArray[np.intp]) -> NDArray[np.int16]:
         """Take the leads of some records: ``(n_records, n_leads, n_samples)``, microvolts."""
@@ -247,6 +248,7 @@ def _identity(
         "leads": job.configuration.leads,
         "seed": job.seed,
         "fold": job.fold,
+        "code": job.code,
         "data": dataset.attributes["content_sha256"],
         "train": dataset.record_id[train].tolist(),
         "validation": dataset.record_id[job.validation].tolist(),

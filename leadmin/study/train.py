@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.files import write_text
 from leadmin.leads import resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
@@ -71,6 +70,7 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
             *(resolve(settings.config), recipe, split.train, split.validation),
             seed,
             split.test_fold,
+            code_sha256(),
             test=split.test,
             settings=settings,
             provenance=provenance,
@@ -91,7 +91,6 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
         for recipe, _ in settings.recipes():
             if recipe.start and not settings.start_from:
                 train_run(_start_settings(settings, recipe.start), dataset, on_epoch)
-        _drop_state_of_other_code(folder / "state")
         ledger = _Ledger(settings, dataset, divisions, tracking, on_epoch)
         for job, done in _finished_jobs(jobs, dataset, device, workers, ledger.begin):
             ledger.finish(job, done)
@@ -152,15 +151,6 @@ def _start_settings(settings: RunSettings, recipe: str) -> RunSettings:
         seeds=max(n for r, n in settings.recipes() if r.start == recipe),
         out=str(settings.folder / recipe),
     )
-
-
-def _drop_state_of_other_code(folder: Path) -> None:
-    """Take away what other code has begun: a fit checks its settings itself, but not the code."""
-    mark = folder / "code"
-    if not mark.is_file() or mark.read_text(encoding="utf-8") != code_sha256():
-        for state in folder.glob("*.safetensors"):
-            state.unlink()
-        write_text(mark, code_sha256())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -285,7 +285,7 @@ def test_a_start_on_other_records_or_of_another_recipe_is_refused(
     metrics = json.loads((any_lead_run / "metrics.json").read_text())
     del metrics["identity"]
     (tmp_path / "older" / "metrics.json").write_text(json.dumps(metrics))
-    assert load_run(tmp_path / "older").identity is None
+    assert load_run(tmp_path / "older").identity == {}
     with pytest.raises(LeadminError, match="no identity, as an earlier version trained it"):
         train_run(replace(settings, start_from=str(tmp_path / "older")), small)
 

@@ -104,7 +104,7 @@ def teach(
     recipe = replace(recipe, epochs=max(1, epochs // (1 + N_COPIES)))
     configuration, (first, _) = resolve(run.config), halves(noises)
     of_all = {
-        "networks": start_sha256(run.identity or {}),
+        "networks": start_sha256(run.identity),
         "noise": {kind: hashlib.sha256(x.tobytes()).hexdigest() for kind, x in first.items()},
         "copies": [N_COPIES, WEAKEST, STRONGEST],
         "code": code_sha256(),

@@ -55,7 +55,6 @@ def map_run(
     out: Path,
     spaces: Iterable[SignalSpace],
     workers: int = 1,
-    device: str = "auto",
     on_network: Callable[[str], None] | None = None,
 ) -> Run:
     """Score the networks of a run on lead sets and write the folder of the map.
@@ -65,8 +64,8 @@ def map_run(
 
     The ``run`` is of a recipe for any leads, with its checkpoints, and stands on these records;
     another one is refused. ``workers`` networks are scored side by side, each by one thread; on an
-    accelerator (``device`` is ``auto``, ``cpu``, ``cuda`` or ``cuda:N``) one at a time.
-    ``on_network`` is called with the name of each network that is scored.
+    accelerator, if there is one, one at a time. ``on_network`` is called with the name of each
+    network that is scored.
     """
     started, names = time.perf_counter(), {space.name: space.leads for space in spaces}
     settings, recipe = run.metrics["settings"], run.recipes[0]
@@ -78,10 +77,8 @@ def map_run(
             f"of the recipe {ANY_LEAD} with its {n_networks} checkpoints; train it first"
         )
     tested = np.concatenate([dataset.record_id[split.test] for split in divisions])
-    if run.identity is None or (
-        run.identity["data_sha256"] != dataset.attributes["content_sha256"]
-        or not np.array_equal(tested, run.test.record_id)
-    ):
+    same = run.identity.get("data_sha256") == dataset.attributes["content_sha256"]
+    if not same or not np.array_equal(tested, run.test.record_id):
         raise LeadminError(
             f"{dataset.path}: other records than the run {run.folder} stands on; give the data "
             "that it was trained on"
@@ -93,11 +90,13 @@ def map_run(
     }
     if found := finished_run(out, identity):
         return found
-    where = choose_device(device)
+    device = choose_device()
     with held(out, "scoring"):
-        side_by_side = joblib.Parallel(workers if where.type == "cpu" else 1, return_as="generator")
+        side_by_side = joblib.Parallel(
+            workers if device.type == "cpu" else 1, return_as="generator"
+        )
         results = side_by_side(
-            joblib.delayed(_score)(path, split, dataset, names, out / "state", where)
+            joblib.delayed(_score)(path, split, dataset, names, out / "state", device)
             for path, split in zip(run.checkpoints, itertools.cycle(divisions), strict=False)
         )
         scored = []
@@ -171,7 +170,7 @@ def _score(
 
 def sets_of_map(run: Run) -> dict[str, Run]:
     """Give each set of a map as a run of its own, under the recipe `ANY_LEAD`."""
-    if "map_of" not in (run.identity or {}):
+    if "map_of" not in run.identity:
         raise LeadminError(
             f"{run.folder}: a run of {run.config}, not a map; valid: the folder that "
             "notebooks/06_map.ipynb writes; name that"

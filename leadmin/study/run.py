@@ -89,9 +89,9 @@ class Run:
     kept: bool = False
 
     @property
-    def identity(self) -> dict[str, Any] | None:
-        """What it follows from, see `leadmin.study.identity`; runs of earlier versions lack it."""
-        return self.metrics.get("identity")
+    def identity(self) -> dict[str, Any]:
+        """What it follows from, see `leadmin.study.identity`; empty in runs of earlier versions."""
+        return dict(self.metrics.get("identity", {}))
 
     @property
     def class_names(self) -> dict[str, str]:

@@ -119,7 +119,7 @@ def _identity(settings: RunSettings, dataset: EcgDataset) -> dict[str, Any]:
             folder = Path(settings.start_from)
             found = load_run(folder).identity
             differs = ["it has no identity, as an earlier version trained it"]
-            if found is not None:
+            if found:
                 differs, start = start_differences(found, start, recipe), found
             if differs:
                 raise LeadminError(

@@ -133,6 +133,14 @@ def test_files_outside_the_run_are_not_a_part_of_it(copied, wrong):
         load_run(copied)
 
 
+@pytest.mark.parametrize("changed", [{"config": "13-lead"}, {"classes": {"A": "", "a": ""}}])
+def test_a_run_that_cannot_be_is_named(copied, changed):
+    metrics = json.loads((copied / "metrics.json").read_text())
+    (copied / "metrics.json").write_text(json.dumps(metrics | changed))
+    with pytest.raises(LeadminError, match=rf"^{copied}: .*13-lead|^{copied}: .*twice in A, a"):
+        load_run(copied)
+
+
 def huge_array():
     """A ``.npy`` that says it holds 10^12 numbers."""
     stream, header = io.BytesIO(), {"descr": "<i4", "fortran_order": False, "shape": (10**12,)}

@@ -16,7 +16,6 @@ import itertools
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +42,6 @@ _MOST_TOGETHER = 8
 
 _MOST_BYTES, _MOST_HEADER = 2**28, 100_000
 """Of an array, and of the first line of a table."""
-
-UNREADABLE = (
-    *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, EOFError),
-    *(OSError, MemoryError, RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error),
-)
-"""What NumPy, pandas and ``zipfile`` raise at files that are not what they should be."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What it follows from, see `leadmin.study.identity`; empty in runs of earlier versions."""
-        return dict(self.metrics.get("identity", {}))
+        return self.metrics.get("identity") or {}
 
     @property
     def class_names(self) -> dict[str, str]:
@@ -263,7 +256,7 @@ def load_run(folder: Path) -> Run:
         )
         _check_parts(run)
         return run
-    except UNREADABLE as error:
+    except Exception as error:  # NumPy, pandas and zipfile raise whatever a damaged file leads to
         raise LeadminError(
             f"{folder}: {METRICS}, predictions.npz or history.csv is not what a run writes "
             f"({type(error).__name__}: {str(error)[:200]}); run it again"

@@ -215,12 +215,11 @@ def finished_run(
 ) -> Run | None:
     """Read a run folder if the valid run of this identity lies there, with these checkpoints."""
     try:
-        metrics = valid_metrics(folder)
+        run = load_run(folder)
     except LeadminError:
         return None
-    if metrics.get("identity") != identity or not set(checkpoints) <= set(metrics["files"]):
-        return None
-    return dataclasses.replace(load_run(folder), kept=True)
+    fits = run.identity == identity and set(checkpoints) <= set(run.metrics["files"])
+    return dataclasses.replace(run, kept=True) if fits else None
 
 
 def load_run(folder: Path) -> Run:

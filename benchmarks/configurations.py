@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from leadmin.leads import LEADS, configurations, resolve
+from leadmin.leads import configurations, resolve
 from leadmin.net.device import Computing, choose_device
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import FitJob, fit
 from leadmin.net.recipes import RECIPES
 from leadmin.study.protocol import splits
 from leadmin.study.sources import open_dataset
@@ -57,7 +57,7 @@ def main():
         whole = seconds + epoch * (recipe.epochs - asked.epochs)
         total += whole
         if recipe_name == "any-lead":
-            start = Start(done.model, done.scaling, LEADS, "benchmark")
+            start = replace(done, metadata={"weights_sha256": "benchmark"})
         what = config if recipe_name == "default" else recipe_name
         print(f"{what:16} {recipe.epochs:4} epochs {whole:8.1f} s {1000 * epoch:8.1f} ms an epoch")
     note = " (extrapolated)" if options.epochs else ""

@@ -103,7 +103,7 @@ def test_a_map_is_kept_goes_on_and_follows_its_networks(mapped, any_lead, small,
     with pytest.raises(KeyboardInterrupt):
         map_run(any_lead, small, out, SOME, on_network=_interrupt)
     assert not (out / "metrics.json").exists()
-    first = out / "state" / "map-seed0.safetensors"
+    first = out / "state" / "any-lead-seed0.safetensors"
     assert first.exists(), "what was scored is kept"
     run = map_run(any_lead, small, out, SOME, on_network=scored.append)
     assert len(scored) == 2
@@ -121,8 +121,12 @@ def test_what_is_no_such_network_or_other_records_is_refused(any_lead, small, ma
     few, two = small.select(np.arange(150)), electrode_sets()[:2]
     words = r"other records.*give the data that it was trained on"
     refused(words, map_run, any_lead, few, tmp_path, two)
-    other = dataclasses.replace(any_lead, metrics=any_lead.metrics | {"recipes": {"any-lead": {}}})
-    refused("a map needs a run of the recipe any-lead", map_run, other, small, tmp_path, two)
+    for lacking in (
+        {"recipes": {"any-lead": {}}},
+        {"files": {"checkpoints/any-lead-seed1.json": ""}},
+    ):
+        other = dataclasses.replace(any_lead, metrics=any_lead.metrics | lacking)
+        refused("a map needs a run of the recipe any-lead", map_run, other, small, tmp_path, two)
     refused("not a map", sets_of_map, any_lead)
     refused("sets: there is no 'all'; valid: electrodes, spaces", lead_sets, "all")
     assert not list(tmp_path.iterdir())

@@ -18,10 +18,9 @@ import leadmin
 from leadmin.errors import LeadminError
 from leadmin.files import sha256
 from leadmin.leads import configurations
-from leadmin.study import sources
+from leadmin.study import sources, train
 from leadmin.study.ablation import VARIANTS
 from leadmin.study.baselines import train_baseline
-from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import RunSettings, Study, check_injected, derive_study, load_study
@@ -134,6 +133,14 @@ def test_files_outside_the_run_are_not_a_part_of_it(copied, wrong):
         load_run(copied)
 
 
+@pytest.mark.parametrize("changed", [{"config": "13-lead"}, {"classes": {"A": "", "a": ""}}])
+def test_a_run_that_cannot_be_is_named(copied, changed):
+    metrics = json.loads((copied / "metrics.json").read_text())
+    (copied / "metrics.json").write_text(json.dumps(metrics | changed))
+    with pytest.raises(LeadminError, match=rf"^{copied}: .*13-lead|^{copied}: .*twice in A, a"):
+        load_run(copied)
+
+
 def huge_array():
     """A ``.npy`` that says it holds 10^12 numbers."""
     stream, header = io.BytesIO(), {"descr": "<i4", "fortran_order": False, "shape": (10**12,)}
@@ -231,7 +238,6 @@ def test_fits_side_by_side_change_no_number_and_keep_their_order(small, tmp_path
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
     # What goes wrong in a worker reaches the caller as it is.
     (tmp_path / "3" / "state" / "scratch-seed1.safetensors").mkdir(parents=True)
-    (tmp_path / "3" / "state" / "code").write_text(code_sha256())
     with pytest.raises(LeadminError, match=r"scratch-seed1\.safetensors.*cannot be written"):
         train_run(replace(settings, out=str(tmp_path / "3")), small)
     with pytest.raises(LeadminError, match="not finished"):
@@ -287,7 +293,7 @@ def test_a_start_on_other_records_or_of_another_recipe_is_refused(
     metrics = json.loads((any_lead_run / "metrics.json").read_text())
     del metrics["identity"]
     (tmp_path / "older" / "metrics.json").write_text(json.dumps(metrics))
-    assert load_run(tmp_path / "older").identity is None
+    assert load_run(tmp_path / "older").identity == {}
     with pytest.raises(LeadminError, match="no identity, as an earlier version trained it"):
         train_run(replace(settings, start_from=str(tmp_path / "older")), small)
 
@@ -354,7 +360,7 @@ def test_a_folder_has_one_writer_who_is_named_and_must_be_writable(copied, small
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
+def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, monkeypatch, same):
     settings = settings_for(tmp_path, epochs=3)
     rows = []
 
@@ -367,7 +373,7 @@ def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, same):
         with pytest.raises(KeyboardInterrupt):
             train_run(settings, small, on_epoch=stop)
         if not same:
-            (tmp_path / "state" / "code").write_text("other")
+            monkeypatch.setattr(train, "code_sha256", lambda: "other")
     first, _, again, _ = rows
     assert (first["seconds"] == again["seconds"]) is same
 

@@ -19,7 +19,7 @@ from leadmin.metrics import auroc
 from leadmin.net import recipes
 from leadmin.net.batches import NoiseBank, ResidentRecords, batches, shown_leads
 from leadmin.net.device import Computing, choose_device
-from leadmin.net.fit import FitJob, Start, fit, learning_rate
+from leadmin.net.fit import FitJob, fit, learning_rate, of_leads
 from leadmin.net.model import ResNet1d, count_parameters
 from leadmin.net.predict import predict_logits
 from leadmin.net.recipes import RECIPES, recipe, recipe_identity, recipe_table, window_samples
@@ -435,7 +435,7 @@ def test_a_device_that_trains_wrongly_is_refused_where_it_is_there(name, monkeyp
 def any_lead(small):
     """A network for any leads that was trained for an epoch, to start others from."""
     fitted = fit(small, job(small, "12-lead", replace(RECIPES["any-lead"], epochs=1)))
-    return Start(fitted.model, fitted.scaling, LEADS, "0" * 64)
+    return replace(fitted, metadata={"weights_sha256": "0" * 64})
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_a_network_of_fewer_leads_starts_as_the_other_one_shown_those_leads(name
     x = torch.from_numpy(small.signals[:6]).double()
     x[:, :6] = torch.from_numpy(derive(x[:, :2].numpy(), ["I", "II"], LIMB_LEADS, axis=1))
     leads = resolve(name).leads
-    weights_of_few, scaling = any_lead.of_leads(leads)
+    weights_of_few, scaling = of_leads(any_lead, leads)
     few = ResNet1d(len(leads))
     few.load_state_dict(weights_of_few)
     expected = predict_logits(any_lead.model, any_lead.scaling, x, shown=leads)
@@ -470,7 +470,7 @@ def test_training_goes_on_from_the_start_and_leaves_it_as_it_was(small, any_lead
     still = replace(default, learning_rate=1e-12, averaging=0.0)
     arguments = small, job(small, "I,V2", still)
     fitted = fit(*arguments, start=any_lead)
-    begun, scaling = any_lead.of_leads(("I", "V2"))
+    begun, scaling = of_leads(any_lead, ("I", "V2"))
     assert fitted.scaling == scaling
     for name, value in fitted.model.named_parameters():
         assert torch.allclose(value, begun[name], atol=1e-5), name
@@ -478,7 +478,7 @@ def test_training_goes_on_from_the_start_and_leaves_it_as_it_was(small, any_lead
     assert all(torch.equal(before[n], v) for n, v in any_lead.model.state_dict().items())
     state = tmp_path / "state.safetensors"
     first = fit(*arguments, start=any_lead, state_path=state)
-    other = replace(any_lead, checksum="1" * 64)
+    other = replace(any_lead, metadata={"weights_sha256": "1" * 64})
     again = fit(*arguments, start=other, state_path=state)
     assert again.history[0]["seconds"] != first.history[0]["seconds"], (
         "another start was gone on from"

@@ -28,10 +28,10 @@ from leadmin.leads import electrodes_needed, resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
-from leadmin.net.fit import Fit, FitJob, Start, fit
+from leadmin.net.fit import FitJob, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.operating import OperatingPoints, space_name, write_operating_points
-from leadmin.net.recipes import Recipe, recipe_identity, window_samples
+from leadmin.net.recipes import Recipe, recipe_identity
 from leadmin.study.identity import code_sha256
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import Run
@@ -71,15 +71,12 @@ def train_on_everything(
             "and of all records none is left; valid: a recipe of fixed length; choose one"
         )
     configuration, device = resolve(config), torch.device("cpu")
-    begun = None
-    if start is not None:
-        found = load_checkpoint(start, device)
-        begun = Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
+    begun = load_checkpoint(start, device) if start is not None else None
     identity: dict[str, Any] = {
         "leads": list(configuration.leads),
         "recipe": recipe_identity(recipe),
         "data_sha256": dataset.attributes["content_sha256"],
-        "start": begun.checksum if begun else None,
+        "start": begun.metadata["weights_sha256"] if begun else None,
         "code": code_sha256(),
     }
     try:
@@ -99,7 +96,7 @@ def train_on_everything(
     }
     state = stem.with_name(f"{stem.name}.state.safetensors")
     # `fit` wants records to watch. Without patience nothing follows from them.
-    job = FitJob(configuration, recipe, train, train[:WATCHED])
+    job = FitJob(configuration, recipe, train, train[:WATCHED], code=identity["code"])
     trained = fit(
         dataset,
         job,
@@ -108,22 +105,9 @@ def train_on_everything(
         on_epoch=on_epoch,
         start=begun,
     )
-    save_fitted(stem, trained, job, dataset, provenance)
+    save_checkpoint(stem, trained, recipe, configuration.name, provenance)
     state.unlink(missing_ok=True)
     return load_checkpoint(stem)
-
-
-def save_fitted(
-    stem: Path, trained: Fit, job: FitJob, dataset: EcgDataset, provenance: dict[str, Any]
-) -> None:
-    """Write the checkpoint of a network that was just fitted."""
-    leads, recipe, rate = job.configuration.leads, job.recipe, dataset.sampling_rate
-    classifier = EcgClassifier(
-        *(trained.model, trained.scaling, leads, rate, dataset.classes),
-        *(window_samples(recipe, rate, dataset.signals.shape[-1]), recipe.test_windows),
-        metadata={},
-    )
-    save_checkpoint(stem, classifier, recipe, job.configuration.name, provenance)
 
 
 def answers_of(run: Run, recipe: str) -> NDArray[np.float32]:
@@ -131,7 +115,7 @@ def answers_of(run: Run, recipe: str) -> NDArray[np.float32]:
 
     Of a map, ``recipe`` names a set.
     """
-    return run.test.logits[recipe][0].astype(np.float32)
+    return run.test.logits[recipe][0]
 
 
 def fit_operating_points(labels: NDArray[Any], logits: NDArray[Any]) -> OperatingPoints:

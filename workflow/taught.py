@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from disturbances import INDEPENDENT, Signals, segments, with_noise
 from numpy.typing import NDArray
-from shipping import aurocs, resampled, save_fitted
+from shipping import aurocs, resampled
 from trials import drawn, logits_of, main_sets, noise_conditions
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import Estimate, of_columns, with_seeds
 from leadmin.leads import resolve
-from leadmin.net.checkpoint import load_checkpoint
+from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.device import Computing
 from leadmin.net.fit import FitJob, fit
 from leadmin.net.recipes import RECIPES
@@ -104,7 +104,7 @@ def teach(
     recipe = replace(recipe, epochs=max(1, epochs // (1 + N_COPIES)))
     configuration, (first, _) = resolve(run.config), halves(noises)
     of_all = {
-        "networks": start_sha256(run.identity or {}),
+        "networks": start_sha256(run.identity),
         "noise": {kind: hashlib.sha256(x.tobytes()).hexdigest() for kind, x in first.items()},
         "copies": [N_COPIES, WEAKEST, STRONGEST],
         "code": code_sha256(),
@@ -123,7 +123,7 @@ def teach(
         larger, own = with_noisy_copies(dataset, split, first, seed)
         job = FitJob(configuration, recipe, own.train, own.validation, seed, own.test_fold)
         fitted = fit(larger, job, computing=Computing(device, "float32"))
-        save_fitted(out / stem, fitted, job, dataset, {"identity": identity})
+        save_checkpoint(out / stem, fitted, recipe, configuration.name, {"identity": identity})
 
 
 def compare(

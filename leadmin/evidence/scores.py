@@ -303,9 +303,8 @@ def gather(
     """
     by_config = _by_config(runs)
     require_same_records(by_config.values())
-    for config, run in by_config.items():
+    for run in by_config.values():
         _require_logits(run)
-        by_config[config] = _in_single_precision(run)
     test = next(iter(by_config.values())).test
     if seed < 0:
         raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
@@ -441,15 +440,6 @@ def _require_logits(run: Run) -> None:
                     f"{where}: some {part} logits are NaN or infinite, so its training has failed; "
                     "valid: finite numbers; run it again"
                 )
-
-
-def _in_single_precision(run: Run) -> Run:
-    """Give a run whose logits are float32; published ones may be float16."""
-
-    def cast(part: Predictions) -> Predictions:
-        return replace(part, logits={k: np.asarray(x, np.float32) for k, x in part.logits.items()})
-
-    return replace(run, validation=cast(run.validation), test=cast(run.test))
 
 
 def _auroc(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:

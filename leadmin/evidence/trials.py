@@ -93,7 +93,7 @@ def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "
 
 def _under(part: Predictions, condition: str) -> Predictions:
     """Give what the networks say under a condition, in their own name."""
-    return replace(part, logits={ANY_LEAD: part.logits[condition].astype(np.float32)})
+    return replace(part, logits={ANY_LEAD: part.logits[condition]})
 
 
 def _first_seed(run: Run, rows: NDArray[np.intp]) -> Run:

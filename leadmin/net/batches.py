@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,15 +99,6 @@ class NoiseBank:
         x.add_(piece.transpose(1, 2), alpha=strength)
 
 
-class Batch(NamedTuple):
-    """What one step sees: ``x`` (batch, n_leads, window), ``y`` (batch, n_classes), ``shown``."""
-
-    x: Tensor
-    y: Tensor
-    shown: Tensor | None
-    """Leads shown, (batch, n_leads); None where all are."""
-
-
 class TrainingBatches:
     """The batches of one fit: windows, noise, hidden leads, mixup and smoothed labels.
 
@@ -135,8 +126,11 @@ class TrainingBatches:
         """Count the steps of an epoch."""
         return math.ceil(len(self.targets) / self.recipe.batch_size)
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Yield what the steps see."""
+    def epoch(self, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield what the steps see: signals, labels, and the leads that are shown.
+
+        They are (batch, n_leads, window), (batch, n_classes) and (batch, n_leads); None shows all.
+        """
         recipe, device = self.recipe, self.targets.device
         last = self.cut.n_samples - self.cut.window
         for batch in batches(len(self.targets), recipe.batch_size, rng):
@@ -155,4 +149,4 @@ class TrainingBatches:
                 y = share * y + (1 - share) * y[partner]
             if recipe.label_smoothing:
                 y = y * (1 - recipe.label_smoothing) + recipe.label_smoothing / 2
-            yield Batch(x, y, shown)
+            yield x, y, shown

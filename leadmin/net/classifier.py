@@ -19,7 +19,7 @@ from leadmin.errors import LeadminError
 from leadmin.leads import (
     canonical_lead,
     canonical_leads,
-    coefficients,
+    derive,
     lead_indices,
     representative,
     span,
@@ -333,15 +333,10 @@ def _weights(
         )
     # A network for any leads sees what equal sets have in common, and what follows.
     basis = representative(leads) if any_leads else leads
-    onto = np.zeros((len(basis), len(leads)))
-    for row, lead in enumerate(basis):
-        for source, weight in coefficients(lead, leads).items():
-            onto[row, leads.index(source)] = float(weight)
+    follow = [row for row, lead in enumerate(wanted) if lead in spanned]
     weights = np.zeros((len(wanted), len(basis)))
-    for row, lead in enumerate(wanted):
-        for source, weight in coefficients(lead, basis).items() if lead in spanned else ():
-            weights[row, basis.index(source)] = float(weight)
-    weights = weights @ onto
+    weights[follow] = derive(np.eye(len(basis)), basis, [wanted[row] for row in follow])
+    weights = weights @ derive(np.eye(len(leads)), leads, basis)
     rows = np.flatnonzero(weights.any(axis=0)).tolist()
     kept = weights[:, rows]
     kept.setflags(write=False)

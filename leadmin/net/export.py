@@ -24,7 +24,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
 from leadmin.leads import canonical_lead, canonical_leads, derive, representative, span
 from leadmin.net.classifier import EcgClassifier
-from leadmin.net.fit import Start
+from leadmin.net.fit import of_leads
 from leadmin.net.model import ResNet1d
 from leadmin.net.operating import OperatingPoints
 from leadmin.net.reading import SEGMENT_SECONDS
@@ -130,8 +130,7 @@ class _Exported(nn.Module):
         basis, self.network, scaling = classifier.leads, classifier.model, classifier.scaling
         if classifier.model.architecture.any_leads:
             basis = representative(leads)
-            start = Start(classifier.model, scaling, classifier.leads, "")
-            weights, scaling = start.of_leads(basis)
+            weights, scaling = of_leads(classifier, basis)
             told = replace(classifier.model.architecture, any_leads=False)
             self.network = ResNet1d(len(basis), len(classifier.classes), told)
             self.network.load_state_dict(weights)

@@ -21,9 +21,10 @@ from torch.nn import functional
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.leads import LEADS, Configuration, coefficients, lead_indices, span
+from leadmin.leads import LEADS, Configuration, derive, lead_indices, span
 from leadmin.metrics import auroc
 from leadmin.net.batches import TrainingBatches, epoch_generator
+from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing
 from leadmin.net.model import ResNet1d, shown_factor
 from leadmin.net.own import Network, find_network, own_network
@@ -43,6 +44,7 @@ class FitJob:
     validation: NDArray[np.intp]
     seed: int = 0  # decides initial weights, order, crops, noise and dropout
     fold: int = 0  # of the test, so that the ten fits of a cross-validation differ
+    code: str = ""  # its checksum: what other code has begun is not gone on from
 
     def signals(self, dataset: EcgDataset, records: NDArray[np.intp]) -> NDArray[np.int16]:
         """Take the leads of some records: ``(n_records, n_leads, n_samples)``, microvolts."""
@@ -50,61 +52,8 @@ class FitJob:
         return dataset.signals[np.ix_(records, leads)]
 
 
-@dataclass(frozen=True)
-class Start:
-    """A trained network whose weights another fit starts from.
-
-    The new fit keeps its scaling, since weights fit to voltages.
-    """
-
-    model: Network
-    scaling: Scaling
-    leads: tuple[str, ...]
-    checksum: str  # SHA-256 of its weights
-
-    def of_leads(self, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
-        """Give weights and scaling for a network that sees only ``leads`` and says the same.
-
-        It is shown all that follow from ``leads``; the identities between limb leads, the magnified
-        input and what it is told go into the weights of the stem.
-
-        Raises
-        ------
-        LeadminError
-            If the network was not trained for any leads.
-        """
-        if (
-            self.leads != LEADS
-            or not isinstance(self.model, ResNet1d)
-            or not self.model.architecture.any_leads
-        ):
-            raise LeadminError(
-                f"network to start from: it reads {', '.join(self.leads)} and was not trained to "
-                "do without some of them; train the recipe any-lead first"
-            )
-        weights, positions = self.model.state_dict(), lead_indices(leads)
-        scaling = self.scaling.select(positions)
-        shown = weights["stem.conv.weight"].new_zeros(len(LEADS))
-        mixing = shown.new_zeros(len(LEADS), len(leads))
-        for lead in span(leads):
-            shown[LEADS.index(lead)] = 1
-            for source, weight in coefficients(lead, leads).items():
-                mixing[LEADS.index(lead), leads.index(source)] = float(weight)
-        mixing *= shown_factor(shown)
-        with torch.no_grad():
-            gain, offset = self.model.stem.told_affine(shown)
-        weights["stem.conv.weight"] = torch.einsum(
-            "olk,lm->omk", weights["stem.conv.weight"], mixing
-        )
-        weights["stem.norm.weight"] = weights["stem.norm.weight"] * gain
-        weights["stem.norm.bias"] = weights["stem.norm.bias"] * gain + offset
-        for name in ("weight", "bias"):
-            del weights[f"stem.told.{name}"]
-        return weights, scaling
-
-
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, kw_only=True)
+class Fit(EcgClassifier):
     """A trained network, in evaluation mode on the training device, and how it came about.
 
     Each entry of ``history`` holds ``epoch``, ``learning_rate``, ``train_loss``,
@@ -112,10 +61,41 @@ class Fit:
     ``validation_brier`` and ``seconds``.
     """
 
-    model: Network
-    scaling: Scaling
     history: list[dict[str, float]]
     best_epoch: int  # whose weights the model holds, counted from 1
+
+
+def of_leads(network: EcgClassifier, leads: Sequence[str]) -> tuple[dict[str, Tensor], Scaling]:
+    """Give weights and scaling for a network that sees only ``leads`` and says the same.
+
+    ``network`` reads any leads, or is refused. It is shown all that follow from ``leads``; the
+    identities between limb leads, the magnified input and what it is told go into the weights of
+    the stem.
+    """
+    model = network.model
+    if (
+        network.leads != LEADS
+        or not isinstance(model, ResNet1d)
+        or not model.architecture.any_leads
+    ):
+        raise LeadminError(
+            f"network to start from: it reads {', '.join(network.leads)} and was not trained to "
+            "do without some of them; train the recipe any-lead first"
+        )
+    weights, follow = model.state_dict(), list(lead_indices(span(leads)))
+    kernel = weights["stem.conv.weight"]
+    shown, mixing = kernel.new_zeros(len(LEADS)), kernel.new_zeros(len(LEADS), len(leads))
+    shown[follow] = 1
+    mixing[follow] = torch.from_numpy(derive(np.eye(len(leads)), leads, span(leads))).to(mixing)
+    mixing *= shown_factor(shown)
+    with torch.no_grad():
+        gain, offset = model.stem.told_affine(shown)
+    weights["stem.conv.weight"] = torch.einsum("olk,lm->omk", kernel, mixing)
+    weights["stem.norm.weight"] = weights["stem.norm.weight"] * gain
+    weights["stem.norm.bias"] = weights["stem.norm.bias"] * gain + offset
+    for name in ("weight", "bias"):
+        del weights[f"stem.told.{name}"]
+    return weights, network.scaling.select(lead_indices(leads))
 
 
 def check_classes(
@@ -138,7 +118,7 @@ def fit(
     computing: Computing | None = None,
     state_path: Path | None = None,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
-    start: Start | None = None,
+    start: EcgClassifier | None = None,
 ) -> Fit:
     """Train one network.
 
@@ -155,8 +135,9 @@ def fit(
         continued. It stays when the fit ends: whoever keeps the result removes it then.
     on_epoch : callable, optional
         Called with each new entry of the history.
-    start : Start, optional
-        The network to start from; needed if the recipe names one, and not used otherwise.
+    start : EcgClassifier, optional
+        The network to start from, as it was loaded; needed if the recipe names one, and not used
+        otherwise. The fit keeps its scaling, since weights fit to voltages.
 
     Returns
     -------
@@ -171,10 +152,19 @@ def fit(
     """
     computing = computing or Computing()
     start = start if job.recipe.start else None
-    train = _training_records(dataset, job)
-    model, scaling = _prepare_network(dataset, job, train, computing, start)
-    batches = _prepare_batches(dataset, job, train, scaling, computing.device)
-    validation = _prepare_validation(dataset, job, computing.device)
+    train, validation = (_labelled(dataset, job, part) for part in (job.train, job.validation))
+    if len(train) == 0 or len(validation) == 0:
+        raise LeadminError(
+            f"{dataset.path}: {len(train)} training and {len(validation)} validation records; "
+            "both need at least one; check the folds of the data"
+        )
+    check_classes(dataset, train, job.recipe.train_labels, job.fold)
+    window = window_samples(job.recipe, dataset.sampling_rate, dataset.signals.shape[-1])
+    model, scaling = _prepare_network(dataset, job, train, window, computing, start)
+    rng = epoch_generator(job.seed, job.fold, 0)  # epochs count from 1
+    records = _on_device(dataset, job, train, computing.device)
+    batches = TrainingBatches(*records, scaling, job.recipe, window, rng)
+    evaluate = _evaluation(dataset, job, validation, scaling, window, computing.device)
     state = FitState(model, job.recipe)
     file = StateFile(state_path, _identity(dataset, job, train, computing, start))
     file.restore(state)
@@ -183,46 +173,44 @@ def fit(
             on_epoch(entry)
     while not state.finished:
         started = time.perf_counter()
-        trained = _train_epoch(job, batches, state, computing)
-        measured = _evaluate(state.judged, scaling, validation)
-        entry = trained | measured | {"seconds": time.perf_counter() - started}
-        state.add(entry)
+        entry = _train_epoch(job, batches, state, computing) | evaluate(state.judged)
+        state.add(entry | {"seconds": time.perf_counter() - started})
         file.save(state)
         if on_epoch:
-            on_epoch(entry)
-    return Fit(state.best.eval(), scaling, state.history, state.best_epoch)
+            on_epoch(state.history[-1])
+    return Fit(
+        *(state.best.eval(), scaling, job.configuration.leads, dataset.sampling_rate),
+        *(dataset.classes, window, job.recipe.test_windows),
+        metadata={},
+        history=state.history,
+        best_epoch=state.best_epoch,
+    )
 
 
-def _training_records(dataset: EcgDataset, job: FitJob) -> NDArray[np.intp]:
-    """Keep the training records that have a label, if there are enough of them."""
-    train, validation = (_labelled(dataset, job, part)[0] for part in (job.train, job.validation))
-    if len(train) == 0 or len(validation) == 0:
-        raise LeadminError(
-            f"{dataset.path}: {len(train)} training and {len(validation)} validation records; "
-            "both need at least one; check the folds of the data"
-        )
-    check_classes(dataset, train, job.recipe.train_labels, job.fold)
-    return train
+def _labelled(dataset: EcgDataset, job: FitJob, records: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Keep records that have a label for the recipe."""
+    return records[dataset.labels[job.recipe.train_labels][records].any(axis=1)]
 
 
-def _labelled(
-    dataset: EcgDataset, job: FitJob, records: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """Keep records that have a label for the recipe, and give these labels."""
-    labels = dataset.labels[job.recipe.train_labels][records]
-    some = labels.any(axis=1)
-    return records[some], labels[some]
+def _on_device(
+    dataset: EcgDataset, job: FitJob, records: NDArray[np.intp], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Take signals and labels of records to the device."""
+    signals = torch.from_numpy(job.signals(dataset, records)).to(device)
+    labels = torch.from_numpy(dataset.labels[job.recipe.train_labels][records])
+    return signals, labels.to(device, torch.float32)
 
 
 def _prepare_network(
     dataset: EcgDataset,
     job: FitJob,
     train: NDArray[np.intp],
+    window: int,
     computing: Computing,
-    start: Start | None,
+    start: EcgClassifier | None,
 ) -> tuple[Network, Scaling]:
     """Give the network as training begins with it, and the scaling of its input."""
-    recipe, leads = job.recipe, job.configuration.leads
+    recipe, leads, n_classes = job.recipe, job.configuration.leads, len(dataset.classes)
     if recipe.architecture.any_leads and leads != LEADS:
         raise LeadminError(
             f"configuration {job.configuration.name}: the recipe {recipe.name} trains a network "
@@ -233,35 +221,18 @@ def _prepare_network(
             f"recipe {recipe.name}: it starts from a network of the recipe {recipe.start}; train "
             "that first"
         )
+    model: Network
     with computing.seeded(job.seed * 1000 + job.fold):
         if recipe.network:
-            window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
-            make, n_classes = find_network(recipe.network), len(dataset.classes)
-            model: Network = own_network(len(leads), n_classes, make, window)
+            model = own_network(len(leads), n_classes, find_network(recipe.network), window)
         else:
-            model = ResNet1d(len(leads), len(dataset.classes), recipe.architecture)
+            model = ResNet1d(len(leads), n_classes, recipe.architecture)
         model = model.to(computing.device)
     if start is None:
         return model, fit_scaling(recipe.scaling, job.signals(dataset, train))
-    weights, scaling = start.of_leads(leads)
+    weights, scaling = of_leads(start, leads)
     model.load_state_dict(weights)
     return model, scaling
-
-
-def _prepare_batches(
-    dataset: EcgDataset,
-    job: FitJob,
-    train: NDArray[np.intp],
-    scaling: Scaling,
-    device: torch.device,
-) -> TrainingBatches:
-    """Take the training records to the device."""
-    signals = torch.from_numpy(job.signals(dataset, train)).to(device)
-    labels = dataset.labels[job.recipe.train_labels][train]
-    targets = torch.from_numpy(labels).to(device, torch.float32)
-    window = window_samples(job.recipe, dataset.sampling_rate, signals.shape[-1])
-    rng = epoch_generator(job.seed, job.fold, 0)  # epochs count from 1
-    return TrainingBatches(signals, targets, scaling, job.recipe, window, rng)
 
 
 def _identity(
@@ -269,7 +240,7 @@ def _identity(
     job: FitJob,
     train: NDArray[np.intp],
     computing: Computing,
-    start: Start | None,
+    start: EcgClassifier | None,
 ) -> dict[str, Any]:
     """Everything that the numbers of a fit depend on: a saved state of it is gone on from."""
     return {
@@ -277,12 +248,13 @@ def _identity(
         "leads": job.configuration.leads,
         "seed": job.seed,
         "fold": job.fold,
+        "code": job.code,
         "data": dataset.attributes["content_sha256"],
         "train": dataset.record_id[train].tolist(),
         "validation": dataset.record_id[job.validation].tolist(),
         "device": computing.device.type,
         "mixed": computing.mixed,
-        "start": start.checksum if start is not None else None,
+        "start": start.metadata["weights_sha256"] if start else None,
     }
 
 
@@ -348,38 +320,29 @@ def _train_epoch(
     return {"epoch": epoch, "learning_rate": rate, "train_loss": train_loss}
 
 
-@dataclass(frozen=True, eq=False)
-class _Validation:
-    """Validation records on the device, their labels there and here, and what is seen of them."""
-
-    signals: Tensor
-    targets: Tensor
-    labels: NDArray[np.uint8]
-    classes: tuple[str, ...]
-    window: int
-    n_windows: int
-
-
-def _prepare_validation(dataset: EcgDataset, job: FitJob, device: torch.device) -> _Validation:
-    """Take the validation records to the device."""
-    records, labels = _labelled(dataset, job, job.validation)
-    signals = torch.from_numpy(job.signals(dataset, records)).to(device)
-    n_samples = signals.shape[-1]
-    window = window_samples(job.recipe, dataset.sampling_rate, n_samples)
+def _evaluation(
+    dataset: EcgDataset,
+    job: FitJob,
+    records: NDArray[np.intp],
+    scaling: Scaling,
+    window: int,
+    device: torch.device,
+) -> Callable[[Network], dict[str, float]]:
+    """Take validation records to the device; what is returned measures a network on them."""
+    signals, targets = _on_device(dataset, job, records, device)
+    labels = dataset.labels[job.recipe.train_labels][records]
     # While training, windows that cover the record once are enough to watch.
-    n_windows = min(job.recipe.test_windows, math.ceil(n_samples / window))
-    targets = torch.from_numpy(labels).to(device, torch.float32)
-    return _Validation(signals, targets, labels, dataset.classes, window, n_windows)
+    n_windows = min(job.recipe.test_windows, math.ceil(signals.shape[-1] / window))
 
+    def evaluate(model: Network) -> dict[str, float]:
+        logits = predict_logits(model, scaling, signals, window, n_windows)
+        per_class = auroc(labels, logits.double().cpu().numpy())
+        by_name = zip(dataset.classes, per_class, strict=True)
+        return {
+            "validation_loss": float(functional.binary_cross_entropy_with_logits(logits, targets)),
+            "validation_auroc": float(np.nanmean(per_class)),
+            **{f"validation_auroc_{name}": float(x) for name, x in by_name},
+            "validation_brier": float(functional.mse_loss(logits.sigmoid(), targets)),
+        }
 
-def _evaluate(model: Network, scaling: Scaling, validation: _Validation) -> dict[str, float]:
-    """Measure a network on the validation records."""
-    v = validation
-    logits = predict_logits(model, scaling, v.signals, v.window, v.n_windows)
-    per_class = auroc(v.labels, logits.double().cpu().numpy())
-    return {
-        "validation_loss": float(functional.binary_cross_entropy_with_logits(logits, v.targets)),
-        "validation_auroc": float(np.nanmean(per_class)),
-        **{f"validation_auroc_{c}": float(x) for c, x in zip(v.classes, per_class, strict=True)},
-        "validation_brier": float(functional.mse_loss(logits.sigmoid(), v.targets)),
-    }
+    return evaluate

@@ -229,30 +229,25 @@ def describe(model: ResNet1d, n_samples: int) -> list[LayerView]:
     step *= stride`` along the convolutions of the deepest path.
     """
     a = model.architecture
-    views: list[LayerView] = []
+    # Each with its layers as (kernel, stride); the stem's pool looks at two neighbours.
+    stages: dict[str, tuple[nn.Module, list[tuple[int, int]]]] = {
+        "stem": (model.stem, [(a.stem_kernel, 2), (2, 2)])
+    }
+    for number, (block, stride) in enumerate(zip(model.blocks, a.strides, strict=True), start=1):
+        stages[f"block {number}"] = block, [(a.kernel, stride), (a.kernel, 1)]
+    views, field, step = [], 1, 1
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        x = model.stem(torch.zeros(1, model.n_leads, n_samples))
-        field = 1 + (a.stem_kernel - 1) + 2  # the stem's pool looks at two strided outputs
-        step = 4
-        shape = (x.shape[1], x.shape[3])
-        views.append(LayerView("stem", shape, count_parameters(model.stem), field, step))
-        for number, (block, stride) in enumerate(
-            zip(model.blocks, a.strides, strict=True), start=1
-        ):
-            x = block(x)
-            field += (a.kernel - 1) * step
-            step *= stride
-            field += (a.kernel - 1) * step
-            stage = f"block {number}"
+        x = torch.zeros(1, model.n_leads, n_samples)
+        for stage, (module, layers) in stages.items():
+            x = module(x)
+            for kernel, stride in layers:
+                field += (kernel - 1) * step
+                step *= stride
             shape = (x.shape[1], x.shape[3])
-            views.append(LayerView(stage, shape, count_parameters(block), field, step))
-        x = model.head(x)
-        views.append(
-            LayerView(
-                "head", tuple(x.shape[1:]), count_parameters(model.head), n_samples, n_samples
-            )
-        )
+            views.append(LayerView(stage, shape, count_parameters(module), field, step))
+        shape = tuple(model.head(x).shape[1:])
     model.train(was_training)
-    return views
+    n_parameters = count_parameters(model.head)
+    return [*views, LayerView("head", shape, n_parameters, n_samples, n_samples)]

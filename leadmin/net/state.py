@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
@@ -19,7 +19,7 @@ from leadmin.net.own import Network
 from leadmin.net.recipes import Recipe
 
 
-class FitState:
+class FitState(nn.Module):
     """All that changes while ``model``, as it is before its first step, is fitted.
 
     ``model`` is what the optimizer moves, ``average`` follows it, ``best`` holds the weights to
@@ -27,6 +27,7 @@ class FitState:
     """
 
     def __init__(self, model: Network, recipe: Recipe) -> None:
+        super().__init__()
         self.recipe, self.model = recipe, model
         self.average, self.best = copy.deepcopy(model), copy.deepcopy(model)
         self.optimizer = torch.optim.AdamW(
@@ -99,10 +100,7 @@ class StateFile:
         """Write the state; the old one stays until the new one stands."""
         if self.path is None:
             return
-        tensors: dict[str, Tensor] = {}
-        for role in ("model", "average", "best"):
-            weights = getattr(state, role).state_dict()
-            tensors |= {f"{role}.{name}": value for name, value in weights.items()}
+        tensors = dict(state.state_dict())
         for number, moments in state.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
         names = ("history", "best_score", "best_epoch")
@@ -138,16 +136,11 @@ class StateFile:
             return
         if metadata.get("identity") != self.identity:
             return
-        for role in ("model", "average", "best"):
-            start = f"{role}."
-            getattr(state, role).load_state_dict(
-                {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
-            )
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, key = name.split(".")
-                moments.setdefault(int(number), {})[key] = tensor
+        for name in [name for name in tensors if name.startswith("optimizer.")]:
+            _, number, key = name.split(".")
+            moments.setdefault(int(number), {})[key] = tensors.pop(name)
+        state.load_state_dict(tensors)
         groups = state.optimizer.state_dict()["param_groups"]
         state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         for name, value in json.loads(metadata["progress"]).items():

@@ -24,7 +24,6 @@ from leadmin.labels import LABEL_POLICIES
 from leadmin.questions import Question, each_recipe, of, with_holm
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, reading_table, signed
-from leadmin.study.run import UNREADABLE
 from leadmin.study.sources import open_dataset
 
 COMPARED = "3-lead-I-II-V2"
@@ -134,7 +133,9 @@ def know_records(evidence: Evidence, data: str, kept: Path, target: Path) -> Evi
         return evidence
     try:
         return with_described(evidence, pd.read_csv(kept, dtype=str, keep_default_na=False))
-    except UNREADABLE as error:
+    except LeadminError:
+        raise
+    except Exception as error:  # pandas raises whatever a damaged file leads it to
         raise LeadminError(
             f"{kept}: not what an analysis writes ({type(error).__name__}: {str(error)[:200]}); "
             "valid: the file beside its tables; give the prepared records as data"

@@ -30,7 +30,7 @@ from leadmin.net.scaling import fit_scaling
 from leadmin.study.identity import code_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
-from leadmin.study.run import Run, Trained, finished_run, write_run
+from leadmin.study.run import Run, finished_run, joined_predictions, write_run
 from leadmin.study.validity import held
 
 Array = NDArray[np.float64]
@@ -233,15 +233,16 @@ def train_baseline(
             scores = fitted(x, labels, split, 0).astype(np.float32)
             for part in ("validation", "test"):
                 logits[part].append(scores[getattr(split, part)])
-        trained = Trained(
+        joined = {part: {name: np.concatenate(x)[None]} for part, x in logits.items()}
+        return write_run(
+            out,
             configuration,
-            dataset,
-            divisions,
-            how | {"recipe": name},
-            identity,
-            {name: {"name": name, "description": description}},
-            {part: {name: np.concatenate(pieces)[None]} for part, pieces in logits.items()},
-            time.perf_counter() - started,
-            describe_environment() | {"data": describe_data(dataset)},
+            joined_predictions(dataset, divisions, label_policy, joined),
+            classes=dataset.class_names,
+            settings=how | {"recipe": name},
+            identity=identity,
+            recipes={name: {"name": name, "description": description}},
+            n_parameters=None,
+            seconds=time.perf_counter() - started,
+            provenance=describe_environment() | {"data": describe_data(dataset)},
         )
-        return write_run(out, trained)

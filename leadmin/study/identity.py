@@ -24,49 +24,34 @@ PACKAGE = Path(__file__).resolve().parents[1]
 HASHED = ("labels", "leads", "metrics", "data", "net", "study")
 """Modules, and whole folders of them, whose code trained numbers follow from."""
 
-_PREPARES = "what it decides stands in the prepared file, whose checksum is in the identity"
-_OTHERS = "brings other people's records to a trained network"
-_SAID = "what it decides stands in the identity itself"
-NOT_HASHED: Mapping[str, str] = {
-    "__init__": "only finds a trained network",
-    "errors": "words for people",
-    "files": "writes files whole; what they hold is given to it",
-    "data/archive": _PREPARES,
-    "data/card": _PREPARES,
-    "data/download": _PREPARES,
-    "data/faults": _OTHERS,
-    "data/fetch": _PREPARES,
-    "data/own": _PREPARES,
-    "data/own_mapping": _PREPARES,
-    "data/pacing": _OTHERS,
-    "data/prepare": _PREPARES,
-    "data/ptbxl": _PREPARES,
-    "data/quality": _PREPARES,
-    "data/records": _PREPARES,
-    "data/recordings": _OTHERS,
-    "data/recordings/devices": _OTHERS,
-    "data/recordings/recording": _OTHERS,
-    "data/recordings/tables": _OTHERS,
-    "data/recordings/wfdb": _PREPARES,
-    "data/resample": _OTHERS,
-    "net/classifier": _OTHERS,
-    "net/reading": _OTHERS,
-    "net/own": _SAID,
-    "net/quick": "a trained network in another form, for other people's records",
-    "net/shipped": "reads a trained network",
-    "net/export": "writes a trained network in another form",
-    "net/operating": "says what a trained network's answers mean",
-    "net/recipes": _SAID,
-    "study/ablation": "names variants and puts finished runs together",
-    "study/baselines": "trains no network; the identity of a baseline counts it",
-    "study/identity": _SAID,
-    "study/mapping": "trains no network; the identity of a map counts it",
-    "study/provenance": "describes machine and data, for people",
-    "study/settings": _SAID,
-    "study/sources": "finds the prepared file, whose checksum is in the identity",
-    "study/tracking": "only listens",
-    "study/validity": "says whether files are whole and whose they are",
+_REASONS = {
+    "only finds a trained network": "__init__",
+    "words for people": "errors",
+    "writes files whole; what they hold is given to it": "files",
+    "what it decides stands in the prepared file, whose checksum is in the identity": (
+        "data/archive data/card data/download data/fetch data/own data/own_mapping data/prepare "
+        "data/ptbxl data/quality data/records data/recordings/wfdb"
+    ),
+    "brings other people's records to a trained network": (
+        "data/faults data/pacing data/recordings data/recordings/devices data/recordings/recording "
+        "data/recordings/tables data/resample net/classifier net/reading"
+    ),
+    "what it decides stands in the identity itself": (
+        "net/own net/recipes study/identity study/settings"
+    ),
+    "a trained network in another form, for other people's records": "net/quick",
+    "reads a trained network": "net/shipped",
+    "writes a trained network in another form": "net/export",
+    "says what a trained network's answers mean": "net/operating",
+    "names variants and puts finished runs together": "study/ablation",
+    "trains no network; the identity of a baseline counts it": "study/baselines",
+    "trains no network; the identity of a map counts it": "study/mapping",
+    "describes machine and data, for people": "study/provenance",
+    "finds the prepared file, whose checksum is in the identity": "study/sources",
+    "only listens": "study/tracking",
+    "says whether files are whole and whose they are": "study/validity",
 }
+NOT_HASHED = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 """What lies in those folders, or is imported from there, and does not count; with the reason."""
 
 

@@ -16,9 +16,8 @@ import itertools
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,6 @@ _MOST_TOGETHER = 8
 
 _MOST_BYTES, _MOST_HEADER = 2**28, 100_000
 """Of an array, and of the first line of a table."""
-
-UNREADABLE = (
-    *(ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, EOFError),
-    *(OSError, MemoryError, RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error),
-)
-"""What NumPy, pandas and ``zipfile`` raise at files that are not what they should be."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +82,9 @@ class Run:
     kept: bool = False
 
     @property
-    def identity(self) -> dict[str, Any] | None:
-        """What it follows from, see `leadmin.study.identity`; runs of earlier versions lack it."""
-        return self.metrics.get("identity")
+    def identity(self) -> dict[str, Any]:
+        """What it follows from, see `leadmin.study.identity`; empty in runs of earlier versions."""
+        return self.metrics.get("identity") or {}
 
     @property
     def class_names(self) -> dict[str, str]:
@@ -115,58 +108,37 @@ class Run:
         return [self.folder / name for name in self.metrics["files"] if name.endswith(".json")]
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What was trained and how, before it is a run on disk.
+def write_run(
+    folder: Path,
+    configuration: Configuration,
+    predictions: dict[str, Predictions],
+    history: Sequence[dict[str, Any]] = (),
+    checkpoints: Iterable[str] = (),
+    **described: Any,
+) -> Run:
+    """Write the run folder of something that was trained, and read it back.
 
-    ``divisions`` are in the order in which the predictions of their records follow each other;
-    ``settings``, without folders of this machine, hold the ``label_policy`` of the evaluation;
-    ``recipes`` describe by name what was trained; ``logits`` are of shape (n_seeds, n_records,
-    n_classes) by ``validation`` and ``test``, then by recipe; ``history`` holds the rows of
-    ``history.csv``, ``checkpoints`` the names of files below the run folder.
+    ``predictions`` are those of `joined_predictions`, ``history`` the rows of ``history.csv``,
+    ``checkpoints`` names of files below the folder, which are there. ``metrics.json`` says besides
+    what is ``described``: the names of ``classes``, the ``settings`` without folders of this
+    machine, ``identity``, ``recipes`` by name, ``n_parameters``, ``seconds`` and ``provenance``.
     """
-
-    configuration: Configuration
-    dataset: EcgDataset
-    divisions: list[Split]
-    settings: dict[str, Any]
-    identity: dict[str, Any]
-    recipes: dict[str, dict[str, Any]]
-    logits: dict[str, dict[str, NDArray[np.float32]]]
-    seconds: float
-    provenance: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    n_parameters: int | None = None
-    checkpoints: tuple[str, ...] = ()
-
-
-def write_run(folder: Path, trained: Trained) -> Run:
-    """Write the run folder of something that was trained, and read it back."""
     folder.mkdir(parents=True, exist_ok=True)
-    predictions = joined_predictions(
-        trained.dataset, trained.divisions, trained.settings["label_policy"], trained.logits
-    )
     files = _write_predictions(folder, predictions)
-    rows = pd.DataFrame(trained.history, columns=None if trained.history else ["recipe"])
+    rows = pd.DataFrame(history, columns=None if history else ["recipe"])
     with atomic_path(folder / "history.csv") as temporary:
         rows.to_csv(temporary, index=False, float_format="%.7g")  # as much as float32 holds
-    n_seeds = {name: len(layers) for name, layers in trained.logits["test"].items()}
+    logits = predictions["test"].logits
     metrics = {
-        "config": trained.configuration.name,
-        "leads": list(trained.configuration.leads),
-        "classes": trained.dataset.class_names,
-        "settings": trained.settings,
-        "identity": trained.identity,
-        "recipes": trained.recipes,
-        "seeds": {name: list(range(number)) for name, number in n_seeds.items()},
-        "n_parameters": trained.n_parameters,
+        "config": configuration.name,
+        "leads": list(configuration.leads),
+        **described,
+        "seeds": {name: list(range(len(layers))) for name, layers in logits.items()},
         "n_records": {name: len(p.record_id) for name, p in predictions.items()},
         "n_patients": {name: len(np.unique(p.patient_id)) for name, p in predictions.items()},
-        "test": point_metrics(**predictions, classes=trained.dataset.classes),
-        "seconds": trained.seconds,
-        "provenance": trained.provenance,
+        "test": point_metrics(**predictions, classes=tuple(described["classes"])),
     }
-    finish_run(folder, metrics, (*files, "history.csv", *trained.checkpoints))
+    finish_run(folder, metrics, (*files, "history.csv", *checkpoints))
     return load_run(folder)
 
 
@@ -243,12 +215,11 @@ def finished_run(
 ) -> Run | None:
     """Read a run folder if the valid run of this identity lies there, with these checkpoints."""
     try:
-        metrics = valid_metrics(folder)
+        run = load_run(folder)
     except LeadminError:
         return None
-    if metrics.get("identity") != identity or not set(checkpoints) <= set(metrics["files"]):
-        return None
-    return dataclasses.replace(load_run(folder), kept=True)
+    fits = run.identity == identity and set(checkpoints) <= set(run.metrics["files"])
+    return dataclasses.replace(run, kept=True) if fits else None
 
 
 def load_run(folder: Path) -> Run:
@@ -264,7 +235,7 @@ def load_run(folder: Path) -> Run:
         validation, test = (
             Predictions(
                 **{name: arrays[f"{split}/{name}"] for name in RECORDS},
-                logits={name: arrays[f"{split}/logits/{name}"] for name in recipes},
+                logits={name: _single(arrays[f"{split}/logits/{name}"]) for name in recipes},
             )
             for split in ("validation", "test")
         )
@@ -284,7 +255,7 @@ def load_run(folder: Path) -> Run:
         )
         _check_parts(run)
         return run
-    except UNREADABLE as error:
+    except Exception as error:  # NumPy, pandas and zipfile raise whatever a damaged file leads to
         raise LeadminError(
             f"{folder}: {METRICS}, predictions.npz or history.csv is not what a run writes "
             f"({type(error).__name__}: {str(error)[:200]}); run it again"
@@ -309,6 +280,11 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 )
     with np.load(path, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def _single(logits: NDArray[Any]) -> NDArray[Any]:
+    """Give logits of half precision, as maps, trials and published runs keep them, in float32."""
+    return logits.astype(np.float32) if logits.dtype == np.float16 else logits
 
 
 def _check_parts(run: Run) -> None:

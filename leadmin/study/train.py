@@ -15,21 +15,20 @@ from numpy.typing import NDArray
 
 from leadmin.data.dataset import EcgDataset
 from leadmin.errors import LeadminError
-from leadmin.files import write_text
-from leadmin.leads import Configuration, lead_indices, resolve
+from leadmin.leads import resolve
 from leadmin.net.checkpoint import load_checkpoint, save_checkpoint
 from leadmin.net.classifier import EcgClassifier
 from leadmin.net.device import Computing, choose_device
-from leadmin.net.fit import FitJob, Start, fit
+from leadmin.net.fit import FitJob, fit
 from leadmin.net.model import count_parameters
 from leadmin.net.predict import predict_logits
-from leadmin.net.recipes import Recipe, recipe_identity, window_samples
+from leadmin.net.recipes import recipe_identity
 from leadmin.study.identity import code_sha256, start_differences, start_sha256, trained_identity
 from leadmin.study.protocol import Split, splits
 from leadmin.study.provenance import describe_data, describe_environment
 from leadmin.study.run import (
+    Predictions,
     Run,
-    Trained,
     finished_run,
     joined_predictions,
     load_run,
@@ -67,7 +66,15 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
     provenance = describe_environment(device, 1 if workers > 1 else torch.get_num_threads())
     provenance["data"] = describe_data(dataset)
     jobs = [
-        _Job(resolve(settings.config), recipe, seed, split, settings, provenance)
+        _Job(
+            *(resolve(settings.config), recipe, split.train, split.validation),
+            seed,
+            split.test_fold,
+            code_sha256(),
+            test=split.test,
+            settings=settings,
+            provenance=provenance,
+        )
         for recipe, n_seeds in settings.recipes()
         for seed in range(n_seeds)
         for split in divisions
@@ -84,26 +91,22 @@ def train_run(settings: RunSettings, dataset: EcgDataset, on_epoch: OnEpoch | No
         for recipe, _ in settings.recipes():
             if recipe.start and not settings.start_from:
                 train_run(_start_settings(settings, recipe.start), dataset, on_epoch)
-        _drop_state_of_other_code(folder / "state")
         ledger = _Ledger(settings, dataset, divisions, tracking, on_epoch)
         for job, done in _finished_jobs(jobs, dataset, device, workers, ledger.begin):
             ledger.finish(job, done)
         return write_run(
             folder,
-            Trained(
-                resolve(settings.config),
-                dataset,
-                divisions,
-                settings.portable(),
-                identity,
-                {recipe.name: recipe_identity(recipe) for recipe, _ in settings.recipes()},
-                ledger.logits({recipe.name: range(n) for recipe, n in settings.recipes()}),
-                time.perf_counter() - started,
-                provenance,
-                ledger.rows,
-                ledger.done[-1][1].n_parameters,
-                checkpoints,
-            ),
+            resolve(settings.config),
+            ledger.predictions({recipe.name: range(n) for recipe, n in settings.recipes()}),
+            ledger.rows,
+            checkpoints,
+            classes=dataset.class_names,
+            settings=settings.portable(),
+            identity=identity,
+            recipes={recipe.name: recipe_identity(recipe) for recipe, _ in settings.recipes()},
+            n_parameters=done.n_parameters,
+            seconds=time.perf_counter() - started,
+            provenance=provenance,
         )
 
 
@@ -116,7 +119,7 @@ def _identity(settings: RunSettings, dataset: EcgDataset) -> dict[str, Any]:
             folder = Path(settings.start_from)
             found = load_run(folder).identity
             differs = ["it has no identity, as an earlier version trained it"]
-            if found is not None:
+            if found:
                 differs, start = start_differences(found, start, recipe), found
             if differs:
                 raise LeadminError(
@@ -150,35 +153,23 @@ def _start_settings(settings: RunSettings, recipe: str) -> RunSettings:
     )
 
 
-def _drop_state_of_other_code(folder: Path) -> None:
-    """Take away what other code has begun: a fit checks its settings itself, but not the code."""
-    mark = folder / "code"
-    if not mark.is_file() or mark.read_text(encoding="utf-8") != code_sha256():
-        for state in folder.glob("*.safetensors"):
-            state.unlink()
-        write_text(mark, code_sha256())
-
-
-@dataclass(frozen=True)
-class _Job:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Job(FitJob):
     """One fit of a run, and what its checkpoint says about it."""
 
-    configuration: Configuration
-    recipe: Recipe
-    seed: int
-    split: Split
+    test: NDArray[np.intp]
     settings: RunSettings
     provenance: dict[str, Any]
 
-    @property
-    def fold(self) -> str:
-        """What is behind the names of its files, so that folds do not share them."""
-        return f"-fold{self.split.test_fold}" if self.settings.protocol == "crossval" else ""
+    def named(self, recipe: str) -> str:
+        """Name the fit of a recipe with its seed and fold; folds do not share files."""
+        fold = f"-fold{self.fold}" if self.settings.protocol == "crossval" else ""
+        return f"{recipe}-seed{self.seed}{fold}"
 
     @property
     def stem(self) -> str:
         """Name of its checkpoint, its state and its folder of curves."""
-        return f"{self.recipe.name}-seed{self.seed}{self.fold}"
+        return self.named(self.recipe.name)
 
     @property
     def checkpoint(self) -> Path:
@@ -190,15 +181,13 @@ class _Job:
         """Both files of its checkpoint, as seen from the run folder."""
         return [f"checkpoints/{self.stem}{end}" for end in (".safetensors", ".json")]
 
-    def start(self, device: torch.device) -> Start | None:
+    def start(self, device: torch.device) -> EcgClassifier | None:
         """Read the network that its fit starts from."""
         recipe = self.recipe.start
         if not recipe:
             return None
         folder = Path(self.settings.start_from or self.settings.folder / recipe)
-        stem = f"{recipe}-seed{self.seed}{self.fold}"
-        found = load_checkpoint(folder / "checkpoints" / stem, device)
-        return Start(found.model, found.scaling, found.leads, found.metadata["weights_sha256"])
+        return load_checkpoint(folder / "checkpoints" / self.named(recipe), device)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -232,12 +221,12 @@ class _Ledger:
     tracking: Tracking
     on_epoch: OnEpoch | None
     rows: list[dict[str, Any]] = field(default_factory=list)
-    done: list[tuple[_Job, _Done]] = field(default_factory=list)
+    answers: dict[tuple[str, int], list[dict[str, Logits]]] = field(default_factory=dict)
 
     def begin(self, job: _Job) -> Callable[[dict[str, float]], None]:
         """Open a fit; what is returned takes each of its epochs."""
-        self.tracking.start(job.stem, job.described | {"test_fold": job.split.test_fold})
-        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.split.test_fold}
+        self.tracking.start(job.stem, job.described | {"test_fold": job.fold})
+        labels = {"recipe": job.recipe.name, "seed": job.seed, "fold": job.fold}
 
         def note(entry: dict[str, float]) -> None:
             self.rows.append(labels | entry)
@@ -250,28 +239,26 @@ class _Ledger:
     def finish(self, job: _Job, done: _Done) -> None:
         """Keep the answers of a fit; tell the trackers once all folds of its seed are there."""
         self.tracking.checkpoint(job.checkpoint)
-        self.done.append((job, done))
-        if not self.tracking.chosen or job.split is not self.divisions[-1]:
+        self.answers.setdefault((job.recipe.name, job.seed), []).append(done.logits)
+        if not self.tracking.chosen or job.fold != self.divisions[-1].test_fold:
             return
         if self.settings.protocol == "crossval":
             self.tracking.start(f"{job.recipe.name}-seed{job.seed}", job.described, job="test")
-        latest = self.logits({job.recipe.name: [job.seed]})
-        policy = self.settings.label_policy
-        pooled = joined_predictions(self.dataset, self.divisions, policy, latest)
+        pooled = self.predictions({job.recipe.name: [job.seed]})
         (measured,) = point_metrics(**pooled, classes=self.dataset.classes)[job.recipe.name]
         self.tracking.result(measured)
 
-    def logits(self, seeds: Mapping[str, Iterable[int]]) -> dict[str, dict[str, Logits]]:
-        """Give answers by split and recipe, (n_seeds, n_records, n_classes), with folds joined."""
+    def predictions(self, seeds: Mapping[str, Iterable[int]]) -> dict[str, Predictions]:
+        """Give the answers of some seeds of recipes by split, with folds joined."""
 
         def of(part: str, recipe: str, seed: int) -> Logits:
-            named = ((job.recipe.name, job.seed, done.logits[part]) for job, done in self.done)
-            return np.concatenate([x for *fit, x in named if fit == [recipe, seed]])
+            return np.concatenate([logits[part] for logits in self.answers[recipe, seed]])
 
-        return {
+        logits = {
             part: {name: np.stack([of(part, name, s) for s in own]) for name, own in seeds.items()}
             for part in ("validation", "test")
         }
+        return joined_predictions(self.dataset, self.divisions, self.settings.label_policy, logits)
 
 
 def _finished_jobs(
@@ -315,42 +302,21 @@ def _train_job(
     on_epoch: Callable[[dict[str, float]], None],
 ) -> _Done:
     """Train one network, write its checkpoint, and apply it to the records it has not seen."""
-    settings, configuration, recipe = job.settings, job.configuration, job.recipe
-    window = window_samples(recipe, dataset.sampling_rate, dataset.signals.shape[-1])
     trained = fit(
         dataset,
-        FitJob(
-            configuration,
-            recipe,
-            job.split.train,
-            job.split.validation,
-            job.seed,
-            job.split.test_fold,
-        ),
-        computing=Computing(device, settings.precision),
-        state_path=settings.folder / "state" / f"{job.stem}.safetensors",
+        job,
+        computing=Computing(device, job.settings.precision),
+        state_path=job.settings.folder / "state" / f"{job.stem}.safetensors",
         on_epoch=on_epoch,
         start=job.start(device),
     )
-    classifier = EcgClassifier(
-        trained.model,
-        trained.scaling,
-        configuration.leads,
-        dataset.sampling_rate,
-        dataset.classes,
-        window,
-        recipe.test_windows,
-        metadata={},
-    )
-    provenance = job.provenance | {"seed": job.seed, "test_fold": job.split.test_fold}
-    save_checkpoint(job.checkpoint, classifier, recipe, configuration.name, provenance)
-    leads = np.array(lead_indices(configuration.leads))
+    provenance = job.provenance | {"seed": job.seed, "test_fold": job.fold}
+    save_checkpoint(job.checkpoint, trained, job.recipe, job.configuration.name, provenance)
     logits = {}
     for part in ("validation", "test"):
-        index = getattr(job.split, part)
-        signals = torch.from_numpy(dataset.signals[np.ix_(index, leads)]).to(device)
+        signals = torch.from_numpy(job.signals(dataset, getattr(job, part))).to(device)
         answers = predict_logits(
-            trained.model, trained.scaling, signals, window, recipe.test_windows
+            trained.model, trained.scaling, signals, trained.window, trained.n_windows
         )
         logits[part] = answers.cpu().numpy()
     return _Done(trained.history, logits, count_parameters(trained.model))

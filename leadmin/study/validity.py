@@ -33,8 +33,8 @@ SCHEMA_VERSION = 1
 METRICS, SEAL, LOCK = "metrics.json", ".sha256", ".lock"
 
 _WRITTEN_BY_A_RUN = re.compile(
-    r"(checkpoints|state)/[^/]+-seed\d+(-fold\d+)?\.(json|safetensors)|state/code"
-    r"|((checkpoints|state)/)?\.([^/]+\.)?(json|npz|csv|safetensors|code)\.\w{8}/[^/]+"  # cut off
+    r"(checkpoints|state)/[^/]+-seed\d+(-fold\d+)?\.(json|safetensors)"
+    r"|((checkpoints|state)/)?\.([^/]+\.)?(json|npz|csv|safetensors)\.\w{8}/[^/]+"  # cut off
 )
 
 
@@ -84,17 +84,15 @@ def valid_metrics(folder: Path) -> dict[str, Any]:
 
 
 def finish_run(folder: Path, metrics: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Write ``metrics.json`` with the checksums of the files of a run, and remove older ones."""
+    """Write ``metrics.json`` with the checksums of the files of a run.
+
+    What else a run could have written here and this one has not goes.
+    """
     files = {name: sha256(folder / name) for name in names}
     write_json(folder / METRICS, {"schema_version": SCHEMA_VERSION, **metrics, "files": files})
-    remove_unnamed(folder, files)
-
-
-def remove_unnamed(folder: Path, named: Collection[str]) -> None:
-    """Remove what a run could have written here and this one has not."""
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         name = path.relative_to(folder).as_posix()
-        if name not in named and _WRITTEN_BY_A_RUN.fullmatch(name):
+        if name not in files and _WRITTEN_BY_A_RUN.fullmatch(name):
             path.unlink()
             with suppress(OSError):  # where something of somebody else is left
                 path.parent.rmdir()

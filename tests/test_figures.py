@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import gather
+from leadmin.evidence.scores import ENDS, gather
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, configurations, resolve
+from leadmin.metrics import lrs
 from leadmin.questions.answer import main_table, plot_answer
 from leadmin.questions.calibration import (
     calibration_table,
@@ -305,8 +306,10 @@ def test_class_heatmap_shows_values_and_losses_in_legible_colours(per_class, mai
 
 def test_lrs_bars_add_up_to_what_the_score_lost(main_rows):
     table = default_rows(main_rows)
-    left, right = plot_lrs(table).axes
     reference = table.set_index("config").loc["12-lead"]
+    score = lrs(table["auroc"], table["brier"], reference["auroc"], reference["brier"])
+    names = [f"{name}{end}" for name in ("lrs", "retention_above_chance") for end in ENDS]
+    left, right = plot_lrs(table.assign(**dict.fromkeys(names, score))).axes
     lost = np.sum([[bar.get_width() for bar in bars] for bars in left.containers], axis=0)
     expected = (
         0.7 * (1 - table["auroc"] / reference["auroc"])

@@ -57,6 +57,5 @@ BENEFIT = Question(
     },
     folded={"Net benefit in 1,000 records": benefit_table},
     note="Of the sets in the first table, recalibrated on the validation records of each network.",
-    place=25,
     about="map",
 )

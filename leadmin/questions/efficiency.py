@@ -77,6 +77,5 @@ EFFICIENCY = Question(
     tables={"efficiency": efficiency_table},
     reading=lambda tables: efficiency_reading(tables["efficiency"]),
     shown={"What an answer costs": of("efficiency", shown_efficiency)},
-    place=40,
     about="elsewhere",
 )

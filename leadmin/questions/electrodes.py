@@ -23,7 +23,7 @@ from leadmin.evidence.nested import (
 from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
 from leadmin.labels import CLASS_NAMES, are_superclasses, classes_in_words
 from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, electrodes_needed, resolve, signal_spaces
-from leadmin.questions import Question, Tables, diagnoses, of, with_holm
+from leadmin.questions import Question, Tables, corrected, diagnoses, of
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
@@ -157,7 +157,7 @@ def chosen_table(
         to_all = contrast(evidence, difference(config, REFERENCE), "auroc", target)
         row["p"] = to_all.p_above(-MARGIN) if first != REFERENCE else float("nan")
         rows.append(row)
-    table = with_holm(pd.DataFrame(rows))
+    table = corrected(pd.DataFrame(rows))
     if rows:
         table["within"] = (table["p_holm"] < (1 - LEVEL) / 2) | (table["config"] == REFERENCE)
     return table
@@ -226,9 +226,8 @@ def plot_curve(tables: Tables) -> Figure:
         axis.plot(cloud["n_electrodes"] + shift, cloud["difference"], ".", color=style.FAINT,
                   markersize=4, zorder=1)  # fmt: skip
         axis.plot(line["n_electrodes"], line["difference"], color=colour, linewidth=1.2, zorder=2)
-        bounds = line[["difference", "difference_low", "difference_high"]]
-        style.forest(axis, bounds, style.Look(colour), line["within"], line["n_electrodes"],
-                     upright=True)  # fmt: skip
+        style.forest(axis, line, "difference", style.Look(colour), line["within"],
+                     line["n_electrodes"], upright=True)  # fmt: skip
         axis.set_title(target_in_words(target, tables.classes), fontsize=9)
         axis.set_xticks(list(numbers_of_electrodes()))
     for axis in axes[max(0, len(tables.classes) - 2) : len(tables.classes) + 1]:
@@ -346,7 +345,6 @@ ELECTRODES = Question(
     folded=lambda tables: {
         f"Chosen for {called} alone": shown_curve(name) for name, called in tables.classes.items()
     },
-    place=10,
     about="map",
 )
 
@@ -357,6 +355,5 @@ MAP = Question(
     reading=lambda tables: missed_reading(tables["map"], tables.classes),
     shown={"Missed in 1,000 records, up to two chest electrodes": of("map", wide_missed, 5)},
     folded={"Missed in 1,000 records, all electrode sets": of("map", wide_missed)},
-    place=20,
     about="map",
 )

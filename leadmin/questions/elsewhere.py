@@ -133,7 +133,7 @@ def plot_transport(table: pd.DataFrame) -> Figure:
         rows = table[(table["hospital"] == hospital) & (table["class"] == name)]
         rows = rows.set_index("config").loc[sets]
         look = style.Look(style.CLASS_COLOURS[name])
-        style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look)
+        style.forest(axis, rows, "auroc", look)
         axis.plot(rows["home"], range(len(sets)), "|", color=style.MUTED, markersize=9)
         axis.set_title(f"{hospital}\n{name}", fontsize=8.5)
         axis.set_xticks([0.5, 0.75, 1.0])
@@ -331,7 +331,6 @@ TRANSPORT = Question(
             "left_out", reading_table, headings("hospital", "reason", "n_records")
         ),
     },
-    place=10,
     about="elsewhere",
 )
 
@@ -357,7 +356,6 @@ ORDER = Question(
             {"correlation": 2},
         )
     },
-    place=20,
     about="elsewhere",
 )
 
@@ -384,6 +382,5 @@ TRUST = Question(
             | headings(brier="Brier", brier_shift="Brier, offset", brier_platt="Brier, both"),
         )
     },
-    place=30,
     about="elsewhere",
 )

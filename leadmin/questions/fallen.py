@@ -93,7 +93,7 @@ def plot_fallen(table: pd.DataFrame) -> Figure | None:
     for shift, (fault, look) in enumerate(LOOKS.items()):
         rows = macro[macro["fault"] == fault]
         places = [names.index(name) + 0.2 * (min(shift, 2) - 1) for name in rows["electrode"]]
-        style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look, places=places)
+        style.forest(axis, rows, "auroc", look, places=places)
     full = macro[macro["fault"] == "none"]["auroc"].iloc[0]
     axis.axvline(full, **style.CRITERION)
     axis.set_xlabel("macro AUROC; all nine in place dashed")

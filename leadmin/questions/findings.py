@@ -437,7 +437,6 @@ FINDINGS_AGAIN = Question(
     shown={"The four key findings, asked again": of("key_findings", findings_table)},
     folded={"The same questions under the other recipe": _under_other_recipes},
     latex={"table_findings.tex": lambda t, basis: findings_latex(t.whole["key_findings"], basis)},
-    place=30,
 )
 
 FIRM = Question(
@@ -446,5 +445,4 @@ FIRM = Question(
     tables={"firm_findings": about_superclasses(firm_findings)},
     reading=read_of_superclasses(lambda t: firm_reading(t.whole["firm_findings"])),
     shown={"Verdicts under every reading": _verdicts},
-    place=35,
 )

@@ -128,6 +128,5 @@ FORETOLD = Question(
     figures={"foretold": plot_foretold},
     shown={"Networks of their own, and the one network": of("foretold", _means)},
     folded={"Set by set": of("foretold", _sets)},
-    place=50,
     about="map",
 )

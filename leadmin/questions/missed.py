@@ -97,5 +97,4 @@ MISSED = Question(
     },
     note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "
     "records.",
-    place=15,
 )

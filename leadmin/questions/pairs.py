@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolvable_difference
 from leadmin.evidence.scores import Evidence, Rows, Scored, compare
-from leadmin.questions import Question, each_recipe, of
-from leadmin.questions.classes import benjamini_hochberg
+from leadmin.questions import Question, corrected, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import headings, joined_sentence, range_in_words, reading_table
 
@@ -29,13 +28,10 @@ def pairwise_matrix(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
     for first, second in itertools.combinations([one.config for one in evidence.under(recipe)], 2):
         difference = compare(evidence, first, second, recipe)
         row: dict[str, Any] = {"recipe": recipe, "first": first, "second": second}
-        row |= interval_columns("difference", difference)
-        resolvable = smallest_resolvable_difference(difference)
-        rows.append(row | {"p": difference.p(), "smallest_resolvable": resolvable})
-    table = pd.DataFrame(rows)
-    if len(table):
-        table.insert(7, "p_bh", benjamini_hochberg(table["p"]))
-    return table
+        row |= interval_columns("difference", difference) | {"p": difference.p()}
+        row["smallest_resolvable"] = smallest_resolvable_difference(difference)
+        rows.append(row)
+    return corrected(pd.DataFrame(rows), method="bh")
 
 
 def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -127,7 +123,7 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
               "share_best_of_size": "of its size"}  # fmt: skip
     figure, (axis, text) = style.row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
-    style.forest(axis, ranks[["rank", "rank_low", "rank_high"]])
+    style.forest(axis, ranks, "rank")
     axis.set(xlim=(0.5, len(ranks) + 0.5), xticks=range(1, len(ranks) + 1),
              xlabel="rank by macro AUROC (1 is best), 95% interval")  # fmt: skip
     text.set_xlim(0, len(shares))
@@ -155,7 +151,6 @@ PAIRS = Question(
     reading=lambda tables: pairs_reading(tables["pairwise"]),
     figures={"pairs": of("pairwise", plot_pairwise)},
     folded={"All pairs of sets": of("pairwise", reading_table, PAIR_COLUMNS)},
-    place=50,
 )
 
 RANKS = Question(
@@ -164,5 +159,4 @@ RANKS = Question(
     tables={"ranks": each_recipe(rank_table)},
     reading=lambda tables: rank_reading(tables["ranks"]),
     figures={"ranks": of("ranks", plot_ranks)},
-    place=60,
 )

@@ -74,5 +74,4 @@ POLICIES = Question(
     reading=lambda tables: policies_reading(tables.whole["label_policies"]),
     folded={"Each set under both label policies": of("label_policies", _shown)},
     note="The networks are the same. Records without a statement from 50% are left out there.",
-    place=37,
 )

@@ -18,10 +18,10 @@ from leadmin.questions import (
     Question,
     about_superclasses,
     bounds_named,
+    corrected,
     first_two_recipes,
     of,
     read_of_superclasses,
-    with_holm,
 )
 from leadmin.show import style
 from leadmin.show.words import (
@@ -96,7 +96,7 @@ def across_recipes(
         row |= interval_columns("difference", difference) | {"p": difference.p()}
         yield row | {"first_recipe": first, "second_recipe": second}
 
-    return with_holm(_without_recipe(evidence.table(evidence.under(first), rows)))
+    return corrected(_without_recipe(evidence.table(evidence.under(first), rows)))
 
 
 def hypertrophy_table(
@@ -152,7 +152,7 @@ def hypertrophy_table(
         row |= {"p": difference.p(), "first_recipe": first, "second_recipe": second}
         row |= {"n_reduced": len(both), "n_records": evidence.n_records}
         rows.append(row | {"n_patients": evidence.n_patients})
-    return with_holm(pd.DataFrame(rows))
+    return corrected(pd.DataFrame(rows))
 
 
 ONE_RECIPE = "These runs hold one recipe, so there is nothing to compare."
@@ -238,7 +238,6 @@ def plot_recipe_comparison(comparison: pd.DataFrame, metrics: Sequence[str] = ()
     ``config``, ``metric`` and ``difference`` with its bounds; where it names both recipes, so does
     the axis.
     """
-    bounds = ["difference", "difference_low", "difference_high"]
     metrics = metrics or ["auroc", *({"auroc_HYP"} & set(comparison["metric"])), "brier"]
     configs = list(dict.fromkeys(comparison["config"]))
     figure, panels = style.row_figure(configs, len(metrics), head=1.2)
@@ -246,7 +245,7 @@ def plot_recipe_comparison(comparison: pd.DataFrame, metrics: Sequence[str] = ()
         mine = comparison[comparison["metric"] == metric].set_index("config").reindex(configs)
         clear = (mine["difference_low"] > 0) | (mine["difference_high"] < 0)
         axis.axvline(0, **style.ZERO)
-        style.forest(axis, mine[bounds], filled=clear)
+        style.forest(axis, mine, "difference", filled=clear)
         if metric.split("_")[0] in ("brier", "ece"):
             axis.invert_xaxis()
         axis.xaxis.set_major_locator(MaxNLocator(3))
@@ -267,7 +266,6 @@ RECIPES = Question(
     figures={"recipes": of("recipe_comparison", plot_recipe_comparison)},
     report=of("recipe_comparison", _macro_auroc),
     note="Macro AUROC under both recipes.",
-    place=110,
 )
 
 ACROSS = {
@@ -286,7 +284,6 @@ ACROSS_RECIPES = Question(
             "across_recipes", _side_by_side, ACROSS
         )
     },
-    place=120,
 )
 
 HYPERTROPHY = Question(
@@ -299,5 +296,4 @@ HYPERTROPHY = Question(
             "hypertrophy", _side_by_side, {"effect_name": "", **_BOTH}
         )
     },
-    place=130,
 )

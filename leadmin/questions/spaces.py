@@ -113,9 +113,8 @@ def plot_spaces(tables: Tables) -> Figure | None:
     axis.scatter(spaces["n_leads"] + spread, spaces["auroc"], 5, colours)
     line = with_training(fewest, ["auroc"])
     axis.plot(line["n_leads"], line["auroc"], color=style.BLUE, linewidth=1.2)
-    bounds = line[["auroc", "auroc_low", "auroc_high"]]
     look = style.Look(style.BLUE)
-    style.forest(axis, bounds, look, line["within"], line["n_leads"], upright=True)
+    style.forest(axis, line, "auroc", look, line["within"], line["n_leads"], upright=True)
     axis.set(xlabel="leads that do not follow from others", ylabel="macro AUROC")
 
     def dot(colour: str) -> Line2D:
@@ -158,6 +157,5 @@ SPACES = Question(
         )
     },
     folded={"All signal spaces of up to two leads": of("spaces", _few)},
-    place=60,
     about="map",
 )

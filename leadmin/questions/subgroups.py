@@ -21,7 +21,7 @@ from leadmin.evidence.estimates import Estimate, combine, interval_columns, of_c
 from leadmin.evidence.scores import REFERENCE, Evidence, matched, under_other_labels
 from leadmin.files import atomic_path
 from leadmin.labels import LABEL_POLICIES
-from leadmin.questions import Question, each_recipe, of, with_holm
+from leadmin.questions import Question, corrected, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, reading_table, signed
 from leadmin.study.run import UNREADABLE
@@ -172,7 +172,7 @@ def subgroup_table(
                 {"recipe": recipe, "grouping": grouping, "subgroup": level, **row}
                 for row in _subgroup_rows(evidence, recipe, present, (inside, rest))
             ]
-    return with_holm(pd.DataFrame(rows), "interaction_p")
+    return corrected(pd.DataFrame(rows), "interaction_p")
 
 
 def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
@@ -299,7 +299,6 @@ def plot_subgroups(table: pd.DataFrame) -> Figure | None:
     Of a `subgroup_table` of one recipe. Where a class has too few records for a value, this is said
     in its place.
     """
-    bounds = ["difference", "difference_low", "difference_high"]
     rows = table[table["config"] == COMPARED].reset_index(drop=True)
     if rows.empty:
         return None
@@ -310,12 +309,12 @@ def plot_subgroups(table: pd.DataFrame) -> Figure | None:
     axis.axvline(0, **style.ZERO)
     for place in rows.index[~repeated][1:]:
         axis.axhline(place - 0.5, color=style.FAINT, linewidth=0.7)
-    values = rows[bounds].astype(float).where(rows["enough"].astype(bool), axis=0)
-    style.forest(axis, values)
+    values = style.bounds(rows, "difference").where(rows["enough"].astype(bool), axis=0)
+    style.forest(axis, values, "difference")
     for points, heading, name in ((44, "records", "n_records"), (96, "rarest", "fewest_positives")):
         style.beside(axis, points, heading, rows[name].map("{:,}".format).to_dict(), ha="right")
     found = values.dropna(subset="difference")
-    style.beside(axis, 112, "difference (95% interval)", style.in_words(found))
+    style.beside(axis, 112, "difference (95% interval)", style.in_words(found, "difference"))
     few = rows.index.difference(found.index)
     style.beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=style.MUTED)
     if found.empty:
@@ -334,5 +333,4 @@ SUBGROUPS = Question(
     report=of("subgroups", _report),
     note=f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or negative records "
     "(*rarest*) is listed with its counts and without a value.",
-    place=160,
 )

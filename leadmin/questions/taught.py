@@ -66,6 +66,5 @@ TAUGHT = Question(
     reading=lambda tables: taught_reading(tables["taught"]),
     shown={f"Trained with noise or not, at {HARD[1]} dB": of("taught", _shown)},
     folded={"At every ratio": of("taught", _all)},
-    place=1010,
     about="noise",
 )

@@ -162,7 +162,6 @@ WORTH = Question(
             "worth", wide_gain, {"electrode": "electrode"}, "spared", 1
         ),
     },
-    place=30,
     about="map",
 )
 
@@ -176,6 +175,5 @@ NEXT = Question(
             "next", wide_gain, {"base": "there already", "electrode": "next"}, "gain"
         )
     },
-    place=40,
     about="map",
 )

@@ -22,6 +22,7 @@ from scipy.stats import false_discovery_control
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.estimates import Estimate, combine
 from leadmin.files import read_yaml
 from leadmin.labels import CLASS_NAMES, CLASSES, are_superclasses
 from leadmin.show.words import P_FLOOR
@@ -190,6 +191,17 @@ def diagnoses(classes: Iterable[str]) -> tuple[str, ...]:
 FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
 """The configurations that are looked into where all of them would be too many."""
 
+
+def mean_of(estimates: Iterable[Estimate]) -> Estimate:
+    """Average estimates of the same resamples."""
+    return combine(lambda *each: np.mean(each, axis=0), *estimates)
+
+
+def smaller_sets(count: int) -> str:
+    """Write a number of sets with fewer leads."""
+    return "one smaller set" if count == 1 else f"{count} smaller sets"
+
+
 OTHER_CLASSES = (
     f"Not asked: this is about the five superclasses of PTB-XL ({', '.join(CLASSES)}), and these "
     "runs tell other classes apart."
@@ -228,12 +240,9 @@ def first_two_recipes(
     table: Callable[["Evidence", str, str], pd.DataFrame],
 ) -> Callable[["Evidence"], pd.DataFrame]:
     """Make a table of a table that sets two recipes against each other; empty with one recipe."""
-
-    def compared(evidence: "Evidence") -> pd.DataFrame:
-        few = len(evidence.recipes) < 2
-        return pd.DataFrame() if few else table(evidence, *evidence.recipes[:2])
-
-    return compared
+    return lambda evidence: (
+        table(evidence, *evidence.recipes[:2]) if len(evidence.recipes) > 1 else pd.DataFrame()
+    )
 
 
 def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:

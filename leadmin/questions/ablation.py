@@ -5,7 +5,6 @@ The evidence is one configuration under every recipe and baseline that was train
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 
 from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import UNKNOWN, Estimate, combine, interval_columns
-from leadmin.evidence.scores import ENDS, Evidence, gather, named
+from leadmin.evidence.scores import ENDS, Evidence, Row, gather, named
 from leadmin.questions import Question, corrected, of
 from leadmin.questions.calibration import calibration_table
 from leadmin.questions.recipes import plot_recipe_comparison
@@ -75,7 +74,7 @@ def ablation_table(
         return named(evidence.get(config, name), measure)
 
     for name in names:
-        row: dict[str, Any] = {"variant": name, "description": VARIANTS[name]}
+        row: Row = {"variant": name, "description": VARIANTS[name]}
         row["kind"] = "baseline" if name in BASELINES else "recipe"
         for measure in MEASURES:
             values = interval_columns(measure.removesuffix("_HYP"), measured(name, measure))
@@ -113,24 +112,15 @@ def ablation_reading(
     """
     if table.empty:
         return "These runs hold no baseline to compare with."
-    compared = table[table["auroc_difference"].notna()]
-    sentences = []
+    rows, sentences = table.dropna(subset="auroc_difference"), []
     for measure in measures:
         column = f"{measure}_difference"
-        lower, higher = compared[f"{column}_high"] < 0, compared[f"{column}_low"] > 0
-        parts = [
-            f"{verdict}: "
-            + ", ".join(
-                f"{row['description']} ({number(row[column], 4, '+')})"
-                for row in rows.to_dict("records")
-            )
-            for verdict, rows in (
-                ("clearly lower", compared[lower]),
-                ("clearly higher", compared[higher]),
-                ("not to be told apart from it", compared[~lower & ~higher]),
-            )
-            if len(rows)
-        ]
+        lower, higher = rows[f"{column}_high"] < 0, rows[f"{column}_low"] > 0
+        sides = {"clearly lower": lower, "clearly higher": higher}
+        sides["not to be told apart from it"] = ~lower & ~higher
+        values = rows[column].map(lambda value: number(value, 4, "+"))
+        said = rows["description"] + " (" + values + ")"
+        parts = [f"{name}: {', '.join(said[side])}" for name, side in sides.items() if side.any()]
         sentences.append(
             f"**In {MEASURES[measure]}**, against `{reference}`: {'; '.join(parts) or 'nothing'}."
         )

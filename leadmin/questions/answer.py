@@ -17,6 +17,7 @@ from leadmin.evidence.scores import (
     MARGIN,
     REFERENCE,
     Evidence,
+    Row,
     Rows,
     Scored,
     relative_to_reference,
@@ -56,7 +57,7 @@ def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
         )
 
     def rows(scored: Scored) -> Rows:
-        row: dict[str, Any] = {"leads": ", ".join(scored.leads)}
+        row: Row = {"leads": ", ".join(scored.leads)}
         for metric in scored.per_seed:
             row |= interval_columns(metric, scored.macro(metric))
         row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
@@ -84,13 +85,13 @@ def answer_sentence(
     reduced = main[main["config"] != REFERENCE]
     if reduced.empty or REFERENCE not in set(main["config"]):
         return "These runs hold no comparison with twelve leads, so they answer nothing."
-    firm = pd.Series(dtype=object)
+    firm = {}
     if losses is not None and len(losses):
-        firm = losses.groupby("config")["firm"].first()
+        firm = dict(zip(losses["config"], losses["firm"], strict=True))
     ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
     proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
-        best = with_training(proven, ["difference"]).iloc[0].to_dict()
+        best = with_training(proven).iloc[0].to_dict()
         count = "One lead" if best["n_leads"] == 1 else f"{best['n_leads']} leads"
         doubt = firm.get(best["config"]) == DEPENDS
         return (
@@ -100,12 +101,9 @@ def answer_sentence(
             "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
         )
     worse = int((reduced["difference_high"] < -MARGIN).sum())
-    ranked_by_score = reduced.sort_values("auroc", ascending=False)
-    best = with_training(ranked_by_score, ["difference"]).iloc[0].to_dict()
-    closest = (
-        f"The closest is {best['leads']}, at a difference of "
-        f"{value_with_interval(best, 'difference')}."
-    )
+    best = with_training(reduced).sort_values("auroc", ascending=False).iloc[0].to_dict()
+    difference = value_with_interval(best, "difference")
+    closest = f"The closest is {best['leads']}, at a difference of {difference}."
     if worse == len(reduced):
         sets = f"{worse} sets" if worse > 1 else "set"
         loose = ranked.loc[ranked["config"].map(firm.get) == DEPENDS, "leads"]

@@ -1,7 +1,7 @@
 """Can the probabilities be believed, and acted on?"""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,11 @@ from leadmin.evidence.reliability import (
     resampled_calibration,
     smooth_calibration_error,
 )
-from leadmin.evidence.scores import Evidence, Rows, Scored
+from leadmin.evidence.scores import ENDS, Evidence, Row, Rows, Scored
 from leadmin.questions import FOLLOWED, Question, Tables, each_recipe, of
 from leadmin.questions.classes import by_class
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, styled_table, with_intervals
+from leadmin.show.words import headings, joined_sentence, styled_table, with_intervals
 
 NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 """Threshold probabilities of `decision_curves`."""
@@ -50,27 +50,32 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     def rows(scored: Scored) -> Rows:
         for recalibrated in (False, True):
             logits = _logits(evidence, scored, recalibrated)
-            classes: list[dict[str, Any]] = []
+            classes: list[Row] = []
             for c, name in enumerate(evidence.classes):
                 y = evidence.labels[:, c]
-                row: dict[str, Any] = {"class": name, "recalibrated": recalibrated}
-                row |= _class_calibration(y, logits[:, :, c], weights)
+                row: Row = {"class": name, "recalibrated": recalibrated}
+                row |= class_calibration(y, logits[:, :, c], weights)
                 classes.append(row | {"n_positive": int(y.sum())})
             mean = pd.DataFrame(classes)[list(MEASURES)].mean()
-            macro = classes[0] | dict.fromkeys(_INTERVALS, float("nan")) | dict(mean)
+            macro = classes[0] | {f"{name}{end}": np.nan for name in LINE for end in ENDS}
+            macro |= dict(mean)
             macro |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
             yield from (*classes, macro)
 
     return evidence.table(evidence.under(recipe), rows)
 
 
-_INTERVALS = ("slope_low", "slope_high", "offset_low", "offset_high")
+LINE = ("slope", "offset")
+"""Of the calibration line: those measures that have an interval."""
 
 
-def _class_calibration(
-    y: NDArray[np.uint8], logits: NDArray[np.float64], weights: NDArray[np.float64]
+def class_calibration(
+    y: NDArray[np.uint8], logits: Iterable[NDArray[np.float64]], weights: NDArray[Any]
 ) -> dict[str, float]:
-    """Mean over seeds of every calibration measure of one class."""
+    """Give the mean over seeds of every calibration measure of one class.
+
+    ``y`` and each of the ``logits`` are (n_records,), ``weights`` (n_records, n_resamples).
+    """
     points, replicates = [], []
     for x in logits:
         p, line = expit(x), calibration_line(y, x)
@@ -86,7 +91,7 @@ def _class_calibration(
         )
         replicates.append(resampled_calibration(y, x, line, weights))
     result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
-    for name in ("slope", "offset"):
+    for name in LINE:
         mean = np.mean([one[name] for one in replicates], axis=0)
         low, high = resampling.normal_interval(result[name], mean, LEVEL)
         result |= {f"{name}_low": low, f"{name}_high": high}
@@ -119,7 +124,7 @@ def decision_curves(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
         p = expit(_logits(evidence, scored, True))
         for c, name in enumerate(evidence.classes):
             y = evidence.labels[:, c].astype(np.float64)
-            curve: dict[str, Any] = {"recipe": recipe, "config": scored.config}
+            curve: Row = {"recipe": recipe, "config": scored.config}
             curve |= {"class": name, "threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
             curve |= {"recalibrated": True, "n_positive": int(y.sum())}
             tables.append(pd.DataFrame(curve | evidence.counts(scored)))
@@ -131,7 +136,7 @@ def _net_benefit(
     probabilities: NDArray[np.float64],
     t: NDArray[np.float64],
     weights: NDArray[np.float32],
-) -> dict[str, Any]:
+) -> Row:
     """Net benefit of one class at each threshold, mean over seeds, with its interval."""
     per_record = np.mean([benefit_of_records(y, p, t) for p in probabilities], axis=0)
     treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
@@ -155,16 +160,8 @@ def _logits(evidence: Evidence, scored: Scored, recalibrated: bool) -> NDArray[n
     return np.asarray(run.test.logits[recipe], dtype=np.float64)
 
 
-MEASURES = {
-    "brier": "Brier score",
-    "miscalibration": "miscalibration",
-    "discrimination": "discrimination",
-    "uncertainty": "uncertainty",
-    "slope": "slope",
-    "offset": "intercept",
-    "ece": "ECE",
-    "smooth_ece": "smooth ECE",
-}
+MEASURES = headings("brier", "miscalibration", "discrimination", "uncertainty", "slope")
+MEASURES |= headings(offset="intercept", ece="ECE", smooth_ece="smooth ECE")
 """Of the calibration table, as a page shows them."""
 
 
@@ -175,7 +172,7 @@ def recalibration_table(calibration: pd.DataFrame) -> Styler:
     if table["class"].nunique() == 1:
         table = table.drop(columns="class")
     for name, heading in MEASURES.items():
-        digits = 2 if name in ("slope", "offset") else 3
+        digits = 2 if name in LINE else 3
         cells = zip(*(with_intervals(side, name, digits) for side in (before, after)), strict=True)
         table[heading] = [a if a == b else f"{a} → {b}" for a, b in cells]
     return styled_table(table, "reading")

@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 
 from leadmin.evidence.delong import delong
 from leadmin.evidence.estimates import combine, interval_columns, sd
-from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
+from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Row, Rows, Scored
 from leadmin.labels import are_superclasses
 from leadmin.questions import Question, Tables, corrected, each_recipe, of
 from leadmin.show import style
@@ -40,7 +40,7 @@ def per_class_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
 
     def rows(scored: Scored) -> Rows:
         for c, name in enumerate(evidence.classes):
-            row: dict[str, Any] = {"class": name, "n_positive": int(evidence.labels[:, c].sum())}
+            row: Row = {"class": name, "n_positive": int(evidence.labels[:, c].sum())}
             for metric in scored.per_seed:
                 row |= interval_columns(metric, scored.of_class(metric, name))
             row["auroc_seed_sd"] = sd(scored.per_seed["auroc"][:, c])
@@ -74,7 +74,7 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             contrasts["difference"] = np.concatenate([weights[0], -weights[1]])
         for c, name in enumerate(evidence.classes):
             y = evidence.labels[:, c]
-            row: dict[str, Any] = {"class": name, "n_positive": int(y.sum())}
+            row: Row = {"class": name, "n_positive": int(y.sum())}
             row |= {f"{what}{end}": np.nan for what in ("auroc", "difference") for end in ENDS}
             row["p"] = np.nan
             if 0 < y.sum() < len(y):

@@ -8,7 +8,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import bounded, sd, smallest_resolvable_difference
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Row, Rows, Scored, compare
 from leadmin.questions import Question, Tables, bounds_named, each_recipe
 from leadmin.show.words import headings, joined_sentence, number, reading_table, signed
 
@@ -39,7 +39,7 @@ def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFra
             verdict = "equivalent"
         elif found["high"] < -MARGIN or found["low"] > MARGIN:
             verdict = "not equivalent"
-        row: dict[str, Any] = {"recipe": recipe, "first": pair[0], "second": pair[1], **found}
+        row: Row = {"recipe": recipe, "first": pair[0], "second": pair[1], **found}
         row |= {"margin": MARGIN, "p": float((outside + 1) / (len(replicates) + 1))}
         row |= {"verdict": verdict}
         row["smallest_resolvable"] = smallest_resolvable_difference(difference)
@@ -83,7 +83,7 @@ def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     def rows(scored: Scored) -> Rows:
         difference = compare(evidence.folds, scored.config, REFERENCE, recipe)
         ends, better = bounded(difference), difference.replicates > 0
-        row: dict[str, Any] = {"difference": ends.pop("difference")}
+        row: Row = {"difference": ends.pop("difference")}
         row |= {"fold_sd": sd(difference.replicates)} | ends
         yield row | {"p": difference.p(), "n_folds": n_folds, "n_folds_better": int(better.sum())}
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Row, Rows, Scored, compare
 from leadmin.questions import Question, bounds_named, corrected, each_recipe, of, with_firm
 from leadmin.show import style
 from leadmin.show.words import (
@@ -51,7 +51,7 @@ def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.Dat
     def rows(scored: Scored) -> Rows:
         difference = compare(evidence, scored.config, REFERENCE, recipe)
         for margin in MARGINS:
-            row: dict[str, Any] = {"margin": margin, "primary": margin == MARGIN}
+            row: Row = {"margin": margin, "primary": margin == MARGIN}
             row |= bounded(difference)
             reached = np.sum(difference.replicates <= -margin)
             row["p"] = float((reached + 1) / (len(difference.replicates) + 1))
@@ -84,7 +84,7 @@ def firm_losses(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     rows = []
     for labels, intervals, view in evidence.views():
         for scored in view.compared(recipe):
-            row: dict[str, Any] = scored.head | {"labels": labels, "intervals": intervals}
+            row: Row = scored.head | {"labels": labels, "intervals": intervals}
             row |= bounded(compare(view, scored.config, REFERENCE, recipe))
             rows.append(row | {"verdict": _margin_verdict(row)} | view.counts(scored))
     return with_firm(pd.DataFrame(rows), "config")

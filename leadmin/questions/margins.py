@@ -1,5 +1,6 @@
 """How much is lost, and how much hangs on the margin?"""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Row, Rows, Scored, compare
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, compare
 from leadmin.questions import Question, bounds_named, corrected, each_recipe, of, with_firm
 from leadmin.show import style
 from leadmin.show.words import (
@@ -47,24 +48,19 @@ def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.Dat
     ``holds_corrected`` (non-inferior after Holm's correction too), ``smallest_resolvable,
     n_records, n_patients, n_seeds``. Empty without a 12-lead run.
     """
-
-    def rows(scored: Scored) -> Rows:
+    rows = []
+    for margin, scored in itertools.product(MARGINS, evidence.compared(recipe)):
         difference = compare(evidence, scored.config, REFERENCE, recipe)
-        for margin in MARGINS:
-            row: Row = {"margin": margin, "primary": margin == MARGIN}
-            row |= bounded(difference)
-            reached = np.sum(difference.replicates <= -margin)
-            row["p"] = float((reached + 1) / (len(difference.replicates) + 1))
-            row |= {"verdict": _margin_verdict(row, margin), "holds_corrected": False}
-            row["smallest_resolvable"] = smallest_resolvable_difference(difference)
-            yield row
-
-    table = evidence.table(evidence.compared(recipe), rows)
-    if table.empty:
-        return table
-    table = table.sort_values("margin", key=lambda m: m.map(MARGINS.index), kind="stable")
-    table = corrected(table.reset_index(drop=True), by="margin")
-    table["holds_corrected"] = table["p_holm"] < (1 - LEVEL) / 2
+        row = scored.head | {"margin": margin, "primary": margin == MARGIN}
+        row |= bounded(difference)
+        reached = np.sum(difference.replicates <= -margin)
+        row["p"] = float((reached + 1) / (len(difference.replicates) + 1))
+        row |= {"verdict": _margin_verdict(row, margin), "holds_corrected": False}
+        row["smallest_resolvable"] = smallest_resolvable_difference(difference)
+        rows.append(row | evidence.counts(scored))
+    table = corrected(pd.DataFrame(rows), by="margin")
+    if rows:
+        table["holds_corrected"] = table["p_holm"] < (1 - LEVEL) / 2
     return table
 
 
@@ -84,7 +80,7 @@ def firm_losses(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     rows = []
     for labels, intervals, view in evidence.views():
         for scored in view.compared(recipe):
-            row: Row = scored.head | {"labels": labels, "intervals": intervals}
+            row = scored.head | {"labels": labels, "intervals": intervals}
             row |= bounded(compare(view, scored.config, REFERENCE, recipe))
             rows.append(row | {"verdict": _margin_verdict(row)} | view.counts(scored))
     return with_firm(pd.DataFrame(rows), "config")

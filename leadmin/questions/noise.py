@@ -47,7 +47,7 @@ def noise_table(evidence: Evidence) -> pd.DataFrame:
     sets = dict.fromkeys(said["set"] for said in conditions.values())
     clean = {name: {"set": name, "noise": "", "decibels": float("nan")} for name in sets}
     for config, said in (clean | conditions).items():
-        head = {name: said[name] for name in ("noise", "decibels")} | {"config": said["set"]}
+        head = {"noise": said["noise"], "decibels": said["decibels"], "config": said["set"]}
         head |= {"electrodes": electrodes_in_words(said["set"])}
         rows += disturbed(evidence, config, said["set"], head)
     return pd.DataFrame(rows)

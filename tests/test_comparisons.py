@@ -21,8 +21,9 @@ from trouble import refused
 from leadmin import metrics
 from leadmin.data.quality import assess
 from leadmin.evidence.scores import gather
+from leadmin.questions import benjamini_hochberg
 from leadmin.questions.answer import main_table
-from leadmin.questions.classes import benjamini_hochberg, delong_table, per_class_table
+from leadmin.questions.classes import delong_table, per_class_table
 from leadmin.questions.controls import fold_table, negative_controls
 from leadmin.questions.lrs import lrs_ranks, lrs_weights
 from leadmin.questions.margins import non_inferiority_table

@@ -104,7 +104,7 @@ def test_a_question_is_added_by_adding_its_file(root, added, tmp_path_factory, m
     ("old", "new", "message"),
     [
         ('name="toy"', 'name="margins"', r"toy\.py: there is a question 'margins' already"),
-        ('"unlabelled": each', '"main": each', "'configurations' writes a table 'main' already"),
+        ('"unlabelled": each', '"main": each', "table 'main' already, in .* 'configurations'"),
     ],
 )
 def test_two_questions_of_one_name_or_table_are_refused(added, old, new, message):

@@ -72,7 +72,7 @@ def map_part(published: Path) -> dict[str, Any]:
     scores = pd.read_csv(published / "tables" / "map.csv")
     curve = pd.read_csv(published / "tables" / "curve.csv")
     diagnosed = diagnoses(CLASSES)
-    whole = with_training(scores, ["auroc", "missed", "difference_missed"])
+    whole = with_training(scores)
     by_set = {key: dict(rows.iloc[0]) for key, rows in whole.groupby(["electrodes", "target"])}
     value = scores.set_index(["electrodes", "target"])["auroc"]
     macro = {", ".join(s.electrodes): value[", ".join(s.electrodes), "macro"]
@@ -132,7 +132,7 @@ def _bounds(row: dict[Any, Any], name: str, digits: int) -> list[float]:
 
 def _curve(curve: pd.DataFrame, target: str) -> list[dict[str, Any]]:
     """Give the sets that validation chose for a target, by their number of electrodes."""
-    rows = with_training(curve[curve["target"] == target], ["auroc", "difference"])
+    rows = with_training(curve[curve["target"] == target])
     return [
         {
             "n": row["n_electrodes"],

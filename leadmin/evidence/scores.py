@@ -68,7 +68,8 @@ FEW = 100
 
 Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
-Rows: TypeAlias = Iterator[dict[str, Any]]
+Row: TypeAlias = dict[str, Any]
+Rows: TypeAlias = Iterator[Row]
 """Rows of a table, by column."""
 
 ENDS = ("", "_low", "_high")

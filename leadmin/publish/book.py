@@ -226,7 +226,7 @@ def networks_table(root: Path, pages: Iterable[str]) -> str:
         scored = main[(main["config"] == name) & (main["recipe"] == main["recipe"].iloc[0])]
         if scored.empty:
             continue
-        (row,) = with_training(scored, ["auroc"]).to_dict("records")
+        (row,) = with_training(scored).to_dict("records")
         own = missed[(missed["config"] == name) & (missed["recipe"] == row["recipe"])]
         of_class = own.set_index("class")["missed"]
         electrodes = electrodes_needed(resolve(name).leads)

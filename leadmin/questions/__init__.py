@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from pandas.io.formats.style import Styler
+from scipy.stats import false_discovery_control
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.estimates import Estimate, combine
 from leadmin.files import read_yaml
 from leadmin.labels import CLASS_NAMES, CLASSES, are_superclasses
 from leadmin.show.words import P_FLOOR
@@ -30,6 +33,16 @@ if TYPE_CHECKING:
     from leadmin.evidence.scores import Evidence
 
 T = TypeVar("T")
+
+ORDER = (
+    *("answer", "missed", "configurations", "findings", "firm", "policies", "margins", "pairs"),
+    *("ranks", "classes", "delong", "calibration", "decisions", "recipes", "across"),
+    *("hypertrophy", "lrs", "weights", "subgroups", "controls", "seeds", "folds"),
+    *("parts", "believed", "simpler"),
+    *("electrodes", "map", "benefit", "worth", "next", "foretold", "spaces"),
+    *("transport", "shipped", "order", "trust", "efficiency", "noise", "taught"),
+)
+"""Names of questions, in the order of a report; others come behind them."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +103,6 @@ class Question:
         What other pages of the book show, by the name under which they find it.
     only_csv : tuple of str
         Tables with many rows that exist to be drawn: in no JSON document.
-    place : int
-        Order among the questions.
     about : {"study", "ablation", "map", "elsewhere", "noise", "fallen"}
         What kind of evidence it is asked of.
     """
@@ -108,7 +119,6 @@ class Question:
     latex: Mapping[str, Callable[[Tables, str], str]] = field(default_factory=dict)
     elsewhere: Mapping[str, Callable[[Tables], "Styler | Figure"]] = field(default_factory=dict)
     only_csv: tuple[str, ...] = ()
-    place: int = 1000
     about: str = "study"
 
 
@@ -118,24 +128,21 @@ def questions(about: str = "study") -> tuple[Question, ...]:
 
     Two questions of one name, or that write one table, are refused.
     """
-    found: dict[str, Question] = {}
-    homes: dict[str, str] = {}
+    found: dict[tuple[str, str], Question] = {}
     for module in pkgutil.iter_modules(__path__):
         for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
             if not isinstance(value, Question) or value.about != about:
                 continue
-            if found.setdefault(value.name, value) is not value:
-                raise LeadminError(
-                    f"questions/{module.name}.py: there is a question {value.name!r} already; "
-                    "valid: a name of its own; rename it"
-                )
-            for table in value.tables:
-                if homes.setdefault(table, value.name) != value.name:
+            for what in (("question", value.name), *(("table", name) for name in value.tables)):
+                home = found.setdefault(what, value)
+                if home is not value:
                     raise LeadminError(
-                        f"questions/{module.name}.py: the question {homes[table]!r} writes a table "
-                        f"{table!r} already; valid: a name of its own; rename it"
+                        f"questions/{module.name}.py: there is a {what[0]} {what[1]!r} already, in "
+                        f"the question {home.name!r}; valid: a name of its own; rename it"
                     )
-    return tuple(sorted(found.values(), key=lambda q: (q.place, q.name)))
+    asked = {name: question for (what, name), question in found.items() if what == "question"}
+    listed = [asked.pop(name) for name in ORDER if name in asked]
+    return (*listed, *(asked[name] for name in sorted(asked)))
 
 
 @cache
@@ -181,6 +188,20 @@ def diagnoses(classes: Iterable[str]) -> tuple[str, ...]:
     return names[1:] if are_superclasses(names) else names
 
 
+FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
+"""The configurations that are looked into where all of them would be too many."""
+
+
+def mean_of(estimates: Iterable[Estimate]) -> Estimate:
+    """Average estimates of the same resamples."""
+    return combine(lambda *each: np.mean(each, axis=0), *estimates)
+
+
+def smaller_sets(count: int) -> str:
+    """Write a number of sets with fewer leads."""
+    return "one smaller set" if count == 1 else f"{count} smaller sets"
+
+
 OTHER_CLASSES = (
     f"Not asked: this is about the five superclasses of PTB-XL ({', '.join(CLASSES)}), and these "
     "runs tell other classes apart."
@@ -219,19 +240,34 @@ def first_two_recipes(
     table: Callable[["Evidence", str, str], pd.DataFrame],
 ) -> Callable[["Evidence"], pd.DataFrame]:
     """Make a table of a table that sets two recipes against each other; empty with one recipe."""
-
-    def compared(evidence: "Evidence") -> pd.DataFrame:
-        few = len(evidence.recipes) < 2
-        return pd.DataFrame() if few else table(evidence, *evidence.recipes[:2])
-
-    return compared
+    return lambda evidence: (
+        table(evidence, *evidence.recipes[:2]) if len(evidence.recipes) > 1 else pd.DataFrame()
+    )
 
 
-def with_holm(table: pd.DataFrame, p: str = "p") -> pd.DataFrame:
-    """Put p values, Holm-corrected over all rows, behind a column of p values."""
+def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Adjust p values for the false discovery rate; NaN stays NaN and does not count."""
+    p = np.array(p_values, dtype=np.float64)
+    defined = ~np.isnan(p)
+    if defined.any():
+        p[defined] = false_discovery_control(p[defined], method="bh")
+    return p
+
+
+CORRECTIONS = {"holm": resampling.holm, "bh": benjamini_hochberg}
+
+
+def corrected(
+    table: pd.DataFrame, p: str = "p", by: str | None = None, method: str = "holm"
+) -> pd.DataFrame:
+    """Put corrected p values, ``<p>_<method>``, behind a column of p values.
+
+    By one of `CORRECTIONS`, over all rows or over those that share their value of ``by``.
+    """
     if len(table):
-        place = table.columns.tolist().index(p) + 1
-        table.insert(place, f"{p}_holm", resampling.holm(table[p]))
+        groups = table[p].groupby(table[by] if by else np.zeros(len(table)))
+        adjusted = groups.transform(lambda values: CORRECTIONS[method](values))
+        table.insert(table.columns.tolist().index(p) + 1, f"{p}_{method}", adjusted)
     return table
 
 

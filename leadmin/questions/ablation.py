@@ -5,18 +5,17 @@ The evidence is one configuration under every recipe and baseline that was train
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from leadmin.errors import LeadminError
-from leadmin.evidence.scores import ENDS, Evidence, gather
-from leadmin.questions import Question, of, with_holm
-from leadmin.questions.answer import main_table
+from leadmin.evidence.estimates import UNKNOWN, Estimate, combine, interval_columns
+from leadmin.evidence.scores import ENDS, Evidence, Row, gather, named
+from leadmin.questions import Question, corrected, of
 from leadmin.questions.calibration import calibration_table
-from leadmin.questions.classes import per_class_table
-from leadmin.questions.recipes import plot_recipe_comparison, recipe_comparison
+from leadmin.questions.recipes import plot_recipe_comparison
 from leadmin.show.words import number, reading_table
 from leadmin.study.ablation import VARIANTS, merge
 from leadmin.study.baselines import BASELINES
@@ -67,39 +66,33 @@ def ablation_table(
             f"ablation: the variant {reference!r}, which the others are compared with, is not "
             f"among the finished ones; valid: {', '.join(names)}; train it too"
         )
-    rows = []
+    (config,), rows = evidence.configs, []
+
+    def measured(name: str, measure: str) -> Estimate:
+        if measure.endswith("_HYP") and "HYP" not in evidence.classes:
+            return UNKNOWN
+        return named(evidence.get(config, name), measure)
+
     for name in names:
-        main = main_table(evidence, name).iloc[0].to_dict()
-        hypertrophy = _by(per_class_table(evidence, name), "class").get("HYP", {})
-        row: dict[str, Any] = {
-            "variant": name,
-            "description": VARIANTS[name],
-            "kind": "baseline" if name in BASELINES else "recipe",
-        }
+        row: Row = {"variant": name, "description": VARIANTS[name]}
+        row["kind"] = "baseline" if name in BASELINES else "recipe"
         for measure in MEASURES:
-            source = hypertrophy if measure.endswith("_HYP") else main
-            column = measure.removesuffix("_HYP")
-            for end in ENDS:  # of other classes than the superclasses none is hypertrophy
-                row[f"{measure}{end}"] = source.get(f"{column}{end}", float("nan"))
-        compared: dict[str, dict[Any, Any]] = {}
-        if name != reference:
-            compared = _by(recipe_comparison(evidence, name, reference), "metric")
+            values = interval_columns(measure.removesuffix("_HYP"), measured(name, measure))
+            row |= {f"{measure}{end}": v for end, v in zip(ENDS, values.values(), strict=True)}
+        differences = {}
         for measure in MEASURES:
-            found = compared.get(measure, {})
-            for end in ENDS:
-                row[f"{measure}_difference{end}"] = found.get(f"difference{end}", float("nan"))
-        row["p"] = compared.get("auroc", {}).get("p", float("nan"))
-        calibrated = calibration_table(evidence, name)
-        macro = _by(calibrated[~calibrated["recalibrated"]], "class")["macro"]
+            sides = (measured(one, measure) for one in (name, reference))
+            differences[measure] = combine(np.subtract, *sides) if name != reference else UNKNOWN
+            row |= interval_columns(f"{measure}_difference", differences[measure])
+        row["p"] = differences["auroc"].p()
+        (macro,) = (
+            calibration_table(evidence, name)
+            .query("`class` == 'macro' and not recalibrated")
+            .to_dict("records")
+        )
         row |= {measure: macro[measure] for measure in ("slope", "smooth_ece")}
-        row |= {count: int(main[count]) for count in ("n_records", "n_patients", "n_seeds")}
-        rows.append(row)
-    return with_holm(pd.DataFrame(rows))
-
-
-def _by(table: pd.DataFrame, key: str) -> dict[str, dict[Any, Any]]:
-    """Rows of ``table`` by the value in ``key``."""
-    return {str(row[key]): row for row in table.to_dict("records")}
+        rows.append(row | evidence.counts(evidence.get(config, name)))
+    return corrected(pd.DataFrame(rows))
 
 
 def baseline_table(evidence: Evidence) -> pd.DataFrame:
@@ -119,24 +112,15 @@ def ablation_reading(
     """
     if table.empty:
         return "These runs hold no baseline to compare with."
-    compared = table[table["auroc_difference"].notna()]
-    sentences = []
+    rows, sentences = table.dropna(subset="auroc_difference"), []
     for measure in measures:
         column = f"{measure}_difference"
-        lower, higher = compared[f"{column}_high"] < 0, compared[f"{column}_low"] > 0
-        parts = [
-            f"{verdict}: "
-            + ", ".join(
-                f"{row['description']} ({number(row[column], 4, '+')})"
-                for row in rows.to_dict("records")
-            )
-            for verdict, rows in (
-                ("clearly lower", compared[lower]),
-                ("clearly higher", compared[higher]),
-                ("not to be told apart from it", compared[~lower & ~higher]),
-            )
-            if len(rows)
-        ]
+        lower, higher = rows[f"{column}_high"] < 0, rows[f"{column}_low"] > 0
+        sides = {"clearly lower": lower, "clearly higher": higher}
+        sides["not to be told apart from it"] = ~lower & ~higher
+        values = rows[column].map(lambda value: number(value, 4, "+"))
+        said = rows["description"] + " (" + values + ")"
+        parts = [f"{name}: {', '.join(said[side])}" for name, side in sides.items() if side.any()]
         sentences.append(
             f"**In {MEASURES[measure]}**, against `{reference}`: {'; '.join(parts) or 'nothing'}."
         )
@@ -176,7 +160,6 @@ PARTS = Question(
             "ablation", reading_table, AUROCS | {"auroc_HYP": "AUROC of HYP"}
         )
     },
-    place=10,
     about="ablation",
 )
 
@@ -187,7 +170,6 @@ BELIEVED = Question(
     shown={
         "Calibration of each changed recipe": of("ablation", reading_table, WHAT | BRIERS | SLOPES)
     },
-    place=20,
     about="ablation",
 )
 
@@ -197,6 +179,5 @@ SIMPLER = Question(
     tables={"baselines": baseline_table},
     reading=lambda tables: ablation_reading(tables["baselines"], RIVAL),
     shown={"Simpler methods beside default": of("baselines", reading_table, AUROCS | BRIERS)},
-    place=30,
     about="ablation",
 )

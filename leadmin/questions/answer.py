@@ -13,16 +13,18 @@ from pandas.io.formats.style import Styler
 from leadmin.errors import LeadminError
 from leadmin.evidence.estimates import interval_columns, with_seeds
 from leadmin.evidence.scores import (
+    ENDS,
     MARGIN,
     REFERENCE,
     Evidence,
+    Row,
     Rows,
     Scored,
     relative_to_reference,
     seed_variances,
 )
 from leadmin.labels import CLASSES, classes_in_words
-from leadmin.questions import DEPENDS, Question, Tables, each_recipe, with_holm
+from leadmin.questions import DEPENDS, Question, Tables, corrected, each_recipe
 from leadmin.questions.electrodes import with_training
 from leadmin.show import style
 from leadmin.show.words import (
@@ -55,7 +57,7 @@ def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
         )
 
     def rows(scored: Scored) -> Rows:
-        row: dict[str, Any] = {"leads": ", ".join(scored.leads)}
+        row: Row = {"leads": ", ".join(scored.leads)}
         for metric in scored.per_seed:
             row |= interval_columns(metric, scored.macro(metric))
         row |= with_seeds("auroc", scored.macro("auroc"), [scored.seed_variance("auroc")])
@@ -68,7 +70,7 @@ def main_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
 
     table = evidence.table(sets, rows)
     table.insert(2, "leads", table.pop("leads"))
-    return with_holm(table, "difference_p")
+    return corrected(table, "difference_p")
 
 
 def answer_sentence(
@@ -83,13 +85,13 @@ def answer_sentence(
     reduced = main[main["config"] != REFERENCE]
     if reduced.empty or REFERENCE not in set(main["config"]):
         return "These runs hold no comparison with twelve leads, so they answer nothing."
-    firm = pd.Series(dtype=object)
+    firm = {}
     if losses is not None and len(losses):
-        firm = losses.groupby("config")["firm"].first()
+        firm = dict(zip(losses["config"], losses["firm"], strict=True))
     ranked = reduced.sort_values(["n_leads", "auroc"], ascending=[True, False])
     proven = ranked[ranked["difference_low"] > -MARGIN]
     if len(proven):
-        best = with_training(proven, ["difference"]).iloc[0].to_dict()
+        best = with_training(proven).iloc[0].to_dict()
         count = "One lead" if best["n_leads"] == 1 else f"{best['n_leads']} leads"
         doubt = firm.get(best["config"]) == DEPENDS
         return (
@@ -99,12 +101,9 @@ def answer_sentence(
             "shown to." + doubt * f" The verdict is not firm: it {DEPENDS}."
         )
     worse = int((reduced["difference_high"] < -MARGIN).sum())
-    ranked_by_score = reduced.sort_values("auroc", ascending=False)
-    best = with_training(ranked_by_score, ["difference"]).iloc[0].to_dict()
-    closest = (
-        f"The closest is {best['leads']}, at a difference of "
-        f"{value_with_interval(best, 'difference')}."
-    )
+    best = with_training(reduced).sort_values("auroc", ascending=False).iloc[0].to_dict()
+    difference = value_with_interval(best, "difference")
+    closest = f"The closest is {best['leads']}, at a difference of {difference}."
     if worse == len(reduced):
         sets = f"{worse} sets" if worse > 1 else "set"
         loose = ranked.loc[ranked["config"].map(firm.get) == DEPENDS, "leads"]
@@ -137,6 +136,9 @@ def configurations_reading(main: pd.DataFrame) -> str:
 
 def main_latex(main: pd.DataFrame, stands_on: str, classes: Iterable[str] = CLASSES) -> str:
     """Typeset the main table of all recipes."""
+    shown = main.copy()  # no difference of the 12 leads to themselves was estimated
+    differences = [f"difference{end}" for end in ENDS]
+    shown.loc[shown["config"] == REFERENCE, differences] = float("nan")
     rows = [
         (
             row["recipe"],
@@ -148,7 +150,7 @@ def main_latex(main: pd.DataFrame, stands_on: str, classes: Iterable[str] = CLAS
             latex_interval(row["difference_low"], row["difference_high"]),
             *(latex_number(row[name]) for name in ("f1", "brier", "lrs", "retention_above_chance")),
         )
-        for row in not_with_itself(main).to_dict("records")
+        for row in shown.to_dict("records")
     ]
     heading = (
         "Configuration & {Leads} & {AUROC} & {95\\% interval} & {$\\Delta$ to 12 leads} & "
@@ -165,14 +167,6 @@ def main_latex(main: pd.DataFrame, stands_on: str, classes: Iterable[str] = CLAS
         "*{4}{S[table-format=1.3]}"
     )
     return latex_table(spec, heading, rows, caption, "tab:main")
-
-
-def not_with_itself(main: pd.DataFrame) -> pd.DataFrame:
-    """Blank the difference of the 12 leads to themselves: nothing was estimated there."""
-    columns = ["difference", "difference_low", "difference_high"]
-    shown = main.copy()
-    shown.loc[shown["config"] == REFERENCE, columns] = float("nan")
-    return shown
 
 
 COLUMNS = headings("config", "auroc", "difference", "difference_p_holm", "f1", "brier", "lrs")
@@ -200,7 +194,6 @@ def plot_answer(table: pd.DataFrame) -> Figure:
     interval reaches the band is *not* the test: that one is paired, and a filled marker says that
     its ``difference_low`` lies above the margin.
     """
-    bounds = ["auroc", "auroc_low", "auroc_high"]
     looks = style.recipe_looks(table["recipe"])
     answer = next(iter(looks))
     by_recipe = {recipe: table[table["recipe"] == recipe].set_index("config") for recipe in looks}
@@ -208,7 +201,7 @@ def plot_answer(table: pd.DataFrame) -> Figure:
     place, counts = _columns(table, first)
     figure = style.blank_figure(4.5)
     axis = figure.subplots()
-    reached = table[bounds].to_numpy(float)
+    reached = style.bounds(table, "auroc").to_numpy()
     known = reached[np.isfinite(reached)] if np.isfinite(reached).any() else np.array([0.0, 1.0])
     low, high = known.min(), known.max()
     pad = 0.06 * (high - low) or 0.01
@@ -238,7 +231,7 @@ def plot_answer(table: pd.DataFrame) -> Figure:
         axis.plot(places[leaders], rows.loc[leaders, "auroc"], color=look.colour, linewidth=1.3,
                   alpha=0.45, linestyle=look.line, zorder=2)  # fmt: skip
         filled = (rows["difference_low"] > -MARGIN) | (rows.index == REFERENCE)
-        style.forest(axis, rows[bounds], look, filled, places[rows.index], upright=True)
+        style.forest(axis, rows, "auroc", look, filled, places[rows.index], upright=True)
     tops = table.groupby("config")["auroc_high"].max()
     for config, value in zip(map(str, first.index), first, strict=True):
         axis.annotate(f"{value:.3f}", (place[config] + dodge[answer], tops[config]), (0, 3),
@@ -274,7 +267,6 @@ ANSWER = Question(
     name="answer",
     title="How few leads are enough?",
     reading=lambda t: answer_sentence(t["main"], t["firm_losses"], t.classes),
-    place=10,
 )
 
 CONFIGURATIONS = Question(
@@ -291,5 +283,4 @@ CONFIGURATIONS = Question(
     elsewhere={
         "main_table": _main_columns("config", "auroc", "difference", "retention_above_chance"),
     },
-    place=20,
 )

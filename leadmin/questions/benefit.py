@@ -12,12 +12,7 @@ from leadmin.show.words import joined_sentence, number, reading_table, value_wit
 def _chosen(tables: Tables) -> pd.DataFrame:
     """Give the rows of the sets that were chosen for the mean of the classes."""
     curve = tables["curve"]
-    names = [
-        f"{k}_{name}"
-        for name in diagnoses(tables.classes)
-        for k in ("benefit", "difference_benefit")
-    ]
-    return with_training(curve[curve["target"] == "macro"], names)
+    return with_training(curve[curve["target"] == "macro"])
 
 
 def benefit_reading(tables: Tables) -> str:
@@ -50,13 +45,11 @@ def benefit_table(tables: Tables, lost: bool = False) -> Styler:
 BENEFIT = Question(
     name="benefit",
     title="Is acting on fewer electrodes worth as much?",
-    tables={},
     reading=benefit_reading,
     shown={
         "Net benefit less that of nine electrodes": lambda tables: benefit_table(tables, lost=True)
     },
     folded={"Net benefit in 1,000 records": benefit_table},
     note="Of the sets in the first table, recalibrated on the validation records of each network.",
-    place=25,
     about="map",
 )

@@ -1,6 +1,7 @@
 """Can the probabilities be believed, and acted on?"""
 
 import itertools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,14 @@ from leadmin.evidence.reliability import (
     resampled_calibration,
     smooth_calibration_error,
 )
-from leadmin.evidence.scores import Evidence, Rows, Scored
-from leadmin.questions import Question, each_recipe, of
+from leadmin.evidence.scores import ENDS, Evidence, Row, Rows, Scored
+from leadmin.questions import FOLLOWED, Question, Tables, each_recipe, of
 from leadmin.questions.classes import by_class
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, styled_table, value_with_interval
+from leadmin.show.words import headings, joined_sentence, styled_table, with_intervals
 
 NET_BENEFIT_THRESHOLDS = tuple(np.round(np.arange(0.02, 0.81, 0.02), 2))
 """Threshold probabilities of `decision_curves`."""
-
-FOLLOWED = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II")
-"""The configurations whose decision curves are drawn."""
 
 
 def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -52,31 +50,35 @@ def calibration_table(evidence: Evidence, recipe: str = "default") -> pd.DataFra
     def rows(scored: Scored) -> Rows:
         for recalibrated in (False, True):
             logits = _logits(evidence, scored, recalibrated)
-            classes: list[dict[str, Any]] = []
+            classes: list[Row] = []
             for c, name in enumerate(evidence.classes):
                 y = evidence.labels[:, c]
-                row: dict[str, Any] = {"class": name, "recalibrated": recalibrated}
-                row |= _class_calibration(y, logits[:, :, c], weights)
+                row: Row = {"class": name, "recalibrated": recalibrated}
+                row |= class_calibration(y, logits[:, :, c], weights)
                 classes.append(row | {"n_positive": int(y.sum())})
             mean = pd.DataFrame(classes)[list(MEASURES)].mean()
-            macro = classes[0] | dict.fromkeys(_INTERVALS, float("nan")) | dict(mean)
+            macro = classes[0] | {f"{name}{end}": np.nan for name in LINE for end in ENDS}
+            macro |= dict(mean)
             macro |= {"class": "macro", "n_positive": int(evidence.labels.sum())}
             yield from (*classes, macro)
 
     return evidence.table(evidence.under(recipe), rows)
 
 
-_INTERVALS = ("slope_low", "slope_high", "offset_low", "offset_high")
+LINE = ("slope", "offset")
+"""Of the calibration line: those measures that have an interval."""
 
 
-def _class_calibration(
-    y: NDArray[np.uint8], logits: NDArray[np.float64], weights: NDArray[np.float64]
+def class_calibration(
+    y: NDArray[np.uint8], logits: Iterable[NDArray[np.float64]], weights: NDArray[Any]
 ) -> dict[str, float]:
-    """Mean over seeds of every calibration measure of one class."""
+    """Give the mean over seeds of every calibration measure of one class.
+
+    ``y`` and each of the ``logits`` are (n_records,), ``weights`` (n_records, n_resamples).
+    """
     points, replicates = [], []
     for x in logits:
-        p = expit(x)
-        line = calibration_line(y, x)
+        p, line = expit(x), calibration_line(y, x)
         points.append(
             {
                 "brier": float(np.mean((p - y) ** 2)),
@@ -89,7 +91,7 @@ def _class_calibration(
         )
         replicates.append(resampled_calibration(y, x, line, weights))
     result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
-    for name in ("slope", "offset"):
+    for name in LINE:
         mean = np.mean([one[name] for one in replicates], axis=0)
         low, high = resampling.normal_interval(result[name], mean, LEVEL)
         result |= {f"{name}_low": low, f"{name}_high": high}
@@ -101,10 +103,8 @@ def before_and_after(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Both have their rows in the same order, by configuration and class.
     """
-    before, after = (
-        table[table["recalibrated"] == state].set_index(["config", "class"])
-        for state in (False, True)
-    )
+    keyed = table.set_index(["config", "class"])
+    before, after = keyed[~keyed["recalibrated"]], keyed[keyed["recalibrated"]]
     return before, after.loc[before.index]
 
 
@@ -124,7 +124,7 @@ def decision_curves(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
         p = expit(_logits(evidence, scored, True))
         for c, name in enumerate(evidence.classes):
             y = evidence.labels[:, c].astype(np.float64)
-            curve: dict[str, Any] = {"recipe": recipe, "config": scored.config}
+            curve: Row = {"recipe": recipe, "config": scored.config}
             curve |= {"class": name, "threshold": t} | _net_benefit(y, p[:, :, c], t, weights)
             curve |= {"recalibrated": True, "n_positive": int(y.sum())}
             tables.append(pd.DataFrame(curve | evidence.counts(scored)))
@@ -136,7 +136,7 @@ def _net_benefit(
     probabilities: NDArray[np.float64],
     t: NDArray[np.float64],
     weights: NDArray[np.float32],
-) -> dict[str, Any]:
+) -> Row:
     """Net benefit of one class at each threshold, mean over seeds, with its interval."""
     per_record = np.mean([benefit_of_records(y, p, t) for p in probabilities], axis=0)
     treated = y[:, None] - (1 - y[:, None]) * t / (1 - t)
@@ -147,15 +147,9 @@ def _net_benefit(
     low, high = np.quantile(resampled, ends, axis=0)
     gain_low, gain_high = np.quantile(resampled - default, ends, axis=0)
     value, everyone = per_record.mean(axis=0), treated.mean(axis=0)
-    return {
-        "net_benefit": value,
-        "low": low,
-        "high": high,
-        "treat_all": everyone,
-        "gain": value - np.maximum(everyone, 0),
-        "gain_low": gain_low,
-        "gain_high": gain_high,
-    }
+    benefit = {"net_benefit": value, "low": low, "high": high, "treat_all": everyone}
+    gain = value - np.maximum(everyone, 0)
+    return benefit | {"gain": gain, "gain_low": gain_low, "gain_high": gain_high}
 
 
 def _logits(evidence: Evidence, scored: Scored, recalibrated: bool) -> NDArray[np.float64]:
@@ -166,48 +160,34 @@ def _logits(evidence: Evidence, scored: Scored, recalibrated: bool) -> NDArray[n
     return np.asarray(run.test.logits[recipe], dtype=np.float64)
 
 
-MEASURES = {
-    "brier": "Brier score",
-    "miscalibration": "miscalibration",
-    "discrimination": "discrimination",
-    "uncertainty": "uncertainty",
-    "slope": "slope",
-    "offset": "intercept",
-    "ece": "ECE",
-    "smooth_ece": "smooth ECE",
-}
+MEASURES = headings("brier", "miscalibration", "discrimination", "uncertainty", "slope")
+MEASURES |= headings(offset="intercept", ece="ECE", smooth_ece="smooth ECE")
 """Of the calibration table, as a page shows them."""
 
 
 def recalibration_table(calibration: pd.DataFrame) -> Styler:
     """Show every measure of calibration before and after recalibration, under one recipe."""
     before, after = before_and_after(calibration)
-    levels = before.index.to_frame()
-    table = {"configuration": levels["config"].to_list()}
-    if levels["class"].nunique() > 1:
-        table["class"] = levels["class"].to_list()
+    table = before.index.to_frame(index=False).rename(columns={"config": "configuration"})
+    if table["class"].nunique() == 1:
+        table = table.drop(columns="class")
     for name, heading in MEASURES.items():
-        digits = 2 if name in ("slope", "offset") else 3
-        cells = [
-            [value_with_interval(row, name, digits) for row in side.to_dict("records")]
-            for side in (before, after)
-        ]
-        table[heading] = [a if a == b else f"{a} → {b}" for a, b in zip(*cells, strict=True)]
-    return styled_table(pd.DataFrame(table), "reading")
+        digits = 2 if name in LINE else 3
+        cells = zip(*(with_intervals(side, name, digits) for side in (before, after)), strict=True)
+        table[heading] = [a if a == b else f"{a} → {b}" for a, b in cells]
+    return styled_table(table, "reading")
 
 
 def recalibration_reading(calibration: pd.DataFrame) -> str:
     """Say what recalibration did to twelve leads, and for how many configurations it helped."""
     before, after = before_and_after(calibration[calibration["class"] == "macro"])
-    config = before.index[0][0]
-    lower = int((after["smooth_ece"] < before["smooth_ece"]).sum())
-    brier = int((after["brier"] < before["brier"]).sum())
+    lower = (after < before)[["smooth_ece", "brier"]].sum()
+    (config, _), old, new = before.index[0], before.iloc[0], after.iloc[0]
     return joined_sentence(
-        f"Recalibration moves the mean slope of `{config}` from {before['slope'].iloc[0]:.2f} to "
-        f"{after['slope'].iloc[0]:.2f} and its smooth calibration error from "
-        f"{before['smooth_ece'].iloc[0]:.3f} to {after['smooth_ece'].iloc[0]:.3f}; of "
-        f"{len(before)} configurations it lowers that error in {lower} and the Brier score in "
-        f"{brier}"
+        f"Recalibration moves the mean slope of `{config}` from {old['slope']:.2f} to "
+        f"{new['slope']:.2f} and its smooth calibration error from {old['smooth_ece']:.3f} to "
+        f"{new['smooth_ece']:.3f}; of {len(before)} configurations it lowers that error in "
+        f"{lower['smooth_ece']} and the Brier score in {lower['brier']}"
     )
 
 
@@ -304,26 +284,22 @@ def _curves(table: pd.DataFrame) -> Figure | None:
     return plot_decision_curves(followed) if len(followed) else None
 
 
+def _recalibration(operator: str) -> Callable[[Tables], Styler | None]:
+    query = f"`class` {operator} 'macro'"
+    return of("calibration", lambda table: recalibration_table(table.query(query)))
+
+
 CALIBRATION = Question(
     name="calibration",
     title="Do the probabilities mean what they say?",
     tables={"calibration": each_recipe(calibration_table)},
     reading=lambda tables: recalibration_reading(tables["calibration"]),
     figures={"recalibration": of("calibration", plot_recalibration)},
-    shown={
-        "Before and after recalibration, means over the classes": lambda tables: (
-            recalibration_table(tables["calibration"].query("`class` == 'macro'"))
-        )
-    },
-    folded={
-        "The calibration of every class": lambda tables: recalibration_table(
-            tables["calibration"].query("`class` != 'macro'")
-        )
-    },
+    shown={"Before and after recalibration, means over the classes": _recalibration("==")},
+    folded={"The calibration of every class": _recalibration("!=")},
     note="Means over the classes, before → after recalibration, which is Platt scaling per class, "
     "fitted on validation records. Brier = miscalibration − discrimination + uncertainty of the "
     "labels.",
-    place=90,
 )
 
 DECISIONS = Question(
@@ -338,5 +314,4 @@ DECISIONS = Question(
         )
     },
     only_csv=("decision_curves",),
-    place=100,
 )

@@ -6,15 +6,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import ArrayLike, NDArray
 from pandas.io.formats.style import Styler
-from scipy.stats import false_discovery_control
 
 from leadmin.evidence.delong import delong
 from leadmin.evidence.estimates import combine, interval_columns, sd
-from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Rows, Scored
-from leadmin.labels import CLASS_NAMES, are_superclasses
-from leadmin.questions import Question, Tables, each_recipe, of
+from leadmin.evidence.scores import ENDS, REFERENCE, Evidence, Row, Rows, Scored
+from leadmin.labels import are_superclasses
+from leadmin.questions import Question, Tables, corrected, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import (
     headings,
@@ -42,7 +40,7 @@ def per_class_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
 
     def rows(scored: Scored) -> Rows:
         for c, name in enumerate(evidence.classes):
-            row: dict[str, Any] = {"class": name, "n_positive": int(evidence.labels[:, c].sum())}
+            row: Row = {"class": name, "n_positive": int(evidence.labels[:, c].sum())}
             for metric in scored.per_seed:
                 row |= interval_columns(metric, scored.of_class(metric, name))
             row["auroc_seed_sd"] = sd(scored.per_seed["auroc"][:, c])
@@ -70,41 +68,26 @@ def delong_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
         compared = scored.config != REFERENCE and (REFERENCE, recipe) in evidence.scored
         sides = [scored.config, REFERENCE] if compared else [scored.config]
         stacks = [np.asarray(evidence.runs[side].test.logits[recipe]) for side in sides]
-        own, against = (
-            np.concatenate([np.full(len(s), (1 - k * i) / len(s)) for i, s in enumerate(stacks)])
-            for k in (1, 2)
-        )
+        weights = [np.full(len(stack), 1 / len(stack)) for stack in stacks]
+        contrasts = {"auroc": np.concatenate([weights[0], *(0 * w for w in weights[1:])])}
+        if compared:
+            contrasts["difference"] = np.concatenate([weights[0], -weights[1]])
         for c, name in enumerate(evidence.classes):
             y = evidence.labels[:, c]
-            row: dict[str, Any] = {"class": name, "n_positive": int(y.sum())}
-            row |= dict.fromkeys(_DELONG, float("nan"))
+            row: Row = {"class": name, "n_positive": int(y.sum())}
+            row |= {f"{what}{end}": np.nan for what in ("auroc", "difference") for end in ENDS}
+            row["p"] = np.nan
             if 0 < y.sum() < len(y):
                 scores = np.concatenate([stack[:, :, c] for stack in stacks])
                 found = delong(y, scores, evidence.patient_id)
-                for what, contrast in {"auroc": own, "difference": against}.items():
-                    if what == "auroc" or compared:
-                        value = found.contrast(contrast)
-                        ends = (value["estimate"], value["low"], value["high"])
-                        row |= zip((what, f"{what}_low", f"{what}_high"), ends, strict=True)
-                row["p"] = value["p"] if compared else float("nan")
+                for what, contrast in contrasts.items():
+                    value = found.contrast(contrast)
+                    row |= {what: value["estimate"]}
+                    row |= {f"{what}_{end}": value[end] for end in ("low", "high")}
+                row["p"] = value["p"] if compared else np.nan
             yield row
 
-    table = evidence.table(evidence.under(recipe), rows)
-    table.insert(table.columns.tolist().index("p") + 1, "p_bh", benjamini_hochberg(table["p"]))
-    return table
-
-
-_DELONG = (*(f"{name}{end}" for name in ("auroc", "difference") for end in ENDS), "p")
-
-
-def benjamini_hochberg(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Adjust p values for the false discovery rate; NaN stays NaN and does not count."""
-    p = np.asarray(p_values, dtype=np.float64)
-    adjusted = np.full(p.shape, np.nan)
-    defined = ~np.isnan(p)
-    if defined.any():
-        adjusted[defined] = false_discovery_control(p[defined], method="bh")
-    return adjusted
+    return corrected(evidence.table(evidence.under(recipe), rows), method="bh")
 
 
 def class_reading(per_class: pd.DataFrame) -> str:
@@ -125,7 +108,7 @@ def class_reading(per_class: pd.DataFrame) -> str:
 def delong_reading(delong: pd.DataFrame, per_class: pd.DataFrame) -> str:
     """Say how far DeLong's intervals lie from those of the bootstrap, under one recipe."""
     both = delong.merge(per_class, on=["config", "class"], suffixes=("", "_bootstrap"))
-    ends = [f"{name}_{end}" for name in ("auroc", "difference") for end in ("low", "high")]
+    ends = [f"{name}{end}" for name in ("auroc", "difference") for end in ENDS[1:]]
     ends = [end for end in ends if f"{end}_bootstrap" in both]
     apart = pd.concat([(both[end] - both[f"{end}_bootstrap"]).abs() for end in ends]).dropna()
     return joined_sentence(
@@ -154,17 +137,15 @@ def every_metric(tables: Tables) -> Styler:
 
 def per_class_latex(per_class: pd.DataFrame, stands_on: str) -> str:
     """Typeset AUROC per class under all recipes."""
-    rows, classes = [], per_class["class"].unique()
-    for (recipe, config), block in per_class.groupby(["recipe", "config"], sort=False):
-        by_class = block.set_index("class").to_dict("index")
-        cells = [
-            f"{latex_number(by_class[name]['auroc'])} "
-            f"({latex_interval(by_class[name]['auroc_low'], by_class[name]['auroc_high'])})"
-            for name in classes
-        ]
-        rows.append((str(recipe), latex_escape(str(config)), *cells))
-    positives = per_class.drop_duplicates("class").set_index("class")["n_positive"]
-    each = (f"{latex_escape(name)} ($n = {positives[name]}$)" for name in classes)
+    classes = per_class["class"].unique()
+    cells = [
+        f"{latex_number(row['auroc'])} ({latex_interval(row['auroc_low'], row['auroc_high'])})"
+        for row in per_class.to_dict("records")
+    ]
+    blocks = per_class.assign(cell=cells).groupby(["recipe", "config"], sort=False)["cell"]
+    rows = [(str(name), latex_escape(str(config)), *cells) for (name, config), cells in blocks]
+    first = per_class.drop_duplicates("class").to_dict("records")
+    each = (f"{latex_escape(row['class'])} ($n = {row['n_positive']}$)" for row in first)
     heading = ["Configuration", *each]
     what = "superclass" if are_superclasses(classes) else "class"
     caption = (
@@ -181,13 +162,10 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame) -> Figure:
 
     Of a `per_class_table` of one recipe, and its `main_table` with the mean over classes.
     """
-    configs = list(dict.fromkeys(per_class["config"]))
     values = per_class.pivot(index="config", columns="class", values="auroc")
-    # in the order of the superclasses, and others as they come
-    order = [*CLASS_NAMES, *per_class["class"]]
-    values = values.loc[configs, [name for name in dict.fromkeys(order) if name in values.columns]]
-    values["macro"] = macro.set_index("config")["auroc"].reindex(configs)
-    figure = style.blank_figure(0.30 * len(configs) + 1.0)
+    values = values.loc[per_class["config"].unique(), per_class["class"].unique()]
+    values["macro"] = macro.set_index("config")["auroc"]
+    figure = style.blank_figure(0.30 * len(values) + 1.0)
     left, right = figure.subplots(1, 2, sharey=True)
     bars: list[dict[str, Any]] = [
         {"location": "top", "shrink": 0.7, "aspect": 30, "ticks": MaxNLocator(4)} for _ in "lr"
@@ -220,7 +198,6 @@ CLASS_BY_CLASS = Question(
     report=of("per_class", by_class),
     note="AUROC of each class.",
     latex={"table_perclass.tex": lambda t, basis: per_class_latex(t.whole["per_class"], basis)},
-    place=70,
 )
 
 DELONG = Question(
@@ -229,5 +206,4 @@ DELONG = Question(
     tables={"delong": each_recipe(delong_table)},
     reading=lambda tables: delong_reading(tables["delong"], tables["per_class"]),
     folded={"DeLong's intervals of every class": of("delong", reading_table, DELONG_COLUMNS)},
-    place=80,
 )

@@ -8,9 +8,9 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import bounded, sd, smallest_resolvable_difference
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Row, Rows, Scored, compare
 from leadmin.questions import Question, Tables, bounds_named, each_recipe
-from leadmin.show.words import joined_sentence, number, reading_table, signed
+from leadmin.show.words import headings, joined_sentence, number, reading_table, signed
 
 NEGATIVE_CONTROLS = (("6-lead-limb", "2-lead-I-II"), ("3-lead-I-II-III", "2-lead-I-II"))
 """Pairs that carry the same information, since every limb lead is a combination of I and II."""
@@ -34,12 +34,12 @@ def negative_controls(evidence: Evidence, recipe: str = "default") -> pd.DataFra
         difference = compare(evidence, *pair, recipe)
         found, replicates = bounded(difference), difference.replicates
         outside = max(np.sum(replicates <= -MARGIN), np.sum(replicates >= MARGIN))
+        verdict = "undecided"
         if found["low"] > -MARGIN and found["high"] < MARGIN:
             verdict = "equivalent"
-        else:
-            apart = found["high"] < -MARGIN or found["low"] > MARGIN
-            verdict = "not equivalent" if apart else "undecided"
-        row: dict[str, Any] = {"recipe": recipe, "first": pair[0], "second": pair[1], **found}
+        elif found["high"] < -MARGIN or found["low"] > MARGIN:
+            verdict = "not equivalent"
+        row: Row = {"recipe": recipe, "first": pair[0], "second": pair[1], **found}
         row |= {"margin": MARGIN, "p": float((outside + 1) / (len(replicates) + 1))}
         row |= {"verdict": verdict}
         row["smallest_resolvable"] = smallest_resolvable_difference(difference)
@@ -82,16 +82,10 @@ def fold_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
 
     def rows(scored: Scored) -> Rows:
         difference = compare(evidence.folds, scored.config, REFERENCE, recipe)
-        found = bounded(difference)
-        yield {
-            "difference": found["difference"],
-            "fold_sd": sd(difference.replicates),
-            "low": found["low"],
-            "high": found["high"],
-            "p": difference.p(),
-            "n_folds": n_folds,
-            "n_folds_better": int((difference.replicates > 0).sum()),
-        }
+        ends, better = bounded(difference), difference.replicates > 0
+        row: Row = {"difference": ends.pop("difference")}
+        row |= {"fold_sd": sd(difference.replicates)} | ends
+        yield row | {"p": difference.p(), "n_folds": n_folds, "n_folds_better": int(better.sum())}
 
     return evidence.table(evidence.compared(recipe), rows)
 
@@ -119,15 +113,9 @@ def folds_shown(tables: Tables) -> Styler | None:
     """Show the comparison fold by fold, beside the AUROC over pooled folds and within them."""
     if tables["folds"].empty:
         return None
-    columns = {
-        "config": "configuration",
-        "difference": "mean difference to 12 leads",
-        "p": "p",
-        "fold_sd": "SD over folds",
-        "n_folds_better": "folds better",
-        "auroc": "AUROC, pooled",
-        "auroc_within_fold": "AUROC, within folds",
-    }
+    columns = headings("config", difference="mean difference to 12 leads", p="p")
+    columns |= headings(fold_sd="SD over folds", n_folds_better="folds better")
+    columns |= headings(auroc="AUROC, pooled", auroc_within_fold="AUROC, within folds")
     main = tables["main"][["config", "auroc", "auroc_within_fold"]]
     return reading_table(bounds_named(tables["folds"]).merge(main), columns)
 
@@ -152,13 +140,8 @@ def seeds_shown(tables: Tables) -> Styler | None:
     main = tables["main"]
     if main["auroc_seed_sd"].isna().all():
         return None
-    columns = {
-        "config": "configuration",
-        "n_seeds": "seeds",
-        "auroc": "interval over patients",
-        "auroc_seed_sd": "SD over seeds",
-        "both": "interval over patients and seeds",
-    }
+    columns = headings("config", "n_seeds", auroc="interval over patients")
+    columns |= headings(auroc_seed_sd="SD over seeds", both="interval over patients and seeds")
     with_seeds = {"auroc_low_with_seeds": "both_low", "auroc_high_with_seeds": "both_high"}
     both = main.rename(columns=with_seeds).assign(both=main["auroc"])
     return reading_table(both, columns, digits=dict.fromkeys(columns, 4))
@@ -169,7 +152,6 @@ CONTROLS = Question(
     title="Do sets that carry the same information come out even?",
     tables={"negative_controls": each_recipe(negative_controls)},
     reading=lambda tables: control_reading(tables["negative_controls"]),
-    place=170,
 )
 
 SEEDS = Question(
@@ -177,7 +159,6 @@ SEEDS = Question(
     title="How much does one training differ from the next?",
     reading=lambda tables: seed_reading(tables["main"]),
     shown={"Spread over seeds": seeds_shown},
-    place=180,
 )
 
 FOLDS = Question(
@@ -186,5 +167,4 @@ FOLDS = Question(
     tables={"folds": each_recipe(fold_table)},
     reading=lambda tables: fold_reading(tables["folds"]),
     shown={"Fold by fold, corrected for shared training records": folds_shown},
-    place=190,
 )

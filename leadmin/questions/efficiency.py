@@ -1,39 +1,30 @@
 """What does an answer cost?"""
 
-from typing import NamedTuple
-
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.scores import Evidence
 from leadmin.evidence.trials import trial_of
 from leadmin.questions import Question, of
-from leadmin.show.words import joined_sentence, number, styled_table
+from leadmin.show.words import headings, joined_sentence, number, reading_table
 from leadmin.study.mapping import ANY_LEAD
 
-
-class Published(NamedTuple):
-    """What others say that their network has: parameters, and operations for an ECG."""
-
-    network: str
-    n_parameters: float
-    mflop: float
-    source: str
-
-
-PUBLISHED = (
-    Published("ECG-CPC", 3.8e6, 1741.0, "arXiv 2509.25095"),
-    Published("ECG-FM", 90.9e6, float("nan"), "arXiv 2408.05178"),
-    Published("HuBERT-ECG large", 189e6, float("nan"), "its card at huggingface.co/Edoardo-BS"),
+PUBLISHED = pd.DataFrame(
+    [
+        ("ECG-CPC", 3.8e6, 1741.0, "arXiv 2509.25095"),
+        ("ECG-FM", 90.9e6, float("nan"), "arXiv 2408.05178"),
+        ("HuBERT-ECG large", 189e6, float("nan"), "its card at huggingface.co/Edoardo-BS"),
+    ],
+    columns=["network", "n_parameters", "mflop", "source"],
 )
-"""Larger networks with public weights, as far as their authors say. Inputs differ in length and
-rate, so that operations compare only roughly."""
+"""Larger networks with public weights: parameters, and operations for an ECG, as far as their
+authors say. Inputs differ in length and rate, so that operations compare only roughly."""
 
 
 def efficiency_table(evidence: Evidence) -> pd.DataFrame:
     """List the rows of `costs` of ``workflow/cost.py``, and `PUBLISHED` with its ``source``."""
     ours = pd.DataFrame(trial_of(evidence)["costs"]).assign(source="measured")
-    return pd.concat([ours, pd.DataFrame(PUBLISHED)], ignore_index=True)
+    return pd.concat([ours, PUBLISHED], ignore_index=True)
 
 
 def efficiency_reading(table: pd.DataFrame) -> str:
@@ -53,22 +44,12 @@ def efficiency_reading(table: pd.DataFrame) -> str:
 
 def shown_efficiency(table: pd.DataFrame) -> Styler:
     """Show all networks, a dash where nothing is said."""
-    rows = [
-        {
-            "network": row["network"],
-            "leads": number(row["n_leads"], 0),
-            "parameters": f"{row['n_parameters']:,.0f}",
-            "MFLOP": number(row["mflop"], 1 if row["mflop"] < 100 else 0),
-            "ms alone": number(row["ms_alone"], 2),
-            "by torch": number(row["ms_torch"], 1),
-            "by ONNX": number(row["ms_onnx"], 2),
-            "ms of many": number(row["ms_of_many"], 2),
-            "kB": number(row["kilobytes"], 0),
-            "source": row["source"],
-        }
-        for row in table.to_dict("records")
-    ]
-    return styled_table(pd.DataFrame(rows), "reading")
+    mflop = [number(value, 1 if value < 100 else 0) for value in table["mflop"]]
+    rows = table.assign(mflop=mflop, n_parameters=table["n_parameters"].astype(int))
+    columns = headings("network", "n_leads", "n_parameters", mflop="MFLOP", ms_alone="ms alone")
+    columns |= headings(ms_torch="by torch", ms_onnx="by ONNX", ms_of_many="ms of many")
+    digits = dict.fromkeys(columns, 2) | {"n_leads": 0, "ms_torch": 1, "kilobytes": 0}
+    return reading_table(rows, columns | {"kilobytes": "kB", "source": "source"}, digits)
 
 
 EFFICIENCY = Question(
@@ -77,6 +58,5 @@ EFFICIENCY = Question(
     tables={"efficiency": efficiency_table},
     reading=lambda tables: efficiency_reading(tables["efficiency"]),
     shown={"What an answer costs": of("efficiency", shown_efficiency)},
-    place=40,
     about="elsewhere",
 )

@@ -20,17 +20,15 @@ from leadmin.evidence.nested import (
     offered_sets,
     targets,
 )
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
+from leadmin.evidence.scores import ENDS, MARGIN, REFERENCE, Evidence, Row
 from leadmin.labels import CLASS_NAMES, are_superclasses, classes_in_words
 from leadmin.leads import CHEST_LEADS, LIMB_ELECTRODES, electrodes_needed, resolve, signal_spaces
-from leadmin.questions import Question, Tables, diagnoses, of, with_holm
+from leadmin.questions import Question, Tables, corrected, diagnoses, of
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
 
 N_ALL = len(electrodes_needed(resolve(REFERENCE).leads))
-COMPARED = {"auroc": "difference", "missed": "difference_missed", "benefit": "difference_benefit"}
-"""What a set is compared with all electrodes in; the latter two for diagnoses alone."""
 
 
 def target_in_words(target: str, names: Mapping[str, str]) -> str:
@@ -60,35 +58,28 @@ def choice_in_words(row: Mapping[Any, Any]) -> str:
     return f"{' or '.join(first)} ({often} of {row['n_networks']}{each})"
 
 
-def _judged(evidence: Evidence, config: str, target: str) -> dict[str, Any]:
-    """Give what a row of either table says of one set and one class, or their mean."""
-    row: dict[str, Any] = {}
-    for metric, name in COMPARED.items():
-        if metric != "auroc" and target not in diagnoses(evidence.classes):
-            continue
+def compared(
+    evidence: Evidence, config: str, other: str, target: str, of_diagnoses: Iterable[str]
+) -> Row:
+    """Score a set and what it differs by from another, for one class or the mean of all.
+
+    ``auroc`` and ``difference``; of a diagnosis the metrics ``of_diagnoses`` too, such as
+    ``missed`` and ``difference_missed``; with the intervals of a `Contrast`.
+    """
+    row: Row = {}
+    more = of_diagnoses if target in diagnoses(evidence.classes) else ()
+    for metric in ("auroc", *more):
+        name = "difference" if metric == "auroc" else f"difference_{metric}"
         row |= contrast(evidence, {config: 1.0}, metric, target).columns(metric)
-        row |= contrast(evidence, difference(config, REFERENCE), metric, target).columns(name)
+        row |= contrast(evidence, difference(config, other), metric, target).columns(name)
+    return row
+
+
+def _judged(evidence: Evidence, config: str, target: str) -> Row:
+    """Give what a row of either table says of one set and one class, or their mean."""
+    row = compared(evidence, config, REFERENCE, target, ("missed", "benefit"))
     row |= contrast(evidence, {config: 1.0}, "brier", target).columns("brier")
     return row | evidence.counts(evidence.get(config, ANY_LEAD))
-
-
-def _of_diagnosis(evidence: Evidence, config: str, name: str) -> dict[str, float]:
-    """Give what a set that was chosen for the mean misses of one diagnosis, and what it is worth.
-
-    The columns ``missed_MI``, ``benefit_MI`` and ``difference_benefit_MI`` of the diagnosis MI.
-    """
-    row: dict[str, float] = {}
-    for metric in ("missed", "benefit"):
-        row |= contrast(evidence, {config: 1.0}, metric, name).columns(f"{metric}_{name}")
-    lost = contrast(evidence, difference(config, REFERENCE), "benefit", name)
-    return row | lost.columns(f"difference_benefit_{name}")
-
-
-def _present(evidence: Evidence, target: str) -> float:
-    """Count the records with a class, per 1,000."""
-    if target == "macro":
-        return float("nan")
-    return float(1000 * evidence.labels[:, evidence.classes.index(target)].mean())
 
 
 def map_table(evidence: Evidence) -> pd.DataFrame:
@@ -103,21 +94,16 @@ def map_table(evidence: Evidence) -> pd.DataFrame:
     ``n_records, n_patients, n_seeds``.
     """
     rows = []
+    share = (1000 * evidence.labels.mean(axis=0)).tolist()
+    present = dict(zip(targets(evidence.classes), (float("nan"), *share), strict=True))
     for space in signal_spaces():
         if space.name not in evidence.runs or not space.is_electrode_set:
             continue
-        head = {
-            "config": space.name,
-            "electrodes": ", ".join(space.electrodes),
-            "n_electrodes": len(space.electrodes),
-            "leads": ", ".join(space.leads),
-        }
-        rows += [
-            head
-            | {"target": target, "present": _present(evidence, target)}
-            | _judged(evidence, space.name, target)
-            for target in targets(evidence.classes)
-        ]
+        head: Row = {"config": space.name, "electrodes": ", ".join(space.electrodes)}
+        head |= {"n_electrodes": len(space.electrodes), "leads": ", ".join(space.leads)}
+        for target, count in present.items():
+            row = head | {"target": target, "present": count}
+            rows.append(row | _judged(evidence, space.name, target))
     return pd.DataFrame(rows)
 
 
@@ -128,7 +114,8 @@ def curve_table(evidence: Evidence) -> pd.DataFrame:
     that of the ``n_networks`` for which it was chosen; the values of `map_table`; ``p`` of "it
     loses ``MARGIN`` or more", one-sided over patients and training, and ``p_holm`` over the numbers
     below nine; ``within``: the whole interval lies above ``-MARGIN``, Holm's correction included;
-    true of nine themselves. Of the mean also what `_of_diagnosis` gives.
+    true of nine themselves. Of the mean also ``missed_MI``, ``benefit_MI`` and
+    ``difference_benefit_MI``, and theirs of each diagnosis.
     """
     tables = [chosen_table(evidence, target) for target in targets(evidence.classes)]
     return pd.concat(tables, ignore_index=True)
@@ -148,33 +135,37 @@ def chosen_table(
         said = ", ".join(f"{in_words(name)} ({often})" for name, often in chosen.items())
         first, config = next(iter(chosen)), best_of(n, target, counted)
         row = {"target": target, f"n_{counted}": n, "config": first}
-        row |= {"chosen": said if len(chosen) > 1 else in_words(first)}
+        row["chosen"] = said if len(chosen) > 1 else in_words(first)
         row |= {"share": chosen[first] / n_networks, "n_networks": n_networks}
         row |= _judged(evidence, config, target)
-        if target == "macro":
-            for name in diagnoses(evidence.classes):
-                row |= _of_diagnosis(evidence, config, name)
-        to_all = contrast(evidence, difference(config, REFERENCE), "auroc", target)
+        to_nine = difference(config, REFERENCE)
+        for name in diagnoses(evidence.classes) if target == "macro" else ():
+            for metric in ("missed", "benefit"):
+                own = contrast(evidence, {config: 1.0}, metric, name)
+                row |= own.columns(f"{metric}_{name}")
+            lost = contrast(evidence, to_nine, "benefit", name)
+            row |= lost.columns(f"difference_benefit_{name}")
+        to_all = contrast(evidence, to_nine, "auroc", target)
         row["p"] = to_all.p_above(-MARGIN) if first != REFERENCE else float("nan")
         rows.append(row)
-    table = with_holm(pd.DataFrame(rows))
+    table = corrected(pd.DataFrame(rows))
     if rows:
         table["within"] = (table["p_holm"] < (1 - LEVEL) / 2) | (table["config"] == REFERENCE)
     return table
 
 
-def with_training(table: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
+def with_training(table: pd.DataFrame) -> pd.DataFrame:
     """Put the intervals that carry training too, where there are some, in place of the others."""
     changed = table.copy()
-    for column in (f"{name}{end}" for name in names for end in ("_low", "_high")):
-        if (whole := table.get(f"{column}_with_seeds")) is not None:
-            changed[column] = whole.fillna(table.get(column, whole))
+    for name, whole in table.filter(like="_with_seeds").items():
+        column = str(name).removesuffix("_with_seeds")
+        changed[column] = whole.fillna(table.get(column, whole))
     return changed
 
 
 def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
     """Answer with the fewest electrodes shown to stay within the margin, class by class."""
-    curve = with_training(curve, ["difference"])
+    curve = with_training(curve)
     rows = curve[curve["target"] == "macro"].to_dict("records")
     nine = rows[-1]
     within = [row for row in rows[:-1] if row["within"]]
@@ -184,35 +175,27 @@ def answer_reading(curve: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
         return (
             f"**These records cannot decide it.** No smaller number of electrodes could be shown "
             f"to stay within {MARGIN} of the macro AUROC of all nine; {best['n_electrodes']} "
-            f"differ by {value_with_interval(best, 'difference')} "
-            f"(intervals for {counted})."
+            f"differ by {value_with_interval(best, 'difference')} (intervals for {counted})."
         )
     best = within[0]
-    named = choice_in_words(best)
-    if best["n_electrodes"] > len(LIMB_ELECTRODES):
-        named = f"{', '.join(LIMB_ELECTRODES)} and {named}"
+    limb = f"{', '.join(LIMB_ELECTRODES)} and " * (best["n_electrodes"] > len(LIMB_ELECTRODES))
     said = (
-        f"**{best['n_electrodes']} electrodes.** {named}, chosen on validation records fold by "
-        f"fold, read the {classes_in_words(names)} within {MARGIN} of the macro AUROC of all nine: "
-        f"{number(best['auroc'])} against {number(nine['auroc'])}, difference "
-        f"{value_with_interval(best, 'difference')}; the interval "
-        f"counts {counted}. "
+        f"**{best['n_electrodes']} electrodes.** {limb}{choice_in_words(best)}, chosen on "
+        f"validation records fold by fold, read the {classes_in_words(names)} within {MARGIN} of "
+        f"the macro AUROC of all nine: {number(best['auroc'])} against {number(nine['auroc'])}, "
+        f"difference {value_with_interval(best, 'difference')}; the interval counts {counted}. "
     )
     apart = []
     for name, called in names.items():
-        of_class = curve[(curve["target"] == name) & curve["within"]].to_dict("records")
-        first = of_class[0]
-        said_of = "all nine"
-        if first["n_electrodes"] < N_ALL:
-            said_of = f"{first['n_electrodes']}, {choice_in_words(first)}"
-        apart.append(f"{called} {said_of}")
+        first = curve[(curve["target"] == name) & curve["within"]].iloc[0].to_dict()
+        few = f"{first['n_electrodes']}, {choice_in_words(first)}"
+        apart.append(f"{called} {few if first['n_electrodes'] < N_ALL else 'all nine'}")
     return said + joined_sentence("for each class alone, by the same rule: " + "; ".join(apart))
 
 
 def plot_curve(tables: Tables) -> Figure:
     """Draw the loss against nine electrodes by their number, the cloud of all sets behind it."""
-    sets, curve = tables["map"], tables["curve"]
-    curve = with_training(curve, ["difference"])
+    sets, curve = tables["map"], with_training(tables["curve"])
     figure, axes = style.class_panels(len(tables.classes), 2.8, sharex=True, sharey=True)
     colours = style.class_colours(tables.classes)
     for axis, target in zip(axes, targets(tables.classes), strict=False):
@@ -226,9 +209,8 @@ def plot_curve(tables: Tables) -> Figure:
         axis.plot(cloud["n_electrodes"] + shift, cloud["difference"], ".", color=style.FAINT,
                   markersize=4, zorder=1)  # fmt: skip
         axis.plot(line["n_electrodes"], line["difference"], color=colour, linewidth=1.2, zorder=2)
-        bounds = line[["difference", "difference_low", "difference_high"]]
-        style.forest(axis, bounds, style.Look(colour), line["within"], line["n_electrodes"],
-                     upright=True)  # fmt: skip
+        style.forest(axis, line, "difference", style.Look(colour), line["within"],
+                     line["n_electrodes"], upright=True)  # fmt: skip
         axis.set_title(target_in_words(target, tables.classes), fontsize=9)
         axis.set_xticks(list(numbers_of_electrodes()))
     for axis in axes[max(0, len(tables.classes) - 2) : len(tables.classes) + 1]:
@@ -247,57 +229,39 @@ def plot_curve(tables: Tables) -> Figure:
     return figure
 
 
-CURVE_COLUMNS = {
-    "n_electrodes": "electrodes",
-    "chosen": "chosen (of folds)",
-    "missed": "missed in 1,000",
-    "auroc": "AUROC",
-    "difference": "difference to nine",
-    "p_holm": "p (Holm)",
-    "within": f"within {MARGIN:g}",
-}
-
-
 def shown_curve(target: str) -> Callable[[Tables], Styler]:
     """Show the chosen sets of one target; what is missed only where that can be."""
 
     def table(tables: Tables) -> Styler:
-        present = tables["map"].groupby("target")["present"].first()
-        rows = tables["curve"]
-        rows = rows[rows["target"] == target].dropna(axis=1, how="all")
+        curve, missed = tables["curve"], missed_headings(tables["map"])
+        rows = curve[curve["target"] == target].dropna(axis=1, how="all")
         rows = rows.assign(chosen=[choice_in_words(row) for row in rows.to_dict("records")])
-        named = {f"missed_{name}": name for name in diagnoses(tables.classes)}
-        first, second, *others = CURVE_COLUMNS.items()
-        every = dict([first, second, *named.items(), *others])
-        columns = {k: v for k, v in every.items() if k in rows}
-        counted = [k for k in columns if k.startswith("missed")]
-        for k in counted:
-            of_all = present[k.removeprefix("missed_") if k != "missed" else target]
-            columns[k] += f", of {number(of_all, 0)}"
-        intervals = [k for k in columns if f"{k}_low" in rows]
-        digits = dict.fromkeys(counted, 0)
-        return reading_table(with_training(rows, intervals), columns, digits)
+        own = missed.get(f"missed_{target}", "").replace(target, "missed in 1,000", 1)
+        every = {"n_electrodes": "electrodes", "chosen": "chosen (of folds)", **missed}
+        every |= {"missed": own, "auroc": "AUROC", "difference": "difference to nine"}
+        every |= {"p_holm": "p (Holm)", "within": f"within {MARGIN:g}"}
+        columns = {name: heading for name, heading in every.items() if name in rows}
+        digits = dict.fromkeys(("missed", *missed), 0)
+        return reading_table(with_training(rows), columns, digits)
 
     return table
 
 
-def present_in_1000(scores: pd.DataFrame) -> dict[Any, float]:
-    """Give how many of 1,000 records have each class, from `map_table`."""
-    return dict(scores.groupby("target")["present"].first())
+def missed_headings(scores: pd.DataFrame) -> dict[str, str]:
+    """Head a column of what is missed of each diagnosis, with how many of 1,000 records have it."""
+    present = scores.groupby("target")["present"].first()
+    named = diagnoses(scores["target"].unique()[1:])
+    return {f"missed_{name}": f"{name}, of {number(present[name], 0)}" for name in named}
 
 
 def short_curve(curve: pd.DataFrame, scores: pd.DataFrame) -> Styler:
     """Show the sets chosen for the mean of the classes in as little width as a page has."""
-    present = present_in_1000(scores)
-    named = diagnoses(scores["target"].unique()[1:])
-    counted = ["difference", *(f"missed_{one}" for one in named)]
-    rows = with_training(curve[curve["target"] == "macro"], counted)
+    missed = missed_headings(scores)
+    rows = with_training(curve[curve["target"] == "macro"])
     where = [choice_in_words(row).replace(" + ", " ") for row in rows.to_dict("records")]
-    columns = {"n_electrodes": "electrodes", "where": "which"}
-    columns |= {f"missed_{one}": f"{one}, of {number(present[one], 0)}" for one in named}
+    columns = {"n_electrodes": "electrodes", "where": "which", **missed}
     columns |= {"difference": "AUROC vs nine"}
-    digits = {f"missed_{name}": 0 for name in named}
-    return reading_table(rows.assign(where=where), columns, digits)
+    return reading_table(rows.assign(where=where), columns, dict.fromkeys(missed, 0))
 
 
 def missed_reading(table: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) -> str:
@@ -321,19 +285,15 @@ def missed_reading(table: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES) 
 def wide_missed(table: pd.DataFrame, most_electrodes: int = N_ALL) -> Styler:
     """Show what each electrode set misses of each diagnosis, with its macro AUROC."""
     rows = table[table["n_electrodes"] <= most_electrodes]
-    counted = with_training(rows, ["auroc", "missed"])
-    macro = counted[counted["target"] == "macro"].copy()
-    named = diagnoses(table["target"].unique()[1:])
-    for name in named:
-        of_class = counted[counted["target"] == name].set_index("config")
-        for end in ("", "_low", "_high"):
-            macro[f"{name}{end}"] = macro["config"].map(of_class[f"missed{end}"])
-    columns = {"n_electrodes": "electrodes", "electrodes": "which"}
-    present = table.groupby("target")["present"].first()
-    columns |= {name: f"{name}, of {number(present[name], 0)}" for name in named}
-    columns |= {"auroc": "macro AUROC"}
+    counted = with_training(rows)
+    macro, missed = counted[counted["target"] == "macro"].copy(), missed_headings(table)
+    for column in missed:
+        of_class = counted[counted["target"] == column.removeprefix("missed_")].set_index("config")
+        for end in ENDS:
+            macro[f"{column}{end}"] = macro["config"].map(of_class[f"missed{end}"])
+    columns = {"n_electrodes": "electrodes", "electrodes": "which", **missed}
     macro = macro.sort_values(["n_electrodes", "auroc"], ascending=[True, False])
-    return reading_table(macro, columns, dict.fromkeys(named, 0))
+    return reading_table(macro, columns | {"auroc": "macro AUROC"}, dict.fromkeys(missed, 0))
 
 
 ELECTRODES = Question(
@@ -346,7 +306,6 @@ ELECTRODES = Question(
     folded=lambda tables: {
         f"Chosen for {called} alone": shown_curve(name) for name, called in tables.classes.items()
     },
-    place=10,
     about="map",
 )
 
@@ -357,6 +316,5 @@ MAP = Question(
     reading=lambda tables: missed_reading(tables["map"], tables.classes),
     shown={"Missed in 1,000 records, up to two chest electrodes": of("map", wide_missed, 5)},
     folded={"Missed in 1,000 records, all electrode sets": of("map", wide_missed)},
-    place=20,
     about="map",
 )

@@ -1,18 +1,15 @@
 """Other hospitals: do the networks see the same, in the same order, and can they be believed?"""
 
 from importlib.resources import files
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import LEVEL, combine, interval_columns
-from leadmin.evidence.reliability import calibration_line, resampled_calibration
-from leadmin.evidence.resampling import normal_interval, percentile_interval
-from leadmin.evidence.scores import REFERENCE
+from leadmin.evidence.resampling import percentile_interval
+from leadmin.evidence.scores import ENDS, REFERENCE, Row
 from leadmin.evidence.trials import (
     LEAST,
     TOGETHER,
@@ -24,8 +21,9 @@ from leadmin.evidence.trials import (
 )
 from leadmin.labels import CLASS_NAMES, CLASSES
 from leadmin.leads import CHEST_LEADS, electrode_sets, electrodes_needed, resolve
-from leadmin.metrics import calibration_error, probabilities
+from leadmin.metrics import probabilities
 from leadmin.questions import Question, Tables, of
+from leadmin.questions.calibration import LINE, class_calibration
 from leadmin.questions.electrodes import electrodes_in_words
 from leadmin.show import style
 from leadmin.show.words import (
@@ -66,20 +64,19 @@ def named(hospital: str) -> str:
 
 def hospitals_table(evidence: Hospitals) -> pd.DataFrame:
     """Count records: ``hospital, n_records, n_left_out``, and with each class."""
-    trial, rows = trial_of(evidence), []
-    for number_, hospital in enumerate(trial["hospitals"], start=1):
-        labels = evidence.labels[evidence.fold == number_]
-        left = [row["n_records"] for row in trial["left_out"] if row["hospital"] == hospital]
-        row: dict[str, Any] = {"hospital": named(hospital), "n_records": len(labels)}
-        row |= {"n_left_out": sum(left)}
+    left, rows = left_out_table(evidence), []
+    for fold, hospital in enumerate(map(named, trial_of(evidence)["hospitals"]), start=1):
+        labels = evidence.labels[evidence.fold == fold]
+        row: Row = {"hospital": hospital, "n_records": len(labels)}
+        row["n_left_out"] = left.loc[left["hospital"] == hospital, "n_records"].sum()
         rows.append(row | dict(zip(CLASSES, labels.sum(axis=0, dtype=int), strict=True)))
     return pd.DataFrame(rows)
 
 
 def left_out_table(evidence: Hospitals) -> pd.DataFrame:
     """List why records do not count: ``hospital, reason, n_records``."""
-    rows = pd.DataFrame(trial_of(evidence)["left_out"])
-    return rows.assign(hospital=rows["hospital"].map(named)) if len(rows) else rows
+    rows = pd.DataFrame(trial_of(evidence)["left_out"], columns=list(LEFT_OUT))
+    return rows.assign(hospital=rows["hospital"].map(named))
 
 
 def transport_table(evidence: Hospitals) -> pd.DataFrame:
@@ -95,12 +92,11 @@ def transport_table(evidence: Hospitals) -> pd.DataFrame:
         for config in evidence.configs:
             there = evidence.there[config, one.hospital, one.name]
             electrodes = electrodes_needed(resolve(config).leads)
-            row: dict[str, Any] = {"hospital": named(one.hospital), "class": one.name}
-            row |= {"n_records": len(one.rows)}
-            row |= {"n_positive": int(evidence.labels[one.rows, one.place].sum())}
+            row: Row = {"hospital": named(one.hospital), "class": one.name}
+            row["n_records"] = len(one.rows)
+            row["n_positive"] = int(evidence.labels[one.rows, one.place].sum())
             row |= {"config": config, "electrodes": ", ".join(electrodes)}
-            row |= {"n_electrodes": len(electrodes)}
-            row |= interval_columns("auroc", there)
+            row |= {"n_electrodes": len(electrodes)} | interval_columns("auroc", there)
             row |= interval_columns("difference", combine(np.subtract, there, full))
             row["home"] = home[config][one.place] if config in home else float("nan")
             rows.append(row)
@@ -111,13 +107,11 @@ def transport_reading(table: pd.DataFrame) -> str:
     """Say what all electrodes reach elsewhere and at home."""
     if table.empty:
         return f"No hospital has {LEAST} records with and without any class."
-    parts = []
-    for row in table[table["config"] == REFERENCE].to_dict("records"):
-        parts.append(
-            f"* {row['hospital']}, {CLASS_NAMES[row['class']]} ({row['n_positive']} of "
-            f"{row['n_records']}): {value_with_interval(row, 'auroc')}, at home "
-            f"{number(row['home'])}"
-        )
+    parts = [
+        f"* {row['hospital']}, {CLASS_NAMES[row['class']]} ({row['n_positive']} of "
+        f"{row['n_records']}): {value_with_interval(row, 'auroc')}, at home {number(row['home'])}"
+        for row in table[table["config"] == REFERENCE].to_dict("records")
+    ]
     return "\n".join(["With nine electrodes the AUROC is:\n", *parts])
 
 
@@ -133,7 +127,7 @@ def plot_transport(table: pd.DataFrame) -> Figure:
         rows = table[(table["hospital"] == hospital) & (table["class"] == name)]
         rows = rows.set_index("config").loc[sets]
         look = style.Look(style.CLASS_COLOURS[name])
-        style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look)
+        style.forest(axis, rows, "auroc", look)
         axis.plot(rows["home"], range(len(sets)), "|", color=style.MUTED, markersize=9)
         axis.set_title(f"{hospital}\n{name}", fontsize=8.5)
         axis.set_xticks([0.5, 0.75, 1.0])
@@ -166,36 +160,32 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
     home, rows = trial_of(evidence)["home"], []
     spaces = [one for one in electrode_sets() if one.name in evidence.runs and one.name in home]
     configs = [one.name for one in spaces]
+    ours, all_nine = configs.index(PAIR), configs.index(REFERENCE)
     pairs = [k for k, one in enumerate(spaces) if len(set(one.leads) & set(CHEST_LEADS)) == 2]
     for hospital, classes in evidence.classes_there().items():
         places = [CLASSES.index(name) for name in classes]
         at_home = np.array([np.mean([home[name][k] for k in places]) for name in configs])
         means = [evidence.mean(name, hospital) for name in configs]
-        value = np.array([[mean.value] for mean in means])
+        value = np.array([mean.value for mean in means])
         replicates = np.array([mean.replicates for mean in means])
         low, high = percentile_interval(rank_correlation(at_home, replicates), LEVEL)
-        ours, all_nine = configs.index(PAIR), configs.index(REFERENCE)
-        row: dict[str, Any] = {"hospital": named(hospital), "classes": ", ".join(classes)}
-        row |= {"n_sets": len(configs)}
-        row |= {"correlation": float(rank_correlation(at_home, value)[0])}
+        row: Row = {"hospital": named(hospital), "classes": ", ".join(classes)}
+        row["n_sets"] = len(configs)
+        row["correlation"] = float(rank_correlation(at_home, value[:, None])[0])
         row |= {"correlation_low": low, "correlation_high": high}
         lost = combine(np.subtract, means[ours], means[all_nine])
         row |= interval_columns("difference", lost)
         row["home_difference"] = float(at_home[ours] - at_home[all_nine])
-        row |= {"n_pairs": len(pairs), "rank": _rank(value[:, 0], ours, pairs)}
-        row["home_rank"] = _rank(at_home, ours, pairs)
-        best = pairs[int(np.argmax(value[pairs, 0]))]
+        row["n_pairs"] = len(pairs)
+        for name, one in (("rank", value), ("home_rank", at_home)):
+            row[name] = 1 + int(np.sum(one[pairs] > one[ours]))
+        best = pairs[int(np.argmax(value[pairs]))]
         row["best_pair"] = electrodes_in_words(configs[best])
-        row |= interval_columns(
-            "difference_to_best", combine(np.subtract, means[ours], means[best])
-        )
+        lost = combine(np.subtract, means[ours], means[best])
+        row |= interval_columns("difference_to_best", lost)
         row["share"] = float(np.mean(replicates[ours] >= replicates[pairs].max(axis=0)))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _rank(values: NDArray[np.float64], one: int, among: list[int]) -> int:
-    return 1 + int(np.sum(values[among] > values[one]))
 
 
 def order_reading(table: pd.DataFrame) -> str:
@@ -255,15 +245,12 @@ def trust_table(evidence: Hospitals) -> pd.DataFrame:
         weights = evidence.weights[one.rows]
         for config in ("2-lead-I-II", PAIR, REFERENCE):
             y, x = logits_of(evidence, config, one)
-            p, line = probabilities(x), calibration_line(y, x)
-            row: dict[str, Any] = {"hospital": named(one.hospital), "class": one.name}
+            row: Row = {"hospital": named(one.hospital), "class": one.name}
             row |= {"config": config, "electrodes": electrodes_in_words(config)}
-            row |= {"prevalence": float(y.mean()), "mean_probability": float(p.mean())}
-            for name, replicates in resampled_calibration(y, x, line, weights).items():
-                value = getattr(line, name)
-                low, high = normal_interval(value, replicates, LEVEL)
-                row |= {name: value, f"{name}_low": low, f"{name}_high": high}
-            rows.append(row | {"ece": float(calibration_error(y[:, None], p[:, None])[0])})
+            row |= {"prevalence": y.mean(), "mean_probability": probabilities(x).mean()}
+            found = class_calibration(y, [x], weights)
+            row |= {f"{name}{end}": found[f"{name}{end}"] for name in LINE for end in ENDS}
+            rows.append(row | {"ece": found["ece"]})
     return pd.DataFrame(rows)
 
 
@@ -280,22 +267,20 @@ def mended_table(evidence: Hospitals) -> pd.DataFrame:
                 continue
             rng = np.random.default_rng([evidence.seed, n_local, one.place])
             y, x = logits_of(evidence, REFERENCE, one)
-            row: dict[str, Any] = {"hospital": named(one.hospital), "class": one.name}
-            row |= {"n_local": n_local}
+            row = {"hospital": named(one.hospital), "class": one.name, "n_local": n_local}
             rows.append(row | recalibrated(y, x, n_local, N_SPLITS, rng))
     return pd.DataFrame(rows)
 
 
 def trust_reading(trust: pd.DataFrame, mended: pd.DataFrame) -> str:
     """Say how far the mean probability is off, and what local records mend."""
-    parts = []
-    for row in trust[trust["config"] == REFERENCE].to_dict("records"):
-        if row["hospital"] != named(TOGETHER):
-            parts.append(
-                f"* {row['hospital']}, {CLASS_NAMES[row['class']]}: mean probability "
-                f"{number(row['mean_probability'], 2)}, prevalence {number(row['prevalence'], 2)}, "
-                f"slope {value_with_interval(row, 'slope', 2)}"
-            )
+    single = trust[(trust["config"] == REFERENCE) & (trust["hospital"] != named(TOGETHER))]
+    parts = [
+        f"* {row['hospital']}, {CLASS_NAMES[row['class']]}: mean probability "
+        f"{number(row['mean_probability'], 2)}, prevalence {number(row['prevalence'], 2)}, "
+        f"slope {value_with_interval(row, 'slope', 2)}"
+        for row in single.to_dict("records")
+    ]
     said = "\n".join(["With nine electrodes:\n", *parts])
     fifty = mended[mended["n_local"] == 50] if len(mended) else mended
     if len(fifty):
@@ -308,6 +293,9 @@ def trust_reading(trust: pd.DataFrame, mended: pd.DataFrame) -> str:
     return said
 
 
+HOSPITALS = headings("hospital", "n_records", "n_left_out", *CLASSES)
+LEFT_OUT = headings("hospital", "reason", "n_records")
+
 TRANSPORT = Question(
     name="transport",
     title="Do other hospitals' records say the same?",
@@ -318,22 +306,17 @@ TRANSPORT = Question(
     },
     reading=lambda tables: transport_reading(tables["transport"]),
     figures={"transport": of("transport", plot_transport)},
-    shown={
-        "Records of each hospital": of(
-            "hospitals",
-            reading_table,
-            headings("hospital", "n_records", "n_left_out", *CLASSES),
-        )
-    },
+    shown={"Records of each hospital": of("hospitals", reading_table, HOSPITALS)},
     folded={
         "AUROC of the main sets": of("transport", wide_transport),
-        "Why records were left out": of(
-            "left_out", reading_table, headings("hospital", "reason", "n_records")
-        ),
+        "Why records were left out": of("left_out", reading_table, LEFT_OUT),
     },
-    place=10,
     about="elsewhere",
 )
+
+IN_ORDER = headings("hospital", "classes", correlation="rank correlation")
+IN_ORDER |= headings(difference="V2 + V5 less nine", rank="V2 + V5 among pairs")
+IN_ORDER |= headings(best_pair="best pair there", difference_to_best="V2 + V5 less it")
 
 ORDER = Question(
     name="order",
@@ -343,47 +326,24 @@ ORDER = Question(
     figures={"order": plot_order},
     shown={
         "How far the order of electrode sets holds": of(
-            "order",
-            reading_table,
-            headings(
-                "hospital",
-                "classes",
-                correlation="rank correlation",
-                difference="V2 + V5 less nine",
-                rank="V2 + V5 among pairs",
-                best_pair="best pair there",
-                difference_to_best="V2 + V5 less it",
-            ),
-            {"correlation": 2},
+            "order", reading_table, IN_ORDER, {"correlation": 2}
         )
     },
-    place=20,
     about="elsewhere",
 )
+
+CALIBRATED = headings("hospital", "class", "electrodes", "prevalence", "mean_probability")
+CALIBRATED |= headings(*LINE, "ece")
+MENDED = headings("hospital", "class", n_local="local records")
+MENDED |= headings("gap", gap_shift="by offset", gap_platt="by both")
+MENDED |= headings(brier="Brier", brier_shift="Brier, offset", brier_platt="Brier, both")
 
 TRUST = Question(
     name="trust",
     title="Can the probabilities be believed elsewhere?",
     tables={"trust": trust_table, "mended": mended_table},
     reading=lambda tables: trust_reading(tables["trust"], tables["mended"]),
-    shown={
-        "Calibration at each hospital": of(
-            "trust",
-            reading_table,
-            headings("hospital", "class", "electrodes", "prevalence", "mean_probability")
-            | headings("slope", "offset", "ece"),
-            2,
-        )
-    },
-    folded={
-        "What local records mend": of(
-            "mended",
-            reading_table,
-            headings("hospital", "class", n_local="local records")
-            | headings("gap", gap_shift="by offset", gap_platt="by both")
-            | headings(brier="Brier", brier_shift="Brier, offset", brier_platt="Brier, both"),
-        )
-    },
-    place=30,
+    shown={"Calibration at each hospital": of("trust", reading_table, CALIBRATED, 2)},
+    folded={"What local records mend": of("mended", reading_table, MENDED)},
     about="elsewhere",
 )

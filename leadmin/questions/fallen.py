@@ -1,13 +1,12 @@
 """What does a lost electrode cost, told and not told?"""
 
 import re
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.scores import REFERENCE, Evidence
+from leadmin.evidence.scores import REFERENCE, Evidence, Row
 from leadmin.evidence.trials import trial_of
 from leadmin.questions import Question, of
 from leadmin.questions.noise import disturbed, false_calls, in_turn
@@ -21,10 +20,11 @@ WHOLE = f"whole{FIXED}"
 """The condition in which nothing is lost, for that network; the others are sets of the map."""
 
 _NOT_TOLD = {"flat": "leads flat", "noisy": "noise", "swapped": "swapped"}
-FAULTS = {"told": "told of it"} | {
-    fault: f"not told, {words}" for fault, words in _NOT_TOLD.items()
+FAULTS = {
+    "told": "told of it",
+    **{fault: f"not told, {words}" for fault, words in _NOT_TOLD.items()},
+    **{f"{fault}{FIXED}": f"{words}{FIXED}" for fault, words in _NOT_TOLD.items()},
 }
-FAULTS |= {f"{fault}{FIXED}": f"{words}{FIXED}" for fault, words in _NOT_TOLD.items()}
 LOOKS = {
     "told": style.Look(style.BLUE, "o"),
     "flat": style.Look(style.VERMILLION, "D"),
@@ -44,7 +44,7 @@ def fallen_table(evidence: Evidence) -> pd.DataFrame:
     cases |= {(said["electrode"], "told"): said["told"] for said in conditions.values()
               if "told" in said}  # fmt: skip
     cases |= {(said["electrode"], said["fault"]): name for name, said in conditions.items()}
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for (electrode, fault), config in cases.items():
         clean = WHOLE if fault.endswith(FIXED) else REFERENCE
         rows += disturbed(evidence, config, clean, {"electrode": electrode, "fault": fault})
@@ -93,7 +93,7 @@ def plot_fallen(table: pd.DataFrame) -> Figure | None:
     for shift, (fault, look) in enumerate(LOOKS.items()):
         rows = macro[macro["fault"] == fault]
         places = [names.index(name) + 0.2 * (min(shift, 2) - 1) for name in rows["electrode"]]
-        style.forest(axis, rows[["auroc", "auroc_low", "auroc_high"]], look, places=places)
+        style.forest(axis, rows, "auroc", look, places=places)
     full = macro[macro["fault"] == "none"]["auroc"].iloc[0]
     axis.axvline(full, **style.CRITERION)
     axis.set_xlabel("macro AUROC; all nine in place dashed")

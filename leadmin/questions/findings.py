@@ -11,7 +11,6 @@ from pandas.io.formats.style import Styler
 
 from leadmin import metrics
 from leadmin.errors import LeadminError
-from leadmin.evidence import resampling
 from leadmin.evidence.estimates import (
     UNKNOWN,
     Estimate,
@@ -20,7 +19,7 @@ from leadmin.evidence.estimates import (
     conjunction_test,
     smallest_resolvable_difference,
 )
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, compare, named
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Row, compare, named
 from leadmin.labels import CLASSES
 from leadmin.questions import (
     DEPENDS,
@@ -28,9 +27,12 @@ from leadmin.questions import (
     Question,
     Tables,
     about_superclasses,
+    corrected,
     each_recipe,
+    mean_of,
     of,
     read_of_superclasses,
+    smaller_sets,
     with_firm,
 )
 from leadmin.questions.margins import views_table
@@ -58,11 +60,10 @@ def key_findings(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     the question needs. A finding of several parts is supported when all of them are, and not
     supported when one is not. One row per part.
     """
-    table = pd.DataFrame([_asked(evidence, claim, recipe) for claim in CLAIMS])
-    table["p_holm"] = resampling.holm(table["p"])
-    inside, asked = table.pop("inside"), table.pop("asked")
-    verdicts = [_verdict(*pair) for pair in zip(inside, table["p_holm"], strict=True)]
-    table["verdict"] = np.where(asked, verdicts, VERDICTS[3])
+    table = corrected(pd.DataFrame([_asked(evidence, claim, recipe) for claim in CLAIMS]))
+    decided, side = table["p_holm"] < 0.05, np.where(table.pop("inside") > 0, *VERDICTS[:2])
+    table["verdict"] = np.where(decided, side, VERDICTS[2])
+    table.loc[~table.pop("asked"), "verdict"] = VERDICTS[3]
     table["finding_verdict"] = table.groupby("finding")["verdict"].transform(_overall)
     floor = 2 / (evidence.n_resamples + 1)
     table["statement"] = [_sentence(row, floor) for row in table.to_dict("records")]
@@ -82,9 +83,6 @@ VERDICTS = ("supported", "not supported", "undecidable on these data", "not aske
 """The last one where the study lacks a run that the question needs."""
 
 
-_SHORT = dict(zip(VERDICTS, ("holds", "falls", "open", MISSING), strict=True))
-"""The verdicts in a table of many."""
-
 Comparisons = Callable[[Evidence, str], dict[str, Estimate]]
 
 
@@ -93,35 +91,16 @@ class Claim:
     """One part of a key finding: what is compared, and where it must lie for the finding to hold.
 
     A claim such as "II is the best single lead" is one comparison with each of the others, and
-    holds when all of them do.
-
-    Attributes
-    ----------
-    finding, part : int, str
-        1 to 4, and ``"1a"`` and so on.
-    question : str
-        What is asked, open to either answer.
-    effect_name : str
-        What the number is; ``{rival}`` stands for the name of the comparison, ``{reduced}`` for the
-        number of configurations with fewer than 12 leads.
-    comparisons : callable
-        From an `Evidence` and a recipe to an `Estimate` per rival.
-    original : str
-        What the original study reported, from its published sweep of one seed.
-    bounds : (float, float)
-        The claim is that every comparison lies strictly between these (one may be infinite).
-    shown_as : str
-        ``"difference"`` (three decimals with a sign) or ``"share"`` (per cent).
+    holds when all of them do: when each lies strictly between the ``bounds``.
     """
 
-    finding: int
-    part: str
-    question: str
-    effect_name: str
-    comparisons: Comparisons
-    original: str
+    part: str  # the number of the finding, and a letter
+    question: str  # what is asked, open to either answer
+    effect_name: str  # {rival} is the name of the comparison, {reduced} says how many sets are
+    comparisons: Comparisons  # from an evidence and a recipe to an estimate per rival
+    original: str  # what the original study reported, from its published sweep of one seed
     bounds: tuple[float, float] = (0.0, np.inf)
-    shown_as: str = "difference"
+    shown_as: str = "difference"  # three decimals with a sign; or "share", in per cent
 
     def inside(self, estimate: Estimate) -> Callable[[Any], Any]:
         """How far an effect lies inside the bounds: positive where the claim holds."""
@@ -140,17 +119,12 @@ class Claim:
         return f"below {high}" if np.isinf(self.bounds[0]) else f"between {low} and {high}"
 
 
-def _above(first: str, *rivals: str) -> Comparisons:
-    """Macro AUROC of one configuration minus that of each of its rivals."""
+def _above(first: str, *rivals: str, turned: bool = False) -> Comparisons:
+    """Macro AUROC of one configuration minus that of each of its rivals; ``turned``, of them."""
+    pairs = {rival.removeprefix("1-lead-"): (first, rival) for rival in rivals}
     return lambda evidence, recipe: {
-        rival.removeprefix("1-lead-"): compare(evidence, first, rival, recipe) for rival in rivals
-    }
-
-
-def _below(last: str, *rivals: str) -> Comparisons:
-    """Macro AUROC of each of its rivals minus that of one configuration."""
-    return lambda evidence, recipe: {
-        rival.removeprefix("1-lead-"): compare(evidence, rival, last, recipe) for rival in rivals
+        name: compare(evidence, *(pair[::-1] if turned else pair), recipe)
+        for name, pair in pairs.items()
     }
 
 
@@ -166,7 +140,7 @@ def _reduced_mean(evidence: Evidence, recipe: str, name: str) -> Estimate:
         raise LeadminError(
             f"recipe {recipe}: no configuration with fewer than 12 leads was trained; train one"
         )
-    return combine(lambda *v: np.mean(v, axis=0), *(one.of_class("auroc", name) for one in reduced))
+    return mean_of(one.of_class("auroc", name) for one in reduced)
 
 
 def _hardest(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
@@ -179,19 +153,16 @@ def _hardest(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
 def _loses_most(evidence: Evidence, recipe: str) -> dict[str, Estimate]:
     """AUROC that HYP loses with fewer leads minus what each other class loses."""
     full = evidence.get(REFERENCE, recipe)
-    loss = {
-        name: combine(
-            np.subtract, full.of_class("auroc", name), _reduced_mean(evidence, recipe, name)
-        )
-        for name in CLASSES
-    }
+    loss = {}
+    for name in CLASSES:
+        mean = _reduced_mean(evidence, recipe, name)
+        loss[name] = combine(np.subtract, full.of_class("auroc", name), mean)
     own = loss.pop("HYP")
     return {name: combine(np.subtract, own, other) for name, other in loss.items()}
 
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
-        1,
         "1a",
         "Do leads I, II and V2 keep the 12-lead AUROC, to within 0.01?",
         "macro AUROC, I-II-V2 minus 12 leads",
@@ -200,7 +171,6 @@ CLAIMS: tuple[Claim, ...] = (
         (-MARGIN, np.inf),
     ),
     Claim(
-        2,
         "2a",
         "Is one chest lead beside I and II worth more than all six limb leads?",
         "macro AUROC, I-II-V2 minus six limb leads",
@@ -208,7 +178,6 @@ CLAIMS: tuple[Claim, ...] = (
         "0.905 with I-II-V2, 0.889 with six limb leads",
     ),
     Claim(
-        2,
         "2b",
         "As the third lead beside I and II, is V2 worth more than III?",
         "macro AUROC, I-II-V2 minus I-II-III",
@@ -216,7 +185,6 @@ CLAIMS: tuple[Claim, ...] = (
         "0.905 with I-II-V2, 0.888 with I-II-III",
     ),
     Claim(
-        3,
         "3a",
         "Does lead II alone keep about 93% of the 12-lead AUROC?",
         "macro AUROC of lead II as a share of 12 leads",
@@ -226,7 +194,6 @@ CLAIMS: tuple[Claim, ...] = (
         "share",
     ),
     Claim(
-        3,
         "3b",
         "Is lead II the best single lead of I, II, V2 and V5?",
         "macro AUROC, II minus {rival}, the best other single lead",
@@ -234,15 +201,13 @@ CLAIMS: tuple[Claim, ...] = (
         "0.856 with II; 0.851 with V5 as the next",
     ),
     Claim(
-        3,
         "3c",
         "Is V2 the worst single lead of I, II, V2 and V5?",
         "macro AUROC, {rival} (the worst other single lead) minus V2",
-        _below("1-lead-V2", "1-lead-II", "1-lead-V5", "1-lead-I"),
+        _above("1-lead-V2", "1-lead-II", "1-lead-V5", "1-lead-I", turned=True),
         "0.793 with V2; 0.842 with I as the next",
     ),
     Claim(
-        4,
         "4a",
         "Is hypertrophy the hardest class when leads are few?",
         "AUROC, mean of {reduced}, {rival} (the next hardest class) minus HYP",
@@ -250,7 +215,6 @@ CLAIMS: tuple[Claim, ...] = (
         "HYP lowest of the five classes in nine of the ten reduced configurations",
     ),
     Claim(
-        4,
         "4b",
         "Does hypertrophy lose more than any other class when leads are taken away?",
         "AUROC lost, mean of {reduced}, HYP minus {rival}, the next to lose most",
@@ -261,7 +225,7 @@ CLAIMS: tuple[Claim, ...] = (
 """The four key findings of the original study, restated before any run of this study was seen."""
 
 
-def _asked(evidence: Evidence, claim: Claim, recipe: str) -> dict[str, Any]:
+def _asked(evidence: Evidence, claim: Claim, recipe: str) -> Row:
     """Effect, interval and p value of one question; NaN where a run is missing."""
     comparisons = {"any other": UNKNOWN}
     with contextlib.suppress(LeadminError):
@@ -270,34 +234,18 @@ def _asked(evidence: Evidence, claim: Claim, recipe: str) -> dict[str, Any]:
     rival, p = conjunction_test(inside)
     effect, asked = comparisons[rival], "any other" not in comparisons
     low, high = effect.interval()
-    n_reduced = len(evidence.reduced(recipe))
-    reduced = "one smaller set" if n_reduced == 1 else f"{n_reduced} smaller sets"
-    name = claim.effect_name.format(rival=rival, reduced=reduced)
-    return {
-        "finding": claim.finding,
-        "finding_name": FINDINGS[claim.finding],
-        "part": claim.part,
-        "recipe": recipe,
-        "question": claim.question,
-        "effect_name": name,
-        "effect": effect.value,
-        "low": low,
-        "high": high,
-        "threshold": claim.threshold,
-        "p": p if asked else float("nan"),
-        "p_holm": float("nan"),
-        "verdict": "",
-        "finding_verdict": "",
-        "statement": "",
-        "original": claim.original,
-        "shown_as": claim.shown_as,
-        "smallest_resolvable": smallest_resolvable_difference(effect),
-        "n_records": evidence.n_records,
-        "n_patients": evidence.n_patients,
-        "n_seeds": min((one.n_seeds for one in evidence.under(recipe)), default=0),
-        "inside": inside[rival].value,
-        "asked": asked,
-    }
+    reduced, finding = smaller_sets(len(evidence.reduced(recipe))), int(claim.part[0])
+    row: Row = {"finding": finding, "finding_name": FINDINGS[finding]}
+    row |= {"part": claim.part, "recipe": recipe, "question": claim.question}
+    row["effect_name"] = claim.effect_name.format(rival=rival, reduced=reduced)
+    row |= {"effect": effect.value, "low": low, "high": high, "threshold": claim.threshold}
+    row["p"] = p if asked else float("nan")
+    row |= dict.fromkeys(("verdict", "finding_verdict", "statement"), "")
+    row |= {"original": claim.original, "shown_as": claim.shown_as}
+    row["smallest_resolvable"] = smallest_resolvable_difference(effect)
+    row |= {"n_records": evidence.n_records, "n_patients": evidence.n_patients}
+    row["n_seeds"] = min((one.n_seeds for one in evidence.under(recipe)), default=0)
+    return row | {"inside": inside[rival].value, "asked": asked}
 
 
 def firm_findings(evidence: Evidence) -> pd.DataFrame:
@@ -322,13 +270,6 @@ def firm_reading(firm: pd.DataFrame) -> str:
     n_views = len(firm.drop_duplicates(["recipe", "labels", "intervals"]))
     said = "; ".join(f"{verdict}: {names}" for verdict, names in parts.items())
     return joined_sentence(f"{said} (over {n_views} readings, where a part could be asked)")
-
-
-def _verdict(inside: float, p: float, alpha: float = 0.05) -> str:
-    """Which way the data fall, if they do."""
-    if np.isnan(p) or p >= alpha:
-        return VERDICTS[2]
-    return VERDICTS[0] if inside > 0 else VERDICTS[1]
 
 
 def _overall(verdicts: Iterable[str]) -> str:
@@ -365,38 +306,25 @@ def findings_table(findings: pd.DataFrame) -> Styler:
 
 def findings_reading(findings: pd.DataFrame) -> str:
     """Give the verdict on each finding with all of its parts, recipe by recipe."""
-    parts = []
-    for recipe, rows in findings.drop_duplicates(["recipe", "finding"]).groupby(
-        "recipe", sort=False
-    ):
+    parts, whole = [], findings.drop_duplicates(["recipe", "finding"])
+    for recipe, rows in whole.groupby("recipe", sort=False):
         verdicts = rows["finding_verdict"].value_counts()
         counts = ", ".join(f"{verdicts[name]} {name}" for name in VERDICTS if name in verdicts)
-        parts.append(f"Recipe `{recipe}`: of {verdicts.sum()} findings {counts}.")
-        parts.append(
-            "\n".join(
-                f"{row['finding']}. {row['finding_name']}: **{row['finding_verdict']}**"
-                for row in rows.to_dict("records")
-            )
-        )
+        said = rows.agg("{0[finding]}. {0[finding_name]}: **{0[finding_verdict]}**".format, axis=1)
+        parts += [f"Recipe `{recipe}`: of {verdicts.sum()} findings {counts}.", "\n".join(said)]
     return "\n\n".join(parts)
 
 
 def findings_latex(findings: pd.DataFrame, stands_on: str) -> str:
     """Typeset the key findings of all recipes and their verdicts."""
-    rows = [
-        (
-            row["recipe"],
-            row["part"],
-            latex_escape(row["question"]),
-            latex_escape(effect_in_words(row, "{} ({} to {})")),
-            latex_escape(row["threshold"]),
-            latex_escape(p_of_row(row, "p_holm", findings.attrs.get(P_FLOOR, 0))),
-            latex_escape(row["verdict"]),
-        )
-        for row in findings.to_dict("records")
-    ]
     if findings.empty:
         return f"% {OTHER_CLASSES}\n"
+    rows = []
+    for row in findings.to_dict("records"):
+        p = p_of_row(row, "p_holm", findings.attrs.get(P_FLOOR, 0))
+        effect = effect_in_words(row, "{} ({} to {})")
+        cells = (row["question"], effect, row["threshold"], p, row["verdict"])
+        rows.append((row["recipe"], row["part"], *map(latex_escape, cells)))
     heading = r" & Question & Effect (95\% interval) & Claim needs & $p$ (Holm) & Verdict"
     caption = (
         "The original study's key findings as questions with thresholds fixed beforehand. $p$: "
@@ -417,16 +345,15 @@ def effect_in_words(row: Mapping[Any, Any], form: str) -> str:
 
 def _under_other_recipes(tables: Tables) -> Styler | None:
     findings = tables.whole["key_findings"]
-    if findings.empty:
-        return None
-    others = findings[findings["recipe"] != tables.recipe]
+    others = findings.query("recipe != @tables.recipe") if len(findings) else findings
     return findings_table(others) if len(others) else None
 
 
 def _verdicts(tables: Tables) -> Styler | None:
     firm = tables.whole["firm_findings"]
-    short = _SHORT | {DEPENDS: "no"}
-    return views_table(firm.replace(short), "part") if len(firm) else None
+    short = ("holds", "falls", "open", MISSING, "no")
+    said = firm.replace(dict(zip((*VERDICTS, DEPENDS), short, strict=True)))
+    return views_table(said, "part") if len(firm) else None
 
 
 FINDINGS_AGAIN = Question(
@@ -437,7 +364,6 @@ FINDINGS_AGAIN = Question(
     shown={"The four key findings, asked again": of("key_findings", findings_table)},
     folded={"The same questions under the other recipe": _under_other_recipes},
     latex={"table_findings.tex": lambda t, basis: findings_latex(t.whole["key_findings"], basis)},
-    place=30,
 )
 
 FIRM = Question(
@@ -446,5 +372,4 @@ FIRM = Question(
     tables={"firm_findings": about_superclasses(firm_findings)},
     reading=read_of_superclasses(lambda t: firm_reading(t.whole["firm_findings"])),
     shown={"Verdicts under every reading": _verdicts},
-    place=35,
 )

@@ -1,7 +1,6 @@
 """Does the map foretell networks that are trained for one set?"""
 
 import itertools
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,9 @@ from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import combine, interval_columns
 from leadmin.evidence.nested import targets
-from leadmin.evidence.scores import Evidence, named
+from leadmin.evidence.scores import Evidence, Row, named
 from leadmin.leads import electrode_sets
-from leadmin.questions import Question, Tables, of
+from leadmin.questions import Question, Tables, mean_of, of
 from leadmin.questions.electrodes import target_in_words
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
@@ -38,16 +37,13 @@ def foretold_table(evidence: Evidence) -> pd.DataFrame:
     rows = []
     for (config, sets), target in itertools.product(groups.items(), targets(evidence.classes)):
         metric = "auroc" if target == "macro" else f"auroc_{target}"
-        first = evidence.get(sets[0], ANY_LEAD)
-        mapped, trained = (
-            combine(lambda *each: np.mean(each, axis=0), *(named(one, metric) for one in side))
-            for side in ([evidence.get(name, ANY_LEAD) for name in sets], [own[n] for n in sets])
-        )
-        row: dict[str, Any] = {"config": config, "of": own[sets[0]].recipe, "target": target}
+        sides = [evidence.get(name, ANY_LEAD) for name in sets], [own[name] for name in sets]
+        mapped, trained = (mean_of(named(one, metric) for one in side) for side in sides)
+        row: Row = {"config": config, "of": sides[1][0].recipe, "target": target}
         row |= interval_columns("auroc", mapped) | interval_columns("trained", trained)
         row |= interval_columns("difference", combine(np.subtract, trained, mapped))
-        row |= evidence.counts(first) | {"n_trained": min(own[name].n_seeds for name in sets)}
-        rows.append(row | {"n_sets": len(sets)})
+        row |= evidence.counts(sides[0][0])
+        rows.append(row | {"n_trained": min(one.n_seeds for one in sides[1]), "n_sets": len(sets)})
     return pd.DataFrame(rows)
 
 
@@ -58,21 +54,16 @@ def foretold_reading(table: pd.DataFrame) -> str:
     macro = table[table["target"] == "macro"]
     sets = macro[macro["config"] != MEAN]
     worst = max(sets.to_dict("records"), key=lambda row: abs(row["difference"]))
-    mean = ""
+    text = "networks that were trained for the leads of one set alone differ from the one network"
     for row in macro[macro["config"] == MEAN].to_dict("records"):
-        mean = (
-            f", on the mean over {row['n_sets']} electrode sets, by "
-            f"{value_with_interval(row, 'difference')} macro AUROC"
-        )
-    together = ""
+        text += f", on the mean over {row['n_sets']} electrode sets, by "
+        text += f"{value_with_interval(row, 'difference')} macro AUROC"
+    text += f"; the largest difference is that of `{worst['config']}`, "
+    text += value_with_interval(worst, "difference")
     if len(sets) > 2:
-        r = number(float(np.corrcoef(sets["auroc"], sets["trained"])[0, 1]))
-        together = f"; over {len(sets)} sets both correlate at r = {r}"
-    return joined_sentence(
-        "networks that were trained for the leads of one set alone differ from the one network"
-        f"{mean}; the largest difference is that of `{worst['config']}`, "
-        f"{value_with_interval(worst, 'difference')}{together}"
-    )
+        r = number(sets["auroc"].corr(sets["trained"]))
+        text += f"; over {len(sets)} sets both correlate at r = {r}"
+    return joined_sentence(text)
 
 
 def plot_foretold(tables: Tables) -> Figure | None:
@@ -101,13 +92,8 @@ def plot_foretold(tables: Tables) -> Figure | None:
     return figure
 
 
-COLUMNS = {
-    "auroc": "the one network",
-    "trained": "trained for the set",
-    "difference": "difference",
-    "n_seeds": "seeds of the one",
-    "n_trained": "seeds of the other",
-}
+COLUMNS = {"auroc": "the one network", "trained": "trained for the set", "difference": "difference"}
+COLUMNS |= {"n_seeds": "seeds of the one", "n_trained": "seeds of the other"}
 
 
 def _means(table: pd.DataFrame) -> Styler:
@@ -128,6 +114,5 @@ FORETOLD = Question(
     figures={"foretold": plot_foretold},
     shown={"Networks of their own, and the one network": of("foretold", _means)},
     folded={"Set by set": of("foretold", _sets)},
-    place=50,
     about="map",
 )

@@ -1,21 +1,21 @@
 """What does the original's Lead Robustness Score say, and what does it hide?"""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from leadmin import metrics
 from leadmin.evidence.scores import REFERENCE, Evidence, relative_to_reference
-from leadmin.metrics import chance_corrected_retention, lrs
+from leadmin.metrics import LRS_BRIER_SCALE, lrs
 from leadmin.questions import Question, Tables, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, value_with_interval
+
+ORIGINAL = (0.7, 0.3)
+"""Weights of the AUROC ratio and of the calibration term in the original's score."""
 
 
 def lrs_weights(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -25,13 +25,13 @@ def lrs_weights(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     calibration term, which are the original's, and retention above chance, which it lacks. One row
     per weighting and configuration with fewer than 12 leads: ``recipe, config, n_leads,
     weight_ratio, weight_calibration, weight_above_chance`` (they sum to 1), ``score, rank`` (1 is
-    best), ``original`` (bool: the original's weights, 0.7 and 0.3). Empty without a 12-lead run.
+    best), ``original`` (bool: the weights are `ORIGINAL`). Empty without a 12-lead run.
     """
     reduced, terms = evidence.compared(recipe), []
     for scored in reduced:
         relative = relative_to_reference(evidence, scored.config, recipe)
         full = evidence.get(REFERENCE, recipe).macro("brier").value
-        calibration = 1 - (scored.macro("brier").value - full) / metrics.LRS_BRIER_SCALE
+        calibration = 1 - (scored.macro("brier").value - full) / LRS_BRIER_SCALE
         terms.append(
             [relative["retention"].value, calibration, relative["retention_above_chance"].value]
         )
@@ -43,7 +43,7 @@ def lrs_weights(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             names = ("weight_ratio", "weight_calibration", "weight_above_chance")
             row = scored.head | dict(zip(names, weights, strict=True))
             row |= {"score": float(score), "rank": int(1 + (scores > score).sum())}
-            rows.append(row | {"original": weights[:2] == (0.7, 0.3)})
+            rows.append(row | {"original": weights[:2] == ORIGINAL})
     return pd.DataFrame(rows)
 
 
@@ -56,13 +56,12 @@ def lrs_ranks(
     Gives the weight of the AUROC ratio, (steps + 1,) from 0 to 1, and the ranks, (steps + 1,
     n_configs) in the order of the table, of which 1 is best.
     """
-    configs = list(dict.fromkeys(table["config"]))
-    corners = []
-    for name in ("weight_calibration", "weight_ratio"):
-        corner = table[np.isclose(table[name], 1)].set_index("config")["score"]
-        corners.append(corner.loc[configs].to_numpy(dtype=float))
+    calibration, ratio = (
+        table.loc[np.isclose(table[f"weight_{name}"], 1), "score"]
+        for name in ("calibration", "ratio")
+    )
     weight = np.linspace(0, 1, steps + 1)
-    score = np.outer(1 - weight, corners[0]) + np.outer(weight, corners[1])
+    score = np.outer(1 - weight, calibration) + np.outer(weight, ratio)
     rank = 1 + (score[:, None, :] > score[:, :, None]).sum(axis=2)
     return weight, rank
 
@@ -78,7 +77,7 @@ def lrs_reading(main: pd.DataFrame) -> str:
         f"The lowest LRS, that of `{worst['config']}`, is still {value_with_interval(worst, 'lrs')}"
         f", though it keeps {value_with_interval(worst, 'retention_above_chance')} of what lies "
         f"above chance; a coin flip with an unchanged Brier score would get "
-        f"{metrics.lrs(0.5, 0.1, full, 0.1):.2f}"
+        f"{lrs(0.5, 0.1, full, 0.1):.2f}"
     )
 
 
@@ -88,8 +87,7 @@ def lrs_weights_reading(weights: pd.DataFrame) -> str:
         return "There is no smaller set to rank."
     configs = list(dict.fromkeys(weights["config"]))
     share, ranks = lrs_ranks(weights)
-    original = float(weights.loc[weights["original"], "weight_ratio"].iloc[0])
-    first = int(ranks[np.argmin(np.abs(share - original))].argmin())
+    first = int(ranks[np.argmin(np.abs(share - ORIGINAL[0]))].argmin())
     leads = share[ranks[:, first] == 1]
     signs = np.sign(ranks[:, :, None] - ranks[:, None, :])[:, *np.triu_indices(len(configs), 1)]
     turned = int((np.ptp(signs, axis=0) > 0).sum())
@@ -109,7 +107,7 @@ def plot_lrs(table: pd.DataFrame) -> Figure:
 
     Left, the two ways to lose a point. Right, LRS beside the chance-corrected retention, with the
     LRS that a coin flip of unchanged Brier score would get. ``table`` is a `main_table` of one
-    recipe with a row of the 12 leads; intervals are drawn where it has them.
+    recipe with a row of the 12 leads.
     """
     values = table.set_index("config")[["auroc", "brier"]].astype(float)
     auroc_12, brier_12 = values.loc[REFERENCE].to_numpy()
@@ -127,13 +125,8 @@ def plot_lrs(table: pd.DataFrame) -> Figure:
     left.set_xlabel("LRS points lost to all leads")
     left.xaxis.set_major_locator(MaxNLocator(5))
     kept = style.Look(style.VERMILLION, "D")
-    for name, score, look, offset in (
-        ("lrs", lrs(values["auroc"], values["brier"], auroc_12, brier_12), style.PLAIN, -0.13),
-        ("retention_above_chance", chance_corrected_retention(values["auroc"], auroc_12), kept,
-         0.13),
-    ):  # fmt: skip
-        ends = table.reindex(columns=[f"{name}_low", f"{name}_high"])
-        style.forest(right, np.column_stack([score, ends]), look, places=places + offset)
+    style.forest(right, table, "lrs", places=places - 0.13)
+    style.forest(right, table, "retention_above_chance", kept, places=places + 0.13)
     right.axvline(coin, **style.CRITERION)
     right.annotate(f"a coin flip's LRS: {coin:.2f}", (coin, 0.72), (-4, 0), fontsize=8, rotation=90,
                    xycoords=right.get_xaxis_transform(), textcoords="offset points",
@@ -154,19 +147,12 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure | None:
     Of `lrs_weights`, one recipe: each set's rank along the segment of the two terms, those that
     change rank in colour. Nothing is drawn where none does.
     """
-    if not np.ptp(lrs_ranks(table)[1], axis=0).any():
+    share, ranks = lrs_ranks(table)
+    if not np.ptp(ranks, axis=0).any():
         return None
     configs = list(dict.fromkeys(table["config"]))
     figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
-    original = table[table["original"]].set_index("config").loc[configs]
-    _draw_ranks(figure.subplots(), table, configs, float(original["weight_ratio"].iloc[0]))
-    return figure
-
-
-def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], original: float) -> None:
-    """Draw each set's rank against the weight of the AUROC ratio."""
-    share, ranks = lrs_ranks(table)
-    looks = iter(style.SERIES)
+    axis, looks = figure.subplots(), iter(style.SERIES)
     aside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
     for config, rank in zip(configs, ranks.T, strict=True):
         moves = np.ptp(rank) > 0
@@ -176,12 +162,13 @@ def _draw_ranks(axis: Axes, table: pd.DataFrame, configs: Sequence[str], origina
         colour = style.darker(look.colour) if moves else style.MUTED
         axis.annotate(config, (0, rank[0]), (-5, 0), ha="right", color=colour, **aside)
         axis.annotate(f"{rank[-1]:.0f}", (1, rank[-1]), (5, 0), color=style.MUTED, **aside)
-    axis.plot([original] * 2, [0.6, len(configs) + 0.5], **style.CRITERION)
-    axis.text(original, 0.5, "original", fontsize=8, ha="center", va="bottom")
+    axis.plot([ORIGINAL[0]] * 2, [0.6, len(configs) + 0.5], **style.CRITERION)
+    axis.text(ORIGINAL[0], 0.5, "original", fontsize=8, ha="center", va="bottom")
     axis.set(xlim=(0, 1), ylim=(len(configs) + 0.5, 0.3), yticks=[],
              xlabel="weight of the AUROC ratio (the Brier term has the rest)")  # fmt: skip
     axis.set_title("rank among the smaller sets", pad=14)
     axis.spines[:].set_visible(False)
+    return figure
 
 
 def _figure(tables: Tables) -> Figure | None:
@@ -194,7 +181,6 @@ LRS = Question(
     title="What does the Lead Robustness Score hide?",
     reading=lambda tables: lrs_reading(tables["main"]),
     figures={"lrs": _figure},
-    place=140,
 )
 
 WEIGHTS = Question(
@@ -204,5 +190,4 @@ WEIGHTS = Question(
     reading=lambda tables: lrs_weights_reading(tables["lrs_weights"]),
     figures={"lrs_weights": of("lrs_weights", plot_lrs_weights)},
     only_csv=("lrs_weights",),
-    place=150,
 )

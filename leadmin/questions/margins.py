@@ -1,5 +1,7 @@
 """How much is lost, and how much hangs on the margin?"""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence import resampling
 from leadmin.evidence.estimates import LEVEL, bounded, smallest_resolvable_difference
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Rows, Scored, compare
-from leadmin.questions import Question, bounds_named, each_recipe, of, with_firm
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, compare
+from leadmin.questions import Question, bounds_named, corrected, each_recipe, of, with_firm
 from leadmin.show import style
 from leadmin.show.words import (
     MISSING,
@@ -47,37 +48,26 @@ def non_inferiority_table(evidence: Evidence, recipe: str = "default") -> pd.Dat
     ``holds_corrected`` (non-inferior after Holm's correction too), ``smallest_resolvable,
     n_records, n_patients, n_seeds``. Empty without a 12-lead run.
     """
-    of_margins = [_at_margin(evidence, recipe, margin) for margin in MARGINS]
-    return pd.concat(of_margins, ignore_index=True)
-
-
-def _at_margin(evidence: Evidence, recipe: str, margin: float) -> pd.DataFrame:
-    def rows(scored: Scored) -> Rows:
+    rows = []
+    for margin, scored in itertools.product(MARGINS, evidence.compared(recipe)):
         difference = compare(evidence, scored.config, REFERENCE, recipe)
-        found = bounded(difference)
+        row = scored.head | {"margin": margin, "primary": margin == MARGIN}
+        row |= bounded(difference)
         reached = np.sum(difference.replicates <= -margin)
-        yield {
-            "margin": margin,
-            "primary": margin == MARGIN,
-            **found,
-            "p": float((reached + 1) / (len(difference.replicates) + 1)),
-            "p_holm": float("nan"),
-            "verdict": _margin_verdict(found["low"], found["high"], margin),
-            "holds_corrected": False,
-            "smallest_resolvable": smallest_resolvable_difference(difference),
-        }
-
-    table = evidence.table(evidence.compared(recipe), rows)
-    if len(table):
-        table["p_holm"] = resampling.holm(table["p"])
+        row["p"] = float((reached + 1) / (len(difference.replicates) + 1))
+        row |= {"verdict": _margin_verdict(row, margin), "holds_corrected": False}
+        row["smallest_resolvable"] = smallest_resolvable_difference(difference)
+        rows.append(row | evidence.counts(scored))
+    table = corrected(pd.DataFrame(rows), by="margin")
+    if rows:
         table["holds_corrected"] = table["p_holm"] < (1 - LEVEL) / 2
     return table
 
 
-def _margin_verdict(low: float, high: float, margin: float) -> str:
-    if low > -margin:
+def _margin_verdict(row: Mapping[str, float], margin: float = MARGIN) -> str:
+    if row["low"] > -margin:
         return "non-inferior"
-    return "inferior" if high < -margin else "undecided"
+    return "inferior" if row["high"] < -margin else "undecided"
 
 
 def firm_losses(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -87,17 +77,13 @@ def firm_losses(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
     carry another draw of training patients), ``difference`` to the 12 leads, ``low, high, verdict,
     n_records, n_patients, n_seeds, firm`` (the verdict that all rows of the set share).
     """
-    views = [_at_view(view, recipe, *names) for *names, view in evidence.views()]
-    return with_firm(pd.concat(views, ignore_index=True), "config")
-
-
-def _at_view(view: Evidence, recipe: str, labels: str, intervals: str) -> pd.DataFrame:
-    def rows(scored: Scored) -> Rows:
-        found = bounded(compare(view, scored.config, REFERENCE, recipe))
-        verdict = _margin_verdict(found["low"], found["high"], MARGIN)
-        yield {"labels": labels, "intervals": intervals, **found, "verdict": verdict}
-
-    return view.table(view.compared(recipe), rows)
+    rows = []
+    for labels, intervals, view in evidence.views():
+        for scored in view.compared(recipe):
+            row = scored.head | {"labels": labels, "intervals": intervals}
+            row |= bounded(compare(view, scored.config, REFERENCE, recipe))
+            rows.append(row | {"verdict": _margin_verdict(row)} | view.counts(scored))
+    return with_firm(pd.DataFrame(rows), "config")
 
 
 def margin_table(non_inferiority: pd.DataFrame) -> Styler:
@@ -142,7 +128,7 @@ def margin_reading(non_inferiority: pd.DataFrame) -> str:
         "undecided": f"undecided at {margin}",
     }
     counted = [f"{counts[name]} {words}" for name, words in said.items() if name in counts]
-    text = f"verdicts on {len(rows)} smaller sets: " + ", ".join(counted)
+    text = f"verdicts on {len(rows)} smaller sets: {', '.join(counted)}"
     open_ones = rows.loc[rows["verdict"] == "undecided", "smallest_resolvable"]
     if len(open_ones):
         text += f"; for these the smallest resolvable difference is {range_in_words(open_ones)}"
@@ -156,7 +142,7 @@ def plot_differences(table: pd.DataFrame) -> Figure:
     as dotted lines. ``smallest_resolvable`` is written beside the interval.
     """
     rows = bounds_named(table[table["primary"]]).reset_index(drop=True)
-    bounds, verdicts = ["difference", "difference_low", "difference_high"], rows["verdict"]
+    verdicts = rows["verdict"]
     figure, (axis,) = style.row_figure(rows["config"], head=1.35, row=0.31)
     axis.axvspan(-MARGIN, 0, color=style.BLUE, alpha=0.11, linewidth=0, zorder=0)
     axis.axvline(0, **style.ZERO)
@@ -164,8 +150,8 @@ def plot_differences(table: pd.DataFrame) -> Figure:
     for other in MARGINS[1:]:
         axis.axvline(-other, **style.CRITERION | {"linestyle": style.DOTTED})
     looks = [style.VERDICT_LOOKS[verdict] for verdict in verdicts]
-    style.forest(axis, rows[bounds], looks, verdicts != "undecided")
-    style.beside(axis, 8, "difference (95% interval)", style.in_words(rows[bounds]))
+    style.forest(axis, rows, "difference", looks, verdicts != "undecided")
+    style.beside(axis, 8, "difference (95% interval)", style.in_words(rows, "difference"))
     least = rows["smallest_resolvable"].map("{:.3f}".format).to_dict()
     style.beside(axis, 196, "resolvable", least, ha="right")
     axis.xaxis.set_major_locator(MaxNLocator(5))
@@ -202,5 +188,4 @@ MARGINS_HELD = Question(
     "the 95% interval, whose lower end is a one-sided 97.5% bound; the p values beside it are "
     "Holm-corrected, and *after Holm* says whether non-inferiority holds by them too. "
     "*Resolvable*: the true difference that would have been found four times in five.",
-    place=40,
 )

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.estimates import Estimate, combine, interval_columns
+from leadmin.evidence.estimates import UNKNOWN, Estimate, combine, interval_columns
 from leadmin.evidence.nested import called
 from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored
 from leadmin.labels import CLASS_NAMES
@@ -49,8 +49,8 @@ def missed_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
             row = {"class": name, "n_positive": n_positive}
             row |= {"present": 1000 * n_positive / evidence.n_records}
             row |= interval_columns("missed", each[c])
-            base = full[c] if full else combine(lambda v: np.multiply(v, np.nan), each[c])
-            row |= interval_columns("difference", combine(np.subtract, each[c], base))
+            lost = combine(np.subtract, each[c], full[c]) if full else UNKNOWN
+            row |= interval_columns("difference", lost)
             yield row | {"specificity": float(specificity[c])}
 
     return evidence.table(evidence.under(recipe), rows)
@@ -60,15 +60,13 @@ def missed_reading(missed: pd.DataFrame, names: Mapping[str, str] = CLASS_NAMES)
     """Say for each diagnosis how many twelve leads miss, and the smaller set that misses fewest."""
     parts = []
     for name in diagnoses(names):
-        rows = missed[missed["class"] == name]
-        full, reduced = rows[rows["config"] == REFERENCE], rows[rows["config"] != REFERENCE]
-        said = []
-        if len(full):
-            said.append(f"twelve leads miss {value_with_interval(dict(full.iloc[0]), 'missed', 0)}")
-        if len(reduced):
-            best = dict(reduced.sort_values("missed", kind="stable").iloc[0])
-            leads = ", ".join(resolve(best["config"]).leads)
-            said.append(f"the set {leads} misses {value_with_interval(best, 'missed', 0)}")
+        rows, said = missed[missed["class"] == name], []
+        ordered = rows.sort_values("missed", kind="stable")
+        for row in ordered[ordered["config"] == REFERENCE].to_dict("records"):
+            said.append(f"twelve leads miss {value_with_interval(row, 'missed', 0)}")
+        for row in ordered[ordered["config"] != REFERENCE].head(1).to_dict("records"):
+            leads = ", ".join(resolve(row["config"]).leads)
+            said.append(f"the set {leads} misses {value_with_interval(row, 'missed', 0)}")
         present = number(float(rows["present"].iloc[0]), 0)
         parts.append(f"{present} have {names[name]}: {', '.join(said)}")
     return joined_sentence("of 1,000 records " + "; ".join(parts))
@@ -97,5 +95,4 @@ MISSED = Question(
     },
     note="Per 1,000 records, at the threshold of 90% specificity on the network's own validation "
     "records.",
-    place=15,
 )

@@ -1,18 +1,17 @@
 """How much noise does each electrode set bear?"""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.nested import contrast, difference, targets
-from leadmin.evidence.scores import Evidence, Rows
+from leadmin.evidence.nested import targets
+from leadmin.evidence.scores import Evidence, Row, Rows
 from leadmin.evidence.trials import trial_of
 from leadmin.labels import CLASSES
 from leadmin.questions import Question, Tables, diagnoses, of
-from leadmin.questions.electrodes import electrodes_in_words
+from leadmin.questions.electrodes import compared, electrodes_in_words
 from leadmin.show import style
 from leadmin.show.words import number, signed, value_with_interval, wide_table
 from leadmin.study.mapping import ANY_LEAD
@@ -24,7 +23,7 @@ HARD = ("em", 6)
 """Noise and ratio at which sets are compared in words: electrode motion, visible on any paper."""
 
 
-def disturbed(evidence: Evidence, config: str, clean: str, head: dict[str, Any]) -> Rows:
+def disturbed(evidence: Evidence, config: str, clean: str, head: Row) -> Rows:
     """Score what was done to records against the same set undisturbed, for each class and the mean.
 
     Behind ``head`` the ``target``; ``auroc``, and of the diagnoses ``missed`` and called
@@ -32,14 +31,10 @@ def disturbed(evidence: Evidence, config: str, clean: str, head: dict[str, Any])
     differ by, ``difference`` and its like.
     """
     for target in targets(evidence.classes):
-        row = head | {"target": target}
-        of_diagnoses = ("missed", "in_vain") if target in diagnoses(evidence.classes) else ()
-        for metric in ("auroc", *of_diagnoses):
-            name = "difference" if metric == "auroc" else f"difference_{metric}"
-            for called, of_sets in ((metric, {config: 1.0}), (name, difference(config, clean))):
-                columns = contrast(evidence, of_sets, metric, target).columns(called)
-                row |= {key: v for key, v in columns.items() if not key.endswith("_with_seeds")}
-        yield row | evidence.counts(evidence.get(config, ANY_LEAD))
+        columns = compared(evidence, config, clean, target, ("missed", "in_vain"))
+        of_patients = {name: v for name, v in columns.items() if not name.endswith("_with_seeds")}
+        counts = evidence.counts(evidence.get(config, ANY_LEAD))
+        yield head | {"target": target} | of_patients | counts
 
 
 def noise_table(evidence: Evidence) -> pd.DataFrame:
@@ -48,7 +43,7 @@ def noise_table(evidence: Evidence) -> pd.DataFrame:
     Without noise ``noise`` is empty.
     """
     conditions = trial_of(evidence)["conditions"]
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     sets = dict.fromkeys(said["set"] for said in conditions.values())
     clean = {name: {"set": name, "noise": "", "decibels": float("nan")} for name in sets}
     for config, said in (clean | conditions).items():
@@ -66,22 +61,17 @@ def noise_reading(table: pd.DataFrame) -> str:
     if hard.empty:
         return f"No trial with {NOISES[kind]} at {decibels} dB."
     ordered = hard.sort_values("difference", ascending=False).to_dict("records")
-    least, most = (
-        f"{row['electrodes']}, {value_with_interval(row, 'difference')}"
-        for row in (ordered[0], ordered[-1])
-    )
-    said = (
-        f"Under {NOISES[kind]} at {decibels} dB the macro AUROC changes least with {least}, and "
-        f"most with {most}."
-    )
+    said = [f"{row['electrodes']}, {value_with_interval(row, 'difference')}" for row in ordered]
     nine = macro[(macro["config"] == "12-lead") & (macro["decibels"] == decibels)]
     others = [
         f"{NOISES[row['noise']]} {signed(row['difference'])}" for row in nine.to_dict("records")
     ]
     best = hard.sort_values("auroc", ascending=False).iloc[0]
     return (
-        f"{said} Nine electrodes at {decibels} dB, by noise: {', '.join(others)}. "
-        f"The best of these sets is then still {best['electrodes']}, at {number(best['auroc'])}."
+        f"Under {NOISES[kind]} at {decibels} dB the macro AUROC changes least with {said[0]}, "
+        f"and most with {said[-1]}. Nine electrodes at {decibels} dB, by noise: "
+        f"{', '.join(others)}. The best of these sets is then still {best['electrodes']}, "
+        f"at {number(best['auroc'])}."
     )
 
 

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from leadmin.evidence.estimates import LEVEL, interval_columns, smallest_resolvable_difference
-from leadmin.evidence.scores import Evidence, Rows, Scored, compare
-from leadmin.questions import Question, each_recipe, of
-from leadmin.questions.classes import benjamini_hochberg
+from leadmin.evidence.scores import Evidence, Row, Rows, Scored, compare
+from leadmin.questions import Question, corrected, each_recipe, of
 from leadmin.show import style
 from leadmin.show.words import headings, joined_sentence, range_in_words, reading_table
 
@@ -28,14 +27,11 @@ def pairwise_matrix(evidence: Evidence, recipe: str = "default") -> pd.DataFrame
     rows = []
     for first, second in itertools.combinations([one.config for one in evidence.under(recipe)], 2):
         difference = compare(evidence, first, second, recipe)
-        row: dict[str, Any] = {"recipe": recipe, "first": first, "second": second}
-        row |= interval_columns("difference", difference)
-        resolvable = smallest_resolvable_difference(difference)
-        rows.append(row | {"p": difference.p(), "smallest_resolvable": resolvable})
-    table = pd.DataFrame(rows)
-    if len(table):
-        table.insert(7, "p_bh", benjamini_hochberg(table["p"]))
-    return table
+        row: Row = {"recipe": recipe, "first": first, "second": second}
+        row |= interval_columns("difference", difference) | {"p": difference.p()}
+        row["smallest_resolvable"] = smallest_resolvable_difference(difference)
+        rows.append(row)
+    return corrected(pd.DataFrame(rows), method="bh")
 
 
 def rank_table(evidence: Evidence, recipe: str = "default") -> pd.DataFrame:
@@ -78,24 +74,21 @@ def pairs_reading(pairwise: pd.DataFrame) -> str:
     if pairwise.empty or pairwise["p"].isna().all():
         return "There is no pair to compare."
     clear = pairwise["p_bh"] < FALSE_DISCOVERIES
-    text = f"{clear.sum()} of {len(pairwise)} pairs differ at a false discovery rate of "
-    text += f"{FALSE_DISCOVERIES:.0%}"
+    share = f"{FALSE_DISCOVERIES:.0%}"
+    text = f"{clear.sum()} of {len(pairwise)} pairs differ at a false discovery rate of {share}"
     if not clear.all():
-        text += (
-            "; in the others the smallest resolvable difference is "
-            f"{range_in_words(pairwise.loc[~clear, 'smallest_resolvable'])}"
-        )
+        least = range_in_words(pairwise.loc[~clear, "smallest_resolvable"])
+        text += f"; in the others the smallest resolvable difference is {least}"
     return joined_sentence(text)
 
 
 def rank_reading(ranks: pd.DataFrame) -> str:
     """Say which smaller set is most often the best, and how wide its rank is."""
-    reduced = ranks[ranks[["share_best_reduced", "auroc"]].notna().all(axis=1)].sort_values(
-        "share_best_reduced", ascending=False
-    )
+    reduced = ranks.dropna(subset=["share_best_reduced", "auroc"])
     if reduced.empty:
         return "There is no smaller set to rank."
-    first = reduced.head(2).to_dict("records")
+    ordered = reduced.sort_values("share_best_reduced", ascending=False)
+    first = ordered.head(2).to_dict("records")
     said = ", ".join(f"`{row['config']}` in {row['share_best_reduced']:.0%}" for row in first)
     text = f"the best of the smaller sets is {said} of the resamples"
     certain = int((ranks["rank_low"] == ranks["rank_high"]).sum())
@@ -104,12 +97,12 @@ def rank_reading(ranks: pd.DataFrame) -> str:
 
 def plot_pairwise(matrix: pd.DataFrame) -> Figure:
     """Draw every pair of a `pairwise_matrix`: the difference in macro AUROC, row minus column."""
-    configs = list(dict.fromkeys([*matrix["first"], *matrix["second"]]))
-    turned = matrix.rename(columns={"first": "second", "second": "first"})
-    turned["difference"] = -turned["difference"]
-    both = pd.concat([matrix, turned]).set_index(["first", "second"])[["difference", "p_bh"]]
-    values, p = (both[name].unstack().loc[configs[1:], configs[:-1]] for name in both)
-    values = values.where(np.tri(*values.shape, dtype=bool))
+    turned = matrix.assign(difference=-matrix["difference"])
+    below, beside = matrix["second"].unique(), matrix["first"].unique()
+    values, p = (
+        turned.pivot(index="second", columns="first", values=name).loc[below, beside]
+        for name in ("difference", "p_bh")
+    )
     figure = style.blank_figure(0.33 * len(values) + 1.5)
     axis = figure.subplots()
     shown = values.notna().to_numpy()
@@ -127,7 +120,7 @@ def plot_ranks(ranks: pd.DataFrame) -> Figure:
     shares = {"share_best": "of all", "share_best_reduced": "of smaller sets",
               "share_best_of_size": "of its size"}  # fmt: skip
     figure, (axis, text) = style.row_figure(ranks["config"], 2, head=1.2, width_ratios=(1.25, 1))
-    style.forest(axis, ranks[["rank", "rank_low", "rank_high"]])
+    style.forest(axis, ranks, "rank")
     axis.set(xlim=(0.5, len(ranks) + 0.5), xticks=range(1, len(ranks) + 1),
              xlabel="rank by macro AUROC (1 is best), 95% interval")  # fmt: skip
     text.set_xlim(0, len(shares))
@@ -155,7 +148,6 @@ PAIRS = Question(
     reading=lambda tables: pairs_reading(tables["pairwise"]),
     figures={"pairs": of("pairwise", plot_pairwise)},
     folded={"All pairs of sets": of("pairwise", reading_table, PAIR_COLUMNS)},
-    place=50,
 )
 
 RANKS = Question(
@@ -164,5 +156,4 @@ RANKS = Question(
     tables={"ranks": each_recipe(rank_table)},
     reading=lambda tables: rank_reading(tables["ranks"]),
     figures={"ranks": of("ranks", plot_ranks)},
-    place=60,
 )

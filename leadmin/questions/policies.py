@@ -1,13 +1,12 @@
 """What does each set reach where statements below 50% do not count?"""
 
 from functools import partial
-from typing import Any
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.estimates import combine, interval_columns, with_seeds
-from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored, compare, seed_variances
+from leadmin.evidence.scores import REFERENCE, Evidence, Row, Rows, Scored, compare, seed_variances
 from leadmin.questions import Question, of
 from leadmin.questions.margins import LABELS
 from leadmin.show.words import headings, joined_sentence, number, reading_table
@@ -32,7 +31,7 @@ def policies_table(evidence: Evidence) -> pd.DataFrame:
 
 
 def _rows(view: Evidence, scored: Scored) -> Rows:
-    row: dict[str, Any] = {}
+    row: Row = {}
     auroc, own = scored.macro("auroc"), scored.seed_variance("auroc")
     row |= interval_columns("auroc", auroc) | with_seeds("auroc", auroc, [own])
     if (REFERENCE, scored.recipe) in view.scored:
@@ -74,5 +73,4 @@ POLICIES = Question(
     reading=lambda tables: policies_reading(tables.whole["label_policies"]),
     folded={"Each set under both label policies": of("label_policies", _shown)},
     note="The networks are the same. Records without a statement from 50% are left out there.",
-    place=37,
 )

@@ -1,7 +1,6 @@
 """Does the recipe matter more than the leads?"""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,18 +9,19 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from leadmin.errors import LeadminError
-from leadmin.evidence import resampling
 from leadmin.evidence.estimates import Estimate, bounded, combine, interval_columns
-from leadmin.evidence.scores import REFERENCE, Evidence, Rows, Scored, named
+from leadmin.evidence.scores import REFERENCE, Evidence, Row, Rows, Scored, named
 from leadmin.labels import CLASSES
 from leadmin.questions import (
     Question,
     about_superclasses,
     bounds_named,
+    corrected,
     first_two_recipes,
+    mean_of,
     of,
     read_of_superclasses,
-    with_holm,
+    smaller_sets,
 )
 from leadmin.show import style
 from leadmin.show.words import (
@@ -52,27 +52,19 @@ def recipe_comparison(
         for name in names:
             a, b = named(scored, name), named(other, name)
             difference = combine(np.subtract, a, b)
-            row: dict[str, Any] = {"metric": name, "first": a.value, "second": b.value}
+            row: Row = {"metric": name, "first": a.value, "second": b.value}
             row |= interval_columns("difference", difference) | {"p": difference.p()}
             if name == "ece":  # see `interval_columns`
                 row |= dict.fromkeys(("difference_low", "difference_high", "p"), float("nan"))
             yield row | {"first_recipe": first, "second_recipe": second}
 
-    table = _without_recipe(evidence.table(_under_both(evidence, first, second), rows))
-    if len(table):
-        adjusted = table.groupby("metric")["p"].transform(lambda p: resampling.holm(p))
-        table.insert(table.columns.tolist().index("p") + 1, "p_holm", adjusted)
-    return table
+    table = evidence.table(_under_both(evidence, first, second), rows)
+    return corrected(table.drop(columns="recipe", errors="ignore"), by="metric")
 
 
 def _under_both(evidence: Evidence, first: str, second: str) -> list[Scored]:
     """Those of the first recipe whose configuration was trained under the second too."""
     return [one for one in evidence.under(first) if (one.config, second) in evidence.scored]
-
-
-def _without_recipe(table: pd.DataFrame) -> pd.DataFrame:
-    """Drop the recipe, which the rows name on both sides."""
-    return table.drop(columns="recipe", errors="ignore")
 
 
 def across_recipes(
@@ -91,12 +83,14 @@ def across_recipes(
     reference = evidence.get(REFERENCE, second).macro("auroc")
 
     def rows(scored: Scored) -> Rows:
-        difference = combine(np.subtract, scored.macro("auroc"), reference)
-        row: dict[str, Any] = {"auroc": scored.macro("auroc").value, "reference": reference.value}
+        own = scored.macro("auroc")
+        difference = combine(np.subtract, own, reference)
+        row: Row = {"auroc": own.value, "reference": reference.value}
         row |= interval_columns("difference", difference) | {"p": difference.p()}
         yield row | {"first_recipe": first, "second_recipe": second}
 
-    return with_holm(_without_recipe(evidence.table(evidence.under(first), rows)))
+    table = evidence.table(evidence.under(first), rows)
+    return corrected(table.drop(columns="recipe", errors="ignore"))
 
 
 def hypertrophy_table(
@@ -122,25 +116,23 @@ def hypertrophy_table(
         return evidence.get(config, recipe).of_class("auroc", name)
 
     def reduced(recipe: str, name: str = "HYP") -> Estimate:
-        each = (of_config(config, recipe, name) for config in both)
-        return combine(lambda *v: np.mean(v, axis=0), *each)
+        return mean_of(of_config(config, recipe, name) for config in both)
 
     def gap(recipe: str) -> Estimate:
         others = [reduced(recipe, name) for name in CLASSES if name != "HYP"]
         return combine(lambda a, *b: np.min(b, axis=0) - a, reduced(recipe), *others)
+
+    def loss(recipe: str) -> Estimate:
+        return combine(np.subtract, of_config(REFERENCE, recipe), reduced(recipe))
 
     effects: dict[str, Callable[[str], Estimate]] = {
         "AUROC of HYP, 12 leads": lambda recipe: of_config(REFERENCE, recipe),
         "AUROC of HYP, I-II-V2": lambda recipe: of_config("3-lead-I-II-V2", recipe),
     }
     if both:
-        effects |= {
-            "AUROC of HYP, mean of fewer leads": reduced,
-            "Gap from HYP to the next hardest class, fewer leads": gap,
-            "AUROC that HYP loses with fewer leads": lambda recipe: combine(
-                np.subtract, of_config(REFERENCE, recipe), reduced(recipe)
-            ),
-        }
+        effects["AUROC of HYP, mean of fewer leads"] = reduced
+        effects["Gap from HYP to the next hardest class, fewer leads"] = gap
+        effects["AUROC that HYP loses with fewer leads"] = loss
     rows = []
     for name, effect in effects.items():
         try:
@@ -152,7 +144,7 @@ def hypertrophy_table(
         row |= {"p": difference.p(), "first_recipe": first, "second_recipe": second}
         row |= {"n_reduced": len(both), "n_records": evidence.n_records}
         rows.append(row | {"n_patients": evidence.n_patients})
-    return with_holm(pd.DataFrame(rows))
+    return corrected(pd.DataFrame(rows))
 
 
 ONE_RECIPE = "These runs hold one recipe, so there is nothing to compare."
@@ -162,15 +154,13 @@ def recipe_reading(comparison: pd.DataFrame) -> str:
     """Count the configurations in which the first recipe is better, and clearly so."""
     if comparison.empty:
         return ONE_RECIPE
-    parts = []
-    for metric, name in (("auroc", "macro AUROC"), ("auroc_HYP", "AUROC of HYP")):
-        rows = comparison[comparison["metric"] == metric]
-        if rows.empty:  # of other classes than the superclasses
-            continue
-        parts.append(
-            f"{name} in {(rows['difference'] > 0).sum()} of {len(rows)} configurations, clear of "
-            f"zero in {(rows['difference_low'] > 0).sum()}"
-        )
+    names = {"auroc": "macro AUROC", "auroc_HYP": "AUROC of HYP"}  # the latter of superclasses
+    parts = [
+        f"{names[str(metric)]} in {(rows['difference'] > 0).sum()} of {len(rows)} configurations, "
+        f"clear of zero in {(rows['difference_low'] > 0).sum()}"
+        for metric, rows in comparison.groupby("metric")
+        if metric in names
+    ]
     first, second = comparison[["first_recipe", "second_recipe"]].iloc[0]
     return joined_sentence(f"`{first}` is above `{second}` in {'; in '.join(parts)}")
 
@@ -185,15 +175,12 @@ def across_reading(across: pd.DataFrame) -> str:
     first, second = across[["first_recipe", "second_recipe"]].iloc[0]
     fewer = across[across["n_leads"] < 12]
     clear, gain = fewer["p_holm"] < 0.05, fewer["difference"] > 0
-    above, below, level = fewer[clear & gain], fewer[clear & ~gain], fewer[~clear]
-    parts = [
-        f"{what}: {', '.join(rows['config'])}"
-        for what, rows in (("clearly above", above), ("level", level), ("clearly below", below))
-        if len(rows)
-    ]
-    text = f"Under `{first}` against twelve leads under `{second}` "
+    sides = {"clearly above": fewer[clear & gain], "level": fewer[~clear]}
+    sides |= {"clearly below": fewer[clear & ~gain]}
+    parts = [f"{what}: {', '.join(rows['config'])}" for what, rows in sides.items() if len(rows)]
     return joined_sentence(
-        f"{text}({number(across['reference'].iloc[0])}), {'; '.join(parts) or 'no set'}"
+        f"Under `{first}` against twelve leads under `{second}` "
+        f"({number(across['reference'].iloc[0])}), {'; '.join(parts) or 'no set'}"
     )
 
 
@@ -209,8 +196,7 @@ def hypertrophy_reading(hypertrophy: pd.DataFrame) -> str:
         f"{value_with_interval(row, 'difference')} (Holm-corrected {p})"
     )
     if row["n_reduced"]:
-        fewer = "one smaller set" if row["n_reduced"] == 1 else f"{row['n_reduced']} smaller sets"
-        text += f'; "fewer leads" is the mean over {fewer}'
+        text += f'; "fewer leads" is the mean over {smaller_sets(row["n_reduced"])}'
     return joined_sentence(text)
 
 
@@ -238,22 +224,20 @@ def plot_recipe_comparison(comparison: pd.DataFrame, metrics: Sequence[str] = ()
     ``config``, ``metric`` and ``difference`` with its bounds; where it names both recipes, so does
     the axis.
     """
-    bounds = ["difference", "difference_low", "difference_high"]
     metrics = metrics or ["auroc", *({"auroc_HYP"} & set(comparison["metric"])), "brier"]
-    configs = list(dict.fromkeys(comparison["config"]))
+    configs = comparison["config"].unique()
     figure, panels = style.row_figure(configs, len(metrics), head=1.2)
     for axis, metric in zip(panels, metrics, strict=True):
         mine = comparison[comparison["metric"] == metric].set_index("config").reindex(configs)
         clear = (mine["difference_low"] > 0) | (mine["difference_high"] < 0)
         axis.axvline(0, **style.ZERO)
-        style.forest(axis, mine[bounds], filled=clear)
+        style.forest(axis, mine, "difference", filled=clear)
         if metric.split("_")[0] in ("brier", "ece"):
             axis.invert_xaxis()
         axis.xaxis.set_major_locator(MaxNLocator(3))
         axis.set_title(style.metric_name(metric))
-    label = "difference"
-    if {"first_recipe", "second_recipe"} <= set(comparison.columns):
-        label = "{first_recipe} minus {second_recipe}".format(**comparison.iloc[0])
+    recipes = comparison.filter(["first_recipe", "second_recipe"]).iloc[0]
+    label = " minus ".join(recipes) or "difference"
     figure.supxlabel(f"{label} (95% interval); better to the right, filled: interval clear of 0",
                      fontsize=9)  # fmt: skip
     return figure
@@ -267,7 +251,6 @@ RECIPES = Question(
     figures={"recipes": of("recipe_comparison", plot_recipe_comparison)},
     report=of("recipe_comparison", _macro_auroc),
     note="Macro AUROC under both recipes.",
-    place=110,
 )
 
 ACROSS = {
@@ -286,7 +269,6 @@ ACROSS_RECIPES = Question(
             "across_recipes", _side_by_side, ACROSS
         )
     },
-    place=120,
 )
 
 HYPERTROPHY = Question(
@@ -299,5 +281,4 @@ HYPERTROPHY = Question(
             "hypertrophy", _side_by_side, {"effect_name": "", **_BOTH}
         )
     },
-    place=130,
 )

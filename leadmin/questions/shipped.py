@@ -67,6 +67,5 @@ SHIPPED = Question(
     tables={"shipped": shipped_table},
     reading=lambda tables: shipped_reading(tables["shipped"]),
     folded={"The networks that ship": of("shipped", reading_table, COLUMNS)},
-    place=15,
     about="elsewhere",
 )

@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.nested import contrast, difference
-from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence
+from leadmin.evidence.scores import MARGIN, REFERENCE, Evidence, Row
 from leadmin.leads import electrode_sets, representative, resolve, signal_spaces
 from leadmin.questions import Question, Tables, diagnoses, of
-from leadmin.questions.electrodes import chosen_table, with_training
+from leadmin.questions.electrodes import chosen_table, compared, with_training
 from leadmin.show import style
 from leadmin.show.words import joined_sentence, number, reading_table, value_with_interval
 from leadmin.study.mapping import ANY_LEAD
@@ -51,15 +51,13 @@ def spaces_table(evidence: Evidence) -> pd.DataFrame:
     rows, scored = [], set(evidence.configs)
     beyond = not scored <= set(given.values())
     for space in (one for one in signal_spaces() if beyond and one.name in scored):
-        row: dict[str, Any] = {"config": space.name, "leads": " ".join(space.representative)}
+        own, to_all = {space.name: 1.0}, difference(space.name, REFERENCE)
+        row: Row = {"config": space.name, "leads": " ".join(space.representative)}
         row |= {"n_leads": space.rank, "electrodes": ", ".join(space.electrodes)}
         row["n_electrodes"] = len(space.electrodes)
-        row |= contrast(evidence, {space.name: 1.0}, "auroc", "macro").columns("auroc")
-        lost = contrast(evidence, difference(space.name, REFERENCE), "auroc", "macro")
-        row |= lost.columns("difference")
+        row |= compared(evidence, space.name, REFERENCE, "macro", ())
         whole = difference(given[space.electrodes], space.name)
         row["thrown_away"] = contrast(evidence, whole, "auroc", "macro").estimate.value
-        own, to_all = {space.name: 1.0}, difference(space.name, REFERENCE)
         row |= _with_widest(evidence, own, "brier", "macro", "brier")
         for name in evidence.classes:
             row[f"auroc_{name}"] = contrast(evidence, own, "auroc", name).estimate.value
@@ -84,7 +82,7 @@ def spaces_reading(spaces: pd.DataFrame, fewest: pd.DataFrame) -> str:
     """Name the fewest leads that are enough, and what throwing leads away costs."""
     if spaces.empty:
         return LACKING
-    rows = with_training(fewest, ["difference"]).to_dict("records")
+    rows = with_training(fewest).to_dict("records")
     enough = next(row for row in rows if row["within"])
     share = f"{round(enough['share'] * enough['n_networks'])} of {enough['n_networks']} networks"
     most = f"{_leads_in_words(enough['config'])}, by {share}"
@@ -108,23 +106,18 @@ def plot_spaces(tables: Tables) -> Figure | None:
     figure = style.blank_figure(3.2)
     axis = figure.subplots()
     spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(spaces))
-    whole = spaces["thrown_away"] == 0
-    colours = np.where(whole, style.INK, style.FAINT)
+    colours = np.where(spaces["thrown_away"] == 0, style.INK, style.FAINT)
     axis.scatter(spaces["n_leads"] + spread, spaces["auroc"], 5, colours)
-    line = with_training(fewest, ["auroc"])
+    line = with_training(fewest)
     axis.plot(line["n_leads"], line["auroc"], color=style.BLUE, linewidth=1.2)
-    bounds = line[["auroc", "auroc_low", "auroc_high"]]
-    look = style.Look(style.BLUE)
-    style.forest(axis, bounds, look, line["within"], line["n_leads"], upright=True)
+    filled, places = line["within"], line["n_leads"]
+    style.forest(axis, line, "auroc", filled=filled, places=places, upright=True)
     axis.set(xlabel="leads that do not follow from others", ylabel="macro AUROC")
-
-    def dot(colour: str) -> Line2D:
-        return Line2D([], [], color=colour, linestyle="none", marker=".")
-
+    dot: dict[str, Any] = {"linestyle": "none", "marker": "."}
     keys = {
-        "chosen on validation folds": style.key(look, line=True),
-        "all that some electrodes give": dot(style.INK),
-        "leaves out leads that they give": dot(style.FAINT),
+        "chosen on validation folds": style.key(style.PLAIN, line=True),
+        "all that some electrodes give": Line2D([], [], color=style.INK, **dot),
+        "leaves out leads that they give": Line2D([], [], color=style.FAINT, **dot),
     }
     style.legend(figure, keys, loc="outside upper center", ncols=3, fontsize=8)
     return figure
@@ -141,8 +134,7 @@ def _few(spaces: pd.DataFrame) -> Styler:
     counted = [str(name) for name in rows if re.fullmatch("missed_[^_]+", str(name))]
     missed = {name: f"{name[7:]} missed in 1,000" for name in counted}
     columns |= missed | {"auroc": "macro AUROC"}
-    named = ["auroc", *missed]
-    return reading_table(with_training(rows, named), columns, dict.fromkeys(missed, 0))
+    return reading_table(with_training(rows), columns, dict.fromkeys(missed, 0))
 
 
 SPACES = Question(
@@ -154,10 +146,9 @@ SPACES = Question(
     shown={
         "The best leads for each number": of(
             "fewest_leads",
-            lambda rows: reading_table(with_training(rows, ["auroc", "difference"]), FEWEST),
+            lambda rows: reading_table(with_training(rows), FEWEST),
         )
     },
     folded={"All signal spaces of up to two leads": of("spaces", _few)},
-    place=60,
     about="map",
 )

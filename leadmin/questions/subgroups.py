@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ from leadmin.data.dataset import EcgDataset
 from leadmin.data.quality import assess
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.estimates import Estimate, combine, interval_columns, of_columns
-from leadmin.evidence.scores import REFERENCE, Evidence, matched, under_other_labels
+from leadmin.evidence.estimates import UNKNOWN, Estimate, combine, interval_columns, of_columns
+from leadmin.evidence.scores import REFERENCE, Evidence, Row, Rows, matched, under_other_labels
 from leadmin.files import atomic_path
 from leadmin.labels import LABEL_POLICIES
-from leadmin.questions import Question, each_recipe, of, with_holm
+from leadmin.questions import FOLLOWED, Question, corrected, each_recipe, of
 from leadmin.show import style
-from leadmin.show.words import joined_sentence, reading_table, signed
+from leadmin.show.words import headings, joined_sentence, reading_table, signed
 from leadmin.study.sources import open_dataset
 
 COMPARED = "3-lead-I-II-V2"
@@ -34,7 +35,7 @@ MIN_POSITIVES = 20
 """Fewer positive or negative test records of a class than this in a subgroup: no claim is made."""
 
 
-AGE_BANDS = ((0, 40), (40, 60), (60, 75), (75, 400))
+AGE_BANDS = {"under 40": (0, 40), "40-60": (40, 60), "60-75": (60, 75), "75 and over": (75, 400)}
 """Years, lower bound included. PTB-XL codes ages above 89 as 300."""
 
 
@@ -44,11 +45,11 @@ def demographic_groups(age: ArrayLike, sex: ArrayLike) -> dict[str, NDArray[np.s
     Age in years, NaN where unknown, and sex as in `leadmin.data.dataset.EcgDataset`.
     """
     years, code = np.asarray(age, dtype=np.float64), np.asarray(sex)
-    bands = np.full(len(years), "", dtype="<U16")
-    for low, high in AGE_BANDS:
-        name = f"under {high}" if low == 0 else f"{low} and over" if high > 120 else f"{low}-{high}"
-        bands[(years >= low) & (years < high)] = name
-    return {"sex": np.select([code == 0, code == 1], ["male", "female"], ""), "age": bands}
+    bands = [(low <= years) & (years < high) for low, high in AGE_BANDS.values()]
+    return {
+        "sex": np.select([code == 0, code == 1], ["male", "female"], ""),
+        "age": np.select(bands, list(AGE_BANDS), ""),
+    }
 
 
 def record_groups(dataset: EcgDataset, evidence: Evidence) -> dict[str, NDArray[np.str_]]:
@@ -97,9 +98,10 @@ def describe_records(dataset: EcgDataset, evidence: Evidence) -> pd.DataFrame:
 def with_described(evidence: Evidence, table: pd.DataFrame) -> Evidence:
     """Add the subgroups and other label policies of a table that `describe_records` made."""
     policies = [name for name in LABEL_POLICIES if name in table]
+    marked = {name: table[name].str.get_dummies(";") for name in policies}
     labels = {
-        name: table[name].str.get_dummies(";").reindex(columns=list(evidence.classes), fill_value=0)
-        for name in policies
+        name: one.reindex(columns=list(evidence.classes), fill_value=0).to_numpy(dtype=np.uint8)
+        for name, one in marked.items()
     }
     own = labels.pop(evidence.label_policy, None)
     same = np.array_equal(table["record_id"], evidence.record_id.astype(str))
@@ -112,9 +114,7 @@ def with_described(evidence: Evidence, table: pd.DataFrame) -> Evidence:
     return replace(
         evidence,
         groups={str(name): groups[name].to_numpy(dtype=np.str_) for name in groups},
-        relabelled=under_other_labels(
-            evidence, {name: marked.to_numpy(dtype=np.uint8) for name, marked in labels.items()}
-        ),
+        relabelled=under_other_labels(evidence, labels),
     )
 
 
@@ -145,7 +145,7 @@ def know_records(evidence: Evidence, data: str, kept: Path, target: Path) -> Evi
 def subgroup_table(
     evidence: Evidence,
     recipe: str = "default",
-    configs: Sequence[str] = ("12-lead", "3-lead-I-II-V2", "2-lead-I-II", "1-lead-II"),
+    configs: Sequence[str] = FOLLOWED,
 ) -> pd.DataFrame:
     """Macro AUROC within subgroups, and whether the loss of leads differs between them.
 
@@ -159,8 +159,7 @@ def subgroup_table(
     (bool), ``auroc, difference, interaction``, each with ``_low`` and ``_high``, ``interaction_p,
     interaction_p_holm`` (over all subgroups and configurations), ``n_seeds``.
     """
-    present = [config for config in configs if (config, recipe) in evidence.scored]
-    rows = []
+    rows: list[Row] = []
     for grouping, values in evidence.groups.items():
         subgroup = np.asarray(values).astype(str)
         levels = sorted(set(subgroup) - {""}, key=_level_order)
@@ -169,11 +168,9 @@ def subgroup_table(
             rest = (subgroup != "") & ~inside
             if len(levels) == 2 and level == levels[1]:
                 rest = np.zeros_like(inside)  # the test against the other level is made already
-            rows += [
-                {"recipe": recipe, "grouping": grouping, "subgroup": level, **row}
-                for row in _subgroup_rows(evidence, recipe, present, (inside, rest))
-            ]
-    return with_holm(pd.DataFrame(rows), "interaction_p")
+            head = {"recipe": recipe, "grouping": grouping, "subgroup": level}
+            rows += _subgroup_rows(evidence, head, configs, inside, rest)
+    return corrected(pd.DataFrame(rows), "interaction_p")
 
 
 def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
@@ -185,46 +182,37 @@ def _level_order(level: str) -> tuple[bool, bool, list[str | int]]:
 
 def _subgroup_rows(
     evidence: Evidence,
-    recipe: str,
-    present: Sequence[str],
-    parts: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-) -> list[dict[str, Any]]:
+    head: Row,
+    configs: Sequence[str],
+    inside: NDArray[np.bool_],
+    rest: NDArray[np.bool_],
+) -> Rows:
     """One row per configuration for one subgroup, of those inside and those to set against them."""
-    nan = float("nan")
-    inside, rest = parts
-    enough, enough_rest = (_fewest(evidence, part) >= MIN_POSITIVES for part in parts)
-    scores = {
-        (config, part): _subset_auroc(evidence, config, recipe, mask)
-        for config in present
-        for part, mask, use in (("in", inside, enough), ("rest", rest, enough and enough_rest))
-        if use
-    }
-    rows = []
-    for config in present:
+    recipe, fewest = head["recipe"], _fewest(evidence, inside)
+    enough, enough_rest = fewest >= MIN_POSITIVES, _fewest(evidence, rest) >= MIN_POSITIVES
+    size = {"n_records": int(inside.sum())}
+    size |= {"n_patients": len(np.unique(evidence.patient_id[inside])), "fewest_positives": fewest}
+
+    @cache
+    def score(config: str, is_inside: bool) -> Estimate:
+        return _subset_auroc(evidence, config, recipe, inside if is_inside else rest)
+
+    for config in configs:
+        if (config, recipe) not in evidence.scored:
+            continue
         scored = evidence.get(config, recipe)
-        row: dict[str, Any] = {
-            "config": config,
-            "n_leads": len(scored.leads),
-            "n_records": int(inside.sum()),
-            "n_patients": len(np.unique(evidence.patient_id[inside])),
-            "fewest_positives": _fewest(evidence, inside),
-            "enough": enough,
-        }
-        for name in ("auroc", "difference", "interaction"):
-            row |= {name: nan, f"{name}_low": nan, f"{name}_high": nan}
-        row["interaction_p"] = nan
+        found = dict.fromkeys(("auroc", "difference", "interaction"), UNKNOWN)
         if enough:
-            row |= interval_columns("auroc", scores[config, "in"])
-        if enough and config != REFERENCE and REFERENCE in present:
-            loss = combine(np.subtract, scores[config, "in"], scores[REFERENCE, "in"])
-            row |= interval_columns("difference", loss)
-            if enough_rest:
-                other = combine(np.subtract, scores[config, "rest"], scores[REFERENCE, "rest"])
-                interaction = combine(np.subtract, loss, other)
-                row |= interval_columns("interaction", interaction)
-                row["interaction_p"] = interaction.p()
-        rows.append(row | {"n_seeds": scored.n_seeds})
-    return rows
+            found["auroc"] = score(config, True)
+        if enough and config != REFERENCE and (REFERENCE, recipe) in evidence.scored:
+            sides = (True, False) if enough_rest else (True,)
+            lost = [combine(np.subtract, score(config, of), score(REFERENCE, of)) for of in sides]
+            found["difference"] = lost[0]
+            found["interaction"] = combine(np.subtract, *lost) if enough_rest else UNKNOWN
+        row = head | {"config": config, "n_leads": len(scored.leads), **size, "enough": enough}
+        for name, estimate in found.items():
+            row |= interval_columns(name, estimate)
+        yield row | {"interaction_p": found["interaction"].p(), "n_seeds": scored.n_seeds}
 
 
 def _fewest(evidence: Evidence, mask: NDArray[np.bool_]) -> int:
@@ -260,28 +248,20 @@ def subgroup_reading(subgroups: pd.DataFrame) -> str:
     if len(enough):
         ends = list(dict.fromkeys(signed(end) for end in enough["difference"].agg(["min", "max"])))
         text += f"; there `{COMPARED}` differs from twelve leads by {' to '.join(ends)}"
-        tested = int(enough["interaction_p_holm"].notna().sum())
-        clear = int((enough["interaction_p_holm"] < 0.05).sum())
+        p = enough["interaction_p_holm"].dropna()
         text += (
-            f"; in {clear or 'none'} of {tested} that can be tested is the loss shown to be "
-            "another than in the other records, Holm's correction included"
-            if tested
+            f"; in {(p < 0.05).sum() or 'none'} of {len(p)} that can be tested is the loss shown "
+            "to be another than in the other records, Holm's correction included"
+            if len(p)
             else ", and no group can be tested against the other records"
         )
     return joined_sentence(text)
 
 
-COLUMNS = {
-    "subgroup": "records",
-    "config": "configuration",
-    "n_records": "n",
-    "n_patients": "patients",
-    "fewest_positives": "rarest",
-    "auroc": "macro AUROC",
-    "difference": "difference to 12 leads",
-    "interaction": "minus that of the others",
-    "interaction_p_holm": "p (Holm)",
-}
+COLUMNS = {"subgroup": "records", "config": "configuration", "n_records": "n"}
+COLUMNS |= headings("n_patients", fewest_positives="rarest", auroc="macro AUROC")
+COLUMNS |= headings("difference", interaction="minus that of the others")
+COLUMNS |= {"interaction_p_holm": "p (Holm)"}
 
 
 def _report(rows: pd.DataFrame) -> Styler:
@@ -300,7 +280,6 @@ def plot_subgroups(table: pd.DataFrame) -> Figure | None:
     Of a `subgroup_table` of one recipe. Where a class has too few records for a value, this is said
     in its place.
     """
-    bounds = ["difference", "difference_low", "difference_high"]
     rows = table[table["config"] == COMPARED].reset_index(drop=True)
     if rows.empty:
         return None
@@ -311,12 +290,12 @@ def plot_subgroups(table: pd.DataFrame) -> Figure | None:
     axis.axvline(0, **style.ZERO)
     for place in rows.index[~repeated][1:]:
         axis.axhline(place - 0.5, color=style.FAINT, linewidth=0.7)
-    values = rows[bounds].astype(float).where(rows["enough"].astype(bool), axis=0)
-    style.forest(axis, values)
+    values = style.bounds(rows, "difference").where(rows["enough"].astype(bool), axis=0)
+    style.forest(axis, values, "difference")
     for points, heading, name in ((44, "records", "n_records"), (96, "rarest", "fewest_positives")):
         style.beside(axis, points, heading, rows[name].map("{:,}".format).to_dict(), ha="right")
     found = values.dropna(subset="difference")
-    style.beside(axis, 112, "difference (95% interval)", style.in_words(found))
+    style.beside(axis, 112, "difference (95% interval)", style.in_words(found, "difference"))
     few = rows.index.difference(found.index)
     style.beside(axis, 112, None, dict.fromkeys(few, "too few for a value"), color=style.MUTED)
     if found.empty:
@@ -335,5 +314,4 @@ SUBGROUPS = Question(
     report=of("subgroups", _report),
     note=f"A subgroup in which a class has fewer than {MIN_POSITIVES} positive or negative records "
     "(*rarest*) is listed with its counts and without a value.",
-    place=160,
 )

@@ -1,5 +1,7 @@
 """Does training with noise help against noise?"""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from pandas.io.formats.style import Styler
 
@@ -30,33 +32,29 @@ def taught_reading(table: pd.DataFrame) -> str:
     """Say what nine electrodes gain under the hard noise, and what they pay without any."""
     if table.empty:
         return "No network was trained with noise."
-    nine = with_training(table[table["config"] == REFERENCE], ["difference"])
+    nine = with_training(table[table["config"] == REFERENCE])
     (clean,) = nine[nine["noise"] == ""].to_dict("records")
     kind, decibels = HARD
-    hard = nine[(nine["noise"] == kind) & (nine["decibels"] == decibels)].to_dict("records")
-    gains = [
+    hard = nine[(nine["noise"] == kind) & (nine["decibels"] == decibels)]
+    said = [
         f"under {NOISES[kind]} at {decibels} dB training with noise changes the macro AUROC of "
         f"nine electrodes from {number(row['plain'])} to {number(row['taught'])}, "
         f"{value_with_interval(row, 'difference')}"
-        for row in hard
+        for row in hard.to_dict("records")
     ]
-    paid = f"without noise it changes it by {value_with_interval(clean, 'difference')}"
-    return joined_sentence("; ".join([*gains, paid]))
+    said.append(f"without noise it changes it by {value_with_interval(clean, 'difference')}")
+    return joined_sentence("; ".join(said))
 
 
 def _shown(table: pd.DataFrame) -> Styler:
-    rows = table[(table["decibels"] == HARD[1]) | (table["noise"] == "")]
-    return _all(rows.drop(columns="decibels"))
+    return _all(table[(table["decibels"] == HARD[1]) | (table["noise"] == "")], HEAD)
 
 
-def _all(table: pd.DataFrame) -> Styler:
-    rows = with_training(table, ["difference"])
-    head = dict(HEAD)
-    if "decibels" in rows:
-        head["decibels"] = "dB"
-        ratio = rows["decibels"].map("{:g}".format, na_action="ignore").fillna("")
-        rows = rows.assign(decibels=ratio)
-    return reading_table(rows.assign(noise=rows["noise"].map({"": "none"} | NOISES)), head | SCORES)
+def _all(table: pd.DataFrame, head: Mapping[str, str]) -> Styler:
+    rows = with_training(table)
+    ratio = rows["decibels"].map("{:g}".format, na_action="ignore").fillna("")
+    rows = rows.assign(decibels=ratio, noise=rows["noise"].map({"": "none"} | NOISES))
+    return reading_table(rows, {**head, **SCORES})
 
 
 TAUGHT = Question(
@@ -65,7 +63,6 @@ TAUGHT = Question(
     tables={"taught": taught_table},
     reading=lambda tables: taught_reading(tables["taught"]),
     shown={f"Trained with noise or not, at {HARD[1]} dB": of("taught", _shown)},
-    folded={"At every ratio": of("taught", _all)},
-    place=1010,
+    folded={"At every ratio": of("taught", _all, HEAD | {"decibels": "dB"})},
     about="noise",
 )

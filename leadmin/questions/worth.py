@@ -3,14 +3,13 @@
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from leadmin.evidence.nested import chosen_sets, contrast, numbers_of_electrodes, targets
-from leadmin.evidence.scores import REFERENCE, Evidence
+from leadmin.evidence.scores import REFERENCE, Evidence, Row
 from leadmin.labels import CLASS_NAMES
 from leadmin.leads import CHEST_LEADS, LIMB_LEADS, electrode_sets
 from leadmin.questions import Question, Tables, diagnoses, of
@@ -75,7 +74,7 @@ def worth_table(evidence: Evidence) -> pd.DataFrame:
         weights = {names[chest]: w for chest, w in shapley_weights(electrode).items()}
         fewer = {name: -w for name, w in weights.items()}
         for target in targets(evidence.classes):
-            row: dict[str, Any] = {"electrode": electrode, "target": target}
+            row: Row = {"electrode": electrode, "target": target}
             row |= contrast(evidence, weights, "auroc", target).columns("gain")
             if target in diagnoses(evidence.classes):
                 row |= contrast(evidence, fewer, "missed", target).columns("spared")
@@ -98,7 +97,7 @@ def next_table(evidence: Evidence) -> pd.DataFrame:
             more = names[chest_of[base] | {electrode}]
             for target in targets(evidence.classes):
                 gain = contrast(evidence, {more: 1.0, base: -1.0}, "auroc", target)
-                row: dict[str, Any] = {"n_electrodes": n_electrodes}
+                row: Row = {"n_electrodes": n_electrodes}
                 row |= {"base": electrodes_in_words(base)}
                 row |= {"electrode": electrode, "target": target} | gain.columns("gain")
                 rows.append(row | evidence.counts(evidence.get(REFERENCE, ANY_LEAD)))
@@ -162,7 +161,6 @@ WORTH = Question(
             "worth", wide_gain, {"electrode": "electrode"}, "spared", 1
         ),
     },
-    place=30,
     about="map",
 )
 
@@ -176,6 +174,5 @@ NEXT = Question(
             "next", wide_gain, {"base": "there already", "electrode": "next"}, "gain"
         )
     },
-    place=40,
     about="map",
 )

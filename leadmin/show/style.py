@@ -298,10 +298,15 @@ def metric_name(metric: str) -> str:
     return f"{known.get(name, name)}, {of_class or 'macro'}"
 
 
-def in_words(rows: pd.DataFrame) -> dict[Any, str]:
-    """Write differences (value, low, high), by their row."""
+def in_words(table: pd.DataFrame, name: str) -> dict[Any, str]:
+    """Write the differences of a column with their intervals, by their row."""
     return {row: f"{signed(value)}  ({signed(low)} to {signed(high)})"
-            for row, value, low, high in rows.itertuples()}  # fmt: skip
+            for row, value, low, high in bounds(table, name).itertuples()}  # fmt: skip
+
+
+def bounds(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Give a column and those of the ends of its interval."""
+    return table[[name, f"{name}_low", f"{name}_high"]].astype(float)
 
 
 # --- pieces ---------------------------------------------------------------------------------
@@ -364,21 +369,21 @@ def read_across(axis: Axes) -> None:
 
 def forest(
     axis: Axes,
-    rows: ArrayLike,
+    table: pd.DataFrame,
+    name: str,
     looks: Look | Sequence[Look] = PLAIN,
     filled: Iterable[bool] | None = None,
     places: Iterable[float] | None = None,
     upright: bool = False,
 ) -> None:
-    """Draw values on their intervals, one below the other; ``upright``, side by side.
+    """Draw a column's values on their intervals, one below the other; ``upright``, side by side.
 
-    ``rows`` are (n, 3): value, low, high; one without a value is left out. ``looks`` is of all rows
-    or of each; by default all markers are ``filled``, and rows stand at the ``places`` 0, 1, ...
+    A row without a value is left out. ``looks`` is of all rows or of each; by default all markers
+    are ``filled``, and rows stand at the ``places`` 0, 1, ...
     """
-    bounds = np.asarray(rows, dtype=float).reshape(-1, 3)
-    n = len(bounds)
+    n = len(table)
     each = zip(
-        bounds,
+        bounds(table, name).to_numpy(),
         [looks] * n if isinstance(looks, Look) else looks,
         [True] * n if filled is None else filled,
         range(n) if places is None else places,

@@ -50,7 +50,7 @@ def test_a_record_has_no_say_in_the_threshold_and_scaling_it_is_scored_with():
 
     def fitted():
         chosen = fold_thresholds(run.validation, run.test, "default", 0)
-        return chosen, recalibrated_logits(run, "default", 0)
+        return chosen, recalibrated_logits(run, "default")[0]
 
     before = fitted()
     run.validation.labels[run.validation.fold == 3] ^= 1

@@ -11,12 +11,10 @@ from scipy.stats import t
 
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.resampling import LEVEL as LEVEL  # the questions read it from here
 
 TRAIN_FOLDS = 8
 """Of ten patient folds one tests, one validates and these train."""
-
-LEVEL = 0.95
-"""Coverage that every interval aims at."""
 
 BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
 """Metrics of one configuration whose interval is the BCa one.
@@ -42,11 +40,11 @@ class Estimate:
 
     def interval(self) -> tuple[float, float]:
         """Two-sided percentile interval, which agrees with `p`."""
-        return resampling.percentile_interval(self.replicates, LEVEL)
+        return resampling.percentile_interval(self.replicates)
 
     def bca(self) -> tuple[float, float]:
         """Two-sided bias-corrected and accelerated interval."""
-        return resampling.bca_interval(self.value, self.replicates, self.jackknife, LEVEL)
+        return resampling.bca_interval(self.value, self.replicates, self.jackknife)
 
     def p(self) -> float:
         """Two-sided bootstrap p value of "the statistic equals 0"."""

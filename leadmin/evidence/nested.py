@@ -185,7 +185,8 @@ def _with_means(
         "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
     }
     if benefit:
-        values["benefit"] = 1000.0 * _benefit(run)
+        p, at = expit(recalibrated_logits(run, ANY_LEAD)), np.array([BENEFIT_THRESHOLD])
+        values["benefit"] = 1000.0 * benefit_of_records(labels.astype(np.float64), p, at)[..., 0]
     means, n = {name: weights @ v.mean(axis=0) for name, v in values.items()}, 1 + n_resamples
     return replace(
         scored,
@@ -193,16 +194,6 @@ def _with_means(
         replicates={**scored.replicates, **{name: mean[1:n] for name, mean in means.items()}},
         jackknife={**scored.jackknife, **{name: mean[n:] for name, mean in means.items()}},
     )
-
-
-def _benefit(run: Run) -> NDArray[np.float64]:
-    """Net benefit of each test record, (n_seeds, n_records, n_classes)."""
-    labels, at = run.test.labels.astype(np.float64), np.array([BENEFIT_THRESHOLD])
-    seeds = range(len(run.test.logits[ANY_LEAD]))
-    p = expit(np.stack([recalibrated_logits(run, ANY_LEAD, seed) for seed in seeds]))
-    of_class = (benefit_of_records(np.tile(labels[:, c], len(p)), p[:, :, c].ravel(), at)
-                for c in range(labels.shape[1]))  # fmt: skip
-    return np.stack([one.reshape(p.shape[:2]) for one in of_class], axis=-1)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from scipy.signal import fftconvolve
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
-from leadmin.errors import LeadminError
-from leadmin.metrics import checked
 from leadmin.study.protocol import networks
 from leadmin.study.run import Run
 
@@ -55,7 +53,7 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
     .. [1] Cox DR. Two further applications of a model for binary regression. Biometrika 45,
        562-565 (1958).
     """
-    y, x = _checked(labels, logits)
+    y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
     if len(np.unique(y)) < 2:
         return CalibrationLine(*_UNDEFINED, np.nan)
     # the mean probability grows with the offset, so the root is bracketed
@@ -65,9 +63,10 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
 
 def _slope_and_intercept(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[float, float]:
     """Fit the logistic regression by Newton's method; NaN where there is no finite solution."""
+    own, other = x[y == 1], x[y == 0]
+    if not len(own) or not len(other) or own.min() >= other.max() or own.max() <= other.min():
+        return _UNDEFINED  # one threshold tells them apart: no finite slope fits
     # scikit-learn's gives the same numbers and takes twenty times as long
-    if not len(x) or np.ptp(x) == 0 or _separates(x, y):
-        return _UNDEFINED
     centre, spread = x.mean(), x.std()
     design = np.stack([(x - centre) / spread, np.ones_like(x)])
     fitted, step, loss = np.zeros(2), np.zeros(2), np.inf
@@ -99,12 +98,7 @@ def resampled_calibration(
     for all resamples by one matrix product. What the expansion leaves out is small beside the
     sampling error. Labels and logits are (n_records,), weights (n_records, n_resamples).
     """
-    y, x = _checked(labels, logits)
-    if weights.ndim != 2 or len(weights) != len(y):
-        raise LeadminError(
-            f"weights: shape {weights.shape}; valid: ({len(y)}, n_resamples); draw them with "
-            "`patient_weights`"
-        )
+    y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
     p = expit(line.intercept + line.slope * x)
     shifted = expit(line.offset + x)
     # derivatives of the log-likelihood: first, second and third, times powers of x
@@ -149,7 +143,7 @@ def brier_decomposition(labels: ArrayLike, probabilities: ArrayLike) -> dict[str
     .. [1] Dimitriadis T, Gneiting T, Jordan AI. Stable reliability diagrams for probabilistic
        classifiers. PNAS 118, e2016191118 (2021).
     """
-    y, p = _checked_probabilities(labels, probabilities)
+    y, p = (np.asarray(values, dtype=np.float64) for values in (labels, probabilities))
     recalibrated = IsotonicRegression(y_min=0, y_max=1).fit_transform(p, y)
     at_best = float(np.mean((recalibrated - y) ** 2))
     uncertainty = float(np.mean((y.mean() - y) ** 2))
@@ -172,7 +166,7 @@ def smooth_calibration_error(labels: ArrayLike, probabilities: ArrayLike) -> flo
     .. [1] Blasiok J, Nakkiran P. Smooth ECE: principled reliability diagrams via kernel smoothing.
        ICLR (2024).
     """
-    y, p = _checked_probabilities(labels, probabilities)
+    y, p = (np.asarray(values, dtype=np.float64) for values in (labels, probabilities))
     wide, narrow = 1.0, 0.0
     for _ in range(10):
         width = (wide + narrow) / 2
@@ -228,48 +222,23 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
     .. [1] Platt J. Probabilistic outputs for support vector machines. Advances in Large Margin
        Classifiers, 61-74 (1999).
     """
-    y, x = checked(labels, logits)
+    y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
     slope, intercept = np.ones(y.shape[1]), np.zeros(y.shape[1])
     for c in range(y.shape[1]):
-        found = _slope_and_intercept(y[:, c].astype(np.float64), _clipped(x[:, c]))
+        found = _slope_and_intercept(y[:, c], x[:, c])
         if found[0] > 0:
             slope[c], intercept[c] = found
     return Recalibration(slope, intercept)
 
 
-def recalibrated_logits(run: Run, recipe: str, seed: int) -> NDArray[np.float64]:
-    """Test logits (n_records, n_classes) of one seed, each network recalibrated on its own fold."""
-    logits = np.array(run.test.logits[recipe][seed], dtype=np.float64)
+def recalibrated_logits(run: Run, recipe: str) -> NDArray[np.float64]:
+    """Test logits (n_seeds, n_records, n_classes), each network recalibrated on its own fold."""
+    logits = np.array(run.test.logits[recipe], dtype=np.float64)
     for own, tested in networks(run.validation.fold, run.test.fold):
-        fitted = fit_recalibration(
-            run.validation.labels[own], run.validation.logits[recipe][seed][own]
-        )
-        logits[tested] = fitted(logits[tested])
+        for of_seed, validation in zip(logits, run.validation.logits[recipe], strict=True):
+            fitted = fit_recalibration(run.validation.labels[own], validation[own])
+            of_seed[tested] = fitted(of_seed[tested])
     return logits
-
-
-def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
-    """Whether one threshold tells the classes apart without error: no finite slope fits then."""
-    own, other = x[y == 1], x[y == 0]
-    if not len(own) or not len(other):
-        return True
-    return bool(own.min() >= other.max() or own.max() <= other.min())
-
-
-def _checked(
-    labels: ArrayLike, logits: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    y, x = checked(labels, logits, ndim=1)
-    return y.astype(np.float64), _clipped(x)
-
-
-def _checked_probabilities(
-    labels: ArrayLike, probabilities: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    y, p = checked(labels, probabilities, ndim=1, unit=True)
-    if not len(p):
-        raise LeadminError("probabilities: no records; valid: one or more; give records")
-    return y.astype(np.float64), p
 
 
 def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
@@ -279,7 +248,7 @@ def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
 def benefit_of_records(
     y: NDArray[np.float64], p: NDArray[np.float64], t: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Net benefit [1]_ of each record, (n_records, n_thresholds), of acting from a threshold on.
+    """Net benefit [1]_ of each record, (..., n_thresholds), of acting from a threshold on.
 
     1 for a true positive, less a false one at the exchange rate that the threshold implies,
     ``t / (1 - t)``; a resample's net benefit is a weighted mean of them.
@@ -289,4 +258,5 @@ def benefit_of_records(
     .. [1] Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction
        models. Med. Decis. Making 26, 565-574 (2006).
     """
-    return np.asarray((p[:, None] >= t) * (y[:, None] - (1 - y[:, None]) * t / (1 - t)))
+    y, p = y[..., None], p[..., None]
+    return np.asarray((p >= t) * (y - (1 - y) * t / (1 - t)))

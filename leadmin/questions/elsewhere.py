@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.estimates import LEVEL, combine, interval_columns
+from leadmin.evidence.estimates import combine, interval_columns
 from leadmin.evidence.reliability import calibration_line, resampled_calibration
 from leadmin.evidence.resampling import normal_interval, percentile_interval
 from leadmin.evidence.scores import REFERENCE
@@ -173,7 +173,7 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
         means = [evidence.mean(name, hospital) for name in configs]
         value = np.array([[mean.value] for mean in means])
         replicates = np.array([mean.replicates for mean in means])
-        low, high = percentile_interval(rank_correlation(at_home, replicates), LEVEL)
+        low, high = percentile_interval(rank_correlation(at_home, replicates))
         ours, all_nine = configs.index(PAIR), configs.index(REFERENCE)
         row: dict[str, Any] = {"hospital": named(hospital), "classes": ", ".join(classes)}
         row |= {"n_sets": len(configs)}
@@ -261,7 +261,7 @@ def trust_table(evidence: Hospitals) -> pd.DataFrame:
             row |= {"prevalence": float(y.mean()), "mean_probability": float(p.mean())}
             for name, replicates in resampled_calibration(y, x, line, weights).items():
                 value = getattr(line, name)
-                low, high = normal_interval(value, replicates, LEVEL)
+                low, high = normal_interval(value, replicates)
                 row |= {name: value, f"{name}_low": low, f"{name}_high": high}
             rows.append(row | {"ece": float(calibration_error(y[:, None], p[:, None])[0])})
     return pd.DataFrame(rows)

@@ -89,28 +89,15 @@ def test_resamples_that_lack_a_class_are_counted(evidence):
 def test_weights_are_drawn_once_and_kept(evidence):
     again = resampling.patient_weights(evidence.patient_id, 400, np.random.default_rng(0))
     np.testing.assert_array_equal(evidence.weights, again)
-    assert evidence.weights is evidence.weights
     with pytest.raises(ValueError, match="read-only"):
         evidence.weights[0, 0] = 1
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_failed_training_is_named(value):
-    run = one_run(60)
-    run.test.logits["default"][0, 5, 1] = value
-    with pytest.raises(LeadminError, match="NaN or infinite"):
-        gather([run], n_resamples=20)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda e: e.get("12-lead", "best"), "valid: 12-lead, .* under default, original"),
-        (lambda e: e.get("12-lead", "default").macro("accuracy"), "valid: auroc"),
-        (lambda e: e.get("12-lead", "default").of_class("accuracy", "MI"), "valid: auroc"),
-        (lambda e: e.get("12-lead", "default").of_class("auroc", "AFIB"), "valid: NORM, MI"),
         (lambda e: gather(e.runs, n_resamples=0), "n_resamples: 0"),
-        (lambda e: gather(e.runs, n_resamples=9, seed=-1), "seed: -1"),
         (lambda e: conjunction_test({}), "effects: none"),
     ],
 )

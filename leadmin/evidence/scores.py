@@ -30,7 +30,6 @@ References
    J. Mach. Learn. Res. 5, 1089-1105 (2004).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -65,8 +64,6 @@ MARGIN = 0.01
 FEW = 100
 """With fewer records of a label value than this, a claim must hold for few patients too."""
 
-
-Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
 Rows: TypeAlias = Iterator[dict[str, Any]]
 """Rows of a table, by column."""
@@ -107,11 +104,6 @@ class Scored:
         return self._estimate(metric, metrics.macro)
 
     def _estimate(self, metric: str, of_classes: Callable[[Array], Array]) -> Estimate:
-        if metric not in self.per_seed:
-            raise LeadminError(
-                f"metric: {self.config} has no {metric!r}; valid: {', '.join(self.per_seed)}; "
-                "choose one of them"
-            )
         return self.kind.of(
             of_classes(self.per_seed[metric]).mean(),
             of_classes(self.replicates[metric]),
@@ -120,10 +112,6 @@ class Scored:
 
     def of_class(self, metric: str, name: str) -> Estimate:
         """``metric`` of one class."""
-        if name not in self.classes:
-            raise LeadminError(
-                f"class: there is no {name!r}; valid: {', '.join(self.classes)}; choose one of them"
-            )
         c = self.classes.index(name)
         return self._estimate(metric, lambda values: values[:, c])
 
@@ -144,9 +132,10 @@ class Evidence:
     """Every configuration of a study, scored under the same resamples of patients.
 
     ``scored`` is by (config, recipe), both in the order of the runs. ``labels`` are (n_records,
-    n_classes), the other arrays (n_records,), all of the test records. Empty without data:
-    ``groups``, subgroups of them by what divides them, and ``relabelled``, the AUROCs of the same
-    runs under the label policies that are not their own.
+    n_classes), the other arrays (n_records,), all of the test records; ``columns`` are those of
+    `resampling.all_weights` under which all was scored. Empty without data: ``groups``, subgroups
+    of the records by what divides them, and ``relabelled``, the AUROCs of the same runs under the
+    label policies that are not their own.
     """
 
     scored: Mapping[tuple[str, str], Scored]
@@ -158,6 +147,7 @@ class Evidence:
     fold: NDArray[Any]
     n_resamples: int
     seed: int
+    columns: resampling.Weights
     runs: Mapping[str, Run]
     groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     relabelled: Mapping[str, "Evidence"] = field(default_factory=dict)
@@ -223,18 +213,10 @@ class Evidence:
         """Number of test patients."""
         return len(np.unique(self.patient_id))
 
-    @cached_property
+    @property
     def weights(self) -> resampling.Weights:
-        """The bootstrap weights of `gather`, (n_records, n_resamples), drawn again."""
-        generator = np.random.default_rng(self.seed)
-        drawn = resampling.patient_weights(self.patient_id, self.n_resamples, generator)
-        drawn.setflags(write=False)
-        return drawn
-
-    @cached_property
-    def columns(self) -> resampling.Weights:
-        """Those of `resampling.all_weights` under which everything was scored."""
-        return resampling.all_weights(self.patient_id, self.weights)
+        """How often each record was drawn in each resample, (n_records, n_resamples)."""
+        return self.columns[:, 1 : 1 + self.n_resamples]
 
     def absent_resamples(self) -> dict[str, int]:
         """Count the resamples without a positive, or a negative, record of each class."""
@@ -289,7 +271,7 @@ class Evidence:
 
 
 def gather(
-    runs: Runs,
+    runs: Mapping[str, Run] | Iterable[Run],
     n_resamples: int = 2000,
     seed: int = 0,
     auroc_alone: bool = False,
@@ -298,19 +280,14 @@ def gather(
     """Score all runs of a study under the same bootstrap resamples of patients.
 
     ``workers`` processes score side by side. The runs have the same test records in the same
-    order. It is refused if there is no run, two runs were tested on different records or labels, a
-    training has failed, or an argument is out of range.
+    order; others are refused.
     """
-    by_config = _by_config(runs)
+    by_config = {one.config: one for one in (runs.values() if isinstance(runs, Mapping) else runs)}
     require_same_records(by_config.values())
-    for config, run in by_config.items():
-        _require_logits(run)
-        by_config[config] = _in_single_precision(run)
     test = next(iter(by_config.values())).test
-    if seed < 0:
-        raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
     drawn = resampling.patient_weights(test.patient_id, n_resamples, np.random.default_rng(seed))
     columns = resampling.all_weights(test.patient_id, drawn)
+    columns.setflags(write=False)
     keys = [(config, recipe) for config, run in by_config.items() for recipe in run.recipes]
     score = joblib.delayed(_auroc if auroc_alone else _score)
     scored = joblib.Parallel(n_jobs=workers)(
@@ -326,6 +303,7 @@ def gather(
         np.asarray(test.fold),
         n_resamples,
         seed,
+        columns,
         by_config,
     )
 
@@ -355,17 +333,18 @@ def under_other_labels(
     found = {}
     for policy, under in labels.items():
         kept = np.asarray(under.any(axis=1))
-        runs = [_relabelled(run, under, kept) for run in evidence.runs.values()]
+        runs = [
+            replace(run, test=of_rows(replace(run.test, labels=under), kept))
+            for run in evidence.runs.values()
+        ]
         found[policy] = gather(runs, evidence.n_resamples, evidence.seed, auroc_alone=True)
     return found
 
 
-def _relabelled(run: Run, labels: NDArray[np.uint8], kept: NDArray[np.bool_]) -> Run:
-    """Give a run some of its test records, with other labels."""
-    test = run.test
-    ids = (test.record_id[kept], test.patient_id[kept], test.fold[kept])
-    logits = {recipe: stack[:, kept] for recipe, stack in test.logits.items()}
-    return replace(run, test=Predictions(*ids, labels[kept], logits))
+def of_rows(part: Predictions, rows: NDArray[Any]) -> Predictions:
+    """Give what was said of some of the records."""
+    records = (part.record_id[rows], part.patient_id[rows], part.fold[rows], part.labels[rows])
+    return Predictions(*records, {name: logits[:, rows] for name, logits in part.logits.items()})
 
 
 def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
@@ -409,47 +388,6 @@ def named(scored: Scored, name: str) -> Estimate:
         if metric != name and metric in scored.per_seed:
             return scored.of_class(metric, of_class)
     return scored.macro(name)
-
-
-def _by_config(runs: Runs) -> dict[str, Run]:
-    listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
-    if not listed:
-        raise LeadminError("runs: no finished runs; valid: one or more; train one first")
-    by_config = {run.config: run for run in listed}
-    if len(by_config) < len(listed):
-        counts = Counter(run.config for run in listed)
-        twice = sorted(name for name, count in counts.items() if count > 1)
-        raise LeadminError(
-            f"runs: several of the configuration {', '.join(twice)}; valid: one each; keep one"
-        )
-    return by_config
-
-
-def _require_logits(run: Run) -> None:
-    """Logits must fit the labels and be finite, or a training has failed."""
-    for recipe in run.recipes:
-        for part, split in (("validation", run.validation), ("test", run.test)):
-            where = f"run {run.config!r}, recipe {recipe!r}"
-            found, expected = np.shape(split.logits.get(recipe, ())), np.shape(split.labels)
-            if len(found) != 3 or not found[0] or found[1:] != expected:
-                raise LeadminError(
-                    f"{where}: {part} logits have the shape {found} and the labels {expected}; "
-                    "valid: (seeds, records, classes) and (records, classes); run it again"
-                )
-            if not np.isfinite(split.logits[recipe]).all():
-                raise LeadminError(
-                    f"{where}: some {part} logits are NaN or infinite, so its training has failed; "
-                    "valid: finite numbers; run it again"
-                )
-
-
-def _in_single_precision(run: Run) -> Run:
-    """Give a run whose logits are float32; published ones may be float16."""
-
-    def cast(part: Predictions) -> Predictions:
-        return replace(part, logits={k: np.asarray(x, np.float32) for k, x in part.logits.items()})
-
-    return replace(run, validation=cast(run.validation), test=cast(run.test))
 
 
 def _auroc(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:

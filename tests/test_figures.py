@@ -550,14 +550,12 @@ def test_reliability_points_are_means_of_equally_filled_bins():
     assert (even["low"][0], even["high"][0]) == pytest.approx((exact.low, exact.high), abs=1e-6)
 
 
-def test_calibration_takes_probabilities_only_and_scores_fit_the_labels(predictions):
-    labels, logits, patients = predictions
+def test_calibration_takes_probabilities_only(predictions):
+    labels, logits, _ = predictions
     with pytest.raises(LeadminError, match="probabilities"):
         plot_calibration(labels, logits)
     probabilities = {name: 1 / (1 + np.exp(-values)) for name, values in logits.items()}
     assert len(plot_calibration(labels, probabilities).axes) == 12
-    with pytest.raises(LeadminError, match="shape"):
-        plot_roc(labels[:50], logits, patients[:50], np.random.default_rng(0))
 
 
 # --- figures of the data --------------------------------------------------------------------

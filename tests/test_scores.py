@@ -7,7 +7,6 @@ from evidence_fixtures import one_run, whole_study
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.estimates import conjunction_test
 from leadmin.evidence.reliability import recalibrated_logits
 from leadmin.evidence.scores import gather
 from leadmin.labels import CLASSES
@@ -98,7 +97,6 @@ def test_weights_are_drawn_once_and_kept(evidence):
     [
         (lambda e: e.get("12-lead", "best"), "valid: 12-lead, .* under default, original"),
         (lambda e: gather(e.runs, n_resamples=0), "n_resamples: 0"),
-        (lambda e: conjunction_test({}), "effects: none"),
     ],
 )
 def test_bad_arguments_are_refused(evidence, call, message):

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import t
 
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
 from leadmin.evidence.resampling import LEVEL as LEVEL  # the questions read it from here
 
@@ -139,8 +138,6 @@ def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
     the effects below zero, and Bonferroni's correction pays for having looked at all of them.
     Gives the name of the smallest effect and the two-sided p value of the side on which it lies.
     """
-    if not effects:
-        raise LeadminError("effects: none; valid: one or more; give the effects of the claim")
     weakest = min(effects, key=lambda name: effects[name].value)
     if effects[weakest].value > 0:
         return weakest, max(effect.p() for effect in effects.values())

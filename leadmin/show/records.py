@@ -1,8 +1,7 @@
 """Figures of the records themselves.
 
 ``labels`` are 0/1 under one label policy, ``(n_records, 5)`` in the order of
-`leadmin.labels.CLASSES`; other shapes are refused with a `LeadminError`. Where a figure compares
-policies, it takes a mapping of policy to labels.
+`leadmin.labels.CLASSES`. Where a figure compares policies, it takes a mapping of policy to labels.
 """
 
 from collections.abc import Mapping
@@ -25,7 +24,6 @@ from leadmin.show.style import (
     ORANGE,
     PER_CENT,
     blank_figure,
-    checked_labels,
     grouped_bars,
     heatmap,
     label_line_ends,
@@ -35,9 +33,8 @@ from leadmin.show.style import (
 
 def plot_prevalence(labels: Mapping[str, ArrayLike]) -> Figure:
     """Draw how many records carry each superclass, under each label policy."""
-    checked = {policy: checked_labels(array, "plot_prevalence") for policy, array in labels.items()}
-    n_records = len(next(iter(checked.values())))
-    counts = pd.DataFrame({policy: array.sum(axis=0) for policy, array in checked.items()})
+    n_records = len(np.asarray(next(iter(labels.values()))))
+    counts = pd.DataFrame({policy: np.sum(array, axis=0) for policy, array in labels.items()})
     figure = blank_figure(2.9)
     axis = figure.subplots()
     grouped_bars(axis, counts, horizontal=True)
@@ -63,7 +60,7 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
     axes = np.atleast_1d(figure.subplots(1, len(labels), sharey=True))
     bar = {"label": "share of the row's class", "shrink": 0.8, "format": PER_CENT}
     for axis, (policy, array) in zip(axes, labels.items(), strict=True):
-        binary = checked_labels(array, "plot_cooccurrence").astype(np.int64)
+        binary = np.asarray(array, dtype=np.int64)
         counts = binary.T @ binary
         totals = np.maximum(np.diag(counts), 1)
         np.fill_diagonal(counts, binary[binary.sum(axis=1) == 1].sum(axis=0))
@@ -124,7 +121,7 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
     fold, patient_id : array_like, shape (n_records,)
     labels : array_like, shape (n_records, 5)
     """
-    binary = pd.DataFrame(checked_labels(labels, "plot_folds"), columns=CLASSES)
+    binary = pd.DataFrame(np.asarray(labels), columns=CLASSES)
     by_fold = pd.DataFrame({"patient": patient_id, "fold": fold}).groupby("fold")["patient"]
     counts = by_fold.agg(["size", "nunique"])
     counts.columns = ["records", "patients"]
@@ -162,8 +159,7 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
         Column: the rule as it should be written; True: the record is marked.
     labels : array_like, shape (n_records, 5)
     """
-    binary = checked_labels(labels, "plot_quality")
-    members = np.column_stack([np.ones(len(binary), dtype=bool), binary])
+    members = np.insert(np.asarray(labels, dtype=bool), 0, True, axis=1)
     counts = flags.to_numpy(dtype=np.int64).T @ members
     sizes = members.sum(axis=0)
     shares = pd.DataFrame(
@@ -248,8 +244,7 @@ def plot_amplitudes(amplitude: ArrayLike, labels: ArrayLike) -> Figure:
     labels : array_like, shape (n_records, 5)
     """
     values = np.asarray(amplitude, dtype=float)
-    binary = checked_labels(labels, "plot_amplitudes")
-    medians = [np.nanmedian(values[members], axis=0) for members in binary.T]
+    medians = [np.nanmedian(values[of], axis=0) for of in np.asarray(labels, dtype=bool).T]
     figure = blank_figure(2.6)
     axis = figure.subplots()
     heatmap(axis, pd.DataFrame(medians, index=CLASSES, columns=LEADS), annot=True, fmt=".2f",
@@ -258,7 +253,11 @@ def plot_amplitudes(amplitude: ArrayLike, labels: ArrayLike) -> Figure:
     return figure
 
 
-def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.5) -> Figure:
+SOKOLOW_LYON = 3.5
+"""The criterion, in mV (Sokolow and Lyon 1949, doi 10.1016/0002-8703(49)90562-1)."""
+
+
+def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw the Sokolow-Lyon voltage of hypertrophy against that of normal records.
 
     Parameters
@@ -266,13 +265,11 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
     index : array_like, shape (n_records,), mV
         Depth of S in V1 plus height of R in V5 or V6, whichever is taller.
     labels : array_like, shape (n_records, 5)
-    threshold : float, default 3.5 mV
-        The criterion (Sokolow and Lyon 1949, doi 10.1016/0002-8703(49)90562-1).
     """
     values = np.asarray(index, dtype=float)
-    binary = checked_labels(labels, "plot_sokolow_lyon")
+    binary = np.asarray(labels, dtype=bool)
     # the last bar gathers the few records beyond, which are mostly artefacts
-    top = np.ceil(4 * max(np.nanpercentile(values, 99.5), threshold)) / 4 + 0.25
+    top = np.ceil(4 * max(np.nanpercentile(values, 99.5), SOKOLOW_LYON)) / 4 + 0.25
     edges = np.arange(0, top + 0.25, 0.25)
     figure = blank_figure(3.1)
     axis = figure.subplots()
@@ -281,10 +278,10 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
         shares = np.histogram(mine, edges)[0] / max(mine.size, 1)
         axis.stairs(shares, edges, fill=True, alpha=0.22, color=CLASS_COLOURS[name])
         axis.stairs(shares, edges, color=CLASS_COLOURS[name], linewidth=1.7, linestyle=line,
-                    label=f"{name}: {mine.size:,} records, {np.mean(mine >= threshold):.0%} "
-                    f"at or beyond {threshold} mV")  # fmt: skip
-    axis.axvline(threshold, **CRITERION)
-    axis.annotate("criterion", (threshold, 0.97), (5, 0), xycoords=axis.get_xaxis_transform(),
+                    label=f"{name}: {mine.size:,} records, {np.mean(mine >= SOKOLOW_LYON):.0%} "
+                    f"at or beyond {SOKOLOW_LYON} mV")  # fmt: skip
+    axis.axvline(SOKOLOW_LYON, **CRITERION)
+    axis.annotate("criterion", (SOKOLOW_LYON, 0.97), (5, 0), xycoords=axis.get_xaxis_transform(),
                   textcoords="offset points", va="top", fontsize=8.5, color=MUTED)  # fmt: skip
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(PER_CENT)

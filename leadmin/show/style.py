@@ -8,7 +8,6 @@ figure.
 import base64
 import io
 import itertools
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.core.getipython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -29,9 +29,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
-from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, resolve
 from leadmin.show.words import signed
 
@@ -136,14 +134,11 @@ STYLE: dict[Any, Any] = {
 def use_style(density: float = 2.0) -> None:
     """Make this module's style the session's; a notebook shows ``density`` dots for one."""
     mpl.rcParams.update(STYLE)
-    if "IPython" in sys.modules:
-        from IPython.core.getipython import get_ipython
-
-        shell = get_ipython()
-        if shell is not None and shell.display_formatter is not None:
-            shell.display_formatter.formatters["image/png"].for_type(
-                Figure, partial(picture, density=density)
-            )
+    shell = get_ipython()
+    if shell is not None and shell.display_formatter is not None:
+        shell.display_formatter.formatters["image/png"].for_type(
+            Figure, partial(picture, density=density)
+        )
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -190,22 +185,6 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
             temporary.write_bytes(few_colours(figure, PRINT_DPI))
     finally:
         figure.set_size_inches(width, height)
-
-
-# --- checks ---------------------------------------------------------------------------------
-
-
-def checked_labels(
-    labels: ArrayLike, what: str, classes: Sequence[str] = CLASSES
-) -> NDArray[np.bool_]:
-    """Give 0/1 labels as booleans ``(n_records, n_classes)``, or refuse them."""
-    array = np.asarray(labels)
-    if array.ndim != 2 or array.shape[1] != len(classes):
-        raise LeadminError(
-            f"{what}: labels have the shape {array.shape}; valid: (n_records, {len(classes)}); "
-            f"hand in one column for each of {', '.join(classes)}"
-        )
-    return array.astype(bool)
 
 
 # --- looks ----------------------------------------------------------------------------------
@@ -307,9 +286,9 @@ def in_words(rows: pd.DataFrame) -> dict[Any, str]:
 # --- pieces ---------------------------------------------------------------------------------
 
 
-def blank_figure(height: float, width: float = WIDTH, **options: Any) -> Figure:
+def blank_figure(height: float, **options: Any) -> Figure:
     """Start a figure of the page's width; it belongs to no window."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", **options)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white", **options)
     FigureCanvasAgg(figure)
     return figure
 
@@ -450,12 +429,10 @@ def grouped_bars(axis: Axes, table: pd.DataFrame, horizontal: bool = False) -> N
         draw(places, values, 0.93 * thick, label=name, **BARS[number % len(BARS)])
 
 
-def label_line_ends(
-    axis: Axes, x: float, ends: Mapping[str, tuple[float, str]], gap: float = 0.085
-) -> None:
+def label_line_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write each line's name at its end (value, colour), pushed apart so that no names meet."""
     low, high = axis.get_ylim()
-    least = gap * (high - min(low, 0.0))
+    least = 0.085 * (high - min(low, 0.0))
     placed = -np.inf
     for name, (value, colour) in sorted(ends.items(), key=lambda end: end[1]):
         placed = max(value, placed + least)

@@ -93,7 +93,7 @@ def plot_roc(
     ([n_seeds, ]n_records, n_classes), of which only the order matters; records of one patient,
     ``patient_id`` (n_records,), are drawn together.
     """
-    binary = style.checked_labels(labels, "plot_roc", classes)
+    binary = np.asarray(labels, dtype=bool)
     stacks = _by_seed(scores)
     looks = style.recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
@@ -184,7 +184,7 @@ def plot_calibration(
     were independent. Beneath, the distribution of the predictions. ``labels`` are 0/1, (n_records,
     n_classes), ``probabilities``, by recipe, ([n_seeds, ]n_records, n_classes).
     """
-    binary = style.checked_labels(labels, "plot_calibration", classes).astype(float)
+    binary = np.asarray(labels, dtype=float)
     stacks = _by_seed(probabilities)
     for recipe, stack in stacks.items():
         if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:

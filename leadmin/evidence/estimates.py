@@ -201,6 +201,12 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
     )
 
 
+def variance_of_mean(values: Array) -> tuple[float, int]:
+    """Give the variance of a mean over seeds and its degrees of freedom; NaN and 0 with one."""
+    n = len(values)
+    return float(values.var(ddof=1)) / n if n > 1 else float("nan"), n - 1
+
+
 def sd(values: Array) -> float:
     """Give the sample standard deviation; NaN of fewer than two values."""
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")

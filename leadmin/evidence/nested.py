@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from scipy.special import expit
 from scipy.stats import t
 
 from leadmin import metrics
-from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, with_seeds
+from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, variance_of_mean, with_seeds
 from leadmin.evidence.reliability import (
     BENEFIT_THRESHOLD,
     benefit_of_records,
@@ -238,16 +237,8 @@ def contrast(
     w = np.array(list(weights.values()))
 
     def total(kind: str) -> NDArray[np.float64]:
-        values = [_of_target(side, kind, metric, target) for side in sides]
-        return np.asarray(w @ np.array(values))
+        return np.asarray(w @ np.array([side.values(kind, metric, target) for side in sides]))
 
     per_seed = total("per_seed")
     estimate = sides[0].kind.of(per_seed.mean(), total("replicates"), total("jackknife"))
-    n = len(per_seed)
-    variance = float(per_seed.var(ddof=1)) / n if n > 1 else float("nan")
-    return Contrast(estimate, (variance, n - 1))
-
-
-def _of_target(scored: Scored, kind: str, metric: str, target: str) -> NDArray[Any]:
-    values = getattr(scored, kind)[metric]
-    return metrics.macro(values) if target == "macro" else values[:, scored.classes.index(target)]
+    return Contrast(estimate, variance_of_mean(per_seed))

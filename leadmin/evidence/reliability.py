@@ -222,10 +222,10 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
     .. [1] Platt J. Probabilistic outputs for support vector machines. Advances in Large Margin
        Classifiers, 61-74 (1999).
     """
-    y, x = np.asarray(labels, dtype=np.float64), _clipped(logits)
+    y, x = np.asarray(labels), np.asarray(logits)
     slope, intercept = np.ones(y.shape[1]), np.zeros(y.shape[1])
     for c in range(y.shape[1]):
-        found = _slope_and_intercept(y[:, c], x[:, c])
+        found = _slope_and_intercept(y[:, c].astype(np.float64), _clipped(x[:, c]))
         if found[0] > 0:
             slope[c], intercept[c] = found
     return Recalibration(slope, intercept)

@@ -13,7 +13,7 @@ References
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,55 +78,11 @@ def numbered_patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
     return patient, len(found)
 
 
-class _RankedBlock(NamedTuple):
-    """Some weight columns of one class, a row per positive record in the order of the scores."""
-
-    columns: slice
-    own: NDArray[np.float32]
-    # weight of the records with a lower score, *beaten* with half of that of the negatives level
-    negatives_below: NDArray[np.float32]
-    negatives_beaten: NDArray[np.float32]
-    positives_below: NDArray[np.float32]
-    n_positive: NDArray[np.float32]
-    n_negative: NDArray[np.float32]
-
-
-def _ranked_blocks(
-    labels: NDArray[np.uint8], scores: NDArray[np.float64], weights: Weights
-) -> Iterator[_RankedBlock]:
-    """Accumulate weights along the sorted scores, block of columns by block of columns."""
-    order = np.argsort(scores, kind="stable")
-    positive, negative = order[labels[order] == 1], order[labels[order] != 1]
-    own, other = scores[positive], scores[negative]
-    # of each positive: how many negatives lie below it, and how many more are level with it
-    below = np.searchsorted(other, own, side="left")
-    up_to = np.searchsorted(other, own, side="right")
-    first_level = np.searchsorted(own, own, side="left")
-    level_negatives = bool((up_to > below).any())
-    for columns, block in _blocks(weights):
-        # counts stay below 2**24, so float32 holds them exactly, and its sums are twice as fast
-        of_positives = block[positive].astype(np.float32)
-        positives_to = _running_total(of_positives)
-        negatives_to = _running_total(block[negative].astype(np.float32))
-        beaten = negatives_below = negatives_to[below]
-        if level_negatives:
-            beaten = (negatives_below + negatives_to[up_to]) / 2
-        of_all = positives_to[-1], negatives_to[-1]
-        yield _RankedBlock(
-            columns, of_positives, negatives_below, beaten, positives_to[first_level], *of_all
-        )
-
-
 def _running_total(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum of the first k rows for every k from 0 on, shape (n_rows + 1, n_columns)."""
     total = np.zeros((len(rows) + 1, rows.shape[1]), dtype=np.float32)
     np.cumsum(rows, axis=0, out=total[1:])
     return total
-
-
-def _area(block: _RankedBlock) -> NDArray[np.float64]:
-    won = np.multiply(block.own, block.negatives_beaten).sum(axis=0, dtype=np.float64)
-    return _share(won, block.n_positive, block.n_negative)
 
 
 def _share(
@@ -148,41 +104,56 @@ def weighted_auroc(
         of_positives, of_negatives = (weights[i].astype(np.float32) for i in (positive, negative))
         won = np.multiply(of_positives, beats @ of_negatives).sum(axis=0, dtype=np.float64)
         return _share(won, of_positives.sum(axis=0), of_negatives.sum(axis=0))
-    area = np.empty(weights.shape[1])
-    for block in _ranked_blocks(labels, scores, weights):
-        area[block.columns] = _area(block)
-    return area
+    return rank_metrics(labels, scores, weights, auroc_alone=True)["auroc"]
 
 
 def rank_metrics(
-    labels: NDArray[Any], scores: NDArray[Any], weights: Weights
+    labels: NDArray[Any], scores: NDArray[Any], weights: Weights, auroc_alone: bool = False
 ) -> dict[str, NDArray[np.float64]]:
     """`RANK_METRICS` of one class, each (n_resamples,), under many record weights.
 
     Labels and scores are (n_records,), weights (n_records, n_resamples); NaN in a resample that
     lacks a label value.
     """
-    result = {name: np.full(weights.shape[1], np.nan) for name in RANK_METRICS}
-    for block in _ranked_blocks(labels, scores, weights):
-        n_positive, n_negative = block.n_positive, block.n_negative
-        result["auroc"][block.columns] = _area(block)
+    order = np.argsort(scores, kind="stable")
+    positive, negative = order[labels[order] == 1], order[labels[order] != 1]
+    own, other = scores[positive], scores[negative]
+    # of each positive: how many negatives lie below it, and how many more are level with it
+    below = np.searchsorted(other, own, side="left")
+    up_to = np.searchsorted(other, own, side="right")
+    first_level = np.searchsorted(own, own, side="left")
+    names = ("auroc",) if auroc_alone else RANK_METRICS
+    result = {name: np.empty(weights.shape[1]) for name in names}
+    for columns, block in _blocks(weights):
+        # counts stay below 2**24, so float32 holds them exactly, and its sums are twice as fast
+        drawn = block[positive].astype(np.float32)  # a row per positive, by its score
+        positives_to = _running_total(drawn)
+        negatives_to = _running_total(block[negative].astype(np.float32))
+        n_positive, n_negative = positives_to[-1], negatives_to[-1]
+        beaten = negatives_below = negatives_to[below]
+        if (up_to > below).any():
+            beaten = (negatives_below + negatives_to[up_to]) / 2
+        won = np.multiply(drawn, beaten).sum(axis=0, dtype=np.float64)
+        result["auroc"][columns] = _share(won, n_positive, n_negative)
+        if auroc_alone:
+            continue
         with np.errstate(invalid="ignore", divide="ignore"):
-            true_calls = n_positive - block.positives_below
-            calls = true_calls + (n_negative - block.negatives_below)
+            true_calls = n_positive - positives_to[first_level]
+            calls = true_calls + (n_negative - negatives_below)
             share = np.where(calls > 0, true_calls / calls, 0)
-            precision = (block.own * share).sum(axis=0, dtype=np.float64) / n_positive
-            result["average_precision"][block.columns] = precision
+            precision = (drawn * share).sum(axis=0, dtype=np.float64) / n_positive
+            result["average_precision"][columns] = precision
             for name, (fixed, level) in metrics.OPERATING_POINTS.items():
                 # each positive record's score is tried as the threshold
                 if fixed == "specificity":
-                    allowed = block.negatives_below >= _at_least(level, n_negative)
-                    value = (block.own * allowed).sum(axis=0, dtype=np.float64) / n_positive
+                    allowed = negatives_below >= _at_least(level, n_negative)
+                    value = (drawn * allowed).sum(axis=0, dtype=np.float64) / n_positive
                 else:
                     allowed = true_calls >= _at_least(level, n_positive)
-                    best = np.max(np.where(allowed, block.negatives_below, 0), axis=0, initial=0)
+                    best = np.max(np.where(allowed, negatives_below, 0), axis=0, initial=0)
                     value = best.astype(np.float64) / n_negative
                 defined = (n_positive > 0) & (n_negative > 0)
-                result[name][block.columns] = np.where(defined, value, np.nan)
+                result[name][columns] = np.where(defined, value, np.nan)
     return result
 
 

@@ -52,6 +52,7 @@ from leadmin.evidence.estimates import (
     JackknifeEstimate,
     combine,
     sd,
+    variance_of_mean,
 )
 from leadmin.labels import CLASSES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
@@ -99,21 +100,20 @@ class Scored:
         """The columns that a row of any table begins with."""
         return {"recipe": self.recipe, "config": self.config, "n_leads": len(self.leads)}
 
+    def values(self, kind: str, metric: str, target: str) -> Array:
+        """Give what it has ``per_seed`` or ``replicates`` or ``jackknife``, of a class or macro."""
+        found = getattr(self, kind)[metric]
+        return metrics.macro(found) if target == "macro" else found[:, self.classes.index(target)]
+
     def macro(self, metric: str) -> Estimate:
         """Macro average of ``metric``, in each resample over the classes that are defined there."""
-        return self._estimate(metric, metrics.macro)
-
-    def _estimate(self, metric: str, of_classes: Callable[[Array], Array]) -> Estimate:
-        return self.kind.of(
-            of_classes(self.per_seed[metric]).mean(),
-            of_classes(self.replicates[metric]),
-            of_classes(self.jackknife[metric]),
-        )
+        return self.of_class(metric, "macro")
 
     def of_class(self, metric: str, name: str) -> Estimate:
         """``metric`` of one class."""
-        c = self.classes.index(name)
-        return self._estimate(metric, lambda values: values[:, c])
+        kinds = ("per_seed", "replicates", "jackknife")
+        of_seeds, replicates, jackknife = (self.values(kind, metric, name) for kind in kinds)
+        return self.kind.of(of_seeds.mean(), replicates, jackknife)
 
     def seed_sd(self, metric: str) -> float:
         """Give the standard deviation over seeds of the macro average; NaN with one seed."""
@@ -121,10 +121,7 @@ class Scored:
 
     def seed_variance(self, metric: str) -> tuple[float, int]:
         """Give the variance of the mean over seeds and its degrees of freedom."""
-        values = metrics.macro(self.per_seed[metric])
-        if len(values) < 2:
-            return float("nan"), 0
-        return float(values.var(ddof=1)) / len(values), len(values) - 1
+        return variance_of_mean(metrics.macro(self.per_seed[metric]))
 
 
 @dataclass(frozen=True)
@@ -222,18 +219,6 @@ class Evidence:
         """Count the resamples without a positive, or a negative, record of each class."""
         absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
         return dict(zip(self.classes, absent.tolist(), strict=True))
-
-    def absent_classes(self) -> dict[str, list[int]]:
-        """List by class the test folds without a record that has it, or without one that lacks it.
-
-        Classes of which every fold holds both are left out.
-        """
-        folds = [(int(fold), self.labels[self.fold == fold]) for fold in np.unique(self.fold)]
-        absent = {
-            name: [fold for fold, labels in folds if len(np.unique(labels[:, c])) < 2]
-            for c, name in enumerate(self.classes)
-        }
-        return {name: found for name, found in absent.items() if found}
 
     def get(self, config: str, recipe: str) -> Scored:
         """Give one configuration under one recipe; the error lists what the study has."""

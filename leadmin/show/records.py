@@ -23,10 +23,10 @@ from leadmin.show.style import (
     MUTED,
     ORANGE,
     PER_CENT,
-    blank_figure,
     grouped_bars,
     heatmap,
     label_line_ends,
+    panels,
     read_across,
 )
 
@@ -35,12 +35,11 @@ def plot_prevalence(labels: Mapping[str, ArrayLike]) -> Figure:
     """Draw how many records carry each superclass, under each label policy."""
     n_records = len(np.asarray(next(iter(labels.values()))))
     counts = pd.DataFrame({policy: np.sum(array, axis=0) for policy, array in labels.items()})
-    figure = blank_figure(2.9)
-    axis = figure.subplots()
+    figure, axis = panels(2.9)
     grouped_bars(axis, counts, horizontal=True)
     for bars, policy in zip(axis.containers, counts, strict=True):
         texts = [f"{count:,} ({count / n_records:.0%})" for count in counts[policy]]
-        axis.bar_label(bars, texts, padding=4, fontsize=8)  # type: ignore[arg-type]
+        axis.bar_label(bars, texts, padding=4, fontsize=8)
     axis.set_yticks(range(len(CLASSES)), [f"{name}  {CLASS_NAMES[name]}" for name in CLASSES])
     axis.invert_yaxis()
     read_across(axis)
@@ -56,8 +55,7 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
     A cell counts the records with both classes, shaded by the share of the row's class; on the
     diagonal, those with this class alone.
     """
-    figure = blank_figure(3.5)
-    axes = np.atleast_1d(figure.subplots(1, len(labels), sharey=True))
+    figure, (axes,) = panels(3.5, 1, len(labels), sharey=True, squeeze=False)
     bar = {"label": "share of the row's class", "shrink": 0.8, "format": PER_CENT}
     for axis, (policy, array) in zip(axes, labels.items(), strict=True):
         binary = np.asarray(array, dtype=np.int64)
@@ -87,8 +85,7 @@ def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
     years, sexes = np.asarray(age, dtype=float), np.asarray(sex)
     known = np.isfinite(years)
     edges = np.arange(0, 96, 5)
-    figure = blank_figure(3.4)
-    axis = figure.subplots()
+    figure, axis = panels(3.4)
     sides = (("men", 0, -1, BARS[0], 0.02), ("women", 1, 1, BARS[1] | {"color": ORANGE}, 0.98))
     for name, code, direction, look, x in sides:
         mine = sexes == code
@@ -127,8 +124,7 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
     counts.columns = ["records", "patients"]
     prevalence = binary.groupby(np.asarray(fold)).mean()
     first, last = counts.index[[0, -1]]
-    figure = blank_figure(4.3)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
+    figure, (upper, lower) = panels(4.3, 2, 1, sharex=True, height_ratios=(1, 1.5))
     grouped_bars(upper, counts)
     upper.set_ylabel("count")
     upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
@@ -171,8 +167,7 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
         [f"{count:,} ({share:.0%})" if count else "0" for count, share in zip(*row, strict=True)]
         for row in zip(counts, shares.to_numpy(), strict=True)
     ]
-    figure = blank_figure(0.34 * len(shares) + 1.0)
-    axis = figure.subplots()
+    figure, axis = panels(0.34 * len(shares) + 1.0)
     bar = {"label": "share of records", "format": PER_CENT}
     heatmap(axis, shares, vmin=0, annot=texts, cbar_kws=bar)
     axis.set_xlabel("superclass (records)")
@@ -193,8 +188,7 @@ def plot_einthoven_residuals(residuals: Mapping[str, ArrayLike]) -> Figure:
     reach = max(2.0, *np.ceil(list(largest.values())))
     step = 0.5 if reach <= 12 else reach / 24
     edges = np.arange(-reach - step / 2, reach + step, step)
-    figure = blank_figure(2.9)
-    axes = np.atleast_1d(figure.subplots(1, len(flat), sharey=True, sharex=True))
+    figure, (axes,) = panels(2.9, 1, len(flat), sharey=True, sharex=True, squeeze=False)
     for axis, (name, values) in zip(axes, flat.items(), strict=True):
         counts, _ = np.histogram(values, edges)
         axis.bar(edges[:-1] + step / 2, counts / values.size, 0.9 * step, **BARS[0])
@@ -221,8 +215,7 @@ def plot_principal_spread(spread: ArrayLike) -> Figure:
     """
     values = np.asarray(spread, dtype=float)
     numbers = np.arange(1, values.size + 1)
-    figure = blank_figure(2.8)
-    axis = figure.subplots()
+    figure, axis = panels(2.8)
     for name, mine, look in (("signal", values > 2, BARS[0]), ("rounding", values <= 2, BARS[1])):
         bars = axis.bar(numbers[mine], values[mine], 0.72, label=name, **look)
         axis.bar_label(bars, fmt="%.0f" if name == "signal" else "%.2f", padding=2, fontsize=8.5)
@@ -245,8 +238,7 @@ def plot_amplitudes(amplitude: ArrayLike, labels: ArrayLike) -> Figure:
     """
     values = np.asarray(amplitude, dtype=float)
     medians = [np.nanmedian(values[of], axis=0) for of in np.asarray(labels, dtype=bool).T]
-    figure = blank_figure(2.6)
-    axis = figure.subplots()
+    figure, axis = panels(2.6)
     heatmap(axis, pd.DataFrame(medians, index=CLASSES, columns=LEADS), annot=True, fmt=".2f",
             cbar_kws={"label": "median (mV)"})  # fmt: skip
     axis.set_xlabel("lead")
@@ -271,8 +263,7 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike) -> Figure:
     # the last bar gathers the few records beyond, which are mostly artefacts
     top = np.ceil(4 * max(np.nanpercentile(values, 99.5), SOKOLOW_LYON)) / 4 + 0.25
     edges = np.arange(0, top + 0.25, 0.25)
-    figure = blank_figure(3.1)
-    axis = figure.subplots()
+    figure, axis = panels(3.1)
     for name, line in (("NORM", "-"), ("HYP", DASHED)):
         mine = np.clip(values[binary[:, CLASSES.index(name)]], 0, top - 1e-6)
         shares = np.histogram(mine, edges)[0] / max(mine.size, 1)
@@ -305,8 +296,7 @@ def plot_variance_explained(explained: pd.DataFrame) -> Figure:
     texts = values.map("{:.2f}".format)
     for config in values.index:
         texts.loc[config, list(resolve(str(config)).leads)] = "•"
-    figure = blank_figure(0.31 * len(explained) + 0.9)
-    axis = figure.subplots()
+    figure, axis = panels(0.31 * len(explained) + 0.9)
     heatmap(axis, values, vmin=0, vmax=1, annot=texts.to_numpy(),
             cbar_kws={"label": "variance explained ($R^2$)"})  # fmt: skip
     axis.set_xlabel("lead to be explained")

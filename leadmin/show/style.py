@@ -293,17 +293,22 @@ def blank_figure(height: float, **options: Any) -> Figure:
     return figure
 
 
+def panels(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """Start a figure of the page's width with its axes: one, or an array of them."""
+    figure = blank_figure(height)
+    return figure, figure.subplots(rows, columns, **options)
+
+
 def class_panels(n_classes: int, row: float, **options: Any) -> tuple[Figure, NDArray[Any]]:
     """Start a figure with a panel for each class, three a row of ``row`` inches, and one more.
 
     That one, and what is left of its row, is switched off: a place for the legend.
     """
     n_rows = n_classes // 3 + 1
-    figure = blank_figure(row * n_rows)
-    panels = figure.subplots(n_rows, 3, squeeze=False, **options).ravel()
-    for axis in panels[n_classes:]:
+    figure, axes = panels(row * n_rows, n_rows, 3, squeeze=False, **options)
+    for axis in axes.flat[n_classes:]:
         axis.set_axis_off()
-    return figure, panels
+    return figure, axes.ravel()
 
 
 def add_note(figure: Figure, note: str) -> Figure:
@@ -317,20 +322,21 @@ def add_note(figure: Figure, note: str) -> Figure:
 
 
 def row_figure(
-    names: Iterable[object], panels: int = 1, head: float = 1.25, row: float = 0.29, **options: Any
+    names: Iterable[object], columns: int = 1, head: float = 1.25, row: float = 0.29, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Start a figure that is read line by line: named rows, the first on top, panels side by side.
 
     ``row`` and ``head`` are inches: the height of a row and of all that stands around the rows.
     """
     rows = [str(name) for name in names]
-    figure = blank_figure(row * len(rows) + head)
-    axes = list(np.atleast_1d(figure.subplots(1, panels, sharey=True, **options)))
+    figure, (axes,) = panels(
+        row * len(rows) + head, 1, columns, sharey=True, squeeze=False, **options
+    )
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     for axis in axes:
         read_across(axis)
-    return figure, axes
+    return figure, list(axes)
 
 
 def read_across(axis: Axes) -> None:

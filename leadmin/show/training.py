@@ -34,8 +34,7 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     """
     looks = style.recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
-    figure = style.blank_figure(0.4 + 2.1 * len(looks))
-    grid = figure.subplots(len(looks), 2, squeeze=False)
+    figure, grid = style.panels(0.4 + 2.1 * len(looks), len(looks), 2, squeeze=False)
     for (losses, scores), (recipe, look) in zip(grid, looks.items(), strict=True):
         own = history[history["recipe"] == recipe]
         fits = [fit.set_index("epoch").sort_index() for _, fit in own.groupby(by)]
@@ -194,8 +193,8 @@ def plot_calibration(
             )
     looks = style.recipe_looks(stacks)
     n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
-    figure = style.blank_figure(3.1 * n_rows)
-    grid = figure.subplots(2 * n_rows, 3, height_ratios=(3, 0.9) * n_rows, sharex=True)
+    ratios = (3, 0.9) * n_rows
+    figure, grid = style.panels(3.1 * n_rows, 2 * n_rows, 3, height_ratios=ratios, sharex=True)
     edges = np.linspace(0, 1, 21)
     for column, name in enumerate(classes):
         axis, strip = grid[2 * (column // 3) : 2 * (column // 3) + 2, column % 3]

@@ -77,10 +77,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class SignalSpace:
-    """All lead sets that carry the same information, seen as one linear space.
-
-    It has every lead that lies in it.
-    """
+    """All lead sets that carry the same information, as the leads that lie in one linear space."""
 
     leads: tuple[str, ...]
 

@@ -75,12 +75,8 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
 def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
     """Draw the age of the records' patients in steps of five years, men and women back to back.
 
-    Parameters
-    ----------
-    age : array_like, shape (n_records,), years
-        NaN where unknown; PTB-XL writes 300 for everyone over 89, who share the top step.
-    sex : array_like, shape (n_records,)
-        0 male, 1 female, -1 unknown.
+    ``age`` and ``sex`` are (n_records,): years, NaN where unknown, of which PTB-XL writes 300 for
+    everyone over 89, who share the top step; and 0 male, 1 female, -1 unknown.
     """
     years, sexes = np.asarray(age, dtype=float), np.asarray(sex)
     known = np.isfinite(years)
@@ -113,10 +109,7 @@ def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
 def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw what each fold holds: records and patients as bars, the prevalence of each class.
 
-    Parameters
-    ----------
-    fold, patient_id : array_like, shape (n_records,)
-    labels : array_like, shape (n_records, 5)
+    ``fold`` and ``patient_id`` are (n_records,).
     """
     binary = pd.DataFrame(np.asarray(labels), columns=CLASSES)
     by_fold = pd.DataFrame({"patient": patient_id, "fold": fold}).groupby("fold")["patient"]
@@ -149,11 +142,8 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
 def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
     """Draw how many records each quality rule or note marks, over all and in each superclass.
 
-    Parameters
-    ----------
-    flags : DataFrame of bool, shape (n_records, n_rules)
-        Column: the rule as it should be written; True: the record is marked.
-    labels : array_like, shape (n_records, 5)
+    ``flags``, bool (n_records, n_rules), says which records are marked; its columns are the rules
+    as they should be written.
     """
     members = np.insert(np.asarray(labels, dtype=bool), 0, True, axis=1)
     counts = flags.to_numpy(dtype=np.int64).T @ members
@@ -177,11 +167,8 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
 def plot_einthoven_residuals(residuals: Mapping[str, ArrayLike]) -> Figure:
     """Draw how far the limb leads are from the identities that bind them, one panel an identity.
 
-    Parameters
-    ----------
-    residuals : mapping of str to array_like, microvolts
-        The identity as it should be written, such as ``"III - (II - I)"``, to the residuals of
-        all samples, of any shape.
+    ``residuals``, by the identity as it should be written, such as ``"III - (II - I)"``, are those
+    of all samples in microvolts, of any shape.
     """
     flat = {name: np.asarray(values).ravel() for name, values in residuals.items()}
     largest = {name: float(np.abs(values).max()) for name, values in flat.items()}
@@ -206,12 +193,8 @@ def plot_principal_spread(spread: ArrayLike) -> Figure:
     """Draw how far the samples of all leads extend in each principal direction.
 
     The broken line is what rounding to whole microvolts leaves: the standard deviation of a uniform
-    distribution of width one, 1/sqrt(12).
-
-    Parameters
-    ----------
-    spread : array_like, shape (n_leads,), microvolts
-        Standard deviation along each direction, in falling order.
+    distribution of width one, 1/sqrt(12). ``spread``, (n_leads,), is the standard deviation along
+    each direction in microvolts, in falling order.
     """
     values = np.asarray(spread, dtype=float)
     numbers = np.arange(1, values.size + 1)
@@ -230,11 +213,7 @@ def plot_principal_spread(spread: ArrayLike) -> Figure:
 def plot_amplitudes(amplitude: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw each lead's median amplitude in the records of each class.
 
-    Parameters
-    ----------
-    amplitude : array_like, shape (n_records, 12), mV
-        One number a record and lead, such as the QRS peak-to-peak voltage.
-    labels : array_like, shape (n_records, 5)
+    ``amplitude``, (n_records, 12) in mV, is such as the QRS peak-to-peak voltage.
     """
     values = np.asarray(amplitude, dtype=float)
     medians = [np.nanmedian(values[of], axis=0) for of in np.asarray(labels, dtype=bool).T]
@@ -252,11 +231,8 @@ SOKOLOW_LYON = 3.5
 def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw the Sokolow-Lyon voltage of hypertrophy against that of normal records.
 
-    Parameters
-    ----------
-    index : array_like, shape (n_records,), mV
-        Depth of S in V1 plus height of R in V5 or V6, whichever is taller.
-    labels : array_like, shape (n_records, 5)
+    ``index``, (n_records,) in mV, is the depth of S in V1 plus the height of R in V5 or V6,
+    whichever is taller.
     """
     values = np.asarray(index, dtype=float)
     binary = np.asarray(labels, dtype=bool)
@@ -287,10 +263,7 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike) -> Figure:
 def plot_variance_explained(explained: pd.DataFrame) -> Figure:
     """Draw how much of each lead's variance a set of leads explains; a dot where the set holds it.
 
-    Parameters
-    ----------
-    explained : DataFrame, shape (n_configs, 12)
-        Index: configuration; columns: the twelve leads; values: R squared.
+    ``explained``, (n_configs, 12), has R squared by configuration and lead.
     """
     values = explained[list(LEADS)].clip(lower=0)
     texts = values.map("{:.2f}".format)

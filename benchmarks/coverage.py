@@ -262,9 +262,9 @@ def _intervals(estimate: Sampled, fewest: int) -> dict[str, tuple[float, float]]
         own = float(estimate.errors[0]) / slope
         studentised = float(back(to(value) - high * own)), float(back(to(value) - low * own))
     return {
-        "percentile": resampling.percentile_interval(replicates, LEVEL),
-        "bca": resampling.bca_interval(value, replicates, left_out, LEVEL),
-        "normal": resampling.normal_interval(value, replicates, LEVEL),
+        "percentile": resampling.percentile_interval(replicates),
+        "bca": resampling.bca_interval(value, replicates, left_out),
+        "normal": resampling.normal_interval(value, replicates),
         "jackknife t": (float(back(to(value) - reach)), float(back(to(value) + reach))),
         "studentised": studentised,
     }

@@ -14,7 +14,6 @@ References
 import difflib
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,15 +77,14 @@ class Configuration:
 
 @dataclass(frozen=True)
 class SignalSpace:
-    """All lead sets that carry the same information, seen as one linear space.
-
-    It has every lead that lies in it, the smallest set that spans it, and how many of the 4,095
-    non-empty lead sets span exactly this space.
-    """
+    """All lead sets that carry the same information, as the leads that lie in one linear space."""
 
     leads: tuple[str, ...]
-    representative: tuple[str, ...]
-    n_subsets: int
+
+    @property
+    def representative(self) -> tuple[str, ...]:
+        """The smallest set that spans it."""
+        return representative(self.leads)
 
     @property
     def rank(self) -> int:
@@ -179,7 +177,8 @@ def resolve(config: str) -> Configuration:
     )
     parts = text.split(",")
     if len(parts) == 1 and text.casefold() not in _BY_FOLDED_NAME:
-        hint = _did_you_mean(text, registry)
+        close = difflib.get_close_matches(text[:60].casefold(), by_folded_name, n=1, cutoff=0.5)
+        hint = f"did you mean {by_folded_name[close[0]]!r}?" if close else "choose one of them"
         raise LeadminError(f"configuration: there is no {text[:60]!r}; {valid}; {hint}")
     try:
         leads = canonical_leads(parts)
@@ -252,12 +251,6 @@ def _read_entry(entry: Any, where: str) -> Configuration:
 def _registry() -> dict[str, Configuration]:
     text = files("leadmin").joinpath("configurations.yml").read_text(encoding="utf-8")
     return read_registry(text, "configurations.yml")
-
-
-def _did_you_mean(name: str, valid: Iterable[str]) -> str:
-    by_folded_name = {word.casefold(): word for word in valid}
-    close = difflib.get_close_matches(name[:60].casefold(), by_folded_name, n=1, cutoff=0.5)
-    return f"did you mean {by_folded_name[close[0]]!r}?" if close else "choose one of them"
 
 
 def coefficients(wanted: str, available: Sequence[str]) -> dict[str, Fraction]:
@@ -342,11 +335,6 @@ def identity_residuals(signals: NDArray[Any]) -> NDArray[np.float64]:
     the same: recorded minus computed from I and II, for III, aVR, aVL and aVF. On error-free
     integer data rounding explains at most one unit and a half.
     """
-    signals = np.asarray(signals)
-    if signals.ndim < 2 or signals.shape[-2] != len(LEADS):
-        raise LeadminError(
-            f"signals: shape {signals.shape}; valid: (..., 12, n_samples); give all twelve leads"
-        )
     one, two = (signals[..., k, :].astype(np.float64) for k in range(2))
     residuals = np.empty((*signals.shape[:-2], 4, signals.shape[-1]))
     for position, lead in enumerate(("III", "aVR", "aVL", "aVF")):
@@ -375,12 +363,9 @@ def _spanned(leads: Iterable[str], frontal: tuple[str, ...]) -> tuple[str, ...]:
 @cache
 def signal_spaces() -> tuple[SignalSpace, ...]:
     """Enumerate the 511 signal spaces of the 4,095 non-empty lead sets, by rank, then `LEADS`."""
-    counts = Counter(
-        span(subset)
-        for size in range(1, len(LEADS) + 1)
-        for subset in itertools.combinations(LEADS, size)
-    )
-    spaces = [SignalSpace(leads, representative(leads), count) for leads, count in counts.items()]
+    sizes = range(1, len(LEADS) + 1)
+    subsets = itertools.chain(*(itertools.combinations(LEADS, size) for size in sizes))
+    spaces = map(SignalSpace, set(map(span, subsets)))
     return tuple(sorted(spaces, key=lambda s: (s.rank, lead_indices(s.representative))))
 
 

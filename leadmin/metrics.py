@@ -37,15 +37,18 @@ OPERATING_POINTS = {
 LRS_BRIER_SCALE = 0.25
 """Brier score of a constant probability of one half: the unit of the calibration term of `lrs`."""
 
+LRS_WEIGHT = 0.7
+"""That of the AUROC ratio in `lrs`."""
+
 
 def probabilities(logits: ArrayLike) -> NDArray[np.float64]:
     """Turn logits of any shape into probabilities, in double precision so that ranks survive."""
-    return np.asarray(expit(numbers("logits", logits)))
+    return np.asarray(expit(np.asarray(logits, dtype=np.float64)))
 
 
 def macro(per_class: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
     """Average over the classes on ``axis`` that are not NaN; NaN where there is none."""
-    values = numbers("per_class", per_class)
+    values = np.asarray(per_class, dtype=np.float64)
     defined = ~np.isnan(values)
     count = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
@@ -167,38 +170,25 @@ def calibration_bins(values: NDArray[np.float64], n_bins: int = ECE_BINS) -> NDA
 
     Ties never span two bins, so a bin can be empty.
     """
-    if n_bins < 1 or not len(values):
-        raise LeadminError(
-            f"calibration bins: {n_bins} bins of {len(values)} records; valid: one or more of "
-            "both; give records"
-        )
     edges = np.quantile(values, np.arange(1, n_bins) / n_bins)
     return np.searchsorted(edges, values, side="right")
 
 
-def lrs(
-    auroc: ArrayLike,
-    brier: ArrayLike,
-    auroc_12: ArrayLike,
-    brier_12: ArrayLike,
-    weight: float = 0.7,
-) -> Any:
+def lrs(auroc: ArrayLike, brier: ArrayLike, auroc_12: ArrayLike, brier_12: ArrayLike) -> Any:
     """Lead robustness score of a lead set, as the original study defines it.
 
     ``0.7 * auroc / auroc_12 + 0.3 * (1 - (brier - brier_12) / 0.25)`` of macro averages: 1 for the
     12 leads themselves, and some 0.68 for a coin flip with an unchanged Brier score, since it
     divides the AUROC and not its excess over chance. Hence `chance_corrected_retention` stands
-    beside it. ``weight`` is that of the AUROC ratio, 0 to 1.
+    beside it.
     """
-    a, b, a_12, b_12, w = _shares(
-        auroc=auroc, brier=brier, auroc_12=auroc_12, brier_12=brier_12, weight=weight
-    )
-    return _plainly(w * _ratio(a, a_12) + (1 - w) * (1 - (b - b_12) / LRS_BRIER_SCALE))
+    calibration = 1 - (np.asarray(brier) - np.asarray(brier_12)) / LRS_BRIER_SCALE
+    return LRS_WEIGHT * _ratio(auroc, auroc_12) + (1 - LRS_WEIGHT) * calibration
 
 
 def retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
     """Share of the 12-lead AUROC that a lead set keeps, ``auroc / auroc_12``."""
-    return _plainly(_ratio(*_shares(auroc=auroc, auroc_12=auroc_12)))
+    return _ratio(auroc, auroc_12)
 
 
 def chance_corrected_retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
@@ -207,8 +197,7 @@ def chance_corrected_retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
     0 for a coin flip and 1 for the 12 leads, which `retention` and `lrs` are not; NaN where the 12
     leads are a coin flip themselves.
     """
-    a, a_12 = _shares(auroc=auroc, auroc_12=auroc_12)
-    return _plainly(_ratio(a - 0.5, a_12 - 0.5))
+    return _ratio(np.asarray(auroc) - 0.5, np.asarray(auroc_12) - 0.5)
 
 
 def summary(
@@ -261,14 +250,10 @@ def _plain(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _plainly(values: NDArray[np.float64]) -> Any:
-    return float(values) if values.ndim == 0 else values
-
-
-def _ratio(numerator: NDArray[np.float64], denominator: ArrayLike) -> NDArray[np.float64]:
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """Divide, giving NaN where the denominator is zero."""
-    undefined = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) != 0)
+    below = np.asarray(denominator, dtype=np.float64)
+    return np.asarray(numerator / np.where(below == 0, np.nan, below))[()]
 
 
 def checked(
@@ -279,7 +264,13 @@ def checked(
     Both are (n_records,) or (n_records, n_classes) by ``ndim``; with ``unit`` the scores must be
     probabilities. The error names what is wrong, and the first row where it is.
     """
-    y, s = np.asarray(labels), numbers("scores", scores)
+    y = np.asarray(labels)
+    try:
+        s = np.asarray(scores, dtype=np.float64)
+    except ValueError as error:
+        raise LeadminError(
+            f"scores: not an array of numbers ({error}); valid: numbers of one shape; convert them"
+        ) from error
     if y.ndim != ndim or y.shape != s.shape:
         raise LeadminError(
             f"labels and scores: their shapes are {y.shape} and {s.shape}; valid: both "
@@ -293,28 +284,17 @@ def checked(
     ):
         if np.any(wrong):
             values = y if what == "labels" else s
-            row = int(np.argwhere(wrong)[0, 0])
-            count = int(np.sum(np.any(wrong, axis=tuple(range(1, ndim)))))
+            rows = np.flatnonzero(wrong.reshape(len(y), -1).any(axis=1))
             raise LeadminError(
-                f"{what}: {count} of {len(y)} records hold a value such as "
-                f"{values[wrong].flat[0]}, the first at row {row}; valid: {valid}"
+                f"{what}: {len(rows)} of {len(y)} records hold a value such as "
+                f"{values[wrong].flat[0]}, the first at row {rows[0]}; valid: {valid}"
             )
     return y.astype(np.uint8, copy=False), s
 
 
-def numbers(where: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Read an array in double precision, or say under the name ``where`` that it holds none."""
-    try:
-        return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise LeadminError(
-            f"{where}: not an array of numbers ({error}); valid: numbers of one shape; convert them"
-        ) from error
-
-
 def thresholds_of(thresholds: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Spread thresholds over records of the given shape, one of the three forms of `f1`."""
-    given = numbers("thresholds", thresholds)
+    given = np.asarray(thresholds, dtype=np.float64)
     if np.isnan(given).any() or given.shape not in ((), shape[1:], shape):
         raise LeadminError(
             f"thresholds: the shape is {given.shape} and {int(np.isnan(given).sum())} are NaN; "
@@ -322,23 +302,3 @@ def thresholds_of(thresholds: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.f
             "`thresholds`"
         )
     return np.broadcast_to(given, shape)
-
-
-def _shares(**named: ArrayLike) -> list[NDArray[np.float64]]:
-    """Check AUROCs, Brier scores and weights, which lie between 0 and 1 or are NaN."""
-    arrays = {name: numbers(name, values) for name, values in named.items()}
-    for name, values in arrays.items():
-        outside = (values < 0) | (values > 1)
-        if outside.any():
-            raise LeadminError(
-                f"{name}: {values[outside].flat[0]:g} found; valid: 0 to 1, or NaN where "
-                "undefined; check what it was computed from"
-            )
-    try:
-        return list(np.broadcast_arrays(*arrays.values()))
-    except ValueError as error:
-        shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
-        raise LeadminError(
-            f"lead robustness: the shapes {shapes} do not fit; valid: numbers, or one shape; "
-            "take all from the same resamples"
-        ) from error

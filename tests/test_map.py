@@ -209,7 +209,7 @@ def test_net_benefit_counts_the_found_less_the_false_calls(evidence, tables):
     for name in ("MI", "HYP"):
         y, each = run.test.labels[:, CLASSES.index(name)], []
         for seed in range(len(run.seeds[ANY_LEAD])):
-            logits = recalibrated_logits(run, ANY_LEAD, seed)[:, CLASSES.index(name)]
+            logits = recalibrated_logits(run, ANY_LEAD)[seed, :, CLASSES.index(name)]
             called = logits >= math.log(BENEFIT_THRESHOLD / (1 - BENEFIT_THRESHOLD))
             each.append(1000 * np.mean(called * (y - (1 - y) / 4)))
         assert row[f"benefit_{name}"] == pytest.approx(np.mean(each))

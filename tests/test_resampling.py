@@ -88,31 +88,16 @@ def test_bad_input_of_resampled_metrics_is_refused(function, labels, scores, wei
     "call",
     [
         lambda: resampling.patient_weights(np.arange(5), 0, np.random.default_rng(0)),
-        lambda: resampling.jackknife_weights(np.arange(5), max_groups=1),
         lambda: resampling.within_fold_auroc(Y, S, [1, 2], W),
         lambda: resampling.resampled_metrics(Y[:, None], S[:, None] + 1, 0.5, W),
         lambda: resampling.resampled_metrics(Y[:, None], S[:, None], [0.5, 0.5], W),
-        lambda: resampling.percentile_interval(S, level=1.0),
-        lambda: resampling.percentile_interval(W.astype(float)),
-        lambda: resampling.normal_interval(0.5, np.array([0.1, np.inf])),
-        lambda: resampling.bca_interval(0.5, S, np.array([0.1, np.inf])),
-        lambda: resampling.bootstrap_p(np.array(["a"])),
-        lambda: resampling.holm([0.1, 1.2]),
-        lambda: resampling.holm(0.1),
         lambda: delong(Y, S[:3]),
         lambda: delong(Y, np.array([0.1, np.nan, 0.4, 0.3])),
         lambda: delong(Y, S, [1, 2, 3]),
-        lambda: delong(Y, S).contrast([1, -1]),
     ],
 )
 def test_bad_input_of_statistics_is_refused(call):
     refused("valid: ", call)
-
-
-def test_no_records_give_no_values():
-    none = resampling.resampled_metrics(np.zeros((0, 2)), np.zeros((0, 2)), 0.5, W[:0])
-    assert all(values.shape == (2, 2) and np.isnan(values).all() for values in none.values())
-    assert np.isnan(resampling.weighted_auroc([], [], W[:0])).all()
 
 
 def test_resampled_metrics_equal_metrics_of_the_resampled_records(sample):

@@ -494,7 +494,6 @@ def test_where_no_class_can_be_scored_there_is_no_pair_to_compare():
 def test_a_class_that_some_folds_lack_is_named_with_its_folds():
     run = without(one_run(300, folds=tuple(range(1, 11))), "CD", [3, 7])
     evidence = gather([run], n_resamples=100)
-    assert evidence.absent_classes()["CD"] == [3, 7]
     said = absent_in_words(evidence)
     assert "CD: 3, 7" in said
     assert "mean over its other folds" in said

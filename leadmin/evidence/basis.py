@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leadmin.errors import LeadminError
 from leadmin.evidence.scores import Evidence
 from leadmin.labels import LABEL_POLICIES, are_superclasses
 from leadmin.study.protocol import PROTOCOL_WORDS
@@ -23,26 +22,20 @@ class StudyDescription:
     protocol: str
     label_policy: str = "any"
 
-    def __post_init__(self) -> None:
-        for field, choices in (("protocol", PROTOCOL_WORDS), ("label_policy", LABEL_POLICIES)):
-            if getattr(self, field) not in choices:
-                raise LeadminError(
-                    f"study: {field} is {getattr(self, field)!r}; valid: {', '.join(choices)}; "
-                    "change it"
-                )
-
 
 def absent_in_words(evidence: Evidence) -> str:
     """Name the classes that folds lack, and say over which ones macro averages then run.
 
     Empty where every fold has records with and without each class.
     """
-    several, parts = len(np.unique(evidence.fold)) > 1, []
-    lacking = [
-        name
-        for name, column in zip(evidence.classes, evidence.labels.T, strict=True)
-        if len(np.unique(column)) < 2
-    ]
+    folds, parts = np.unique(evidence.fold), []
+    lacking, apart = [], {}
+    for name, column in zip(evidence.classes, evidence.labels.T, strict=True):
+        absent = [fold for fold in folds if np.ptp(column[evidence.fold == fold]) == 0]
+        if np.ptp(column) == 0:
+            lacking.append(name)
+        elif absent:
+            apart[name] = absent
     if lacking:
         rest = [name for name in evidence.classes if name not in lacking]
         over = f"the mean over {', '.join(rest)}" if rest else "undefined"
@@ -50,9 +43,8 @@ def absent_in_words(evidence: Evidence) -> str:
             f"Test records with and without the class are not both there for {', '.join(lacking)}: "
             f"no AUROC of it exists, and every macro AUROC is {over}."
         )
-    apart = {k: v for k, v in evidence.absent_classes().items() if k not in lacking}
-    if apart and several:
-        said = "; ".join(f"{k}: {', '.join(map(str, folds))}" for k, folds in apart.items())
+    if apart:
+        said = "; ".join(f"{name}: {', '.join(map(str, at))}" for name, at in apart.items())
         parts.append(
             f"Some test folds hold only one label of a class ({said}). It counts in everything "
             "that pools the records of all folds; an AUROC within folds is the mean over its other "

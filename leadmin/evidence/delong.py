@@ -23,19 +23,14 @@ class DeLong:
     auroc: NDArray[np.float64]
     covariance: NDArray[np.float64]
 
-    def contrast(self, coefficients: ArrayLike, level: float = 0.95) -> dict[str, float]:
+    def contrast(self, coefficients: ArrayLike) -> dict[str, float]:
         """Estimate and test a linear combination of the AUROCs, two-sided and normal.
 
         ``[1, -1]`` is a difference; several seeds of one configuration share ``1 / n_seeds``.
         Scores that order the records alike differ by 0 without any variance: then ``z`` is 0 and
         ``p`` 1. Another difference without variance has no normal test: both are NaN.
         """
-        c = metrics.numbers("coefficients", coefficients)
-        if c.shape != self.auroc.shape or not np.isfinite(c).all():
-            raise LeadminError(
-                f"coefficients: {c.tolist()}; valid: {len(self.auroc)} finite numbers; give one "
-                "per score"
-            )
+        c = np.asarray(coefficients, dtype=np.float64)
         estimate, variance = float(c @ self.auroc), float(c @ self.covariance @ c)
         # what is left of terms that cancel is rounding
         if abs(estimate) <= _ROUNDING * float(np.abs(c) @ self.auroc):
@@ -45,7 +40,7 @@ class DeLong:
         error = math.sqrt(max(variance, 0.0))
         undefined = 0.0 if estimate == 0 else float("nan")
         z = estimate / error if error else undefined
-        reach = float(ndtri((1 + level) / 2)) * error
+        reach = float(ndtri((1 + resampling.LEVEL) / 2)) * error
         return {
             "estimate": estimate,
             "standard_error": error,
@@ -76,9 +71,8 @@ def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = 
     .. [3] Obuchowski NA. Nonparametric analysis of clustered ROC curve data. Biometrics 53,
        567-578 (1997).
     """
-    s = np.atleast_2d(metrics.numbers("scores", scores))
-    labelled, _ = metrics.checked(np.broadcast_to(labels, s.shape[:1] + np.shape(labels)).T, s.T)
-    y = labelled[:, 0] == 1
+    s = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    y = metrics.checked(np.broadcast_to(labels, s.shape[:1] + np.shape(labels)), s)[0][0] == 1
     m, n = int(y.sum()), int((~y).sum())
     if not m or not n:
         raise LeadminError(

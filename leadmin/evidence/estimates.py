@@ -9,14 +9,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import t
 
-from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
+from leadmin.evidence.resampling import LEVEL as LEVEL  # the questions read it from here
 
 TRAIN_FOLDS = 8
 """Of ten patient folds one tests, one validates and these train."""
-
-LEVEL = 0.95
-"""Coverage that every interval aims at."""
 
 BCA_METRICS = ("auroc", "average_precision", "brier", "auroc_within_fold")
 """Metrics of one configuration whose interval is the BCa one.
@@ -42,11 +39,11 @@ class Estimate:
 
     def interval(self) -> tuple[float, float]:
         """Two-sided percentile interval, which agrees with `p`."""
-        return resampling.percentile_interval(self.replicates, LEVEL)
+        return resampling.percentile_interval(self.replicates)
 
     def bca(self) -> tuple[float, float]:
         """Two-sided bias-corrected and accelerated interval."""
-        return resampling.bca_interval(self.value, self.replicates, self.jackknife, LEVEL)
+        return resampling.bca_interval(self.value, self.replicates, self.jackknife)
 
     def p(self) -> float:
         """Two-sided bootstrap p value of "the statistic equals 0"."""
@@ -141,8 +138,6 @@ def conjunction_test(effects: Mapping[str, Estimate]) -> tuple[str, float]:
     the effects below zero, and Bonferroni's correction pays for having looked at all of them.
     Gives the name of the smallest effect and the two-sided p value of the side on which it lies.
     """
-    if not effects:
-        raise LeadminError("effects: none; valid: one or more; give the effects of the claim")
     weakest = min(effects, key=lambda name: effects[name].value)
     if effects[weakest].value > 0:
         return weakest, max(effect.p() for effect in effects.values())
@@ -204,6 +199,12 @@ def combine(function: Callable[..., Any], *estimates: Estimate) -> Estimate:
         np.asarray(function(*(e.replicates for e in estimates))),
         np.asarray(function(*(e.jackknife for e in estimates))),
     )
+
+
+def variance_of_mean(values: Array) -> tuple[float, int]:
+    """Give the variance of a mean over seeds and its degrees of freedom; NaN and 0 with one."""
+    n = len(values)
+    return float(values.var(ddof=1)) / n if n > 1 else float("nan"), n - 1
 
 
 def sd(values: Array) -> float:

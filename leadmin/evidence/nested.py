@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from scipy.special import expit
 from scipy.stats import t
 
 from leadmin import metrics
-from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, with_seeds
+from leadmin.evidence.estimates import UNKNOWN, Estimate, seeds_error, variance_of_mean, with_seeds
 from leadmin.evidence.reliability import (
     BENEFIT_THRESHOLD,
     benefit_of_records,
@@ -185,7 +184,8 @@ def _with_means(
         "brier": (expit(run.test.logits[ANY_LEAD].astype(np.float64)) - labels) ** 2,
     }
     if benefit:
-        values["benefit"] = 1000.0 * _benefit(run)
+        p, at = expit(recalibrated_logits(run, ANY_LEAD)), np.array([BENEFIT_THRESHOLD])
+        values["benefit"] = 1000.0 * benefit_of_records(labels.astype(np.float64), p, at)[..., 0]
     means, n = {name: weights @ v.mean(axis=0) for name, v in values.items()}, 1 + n_resamples
     return replace(
         scored,
@@ -193,16 +193,6 @@ def _with_means(
         replicates={**scored.replicates, **{name: mean[1:n] for name, mean in means.items()}},
         jackknife={**scored.jackknife, **{name: mean[n:] for name, mean in means.items()}},
     )
-
-
-def _benefit(run: Run) -> NDArray[np.float64]:
-    """Net benefit of each test record, (n_seeds, n_records, n_classes)."""
-    labels, at = run.test.labels.astype(np.float64), np.array([BENEFIT_THRESHOLD])
-    seeds = range(len(run.test.logits[ANY_LEAD]))
-    p = expit(np.stack([recalibrated_logits(run, ANY_LEAD, seed) for seed in seeds]))
-    of_class = (benefit_of_records(np.tile(labels[:, c], len(p)), p[:, :, c].ravel(), at)
-                for c in range(labels.shape[1]))  # fmt: skip
-    return np.stack([one.reshape(p.shape[:2]) for one in of_class], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -247,16 +237,8 @@ def contrast(
     w = np.array(list(weights.values()))
 
     def total(kind: str) -> NDArray[np.float64]:
-        values = [_of_target(side, kind, metric, target) for side in sides]
-        return np.asarray(w @ np.array(values))
+        return np.asarray(w @ np.array([side.values(kind, metric, target) for side in sides]))
 
     per_seed = total("per_seed")
     estimate = sides[0].kind.of(per_seed.mean(), total("replicates"), total("jackknife"))
-    n = len(per_seed)
-    variance = float(per_seed.var(ddof=1)) / n if n > 1 else float("nan")
-    return Contrast(estimate, (variance, n - 1))
-
-
-def _of_target(scored: Scored, kind: str, metric: str, target: str) -> NDArray[Any]:
-    values = getattr(scored, kind)[metric]
-    return metrics.macro(values) if target == "macro" else values[:, scored.classes.index(target)]
+    return Contrast(estimate, variance_of_mean(per_seed))

@@ -55,7 +55,7 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
     .. [1] Cox DR. Two further applications of a model for binary regression. Biometrika 45,
        562-565 (1958).
     """
-    y, x = _checked(labels, logits)
+    y, x = _clipped(*checked(labels, logits, ndim=1))
     if len(np.unique(y)) < 2:
         return CalibrationLine(*_UNDEFINED, np.nan)
     # the mean probability grows with the offset, so the root is bracketed
@@ -65,9 +65,10 @@ def calibration_line(labels: ArrayLike, logits: ArrayLike) -> CalibrationLine:
 
 def _slope_and_intercept(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[float, float]:
     """Fit the logistic regression by Newton's method; NaN where there is no finite solution."""
+    own, other = x[y == 1], x[y == 0]
+    if not len(own) or not len(other) or own.min() >= other.max() or own.max() <= other.min():
+        return _UNDEFINED  # one threshold tells them apart: no finite slope fits
     # scikit-learn's gives the same numbers and takes twenty times as long
-    if not len(x) or np.ptp(x) == 0 or _separates(x, y):
-        return _UNDEFINED
     centre, spread = x.mean(), x.std()
     design = np.stack([(x - centre) / spread, np.ones_like(x)])
     fitted, step, loss = np.zeros(2), np.zeros(2), np.inf
@@ -99,12 +100,7 @@ def resampled_calibration(
     for all resamples by one matrix product. What the expansion leaves out is small beside the
     sampling error. Labels and logits are (n_records,), weights (n_records, n_resamples).
     """
-    y, x = _checked(labels, logits)
-    if weights.ndim != 2 or len(weights) != len(y):
-        raise LeadminError(
-            f"weights: shape {weights.shape}; valid: ({len(y)}, n_resamples); draw them with "
-            "`patient_weights`"
-        )
+    y, x = _clipped(*checked(labels, logits, ndim=1))
     p = expit(line.intercept + line.slope * x)
     shifted = expit(line.offset + x)
     # derivatives of the log-likelihood: first, second and third, times powers of x
@@ -231,36 +227,20 @@ def fit_recalibration(labels: ArrayLike, logits: ArrayLike) -> Recalibration:
     y, x = checked(labels, logits)
     slope, intercept = np.ones(y.shape[1]), np.zeros(y.shape[1])
     for c in range(y.shape[1]):
-        found = _slope_and_intercept(y[:, c].astype(np.float64), _clipped(x[:, c]))
+        found = _slope_and_intercept(*_clipped(y[:, c], x[:, c]))
         if found[0] > 0:
             slope[c], intercept[c] = found
     return Recalibration(slope, intercept)
 
 
-def recalibrated_logits(run: Run, recipe: str, seed: int) -> NDArray[np.float64]:
-    """Test logits (n_records, n_classes) of one seed, each network recalibrated on its own fold."""
-    logits = np.array(run.test.logits[recipe][seed], dtype=np.float64)
+def recalibrated_logits(run: Run, recipe: str) -> NDArray[np.float64]:
+    """Test logits (n_seeds, n_records, n_classes), each network recalibrated on its own fold."""
+    logits = np.array(run.test.logits[recipe], dtype=np.float64)
     for own, tested in networks(run.validation.fold, run.test.fold):
-        fitted = fit_recalibration(
-            run.validation.labels[own], run.validation.logits[recipe][seed][own]
-        )
-        logits[tested] = fitted(logits[tested])
+        for of_seed, validation in zip(logits, run.validation.logits[recipe], strict=True):
+            fitted = fit_recalibration(run.validation.labels[own], validation[own])
+            of_seed[tested] = fitted(of_seed[tested])
     return logits
-
-
-def _separates(x: NDArray[np.float64], y: NDArray[np.float64]) -> bool:
-    """Whether one threshold tells the classes apart without error: no finite slope fits then."""
-    own, other = x[y == 1], x[y == 0]
-    if not len(own) or not len(other):
-        return True
-    return bool(own.min() >= other.max() or own.max() <= other.min())
-
-
-def _checked(
-    labels: ArrayLike, logits: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    y, x = checked(labels, logits, ndim=1)
-    return y.astype(np.float64), _clipped(x)
 
 
 def _checked_probabilities(
@@ -272,14 +252,16 @@ def _checked_probabilities(
     return y.astype(np.float64), p
 
 
-def _clipped(logits: ArrayLike) -> NDArray[np.float64]:
-    return np.clip(np.asarray(logits, dtype=np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+def _clipped(
+    labels: NDArray[np.uint8], logits: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return labels.astype(np.float64), np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT)
 
 
 def benefit_of_records(
     y: NDArray[np.float64], p: NDArray[np.float64], t: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Net benefit [1]_ of each record, (n_records, n_thresholds), of acting from a threshold on.
+    """Net benefit [1]_ of each record, (..., n_thresholds), of acting from a threshold on.
 
     1 for a true positive, less a false one at the exchange rate that the threshold implies,
     ``t / (1 - t)``; a resample's net benefit is a weighted mean of them.
@@ -289,4 +271,5 @@ def benefit_of_records(
     .. [1] Vickers AJ, Elkin EB. Decision curve analysis: a novel method for evaluating prediction
        models. Med. Decis. Making 26, 565-574 (2006).
     """
-    return np.asarray((p[:, None] >= t) * (y[:, None] - (1 - y[:, None]) * t / (1 - t)))
+    y, p = y[..., None], p[..., None]
+    return np.asarray((p >= t) * (y - (1 - y) * t / (1 - t)))

@@ -13,7 +13,6 @@ References
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,8 +56,6 @@ def jackknife_weights(patient_id: ArrayLike, max_groups: int = 500) -> Weights:
     the BCa interval is a ratio of sums over patients, which such grouping leaves unbiased.
     """
     patient, n_patients = numbered_patients(patient_id)
-    if max_groups < 2:
-        raise LeadminError(f"max_groups: {max_groups}; valid: 2 or more; 500 is usual")
     n_groups = min(n_patients, max_groups)
     return (patient[:, None] % n_groups != np.arange(n_groups)).astype(np.uint8)
 
@@ -86,55 +83,11 @@ def numbered_patients(patient_id: ArrayLike) -> tuple[NDArray[np.intp], int]:
     return patient, len(found)
 
 
-class _RankedBlock(NamedTuple):
-    """Some weight columns of one class, a row per positive record in the order of the scores."""
-
-    columns: slice
-    own: NDArray[np.float32]
-    # weight of the records with a lower score, *beaten* with half of that of the negatives level
-    negatives_below: NDArray[np.float32]
-    negatives_beaten: NDArray[np.float32]
-    positives_below: NDArray[np.float32]
-    n_positive: NDArray[np.float32]
-    n_negative: NDArray[np.float32]
-
-
-def _ranked_blocks(
-    labels: NDArray[np.uint8], scores: NDArray[np.float64], weights: Weights
-) -> Iterator[_RankedBlock]:
-    """Accumulate weights along the sorted scores, block of columns by block of columns."""
-    order = np.argsort(scores, kind="stable")
-    positive, negative = order[labels[order] == 1], order[labels[order] != 1]
-    own, other = scores[positive], scores[negative]
-    # of each positive: how many negatives lie below it, and how many more are level with it
-    below = np.searchsorted(other, own, side="left")
-    up_to = np.searchsorted(other, own, side="right")
-    first_level = np.searchsorted(own, own, side="left")
-    level_negatives = bool((up_to > below).any())
-    for columns, block in _blocks(weights):
-        # counts stay below 2**24, so float32 holds them exactly, and its sums are twice as fast
-        of_positives = block[positive].astype(np.float32)
-        positives_to = _running_total(of_positives)
-        negatives_to = _running_total(block[negative].astype(np.float32))
-        beaten = negatives_below = negatives_to[below]
-        if level_negatives:
-            beaten = (negatives_below + negatives_to[up_to]) / 2
-        of_all = positives_to[-1], negatives_to[-1]
-        yield _RankedBlock(
-            columns, of_positives, negatives_below, beaten, positives_to[first_level], *of_all
-        )
-
-
 def _running_total(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum of the first k rows for every k from 0 on, shape (n_rows + 1, n_columns)."""
     total = np.zeros((len(rows) + 1, rows.shape[1]), dtype=np.float32)
     np.cumsum(rows, axis=0, out=total[1:])
     return total
-
-
-def _area(block: _RankedBlock) -> NDArray[np.float64]:
-    won = np.multiply(block.own, block.negatives_beaten).sum(axis=0, dtype=np.float64)
-    return _share(won, block.n_positive, block.n_negative)
 
 
 def _share(
@@ -145,28 +98,21 @@ def _share(
         return np.asarray(won / (n_positive.astype(np.float64) * n_negative))
 
 
-def checked_weights(weights: Weights, n_records: int) -> Weights:
-    """Check the weights of resamples: whole numbers of at least 0, one row per record."""
-    w = np.asarray(weights)
-    # unsigned numbers, which all of ours are, need no look at the values
-    whole = w.dtype.kind in "bu" or (w.dtype.kind == "i" and not (w < 0).any())
-    if w.ndim != 2 or len(w) != n_records or not whole:
+def _checked(
+    labels: ArrayLike, scores: ArrayLike, weights: Weights, ndim: int = 1, unit: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    y, s = metrics.checked(labels, scores, ndim, unit)
+    if weights.ndim != 2 or len(weights) != len(y) or weights.dtype.kind not in "bu":
         raise LeadminError(
-            f"weights: shape {w.shape}, type {w.dtype}; valid: ({n_records}, n_resamples), whole "
-            "numbers from 0; draw them with `patient_weights`"
+            f"weights: shape {weights.shape}, type {weights.dtype}; valid: ({len(y)}, "
+            "n_resamples), unsigned whole numbers; draw them with `patient_weights`"
         )
-    return w
+    return y, s
 
 
 def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: Weights) -> NDArray[np.float64]:
     """AUROC of one class under many record weights; `rank_metrics` without the rest."""
-    y, s = metrics.checked(labels, scores, ndim=1)
-    return _weighted_auroc(y, s, checked_weights(weights, len(y)))
-
-
-def _weighted_auroc(
-    y: NDArray[np.uint8], s: NDArray[np.float64], weights: Weights
-) -> NDArray[np.float64]:
+    y, s = _checked(labels, scores, weights)
     positive, negative = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
     if len(positive) * len(negative) <= _PAIRS_AT_ONCE:
         own, other = s[positive][:, None], s[negative]
@@ -174,43 +120,57 @@ def _weighted_auroc(
         of_positives, of_negatives = (weights[i].astype(np.float32) for i in (positive, negative))
         won = np.multiply(of_positives, beats @ of_negatives).sum(axis=0, dtype=np.float64)
         return _share(won, of_positives.sum(axis=0), of_negatives.sum(axis=0))
-    area = np.empty(weights.shape[1])
-    for block in _ranked_blocks(y, s, weights):
-        area[block.columns] = _area(block)
-    return area
+    return rank_metrics(y, s, weights, auroc_alone=True)["auroc"]
 
 
 def rank_metrics(
-    labels: ArrayLike, scores: ArrayLike, weights: Weights
+    labels: ArrayLike, scores: ArrayLike, weights: Weights, auroc_alone: bool = False
 ) -> dict[str, NDArray[np.float64]]:
     """`RANK_METRICS` of one class, each (n_resamples,), under many record weights.
 
     Labels and scores are (n_records,), weights (n_records, n_resamples); NaN in a resample that
     lacks a label value.
     """
-    y, s = metrics.checked(labels, scores, ndim=1)
-    weights = checked_weights(weights, len(y))
-    result = {name: np.full(weights.shape[1], np.nan) for name in RANK_METRICS}
-    for block in _ranked_blocks(y, s, weights):
-        n_positive, n_negative = block.n_positive, block.n_negative
-        result["auroc"][block.columns] = _area(block)
+    y, s = _checked(labels, scores, weights)
+    order = np.argsort(s, kind="stable")
+    positive, negative = order[y[order] == 1], order[y[order] == 0]
+    own, other = s[positive], s[negative]
+    # of each positive: how many negatives lie below it, and how many more are level with it
+    below = np.searchsorted(other, own, side="left")
+    up_to = np.searchsorted(other, own, side="right")
+    first_level = np.searchsorted(own, own, side="left")
+    names = ("auroc",) if auroc_alone else RANK_METRICS
+    result = {name: np.empty(weights.shape[1]) for name in names}
+    for columns, block in _blocks(weights):
+        # counts stay below 2**24, so float32 holds them exactly, and its sums are twice as fast
+        drawn = block[positive].astype(np.float32)  # a row per positive, by its score
+        positives_to = _running_total(drawn)
+        negatives_to = _running_total(block[negative].astype(np.float32))
+        n_positive, n_negative = positives_to[-1], negatives_to[-1]
+        beaten = negatives_below = negatives_to[below]
+        if (up_to > below).any():
+            beaten = (negatives_below + negatives_to[up_to]) / 2
+        won = np.multiply(drawn, beaten).sum(axis=0, dtype=np.float64)
+        result["auroc"][columns] = _share(won, n_positive, n_negative)
+        if auroc_alone:
+            continue
         with np.errstate(invalid="ignore", divide="ignore"):
-            true_calls = n_positive - block.positives_below
-            calls = true_calls + (n_negative - block.negatives_below)
+            true_calls = n_positive - positives_to[first_level]
+            calls = true_calls + (n_negative - negatives_below)
             share = np.where(calls > 0, true_calls / calls, 0)
-            precision = (block.own * share).sum(axis=0, dtype=np.float64) / n_positive
-            result["average_precision"][block.columns] = precision
+            precision = (drawn * share).sum(axis=0, dtype=np.float64) / n_positive
+            result["average_precision"][columns] = precision
             for name, (fixed, level) in metrics.OPERATING_POINTS.items():
                 # each positive record's score is tried as the threshold
                 if fixed == "specificity":
-                    allowed = block.negatives_below >= _at_least(level, n_negative)
-                    value = (block.own * allowed).sum(axis=0, dtype=np.float64) / n_positive
+                    allowed = negatives_below >= _at_least(level, n_negative)
+                    value = (drawn * allowed).sum(axis=0, dtype=np.float64) / n_positive
                 else:
                     allowed = true_calls >= _at_least(level, n_positive)
-                    best = np.max(np.where(allowed, block.negatives_below, 0), axis=0, initial=0)
+                    best = np.max(np.where(allowed, negatives_below, 0), axis=0, initial=0)
                     value = best.astype(np.float64) / n_negative
                 defined = (n_positive > 0) & (n_negative > 0)
-                result[name][block.columns] = np.where(defined, value, np.nan)
+                result[name][columns] = np.where(defined, value, np.nan)
     return result
 
 
@@ -233,14 +193,14 @@ def within_fold_auroc(
     .. [1] Forman G, Scholz M. Apples-to-apples in cross-validation studies. SIGKDD Explorations
        12, 49-57 (2010).
     """
-    y, s = metrics.checked(labels, scores, ndim=1)
-    w, f = checked_weights(weights, len(y)), np.asarray(fold)
+    (y, s), f = _checked(labels, scores, weights), np.asarray(fold)
     if f.shape != y.shape or not len(f):
         raise LeadminError(
             f"fold: shape {f.shape}; valid: {y.shape} with at least one record; give each record "
             "its fold"
         )
-    per_fold = [_weighted_auroc(y[f == k], s[f == k], w[f == k]) for k in np.unique(f)]
+    of_folds = (f == k for k in np.unique(f))
+    per_fold = [weighted_auroc(y[of], s[of], weights[of]) for of in of_folds]
     return metrics.macro(np.stack(per_fold), axis=0)
 
 
@@ -253,18 +213,18 @@ def resampled_metrics(
     row per record. With a single column of ones these are the metrics of `leadmin.metrics`. The
     bins of the calibration error are those of the records at hand in every resample.
     """
-    y, p = metrics.checked(labels, probabilities, unit=True)
-    cut = metrics.thresholds_of(thresholds, y.shape)
-    weights = checked_weights(weights, len(y))
+    y, p = _checked(labels, probabilities, weights, ndim=2, unit=True)
     n_resamples, n_classes = weights.shape[1], y.shape[1]
-    result = {name: np.full((n_resamples, n_classes), np.nan) for name in METRICS}
-    if not len(y):
-        return result
+    result = {name: np.empty((n_resamples, n_classes)) for name in METRICS}
     for c in range(n_classes):
         for name, values in rank_metrics(y[:, c], p[:, c], weights).items():
             result[name][:, c] = values
 
-    called, called_half, positive = p >= cut, p >= 0.5, y == 1
+    called, called_half, positive = (
+        p >= metrics.thresholds_of(thresholds, y.shape),
+        p >= 0.5,
+        y == 1,
+    )
     hit, hit_half = called & positive, called_half & positive
     counts = np.hstack([called, called_half, hit, hit_half, positive, np.ones((len(y), 1))])
     counts, squared, n_bins = counts.astype(np.float32), (p - y) ** 2, metrics.ECE_BINS
@@ -288,39 +248,37 @@ def resampled_metrics(
     return result
 
 
+LEVEL = 0.95
+"""Coverage that every interval aims at."""
+
+_ENDS = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+
 _NO_INTERVAL = float("nan"), float("nan")
 
 
-def percentile_interval(
-    replicates: NDArray[np.float64], level: float = 0.95
-) -> tuple[float, float]:
+def percentile_interval(replicates: NDArray[np.float64]) -> tuple[float, float]:
     """Two-sided percentile interval of the replicates that are not NaN; NaN with less than half."""
-    defined = _defined(replicates, level)
+    defined = _defined(replicates)
     if len(defined) < max(1, len(replicates) / 2):
         return _NO_INTERVAL
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, _ENDS)
     return float(low), float(high)
 
 
-def normal_interval(
-    estimate: float, replicates: NDArray[np.float64], level: float = 0.95
-) -> tuple[float, float]:
+def normal_interval(estimate: float, replicates: NDArray[np.float64]) -> tuple[float, float]:
     """Two-sided interval of the estimate plus and minus normal quantiles of the bootstrap error.
 
     For statistics whose replicates are as far off centre as the estimate, such as a slope.
     """
-    defined = _defined(replicates, level)
+    defined = _defined(replicates)
     if len(defined) < max(2, len(replicates) / 2):
         return _NO_INTERVAL
-    reach = float(ndtri((1 + level) / 2)) * float(defined.std(ddof=1))
+    reach = float(ndtri((1 + LEVEL) / 2)) * float(defined.std(ddof=1))
     return estimate - reach, estimate + reach
 
 
 def bca_interval(
-    estimate: float,
-    replicates: NDArray[np.float64],
-    jackknife: NDArray[np.float64],
-    level: float = 0.95,
+    estimate: float, replicates: NDArray[np.float64], jackknife: NDArray[np.float64]
 ) -> tuple[float, float]:
     """Bias-corrected and accelerated bootstrap interval [1]_.
 
@@ -331,18 +289,18 @@ def bca_interval(
     .. [1] Efron B. Better bootstrap confidence intervals. J. Am. Statist. Assoc. 82, 171-185
        (1987).
     """
-    defined, jackknife = _defined(replicates, level), _defined(jackknife)
+    defined, jackknife = _defined(replicates), _defined(jackknife)
     if len(defined) < max(1, len(replicates) / 2) or np.isnan(estimate):
         return _NO_INTERVAL
     # replicates equal to the estimate count half, as ties at a discrete statistic should
     below = np.mean(defined < estimate) + np.mean(defined == estimate) / 2
     if not 0 < below < 1:
-        return percentile_interval(replicates, level)
+        return percentile_interval(replicates)
     bias = ndtri(below)
     influence = (jackknife.mean() if len(jackknife) else 0.0) - jackknife
     spread = np.sum(influence**2) ** 1.5
     acceleration = np.sum(influence**3) / (6 * spread) if spread > 0 else 0.0
-    z = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
+    z = bias + ndtri(_ENDS)
     low, high = np.quantile(defined, ndtr(bias + z / (1 - acceleration * z)))
     return float(low), float(high)
 
@@ -360,17 +318,8 @@ def bootstrap_p(replicates: NDArray[np.float64]) -> float:
     return float(min(1.0, 2 * (fewer + 1) / (len(defined) + 1)))
 
 
-def _defined(replicates: ArrayLike, level: float = 0.95) -> NDArray[np.float64]:
-    """Give the replicates that are not NaN; refuse infinite ones, and a level out of range."""
-    values = metrics.numbers("replicates", replicates)
-    if values.ndim != 1 or np.isinf(values).any():
-        raise LeadminError(
-            f"replicates: shape {values.shape}, {int(np.isinf(values).sum())} infinite; valid: "
-            "(n_resamples,), NaN where undefined; compute them again"
-        )
-    if not 0 < level < 1:
-        raise LeadminError(f"level: {level:g}; valid: between 0 and 1; 0.95 is usual")
-    return values[~np.isnan(values)]
+def _defined(replicates: NDArray[np.float64]) -> NDArray[np.float64]:
+    return replicates[~np.isnan(replicates)]
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -383,11 +332,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     .. [1] Holm S. A simple sequentially rejective multiple test procedure. Scand. J. Statist. 6,
        65-70 (1979).
     """
-    p = metrics.numbers("p_values", p_values)
-    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
-        raise LeadminError(
-            f"p_values: {p.tolist()}; valid: a list of numbers from 0 to 1, or NaN; check the tests"
-        )
+    p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(p.shape, np.nan)
     order = np.flatnonzero(~np.isnan(p))[np.argsort(p[~np.isnan(p)], kind="stable")]
     factors = np.arange(len(order), 0, -1)

@@ -30,7 +30,6 @@ References
    J. Mach. Learn. Res. 5, 1089-1105 (2004).
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -53,6 +52,7 @@ from leadmin.evidence.estimates import (
     JackknifeEstimate,
     combine,
     sd,
+    variance_of_mean,
 )
 from leadmin.labels import CLASSES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
@@ -65,8 +65,6 @@ MARGIN = 0.01
 FEW = 100
 """With fewer records of a label value than this, a claim must hold for few patients too."""
 
-
-Runs: TypeAlias = Mapping[str, Run] | Iterable[Run]
 
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = Iterator[Row]
@@ -103,30 +101,20 @@ class Scored:
         """The columns that a row of any table begins with."""
         return {"recipe": self.recipe, "config": self.config, "n_leads": len(self.leads)}
 
+    def values(self, kind: str, metric: str, target: str) -> Array:
+        """Give what it has ``per_seed`` or ``replicates`` or ``jackknife``, of a class or macro."""
+        found = getattr(self, kind)[metric]
+        return metrics.macro(found) if target == "macro" else found[:, self.classes.index(target)]
+
     def macro(self, metric: str) -> Estimate:
         """Macro average of ``metric``, in each resample over the classes that are defined there."""
-        return self._estimate(metric, metrics.macro)
-
-    def _estimate(self, metric: str, of_classes: Callable[[Array], Array]) -> Estimate:
-        if metric not in self.per_seed:
-            raise LeadminError(
-                f"metric: {self.config} has no {metric!r}; valid: {', '.join(self.per_seed)}; "
-                "choose one of them"
-            )
-        return self.kind.of(
-            of_classes(self.per_seed[metric]).mean(),
-            of_classes(self.replicates[metric]),
-            of_classes(self.jackknife[metric]),
-        )
+        return self.of_class(metric, "macro")
 
     def of_class(self, metric: str, name: str) -> Estimate:
         """``metric`` of one class."""
-        if name not in self.classes:
-            raise LeadminError(
-                f"class: there is no {name!r}; valid: {', '.join(self.classes)}; choose one of them"
-            )
-        c = self.classes.index(name)
-        return self._estimate(metric, lambda values: values[:, c])
+        kinds = ("per_seed", "replicates", "jackknife")
+        of_seeds, replicates, jackknife = (self.values(kind, metric, name) for kind in kinds)
+        return self.kind.of(of_seeds.mean(), replicates, jackknife)
 
     def seed_sd(self, metric: str) -> float:
         """Give the standard deviation over seeds of the macro average; NaN with one seed."""
@@ -134,10 +122,7 @@ class Scored:
 
     def seed_variance(self, metric: str) -> tuple[float, int]:
         """Give the variance of the mean over seeds and its degrees of freedom."""
-        values = metrics.macro(self.per_seed[metric])
-        if len(values) < 2:
-            return float("nan"), 0
-        return float(values.var(ddof=1)) / len(values), len(values) - 1
+        return variance_of_mean(metrics.macro(self.per_seed[metric]))
 
 
 @dataclass(frozen=True)
@@ -145,9 +130,10 @@ class Evidence:
     """Every configuration of a study, scored under the same resamples of patients.
 
     ``scored`` is by (config, recipe), both in the order of the runs. ``labels`` are (n_records,
-    n_classes), the other arrays (n_records,), all of the test records. Empty without data:
-    ``groups``, subgroups of them by what divides them, and ``relabelled``, the AUROCs of the same
-    runs under the label policies that are not their own.
+    n_classes), the other arrays (n_records,), all of the test records; ``columns`` are those of
+    `resampling.all_weights` under which all was scored. Empty without data: ``groups``, subgroups
+    of the records by what divides them, and ``relabelled``, the AUROCs of the same runs under the
+    label policies that are not their own.
     """
 
     scored: Mapping[tuple[str, str], Scored]
@@ -159,6 +145,7 @@ class Evidence:
     fold: NDArray[Any]
     n_resamples: int
     seed: int
+    columns: resampling.Weights
     runs: Mapping[str, Run]
     groups: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     relabelled: Mapping[str, "Evidence"] = field(default_factory=dict)
@@ -224,35 +211,15 @@ class Evidence:
         """Number of test patients."""
         return len(np.unique(self.patient_id))
 
-    @cached_property
+    @property
     def weights(self) -> resampling.Weights:
-        """The bootstrap weights of `gather`, (n_records, n_resamples), drawn again."""
-        generator = np.random.default_rng(self.seed)
-        drawn = resampling.patient_weights(self.patient_id, self.n_resamples, generator)
-        drawn.setflags(write=False)
-        return drawn
-
-    @cached_property
-    def columns(self) -> resampling.Weights:
-        """Those of `resampling.all_weights` under which everything was scored."""
-        return resampling.all_weights(self.patient_id, self.weights)
+        """How often each record was drawn in each resample, (n_records, n_resamples)."""
+        return self.columns[:, 1 : 1 + self.n_resamples]
 
     def absent_resamples(self) -> dict[str, int]:
         """Count the resamples without a positive, or a negative, record of each class."""
         absent = np.isnan(next(iter(self.scored.values())).replicates["auroc"]).sum(axis=0)
         return dict(zip(self.classes, absent.tolist(), strict=True))
-
-    def absent_classes(self) -> dict[str, list[int]]:
-        """List by class the test folds without a record that has it, or without one that lacks it.
-
-        Classes of which every fold holds both are left out.
-        """
-        folds = [(int(fold), self.labels[self.fold == fold]) for fold in np.unique(self.fold)]
-        absent = {
-            name: [fold for fold, labels in folds if len(np.unique(labels[:, c])) < 2]
-            for c, name in enumerate(self.classes)
-        }
-        return {name: found for name, found in absent.items() if found}
 
     def get(self, config: str, recipe: str) -> Scored:
         """Give one configuration under one recipe; the error lists what the study has."""
@@ -290,7 +257,7 @@ class Evidence:
 
 
 def gather(
-    runs: Runs,
+    runs: Mapping[str, Run] | Iterable[Run],
     n_resamples: int = 2000,
     seed: int = 0,
     auroc_alone: bool = False,
@@ -299,18 +266,20 @@ def gather(
     """Score all runs of a study under the same bootstrap resamples of patients.
 
     ``workers`` processes score side by side. The runs have the same test records in the same
-    order. It is refused if there is no run, two runs were tested on different records or labels, a
-    training has failed, or an argument is out of range.
+    order; others, two of one configuration, and none are refused.
     """
-    by_config = _by_config(runs)
+    listed = list(runs.values() if isinstance(runs, Mapping) else runs)
+    by_config = {run.config: run for run in listed}
+    if not listed or len(by_config) < len(listed):
+        raise LeadminError(
+            f"runs: {', '.join(run.config for run in listed) or 'no finished runs'}; valid: one or "
+            "more, each of another configuration; train one first, or keep one of each"
+        )
     require_same_records(by_config.values())
-    for run in by_config.values():
-        _require_logits(run)
     test = next(iter(by_config.values())).test
-    if seed < 0:
-        raise LeadminError(f"seed: {seed}; valid: whole numbers from 0; change it")
     drawn = resampling.patient_weights(test.patient_id, n_resamples, np.random.default_rng(seed))
     columns = resampling.all_weights(test.patient_id, drawn)
+    columns.setflags(write=False)
     keys = [(config, recipe) for config, run in by_config.items() for recipe in run.recipes]
     score = joblib.delayed(_auroc if auroc_alone else _score)
     scored = joblib.Parallel(n_jobs=workers)(
@@ -326,6 +295,7 @@ def gather(
         np.asarray(test.fold),
         n_resamples,
         seed,
+        columns,
         by_config,
     )
 
@@ -355,17 +325,18 @@ def under_other_labels(
     found = {}
     for policy, under in labels.items():
         kept = np.asarray(under.any(axis=1))
-        runs = [_relabelled(run, under, kept) for run in evidence.runs.values()]
+        runs = [
+            replace(run, test=of_rows(replace(run.test, labels=under), kept))
+            for run in evidence.runs.values()
+        ]
         found[policy] = gather(runs, evidence.n_resamples, evidence.seed, auroc_alone=True)
     return found
 
 
-def _relabelled(run: Run, labels: NDArray[np.uint8], kept: NDArray[np.bool_]) -> Run:
-    """Give a run some of its test records, with other labels."""
-    test = run.test
-    ids = (test.record_id[kept], test.patient_id[kept], test.fold[kept])
-    logits = {recipe: stack[:, kept] for recipe, stack in test.logits.items()}
-    return replace(run, test=Predictions(*ids, labels[kept], logits))
+def of_rows(part: Predictions, rows: NDArray[Any]) -> Predictions:
+    """Give what was said of some of the records."""
+    records = (part.record_id[rows], part.patient_id[rows], part.fold[rows], part.labels[rows])
+    return Predictions(*records, {name: logits[:, rows] for name, logits in part.logits.items()})
 
 
 def relative_to_reference(evidence: Evidence, config: str, recipe: str) -> dict[str, Estimate]:
@@ -409,38 +380,6 @@ def named(scored: Scored, name: str) -> Estimate:
         if metric != name and metric in scored.per_seed:
             return scored.of_class(metric, of_class)
     return scored.macro(name)
-
-
-def _by_config(runs: Runs) -> dict[str, Run]:
-    listed = list(runs.values()) if isinstance(runs, Mapping) else list(runs)
-    if not listed:
-        raise LeadminError("runs: no finished runs; valid: one or more; train one first")
-    by_config = {run.config: run for run in listed}
-    if len(by_config) < len(listed):
-        counts = Counter(run.config for run in listed)
-        twice = sorted(name for name, count in counts.items() if count > 1)
-        raise LeadminError(
-            f"runs: several of the configuration {', '.join(twice)}; valid: one each; keep one"
-        )
-    return by_config
-
-
-def _require_logits(run: Run) -> None:
-    """Logits must fit the labels and be finite, or a training has failed."""
-    for recipe in run.recipes:
-        for part, split in (("validation", run.validation), ("test", run.test)):
-            where = f"run {run.config!r}, recipe {recipe!r}"
-            found, expected = np.shape(split.logits.get(recipe, ())), np.shape(split.labels)
-            if len(found) != 3 or not found[0] or found[1:] != expected:
-                raise LeadminError(
-                    f"{where}: {part} logits have the shape {found} and the labels {expected}; "
-                    "valid: (seeds, records, classes) and (records, classes); run it again"
-                )
-            if not np.isfinite(split.logits[recipe]).all():
-                raise LeadminError(
-                    f"{where}: some {part} logits are NaN or infinite, so its training has failed; "
-                    "valid: finite numbers; run it again"
-                )
 
 
 def _auroc(run: Run, recipe: str, columns: resampling.Weights, n_resamples: int) -> Scored:

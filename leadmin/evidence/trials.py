@@ -6,12 +6,14 @@ stay those of undisturbed validation records: whoever uses a network has no othe
 
 The records of other hospitals (`gather_hospitals`) have no validation records. A hospital is a
 ``fold``. Its statements are its own: a class counts there only if enough of its records have it and
-enough have not (`asked`), so that one that is never stated is not taken for one that is never
-there.
+enough have not (`Hospitals.asked`), so that one that is never stated is not taken for one that is
+never there.
 """
 
+import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,10 @@ from scipy.stats import rankdata
 from leadmin import metrics
 from leadmin.errors import LeadminError
 from leadmin.evidence import resampling
-from leadmin.evidence.estimates import Array, Estimate, of_columns
+from leadmin.evidence.estimates import Array, Estimate, combine, of_columns
 from leadmin.evidence.nested import with_missed
 from leadmin.evidence.reliability import calibration_line, fit_recalibration
-from leadmin.evidence.scores import Evidence, gather
+from leadmin.evidence.scores import Evidence, gather, of_rows
 from leadmin.labels import CLASSES
 from leadmin.study.mapping import ANY_LEAD, sets_of_map
 from leadmin.study.run import Predictions, Run
@@ -80,15 +82,7 @@ def gather_hospitals(trial: Run, n_resamples: int = 2000, workers: int = 1) -> "
         )
         for name in trial.metrics["conditions"]
     }
-    evidence = gather(runs, n_resamples, auroc_alone=True, workers=workers)
-    classes = asked(evidence)
-    there = {
-        (config, one.hospital, one.name): _auroc_there(evidence, config, one)
-        for config in evidence.configs
-        for one in classes
-    }
-    found = {one.name: getattr(evidence, one.name) for one in fields(Evidence)}
-    return Hospitals(**found, asked=tuple(classes), there=there)
+    return Hospitals(**vars(gather(runs, n_resamples, auroc_alone=True, workers=workers)))
 
 
 def _under(part: Predictions, condition: str) -> Predictions:
@@ -97,17 +91,11 @@ def _under(part: Predictions, condition: str) -> Predictions:
 
 
 def _first_seed(run: Run, rows: NDArray[np.intp]) -> Run:
-    def cut(part: Predictions, rows: NDArray[np.intp] | slice) -> Predictions:
-        ids = (part.record_id[rows], part.patient_id[rows], part.fold[rows], part.labels[rows])
-        logits = part.logits[ANY_LEAD][SEED : SEED + 1, rows]
-        return Predictions(*ids, {ANY_LEAD: logits})
-
-    return replace(
-        run,
-        seeds={ANY_LEAD: (SEED,)},
-        validation=cut(run.validation, slice(None)),
-        test=cut(run.test, rows),
+    validation, test = (
+        replace(part, logits={ANY_LEAD: part.logits[ANY_LEAD][SEED : SEED + 1]})
+        for part in (run.validation, run.test)
     )
+    return replace(run, seeds={ANY_LEAD: (SEED,)}, validation=validation, test=of_rows(test, rows))
 
 
 # --- other hospitals ------------------------------------------------------------------------
@@ -127,28 +115,6 @@ class Asked:
         return CLASSES.index(self.name)
 
 
-def asked(evidence: Evidence) -> list[Asked]:
-    """List the classes with at least `LEAST` records on either side, hospital by hospital.
-
-    Last come all hospitals together, for each class those that state it.
-    """
-    hospitals = trial_of(evidence)["hospitals"]
-    found = []
-    for hospital in (*hospitals, TOGETHER):
-        for place, name in enumerate(CLASSES):
-            stated = [
-                number
-                for number, one in enumerate(hospitals, start=1)
-                if evidence.labels[evidence.fold == number, place].any()
-                and hospital in (one, TOGETHER)
-            ]
-            rows = np.flatnonzero(np.isin(evidence.fold, stated))
-            positive = int(evidence.labels[rows, place].sum())
-            if min(positive, len(rows) - positive) >= LEAST:
-                found.append(Asked(hospital, name, rows))
-    return found
-
-
 def trial_of(evidence: Evidence) -> Mapping[str, Any]:
     """Give what the trial recorded of itself."""
     return evidence.runs[evidence.configs[0]].metrics
@@ -160,40 +126,52 @@ def logits_of(evidence: Evidence, config: str, one: Asked) -> tuple[NDArray[Any]
     return evidence.labels[one.rows, one.place], logits.astype(np.float64)
 
 
-def _auroc_there(evidence: Evidence, config: str, one: Asked) -> Estimate:
-    """Score the AUROC of a set for a class at a hospital, under the resamples of all patients."""
-    y, x = logits_of(evidence, config, one)
-    values = resampling.weighted_auroc(y, x, evidence.columns[one.rows])
-    return of_columns(values, evidence.n_resamples)
-
-
 @dataclass(frozen=True)
 class Hospitals(Evidence):
-    """Lead sets on the records of other hospitals.
+    """Lead sets on the records of other hospitals."""
 
-    ``asked`` are the classes that count, ``there`` each set's AUROC by set, hospital and class.
-    """
+    @cached_property
+    def asked(self) -> tuple[Asked, ...]:
+        """The classes with at least `LEAST` records on either side, hospital by hospital.
 
-    asked: tuple[Asked, ...] = ()
-    there: Mapping[tuple[str, str, str], Estimate] = field(default_factory=dict)
+        Last come all hospitals together, for each class those that state it.
+        """
+        hospitals = trial_of(self)["hospitals"]
+        found = []
+        for hospital in (*hospitals, TOGETHER):
+            for place, name in enumerate(CLASSES):
+                stated = [
+                    number
+                    for number, one in enumerate(hospitals, start=1)
+                    if self.labels[self.fold == number, place].any() and hospital in (one, TOGETHER)
+                ]
+                rows = np.flatnonzero(np.isin(self.fold, stated))
+                positive = int(self.labels[rows, place].sum())
+                if min(positive, len(rows) - positive) >= LEAST:
+                    found.append(Asked(hospital, name, rows))
+        return tuple(found)
+
+    @cached_property
+    def there(self) -> dict[tuple[str, str, str], Estimate]:
+        """Each set's AUROC by set, hospital and class, under the resamples of all patients."""
+        found = {}
+        for config, one in itertools.product(self.configs, self.asked):
+            y, x = logits_of(self, config, one)
+            values = resampling.weighted_auroc(y, x, self.columns[one.rows])
+            found[config, one.hospital, one.name] = of_columns(values, self.n_resamples)
+        return found
 
     def classes_there(self) -> dict[str, tuple[str, ...]]:
         """Name the classes that count at each hospital, and at all together."""
-        names = dict.fromkeys(one.hospital for one in self.asked)
-        return {
-            hospital: tuple(one.name for one in self.asked if one.hospital == hospital)
-            for hospital in names
-        }
+        found: dict[str, tuple[str, ...]] = {}
+        for one in self.asked:
+            found[one.hospital] = (*found.get(one.hospital, ()), one.name)
+        return found
 
     def mean(self, config: str, hospital: str) -> Estimate:
         """Average a set's AUROCs of the classes that count at a hospital."""
         each = [self.there[config, hospital, name] for name in self.classes_there()[hospital]]
-        value = float(metrics.macro([e.value for e in each]))
-        resampled = (
-            metrics.macro(np.stack([getattr(e, kind) for e in each]), axis=0)
-            for kind in ("replicates", "jackknife")
-        )
-        return Estimate(value, *resampled)
+        return combine(lambda *values: metrics.macro(np.stack(values), axis=0), *each)
 
 
 def rank_correlation(home: Array, there: Array) -> Array:

@@ -93,7 +93,7 @@ def class_calibration(
     result = {name: float(np.mean([one[name] for one in points])) for name in points[0]}
     for name in LINE:
         mean = np.mean([one[name] for one in replicates], axis=0)
-        low, high = resampling.normal_interval(result[name], mean, LEVEL)
+        low, high = resampling.normal_interval(result[name], mean)
         result |= {f"{name}_low": low, f"{name}_high": high}
     return result
 
@@ -156,7 +156,7 @@ def _logits(evidence: Evidence, scored: Scored, recalibrated: bool) -> NDArray[n
     """Test logits of every seed, recalibrated on its networks' validation records or not."""
     run, recipe = evidence.runs[scored.config], scored.recipe
     if recalibrated:
-        return np.stack([recalibrated_logits(run, recipe, k) for k in range(scored.n_seeds)])
+        return recalibrated_logits(run, recipe)
     return np.asarray(run.test.logits[recipe], dtype=np.float64)
 
 

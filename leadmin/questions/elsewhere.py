@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from leadmin.evidence.estimates import LEVEL, combine, interval_columns
+from leadmin.evidence.estimates import combine, interval_columns
 from leadmin.evidence.resampling import percentile_interval
 from leadmin.evidence.scores import ENDS, REFERENCE, Row
 from leadmin.evidence.trials import (
@@ -168,10 +168,10 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
         means = [evidence.mean(name, hospital) for name in configs]
         value = np.array([mean.value for mean in means])
         replicates = np.array([mean.replicates for mean in means])
-        low, high = percentile_interval(rank_correlation(at_home, replicates), LEVEL)
+        low, high = percentile_interval(rank_correlation(at_home, replicates))
         row: Row = {"hospital": named(hospital), "classes": ", ".join(classes)}
         row["n_sets"] = len(configs)
-        row["correlation"] = float(rank_correlation(at_home, value[:, None])[0])
+        row["correlation"] = float(rank_correlation(at_home, value)[0])
         row |= {"correlation_low": low, "correlation_high": high}
         lost = combine(np.subtract, means[ours], means[all_nine])
         row |= interval_columns("difference", lost)

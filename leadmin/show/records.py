@@ -1,8 +1,7 @@
 """Figures of the records themselves.
 
 ``labels`` are 0/1 under one label policy, ``(n_records, 5)`` in the order of
-`leadmin.labels.CLASSES`; other shapes are refused with a `LeadminError`. Where a figure compares
-policies, it takes a mapping of policy to labels.
+`leadmin.labels.CLASSES`. Where a figure compares policies, it takes a mapping of policy to labels.
 """
 
 from collections.abc import Mapping
@@ -24,26 +23,23 @@ from leadmin.show.style import (
     MUTED,
     ORANGE,
     PER_CENT,
-    blank_figure,
-    checked_labels,
     grouped_bars,
     heatmap,
     label_line_ends,
+    panels,
     read_across,
 )
 
 
 def plot_prevalence(labels: Mapping[str, ArrayLike]) -> Figure:
     """Draw how many records carry each superclass, under each label policy."""
-    checked = {policy: checked_labels(array, "plot_prevalence") for policy, array in labels.items()}
-    n_records = len(next(iter(checked.values())))
-    counts = pd.DataFrame({policy: array.sum(axis=0) for policy, array in checked.items()})
-    figure = blank_figure(2.9)
-    axis = figure.subplots()
+    n_records = len(np.asarray(next(iter(labels.values()))))
+    counts = pd.DataFrame({policy: np.sum(array, axis=0) for policy, array in labels.items()})
+    figure, axis = panels(2.9)
     grouped_bars(axis, counts, horizontal=True)
     for bars, policy in zip(axis.containers, counts, strict=True):
         texts = [f"{count:,} ({count / n_records:.0%})" for count in counts[policy]]
-        axis.bar_label(bars, texts, padding=4, fontsize=8)  # type: ignore[arg-type]
+        axis.bar_label(bars, texts, padding=4, fontsize=8)
     axis.set_yticks(range(len(CLASSES)), [f"{name}  {CLASS_NAMES[name]}" for name in CLASSES])
     axis.invert_yaxis()
     read_across(axis)
@@ -59,11 +55,10 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
     A cell counts the records with both classes, shaded by the share of the row's class; on the
     diagonal, those with this class alone.
     """
-    figure = blank_figure(3.5)
-    axes = np.atleast_1d(figure.subplots(1, len(labels), sharey=True))
+    figure, (axes,) = panels(3.5, 1, len(labels), sharey=True, squeeze=False)
     bar = {"label": "share of the row's class", "shrink": 0.8, "format": PER_CENT}
     for axis, (policy, array) in zip(axes, labels.items(), strict=True):
-        binary = checked_labels(array, "plot_cooccurrence").astype(np.int64)
+        binary = np.asarray(array, dtype=np.int64)
         counts = binary.T @ binary
         totals = np.maximum(np.diag(counts), 1)
         np.fill_diagonal(counts, binary[binary.sum(axis=1) == 1].sum(axis=0))
@@ -80,18 +75,13 @@ def plot_cooccurrence(labels: Mapping[str, ArrayLike]) -> Figure:
 def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
     """Draw the age of the records' patients in steps of five years, men and women back to back.
 
-    Parameters
-    ----------
-    age : array_like, shape (n_records,), years
-        NaN where unknown; PTB-XL writes 300 for everyone over 89, who share the top step.
-    sex : array_like, shape (n_records,)
-        0 male, 1 female, -1 unknown.
+    ``age`` and ``sex`` are (n_records,): years, NaN where unknown, of which PTB-XL writes 300 for
+    everyone over 89, who share the top step; and 0 male, 1 female, -1 unknown.
     """
     years, sexes = np.asarray(age, dtype=float), np.asarray(sex)
     known = np.isfinite(years)
     edges = np.arange(0, 96, 5)
-    figure = blank_figure(3.4)
-    axis = figure.subplots()
+    figure, axis = panels(3.4)
     sides = (("men", 0, -1, BARS[0], 0.02), ("women", 1, 1, BARS[1] | {"color": ORANGE}, 0.98))
     for name, code, direction, look, x in sides:
         mine = sexes == code
@@ -119,19 +109,15 @@ def plot_age_sex(age: ArrayLike, sex: ArrayLike) -> Figure:
 def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw what each fold holds: records and patients as bars, the prevalence of each class.
 
-    Parameters
-    ----------
-    fold, patient_id : array_like, shape (n_records,)
-    labels : array_like, shape (n_records, 5)
+    ``fold`` and ``patient_id`` are (n_records,).
     """
-    binary = pd.DataFrame(checked_labels(labels, "plot_folds"), columns=CLASSES)
+    binary = pd.DataFrame(np.asarray(labels), columns=CLASSES)
     by_fold = pd.DataFrame({"patient": patient_id, "fold": fold}).groupby("fold")["patient"]
     counts = by_fold.agg(["size", "nunique"])
     counts.columns = ["records", "patients"]
     prevalence = binary.groupby(np.asarray(fold)).mean()
     first, last = counts.index[[0, -1]]
-    figure = blank_figure(4.3)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.5))
+    figure, (upper, lower) = panels(4.3, 2, 1, sharex=True, height_ratios=(1, 1.5))
     grouped_bars(upper, counts)
     upper.set_ylabel("count")
     upper.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0)
@@ -156,14 +142,10 @@ def plot_folds(fold: ArrayLike, patient_id: ArrayLike, labels: ArrayLike) -> Fig
 def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
     """Draw how many records each quality rule or note marks, over all and in each superclass.
 
-    Parameters
-    ----------
-    flags : DataFrame of bool, shape (n_records, n_rules)
-        Column: the rule as it should be written; True: the record is marked.
-    labels : array_like, shape (n_records, 5)
+    ``flags``, bool (n_records, n_rules), says which records are marked; its columns are the rules
+    as they should be written.
     """
-    binary = checked_labels(labels, "plot_quality")
-    members = np.column_stack([np.ones(len(binary), dtype=bool), binary])
+    members = np.insert(np.asarray(labels, dtype=bool), 0, True, axis=1)
     counts = flags.to_numpy(dtype=np.int64).T @ members
     sizes = members.sum(axis=0)
     shares = pd.DataFrame(
@@ -175,8 +157,7 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
         [f"{count:,} ({share:.0%})" if count else "0" for count, share in zip(*row, strict=True)]
         for row in zip(counts, shares.to_numpy(), strict=True)
     ]
-    figure = blank_figure(0.34 * len(shares) + 1.0)
-    axis = figure.subplots()
+    figure, axis = panels(0.34 * len(shares) + 1.0)
     bar = {"label": "share of records", "format": PER_CENT}
     heatmap(axis, shares, vmin=0, annot=texts, cbar_kws=bar)
     axis.set_xlabel("superclass (records)")
@@ -186,19 +167,15 @@ def plot_quality(flags: pd.DataFrame, labels: ArrayLike) -> Figure:
 def plot_einthoven_residuals(residuals: Mapping[str, ArrayLike]) -> Figure:
     """Draw how far the limb leads are from the identities that bind them, one panel an identity.
 
-    Parameters
-    ----------
-    residuals : mapping of str to array_like, microvolts
-        The identity as it should be written, such as ``"III - (II - I)"``, to the residuals of
-        all samples, of any shape.
+    ``residuals``, by the identity as it should be written, such as ``"III - (II - I)"``, are those
+    of all samples in microvolts, of any shape.
     """
     flat = {name: np.asarray(values).ravel() for name, values in residuals.items()}
     largest = {name: float(np.abs(values).max()) for name, values in flat.items()}
     reach = max(2.0, *np.ceil(list(largest.values())))
     step = 0.5 if reach <= 12 else reach / 24
     edges = np.arange(-reach - step / 2, reach + step, step)
-    figure = blank_figure(2.9)
-    axes = np.atleast_1d(figure.subplots(1, len(flat), sharey=True, sharex=True))
+    figure, (axes,) = panels(2.9, 1, len(flat), sharey=True, sharex=True, squeeze=False)
     for axis, (name, values) in zip(axes, flat.items(), strict=True):
         counts, _ = np.histogram(values, edges)
         axis.bar(edges[:-1] + step / 2, counts / values.size, 0.9 * step, **BARS[0])
@@ -216,17 +193,12 @@ def plot_principal_spread(spread: ArrayLike) -> Figure:
     """Draw how far the samples of all leads extend in each principal direction.
 
     The broken line is what rounding to whole microvolts leaves: the standard deviation of a uniform
-    distribution of width one, 1/sqrt(12).
-
-    Parameters
-    ----------
-    spread : array_like, shape (n_leads,), microvolts
-        Standard deviation along each direction, in falling order.
+    distribution of width one, 1/sqrt(12). ``spread``, (n_leads,), is the standard deviation along
+    each direction in microvolts, in falling order.
     """
     values = np.asarray(spread, dtype=float)
     numbers = np.arange(1, values.size + 1)
-    figure = blank_figure(2.8)
-    axis = figure.subplots()
+    figure, axis = panels(2.8)
     for name, mine, look in (("signal", values > 2, BARS[0]), ("rounding", values <= 2, BARS[1])):
         bars = axis.bar(numbers[mine], values[mine], 0.72, label=name, **look)
         axis.bar_label(bars, fmt="%.0f" if name == "signal" else "%.2f", padding=2, fontsize=8.5)
@@ -241,50 +213,42 @@ def plot_principal_spread(spread: ArrayLike) -> Figure:
 def plot_amplitudes(amplitude: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw each lead's median amplitude in the records of each class.
 
-    Parameters
-    ----------
-    amplitude : array_like, shape (n_records, 12), mV
-        One number a record and lead, such as the QRS peak-to-peak voltage.
-    labels : array_like, shape (n_records, 5)
+    ``amplitude``, (n_records, 12) in mV, is such as the QRS peak-to-peak voltage.
     """
     values = np.asarray(amplitude, dtype=float)
-    binary = checked_labels(labels, "plot_amplitudes")
-    medians = [np.nanmedian(values[members], axis=0) for members in binary.T]
-    figure = blank_figure(2.6)
-    axis = figure.subplots()
+    medians = [np.nanmedian(values[of], axis=0) for of in np.asarray(labels, dtype=bool).T]
+    figure, axis = panels(2.6)
     heatmap(axis, pd.DataFrame(medians, index=CLASSES, columns=LEADS), annot=True, fmt=".2f",
             cbar_kws={"label": "median (mV)"})  # fmt: skip
     axis.set_xlabel("lead")
     return figure
 
 
-def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.5) -> Figure:
+SOKOLOW_LYON = 3.5
+"""The criterion, in mV (Sokolow and Lyon 1949, doi 10.1016/0002-8703(49)90562-1)."""
+
+
+def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike) -> Figure:
     """Draw the Sokolow-Lyon voltage of hypertrophy against that of normal records.
 
-    Parameters
-    ----------
-    index : array_like, shape (n_records,), mV
-        Depth of S in V1 plus height of R in V5 or V6, whichever is taller.
-    labels : array_like, shape (n_records, 5)
-    threshold : float, default 3.5 mV
-        The criterion (Sokolow and Lyon 1949, doi 10.1016/0002-8703(49)90562-1).
+    ``index``, (n_records,) in mV, is the depth of S in V1 plus the height of R in V5 or V6,
+    whichever is taller.
     """
     values = np.asarray(index, dtype=float)
-    binary = checked_labels(labels, "plot_sokolow_lyon")
+    binary = np.asarray(labels, dtype=bool)
     # the last bar gathers the few records beyond, which are mostly artefacts
-    top = np.ceil(4 * max(np.nanpercentile(values, 99.5), threshold)) / 4 + 0.25
+    top = np.ceil(4 * max(np.nanpercentile(values, 99.5), SOKOLOW_LYON)) / 4 + 0.25
     edges = np.arange(0, top + 0.25, 0.25)
-    figure = blank_figure(3.1)
-    axis = figure.subplots()
+    figure, axis = panels(3.1)
     for name, line in (("NORM", "-"), ("HYP", DASHED)):
         mine = np.clip(values[binary[:, CLASSES.index(name)]], 0, top - 1e-6)
         shares = np.histogram(mine, edges)[0] / max(mine.size, 1)
         axis.stairs(shares, edges, fill=True, alpha=0.22, color=CLASS_COLOURS[name])
         axis.stairs(shares, edges, color=CLASS_COLOURS[name], linewidth=1.7, linestyle=line,
-                    label=f"{name}: {mine.size:,} records, {np.mean(mine >= threshold):.0%} "
-                    f"at or beyond {threshold} mV")  # fmt: skip
-    axis.axvline(threshold, **CRITERION)
-    axis.annotate("criterion", (threshold, 0.97), (5, 0), xycoords=axis.get_xaxis_transform(),
+                    label=f"{name}: {mine.size:,} records, {np.mean(mine >= SOKOLOW_LYON):.0%} "
+                    f"at or beyond {SOKOLOW_LYON} mV")  # fmt: skip
+    axis.axvline(SOKOLOW_LYON, **CRITERION)
+    axis.annotate("criterion", (SOKOLOW_LYON, 0.97), (5, 0), xycoords=axis.get_xaxis_transform(),
                   textcoords="offset points", va="top", fontsize=8.5, color=MUTED)  # fmt: skip
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(PER_CENT)
@@ -299,17 +263,13 @@ def plot_sokolow_lyon(index: ArrayLike, labels: ArrayLike, threshold: float = 3.
 def plot_variance_explained(explained: pd.DataFrame) -> Figure:
     """Draw how much of each lead's variance a set of leads explains; a dot where the set holds it.
 
-    Parameters
-    ----------
-    explained : DataFrame, shape (n_configs, 12)
-        Index: configuration; columns: the twelve leads; values: R squared.
+    ``explained``, (n_configs, 12), has R squared by configuration and lead.
     """
     values = explained[list(LEADS)].clip(lower=0)
     texts = values.map("{:.2f}".format)
     for config in values.index:
         texts.loc[config, list(resolve(str(config)).leads)] = "•"
-    figure = blank_figure(0.31 * len(explained) + 0.9)
-    axis = figure.subplots()
+    figure, axis = panels(0.31 * len(explained) + 0.9)
     heatmap(axis, values, vmin=0, vmax=1, annot=texts.to_numpy(),
             cbar_kws={"label": "variance explained ($R^2$)"})  # fmt: skip
     axis.set_xlabel("lead to be explained")

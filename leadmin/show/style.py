@@ -8,7 +8,6 @@ figure.
 import base64
 import io
 import itertools
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.core.getipython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -26,12 +26,10 @@ from matplotlib.legend_handler import HandlerBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 
-from leadmin.errors import LeadminError
 from leadmin.files import atomic_path
-from leadmin.labels import CLASSES
 from leadmin.leads import LEADS, resolve
 from leadmin.show.words import signed
 
@@ -136,14 +134,11 @@ STYLE: dict[Any, Any] = {
 def use_style(density: float = 2.0) -> None:
     """Make this module's style the session's; a notebook shows ``density`` dots for one."""
     mpl.rcParams.update(STYLE)
-    if "IPython" in sys.modules:
-        from IPython.core.getipython import get_ipython
-
-        shell = get_ipython()
-        if shell is not None and shell.display_formatter is not None:
-            shell.display_formatter.formatters["image/png"].for_type(
-                Figure, partial(picture, density=density)
-            )
+    shell = get_ipython()
+    if shell is not None and shell.display_formatter is not None:
+        shell.display_formatter.formatters["image/png"].for_type(
+            Figure, partial(picture, density=density)
+        )
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -190,22 +185,6 @@ def save_for_print(figure: Figure, folder: Path, name: str) -> None:
             temporary.write_bytes(few_colours(figure, PRINT_DPI))
     finally:
         figure.set_size_inches(width, height)
-
-
-# --- checks ---------------------------------------------------------------------------------
-
-
-def checked_labels(
-    labels: ArrayLike, what: str, classes: Sequence[str] = CLASSES
-) -> NDArray[np.bool_]:
-    """Give 0/1 labels as booleans ``(n_records, n_classes)``, or refuse them."""
-    array = np.asarray(labels)
-    if array.ndim != 2 or array.shape[1] != len(classes):
-        raise LeadminError(
-            f"{what}: labels have the shape {array.shape}; valid: (n_records, {len(classes)}); "
-            f"hand in one column for each of {', '.join(classes)}"
-        )
-    return array.astype(bool)
 
 
 # --- looks ----------------------------------------------------------------------------------
@@ -312,11 +291,17 @@ def bounds(table: pd.DataFrame, name: str) -> pd.DataFrame:
 # --- pieces ---------------------------------------------------------------------------------
 
 
-def blank_figure(height: float, width: float = WIDTH, **options: Any) -> Figure:
+def blank_figure(height: float, **options: Any) -> Figure:
     """Start a figure of the page's width; it belongs to no window."""
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white", **options)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white", **options)
     FigureCanvasAgg(figure)
     return figure
+
+
+def panels(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """Start a figure of the page's width with its axes: one, or an array of them."""
+    figure = blank_figure(height)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def class_panels(n_classes: int, row: float, **options: Any) -> tuple[Figure, NDArray[Any]]:
@@ -325,11 +310,10 @@ def class_panels(n_classes: int, row: float, **options: Any) -> tuple[Figure, ND
     That one, and what is left of its row, is switched off: a place for the legend.
     """
     n_rows = n_classes // 3 + 1
-    figure = blank_figure(row * n_rows)
-    panels = figure.subplots(n_rows, 3, squeeze=False, **options).ravel()
-    for axis in panels[n_classes:]:
+    figure, axes = panels(row * n_rows, n_rows, 3, squeeze=False, **options)
+    for axis in axes.flat[n_classes:]:
         axis.set_axis_off()
-    return figure, panels
+    return figure, axes.ravel()
 
 
 def add_note(figure: Figure, note: str) -> Figure:
@@ -343,20 +327,21 @@ def add_note(figure: Figure, note: str) -> Figure:
 
 
 def row_figure(
-    names: Iterable[object], panels: int = 1, head: float = 1.25, row: float = 0.29, **options: Any
+    names: Iterable[object], columns: int = 1, head: float = 1.25, row: float = 0.29, **options: Any
 ) -> tuple[Figure, list[Axes]]:
     """Start a figure that is read line by line: named rows, the first on top, panels side by side.
 
     ``row`` and ``head`` are inches: the height of a row and of all that stands around the rows.
     """
     rows = [str(name) for name in names]
-    figure = blank_figure(row * len(rows) + head)
-    axes = list(np.atleast_1d(figure.subplots(1, panels, sharey=True, **options)))
+    figure, (axes,) = panels(
+        row * len(rows) + head, 1, columns, sharey=True, squeeze=False, **options
+    )
     axes[0].set_yticks(range(len(rows)), rows)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     for axis in axes:
         read_across(axis)
-    return figure, axes
+    return figure, list(axes)
 
 
 def read_across(axis: Axes) -> None:
@@ -455,12 +440,10 @@ def grouped_bars(axis: Axes, table: pd.DataFrame, horizontal: bool = False) -> N
         draw(places, values, 0.93 * thick, label=name, **BARS[number % len(BARS)])
 
 
-def label_line_ends(
-    axis: Axes, x: float, ends: Mapping[str, tuple[float, str]], gap: float = 0.085
-) -> None:
+def label_line_ends(axis: Axes, x: float, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write each line's name at its end (value, colour), pushed apart so that no names meet."""
     low, high = axis.get_ylim()
-    least = gap * (high - min(low, 0.0))
+    least = 0.085 * (high - min(low, 0.0))
     placed = -np.inf
     for name, (value, colour) in sorted(ends.items(), key=lambda end: end[1]):
         placed = max(value, placed + least)

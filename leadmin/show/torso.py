@@ -10,7 +10,7 @@ from matplotlib.path import Path as DrawnPath
 from numpy.typing import NDArray
 
 from leadmin.leads import BIPOLAR, electrodes_needed, resolve
-from leadmin.show.style import BLUE, DOTTED, FAINT, MUTED, blank_figure
+from leadmin.show.style import BLUE, DOTTED, FAINT, MUTED, panels
 
 # A torso in the unit square, front view: the viewer's left is the patient's right.
 _TORSO: tuple[tuple[float, float], ...] = (
@@ -55,11 +55,10 @@ def plot_electrodes(configs: Sequence[str]) -> Figure:
     """
     columns = min(4, len(configs))
     rows = -(-len(configs) // columns)
-    figure = blank_figure(2.3 * rows)
-    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-    for axis in axes:
+    figure, axes = panels(2.3 * rows, rows, columns, squeeze=False)
+    for axis in axes.flat:
         axis.set_axis_off()
-    for axis, config in zip(axes, configs, strict=False):
+    for axis, config in zip(axes.flat, configs, strict=False):
         leads = resolve(config).leads
         needed = electrodes_needed(leads)
         axis.set(xlim=(-0.08, 1.08), ylim=(-0.03, 1.07), aspect="equal")

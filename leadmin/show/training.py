@@ -34,8 +34,7 @@ def plot_learning_curves(history: pd.DataFrame, keeps_last: Collection[str] = ()
     """
     looks = style.recipe_looks(history["recipe"])
     by = [column for column in ("seed", "fold") if column in history.columns]
-    figure = style.blank_figure(0.4 + 2.1 * len(looks))
-    grid = figure.subplots(len(looks), 2, squeeze=False)
+    figure, grid = style.panels(0.4 + 2.1 * len(looks), len(looks), 2, squeeze=False)
     for (losses, scores), (recipe, look) in zip(grid, looks.items(), strict=True):
         own = history[history["recipe"] == recipe]
         fits = [fit.set_index("epoch").sort_index() for _, fit in own.groupby(by)]
@@ -93,7 +92,7 @@ def plot_roc(
     ([n_seeds, ]n_records, n_classes), of which only the order matters; records of one patient,
     ``patient_id`` (n_records,), are drawn together.
     """
-    binary = style.checked_labels(labels, "plot_roc", classes)
+    binary = np.asarray(labels, dtype=bool)
     stacks = _by_seed(scores)
     looks = style.recipe_looks(stacks)
     weights = patient_weights(patient_id, n_resamples, rng).T.astype(float)
@@ -184,7 +183,7 @@ def plot_calibration(
     were independent. Beneath, the distribution of the predictions. ``labels`` are 0/1, (n_records,
     n_classes), ``probabilities``, by recipe, ([n_seeds, ]n_records, n_classes).
     """
-    binary = style.checked_labels(labels, "plot_calibration", classes).astype(float)
+    binary = np.asarray(labels, dtype=float)
     stacks = _by_seed(probabilities)
     for recipe, stack in stacks.items():
         if np.nanmin(stack) < 0 or np.nanmax(stack) > 1:
@@ -194,8 +193,8 @@ def plot_calibration(
             )
     looks = style.recipe_looks(stacks)
     n_rows, last = len(classes) // 3 + 1, divmod(len(classes), 3)  # the last one is the legend's
-    figure = style.blank_figure(3.1 * n_rows)
-    grid = figure.subplots(2 * n_rows, 3, height_ratios=(3, 0.9) * n_rows, sharex=True)
+    ratios = (3, 0.9) * n_rows
+    figure, grid = style.panels(3.1 * n_rows, 2 * n_rows, 3, height_ratios=ratios, sharex=True)
     edges = np.linspace(0, 1, 21)
     for column, name in enumerate(classes):
         axis, strip = grid[2 * (column // 3) : 2 * (column // 3) + 2, column % 3]

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import time
+import tomllib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,8 +12,8 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from trouble import interrupted, refused
 
-from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 from leadmin.study import tracking
 from leadmin.study import train as study
@@ -138,8 +139,7 @@ def pair(offline, small, tmp_path_factory):
 
 @pytest.mark.parametrize("wrong", ["mlflow", "wandb,mlflow", "tensorboard wandb", "wandb,", ","])
 def test_an_unknown_tracker_is_refused_with_the_known_ones(wrong, tmp_path):
-    with pytest.raises(LeadminError, match=r"tracking is .* tensorboard, wandb, or both"):
-        settings_for(tmp_path, tracking=wrong)
+    refused("tracking is .* tensorboard, wandb, or both", settings_for, tmp_path, tracking=wrong)
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
@@ -147,17 +147,15 @@ def test_a_missing_package_is_named_before_anything_is_touched(name, small, tmp_
     monkeypatch.setitem(tracking.MODULES, name, "leadmin_without_this_package")
     (tmp_path / "metrics.json").write_text("{}")
     (tmp_path / name / "scratch-seed0").mkdir(parents=True)
-    with pytest.raises(LeadminError, match=rf'pip install "leadmin\[{name}\]"'):
-        train_run(settings_for(tmp_path, tracking=name), small)
+    settings = settings_for(tmp_path, tracking=name)
+    refused(rf'pip install "leadmin\[{name}\]"', train_run, settings, small)
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", name, ".lock"}
     assert (tmp_path / name / "scratch-seed0").is_dir()
 
 
 def test_extras_are_named_after_the_trackers(root):
-    import tomllib
-
-    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    extras = extras["project"]["optional-dependencies"]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
     for name in tracking.MODULES:
         assert set(extras[name]) <= set(extras["dev"])
     assert extras["tracking"] == [f"leadmin[{','.join(tracking.MODULES)}]"]
@@ -173,8 +171,7 @@ def test_names_are_spaced_at_will_and_a_study_hands_them_to_every_run(tmp_path):
     path.write_text(text + "wandb, tensorboard\n")
     assert load_study(path).tracking == "wandb, tensorboard"
     path.write_text(text + "mlflow\n")
-    with pytest.raises(LeadminError, match=r"study\.yml.*mlflow.*tensorboard, wandb"):
-        load_study(path)
+    refused(r"study\.yml.*mlflow.*tensorboard, wandb", load_study, path)
 
 
 def test_the_study_is_known_from_the_run_folder(tmp_path, monkeypatch):
@@ -204,15 +201,19 @@ def test_tracking_changes_no_trained_number(pair):
 
 
 @pytest.mark.parametrize("recipe", ["scratch", "original"])
-def test_tensorboard_has_each_epoch_once(pair, recipe):
-    found, _ = scalars(pair.tracked.folder / "tensorboard" / f"{recipe}-seed0")
+def test_each_tracker_has_each_epoch_once(pair, recipe):
+    curves, _ = scalars(pair.tracked.folder / "tensorboard" / f"{recipe}-seed0")
+    sent = pd.DataFrame(wandb_run(pair.tracked.folder / "wandb" / f"{recipe}-seed0").history)
+    assert list(sent["_step"]) == list(sent["epoch"]) == [1, 2]
     history = pair.tracked.history.query("recipe == @recipe")
     names = [c for c in history if c not in ("recipe", "seed", "fold", "epoch")]
     assert {f"validation_auroc_{c}" for c in CLASSES} < set(names)
     for name in names:
-        steps, values = zip(*found[name], strict=True)
+        steps, values = zip(*curves[name], strict=True)
         assert steps == (1, 2)
         np.testing.assert_allclose(values, history[name], rtol=1e-6)
+        # a history keeps seven digits
+        np.testing.assert_allclose(sent[name].astype(float), history[name], rtol=5e-7)
 
 
 def expected_test_metrics(run, recipe):
@@ -248,17 +249,6 @@ def test_tensorboard_has_settings_test_metrics_and_checkpoint(pair):
     found = EventMultiplexer().AddRunsFromDirectory(str(pair.tracked.folder.parents[1])).Runs()
     stems = ("scratch-seed0", "original-seed0")
     assert set(found) == {f"runs/2-lead-I-II/tensorboard/{stem}" for stem in stems}
-
-
-@pytest.mark.parametrize("recipe", ["scratch", "original"])
-def test_wandb_has_each_epoch_once(pair, recipe):
-    run = wandb_run(pair.tracked.folder / "wandb" / f"{recipe}-seed0")
-    rows = pd.DataFrame(run.history)
-    assert list(rows["_step"]) == [1, 2]
-    history = pair.tracked.history.query("recipe == @recipe").reset_index(drop=True)
-    for name in [c for c in history if c not in ("recipe", "seed", "fold")]:
-        sent, kept = (one[name].to_numpy(float) for one in (rows, history))
-        np.testing.assert_allclose(sent, kept, rtol=5e-7)  # a history keeps seven digits
 
 
 def test_wandb_has_group_name_settings_test_metrics_and_model(pair):
@@ -305,17 +295,12 @@ def test_a_resumed_fit_and_a_repeated_run_show_each_epoch_once(offline, small, t
     other = tmp_path / "wandb" / "mine"
     other.mkdir(parents=True)
 
-    def stop(row):
-        if row["epoch"] == 2:
-            raise KeyboardInterrupt
-
     def steps():
         found, _ = scalars(tmp_path / "tensorboard" / "scratch-seed0")
         run = wandb_run(tmp_path / "wandb" / "scratch-seed0")
         return [s for s, _ in found["train_loss"]], [row["_step"] for row in run.history], run.exit
 
-    with pytest.raises(KeyboardInterrupt):
-        train_run(settings, small, on_epoch=stop)
+    interrupted(2, train_run, settings, small)
     assert steps() == ([1, 2], [1, 2], 1)
     assert not (tmp_path / "metrics.json").exists()
     train_run(settings, small)

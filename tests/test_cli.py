@@ -1,6 +1,5 @@
 """The command line and the engine behind it, which a script plays that logs what it is told to."""
 
-import fcntl
 import io
 import json
 import os
@@ -19,6 +18,7 @@ from trouble import command_refused, refused
 from typer.testing import CliRunner
 
 from leadmin.cli import engine
+from leadmin.study.validity import held
 
 STUDY = ["--study", "workflow/studies/sample.yml"]
 BEGUN = """Job stats:
@@ -208,11 +208,10 @@ def test_what_was_edited_while_the_engine_ran_or_failed_is_looked_at_again(clone
 
 
 def test_a_dry_run_looks_on_while_another_workflow_runs(clone):
-    (clone / "outputs").mkdir()
-    with (clone / "outputs" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(clone / "outputs", "workflow"):
         assert leadmin("run", "--all", "--dry-run", *STUDY).exit_code == 0
-        command_refused("another workflow is running", leadmin("run", "--all", *STUDY))
+        result = leadmin("run", "--all", *STUDY)
+    command_refused(rf"another workflow is running here \(process {os.getpid()} on", result)
 
 
 def test_ctrl_c_says_what_is_kept(clone):

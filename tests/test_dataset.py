@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from archives import make_files, real, sign, signal_of, write_folder, write_zip
-from trouble import flip, refused
+from click.testing import Result
+from trouble import command_refused, flip, refused
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
@@ -47,9 +48,6 @@ def assert_signals(data: EcgDataset, files: dict[str, bytes], name: str) -> None
 def prepared(archive, tmp_path):
     prepare(archive, tmp_path / "x.h5")
     return tmp_path / "x.h5"
-
-
-# --- what is in the file --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
@@ -102,9 +100,6 @@ def test_order_of_rows_does_not_matter(files, tmp_path):
     assert one.inputs_sha256 != two.inputs_sha256
 
 
-# --- again, and again -----------------------------------------------------------------------
-
-
 def test_second_call_does_nothing_unless_forced_or_a_file_was_touched(files, tmp_path):
     folder, target = write_folder(tmp_path / "p", files), tmp_path / "x.h5"
     first = prepare(folder, target)
@@ -143,9 +138,6 @@ def test_second_call_works_if_something_changed(archive, prepared, change, rate)
     assert prepare(archive, prepared, sampling_rate=rate).up_to_date
 
 
-# --- records that fail ----------------------------------------------------------------------
-
-
 def test_bad_records_are_listed_and_counted(files, tmp_path):
     changed = dict(files)
     for name in ("00003_lr.hea", "00011_lr.dat"):
@@ -176,9 +168,6 @@ def test_all_records_failing_is_an_error_whatever_is_allowed(files, tmp_path):
     source, target = write_zip(tmp_path / "p.zip", bare), tmp_path / "x.h5"
     refused("20 of 20", prepare, source, target, max_failures=100)
     assert not target.exists()
-
-
-# --- files that load_dataset must refuse ----------------------------------------------------
 
 
 def test_missing_and_foreign_files(tmp_path):
@@ -256,9 +245,6 @@ def test_changed_files_are_refused(prepared, change, message):
     assert "leadmin data prepare" in error
 
 
-# --- selecting ------------------------------------------------------------------------------
-
-
 def test_select_label_policies_and_cooccurrence(prepared):
     data = load_dataset(prepared)
     some = data.select(data.fold == 3)
@@ -280,9 +266,6 @@ def test_select_label_policies_and_cooccurrence(prepared):
     assert (np.diag(table) == data.class_counts("any")).all()
     both = (data.labels["any"][:, 1] & data.labels["any"][:, 4]).sum()
     assert table.loc["MI", "HYP"] == table.loc["HYP", "MI"] == both > 0
-
-
-# --- interruption, full disks ---------------------------------------------------------------
 
 
 def test_killed_at_any_moment_leaves_nothing_that_passes_for_finished(tmp_path):
@@ -332,23 +315,17 @@ def test_unwritable_targets(archive, tmp_path, monkeypatch):
     refused("cannot be written: Permission denied", prepare, archive, tmp_path / "x.h5")
 
 
-# --- options and the command line -----------------------------------------------------------
-
-
-def test_bad_options(archive, tmp_path):
-    target = tmp_path / "x.h5"
-    refused("is 250 Hz; valid: 100 and 500 Hz", prepare, archive, target, sampling_rate=250)
-    refused("max_failures is -1", prepare, archive, target, max_failures=-1)
-
-
 def test_command(archive, tmp_path):
-    runner = CliRunner()
-    arguments = ["prepare", "--from", str(archive), "--to", str(tmp_path / "x.h5")]
-    result = runner.invoke(app, arguments)
+    def run(*options: str) -> Result:
+        words = ["prepare", "--from", str(archive), "--to", str(tmp_path / "x.h5"), *options]
+        return CliRunner().invoke(app, words)
+
+    result = run()
     assert result.exit_code == 0, result.output
     assert "20 records" in result.output
-    assert "nothing to do" in runner.invoke(app, arguments).output
-    assert runner.invoke(app, [*arguments, "--rate", "250"]).exit_code == 2
+    assert "nothing to do" in run().output
+    command_refused("is 250 Hz; valid: 100 and 500 Hz", run("--rate", "250"))
+    refused("max_failures is -1", prepare, archive, tmp_path / "x.h5", max_failures=-1)
     receipt = json.loads((tmp_path / "x.json").read_text())
     assert receipt["n_records"] == 20
 

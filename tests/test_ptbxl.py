@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import wfdb
-from archives import STATEMENTS, header, make_files, real, sign, signal_of, write_folder, write_zip
+from archives import STATEMENTS, header, make_files, real, sign, write_folder, write_zip
 from trouble import refused
 from wfdb.io import _header
 
@@ -22,40 +22,18 @@ def folder(tmp_path):
     return FolderArchive(write_folder(tmp_path / "ptb", make_files(6, rates=(100, 500))))
 
 
-# --- records --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["zip", "folder"])
-@pytest.mark.parametrize(("rate", "suffix"), [(100, "lr"), (500, "hr")])
-def test_record_from_zip_and_folder(tmp_path, kind, rate, suffix):
-    files = make_files(2, rates=(100, 500))
-    path = {"zip": write_zip, "folder": write_folder}[kind](tmp_path / f"a.{kind}", files)
-    record = f"records{rate}/00000/00001_{suffix}"
-    archive = ptbxl.open_ptbxl(path)
-    signal, digests = read_record(archive, record, rate, read_checksums(archive))
-    np.testing.assert_array_equal(signal, signal_of(files, record))
-    assert signal.shape == (12, 10 * rate)
-    assert [name for name, _ in digests] == [f"{record}.hea", f"{record}.dat"]
-
-
-def write_wfdb(folder, digital, fmt, gain=1000, baseline=0, unit="mV", name="r", leads=LEADS):
-    n = len(leads)
+def write_wfdb(folder, digital, fmt, gain=1000.0, baseline=0, unit="mV"):
     wfdb.wrsamp(
-        name, 100, [unit] * n, list(leads), d_signal=digital, fmt=[fmt] * n,
-        adc_gain=[float(gain)] * n, baseline=[baseline] * n, write_dir=str(folder),
+        "r", 100, [unit] * 12, list(LEADS), d_signal=digital, fmt=[fmt] * 12,
+        adc_gain=[gain] * 12, baseline=[baseline] * 12, write_dir=str(folder),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("fmt", ["16", "80", "212", "24", "32", "516"])
+@pytest.mark.parametrize("fmt", ["16", "80", "212", "24", "32"])
 def test_formats_agree_with_the_wfdb_library(tmp_path, fmt):
+    """FLAC, format 516, is that of the embedded sample; see there."""
     digital = np.random.default_rng(5).integers(-100, 100, size=(1000, 12))
-    if fmt == "516":  # FLAC holds 8 signals a file, so it needs a header made of two
-        for name, part in (("a", slice(0, 6)), ("b", slice(6, 12))):
-            write_wfdb(tmp_path, digital[:, part], fmt, name=name, leads=LEADS[part])
-        parts = [(tmp_path / f"{name}.hea").read_text().splitlines()[1:] for name in "ab"]
-        (tmp_path / "r.hea").write_text("\n".join(["r 12 100 1000", *parts[0], *parts[1]]))
-    else:
-        write_wfdb(tmp_path, digital, fmt)
+    write_wfdb(tmp_path, digital, fmt)
     expected = wfdb.rdrecord(str(tmp_path / "r"), physical=False).d_signal.T
     signal, _ = read_record(FolderArchive(tmp_path), "r", 100)
     np.testing.assert_array_equal(signal, expected)
@@ -86,7 +64,8 @@ def test_wfdb_gets_its_tables_back(folder):
 
 def test_leads_are_found_by_name(folder):
     """A record with its leads in another order is read right, not refused and not mixed up."""
-    expected, _ = read_record(folder, RECORD, 100)
+    expected, digests = read_record(folder, RECORD, 100)
+    assert [name for name, _ in digests] == [f"{RECORD}.hea", f"{RECORD}.dat"]
     order = np.random.default_rng(1).permutation(12)
     text = folder.path / f"{RECORD}.hea"
     lines = text.read_text().splitlines()
@@ -139,15 +118,15 @@ def test_bad_records_say_why(folder, change, reason):
     assert re.match(reason, f"{error.reason}: {error}")
 
 
-def test_checksum_list_is_heeded(folder):
+def test_checksum_list_is_heeded_for_records_and_tables(folder):
     sums = read_checksums(folder)
     with (folder.path / f"{RECORD}.hea").open("a") as text:
         text.write("# a harmless comment\n")
     read_record(folder, RECORD, 100)
     refused("differs from its checksum", read_record, folder, RECORD, 100, sums)
-
-
-# --- tables and labels ----------------------------------------------------------------------
+    with (folder.path / ptbxl.DATABASE_FILE).open("a") as table:
+        table.write("\n")
+    refused(r"ptbxl_database\.csv differs from its checksum", ptbxl.check_tables, folder, sums)
 
 
 def test_table_of_the_small_archive(folder):
@@ -225,17 +204,6 @@ def test_bad_tables_name_column_and_record(tmp_path, old, new, message):
     assert name in str(refused(message, read, archive))
 
 
-def test_edited_table_is_noticed(tmp_path):
-    files = make_files(2)
-    files[ptbxl.DATABASE_FILE] = files[ptbxl.DATABASE_FILE].replace(b"sinus", b"SINUS")
-    archive = FolderArchive(write_folder(tmp_path / "p", files))
-    message = r"ptbxl_database\.csv differs from its checksum"
-    refused(message, ptbxl.check_tables, archive, read_checksums(archive))
-
-
-# --- archives -------------------------------------------------------------------------------
-
-
 def test_archive_is_found_at_the_top_or_one_below(tmp_path):
     files = make_files(1)
     folders = [write_folder(tmp_path / "flat", files), write_folder(tmp_path / "out" / "in", files)]
@@ -258,9 +226,6 @@ def test_two_candidates_are_ambiguous(tmp_path, folders, found):
     for name in folders:
         write_folder(tmp_path / name, make_files(1))
     refused(found, ptbxl.open_ptbxl, tmp_path)
-
-
-# --- the real subset, where it is at hand ---------------------------------------------------
 
 
 def test_official_counts_of_the_real_subset():

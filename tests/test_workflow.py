@@ -27,7 +27,6 @@ from leadmin.publish.book import gather, published_pages
 from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import load_study
-from leadmin.study.validity import held
 
 ABLATION = "workflow/studies/tiny-ablation.yml"
 pytestmark = pytest.mark.timeout(600)
@@ -117,12 +116,6 @@ def test_a_report_is_one_page_that_the_engine_is_asked_for(tree, monkeypatch):
     monkeypatch.setattr(CLI, "run_engine", lambda *asked: print(*asked[2]))
     page = "outputs/report/html/index.html"
     assert tree.here("report").stdout.splitlines() == [page, str(tree.folder / page)]
-
-
-def test_two_workflows_do_not_write_at_once(tree, built):
-    with held(tree.folder / "outputs", "workflow"):
-        result = tree.here("run", "--config", "12-lead", "--study", TINY)
-    command_refused(rf"another workflow is running here \(process {os.getpid()} on", result)
 
 
 def test_publishing_copies_tables_and_summaries(tree, built):

@@ -358,6 +358,9 @@ def state_of(path):
         return json.loads(file.metadata()["progress"])
 
 
+NO_TRACKERS = ["mlflow", "wandb,mlflow", "tensorboard wandb", "wandb,", ","]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -378,6 +381,7 @@ def state_of(path):
         ({"precision": "half"}, "auto, float32, bfloat16"),
         ({"workers": -1}, "whole numbers from 0"),
         ({"network": "examples/small_network.py:SmallNetwork"}, "recipe from random weights"),
+        *(({"tracking": one}, "tracking is .* tensorboard, wandb, or both") for one in NO_TRACKERS),
     ],
 )
 def test_invalid_parameters_say_what_is_valid(change, message):
@@ -454,6 +458,7 @@ def test_the_studies_of_the_repository_are_valid(root, name):
         ({"overrides": {"1-lead-V3": {"epochs": 3}}}, "1-lead-V3"),
         ({"overrides": {"12-lead": {"leads": 3}}}, "is 'leads'; valid: 'seeds', 'compare_seeds'"),
         ({"sampling_rate": 250}, "100 or 500"),
+        ({"tracking": "mlflow"}, "mlflow.*tensorboard, wandb"),
         *(({"name": name}, "name is .*; valid: 1 to 64 letters, digits") for name in NO_NAMES),
         ({"overrides": {"1-lead-I": {"seeds": 2}, "I": {"seeds": 3}}}, "one configuration twice"),
         ({"overrides": {"12-lead": {"seeds": 10**11}}}, "seeds is 100000000000; valid: whole"),

@@ -5,6 +5,7 @@ import json
 import os
 import time
 import tomllib
+from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from leadmin.study import tracking
 from leadmin.study import train as study
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run
-from leadmin.study.settings import RunSettings, Study, load_study
+from leadmin.study.settings import RunSettings, Study
 from leadmin.study.tracking import Tracking, study_name, tracker_names
 from leadmin.study.train import train_run
 
@@ -68,30 +69,24 @@ def wandb_run(folder):
     exit record.
     """
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    deadline = time.monotonic() + 20
-    while True:
-        records = {}
-        for record in wandb_records(path):
-            records.setdefault(record.WhichOneof("record_type"), []).append(record)
-        if "exit" in records:
-            break
+    records, deadline = defaultdict(list), time.monotonic() + 20
+    while not records["exit"]:
         assert time.monotonic() < deadline, f"{path} was never finished"
-        time.sleep(0.02)
+        records.clear()
+        for record in wandb_records(path):
+            kind = record.WhichOneof("record_type")
+            records[kind].append(getattr(record, kind))
 
     def decoded(items):
-        names = ("/".join(item.nested_key) or item.key for item in items)
-        return {name: json.loads(i.value_json) for name, i in zip(names, items, strict=True)}
+        return {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items}
 
-    summary = {}
-    for record in records.get("summary", []):
-        summary |= decoded(record.summary.update)
     return SimpleNamespace(
-        record=records["run"][0].run,
-        config=decoded(records["run"][0].run.config.update),
-        history=[decoded(record.history.item) for record in records.get("history", [])],
-        summary=summary,
-        artifacts=[record.artifact for record in records.get("artifact", [])],
-        exit=records["exit"][0].exit.exit_code,
+        record=records["run"][0],
+        config=decoded(records["run"][0].config.update),
+        history=[decoded(record.item) for record in records["history"]],
+        summary=decoded(item for record in records["summary"] for item in record.update),
+        artifacts=records["artifact"],
+        exit=records["exit"][0].exit_code,
     )
 
 
@@ -137,11 +132,6 @@ def pair(offline, small, tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize("wrong", ["mlflow", "wandb,mlflow", "tensorboard wandb", "wandb,", ","])
-def test_an_unknown_tracker_is_refused_with_the_known_ones(wrong, tmp_path):
-    refused("tracking is .* tensorboard, wandb, or both", settings_for, tmp_path, tracking=wrong)
-
-
 @pytest.mark.parametrize("name", ["tensorboard", "wandb"])
 def test_a_missing_package_is_named_before_anything_is_touched(name, small, tmp_path, monkeypatch):
     monkeypatch.setitem(tracking.MODULES, name, "leadmin_without_this_package")
@@ -161,17 +151,12 @@ def test_extras_are_named_after_the_trackers(root):
     assert extras["tracking"] == [f"leadmin[{','.join(tracking.MODULES)}]"]
 
 
-def test_names_are_spaced_at_will_and_a_study_hands_them_to_every_run(tmp_path):
+def test_names_are_spaced_at_will_and_a_study_hands_them_to_every_run():
     assert tracker_names("") == tracker_names("  ") == ()
     assert tracker_names("wandb, tensorboard,wandb") == ("wandb", "tensorboard")
-    made = Study("x", "X", "s", ("12-lead", "1-lead-I"), tracking="tensorboard")
-    assert {made.run_parameters(c)["tracking"] for c in made.configurations} == {"tensorboard"}
-    path = tmp_path / "study.yml"
-    text = "name: x\ntitle: X\nsource: s\nconfigurations: [12-lead, 1-lead-I]\ntracking: "
-    path.write_text(text + "wandb, tensorboard\n")
-    assert load_study(path).tracking == "wandb, tensorboard"
-    path.write_text(text + "mlflow\n")
-    refused(r"study\.yml.*mlflow.*tensorboard, wandb", load_study, path)
+    asked = "wandb, tensorboard"
+    made = Study("x", "X", "s", ("12-lead", "1-lead-I"), tracking=asked)
+    assert {made.run_parameters(c)["tracking"] for c in made.configurations} == {asked}
 
 
 def test_the_study_is_known_from_the_run_folder(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import struct
 import time
 import tomllib
 from collections import defaultdict
@@ -43,23 +44,17 @@ def scalars(folder):
 def wandb_records(path):
     """Read a transaction log of Weights & Biases.
 
-    It is a log of LevelDB, in blocks of 32 KiB: per piece a checksum, a length and a type
-    (1 whole, 2 first, 3 middle, 4 last), after seven bytes that name the format.
+    It is a log of LevelDB: after seven bytes that name the format, per record a checksum, a length
+    and a type, which is 1 where a record is whole, as all are within one block of 32 KiB.
     """
     proto = pytest.importorskip("wandb.proto.wandb_internal_pb2")
-    content = path.read_bytes()
+    content, place = path.read_bytes(), 7
     assert content[:4] == b":W&B"
-    place, payload, records = 7, b"", []
     while place + 7 <= len(content):
-        if 32768 - place % 32768 < 7:
-            place += 32768 - place % 32768
-        length, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
-        payload += content[place + 7 : place + 7 + length]
+        length, kind = struct.unpack_from("<HB", content, place + 4)
+        assert kind == 1
+        yield proto.Record.FromString(content[place + 7 : place + 7 + length])
         place += 7 + length
-        if kind in (1, 4):
-            records.append(proto.Record.FromString(payload))
-            payload = b""
-    return records
 
 
 def wandb_run(folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from trees import CLI, TINY, Tree
-from trouble import command_refused, refused
+from trouble import command_refused, flip, refused
 from typer.testing import CliRunner
 
 from leadmin.cli import engine
@@ -151,13 +151,6 @@ def test_an_empty_word_is_no_name_of_the_current_folder(monkeypatch, capsys, wor
     assert "says nothing; fill it, or leave it out" in capsys.readouterr().err
 
 
-def put_back(path):
-    """Change a file to one of the same size, then put its time back."""
-    stamp = path.stat()
-    path.write_text("as it is.")
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-
-
 def test_the_engine_is_started_unless_all_is_as_it_left_it(clone):
     made, data = "outputs/sample/notebooks/04_analysis.ipynb", "outputs/data/sample-100hz.h5"
     log, study = clone / "outputs/sample/logs/workflow.log", clone / STUDY[1]
@@ -177,15 +170,15 @@ def test_the_engine_is_started_unless_all_is_as_it_left_it(clone):
 
     assert [starts(), starts(), starts("--force"), starts()] == [True, False, True, False]
     for name, change in (
-        ("leadmin/net/fit.py", put_back),
+        ("leadmin/net/fit.py", flip),
         ("leadmin/net/new.py", Path.touch),
         ("notebooks/a.py", Path.touch),
-        ("book/intro.md", put_back),
+        ("book/intro.md", flip),
         ("book/intro.md", Path.unlink),
-        ("_toc.yml", put_back),
+        ("_toc.yml", flip),
         (STUDY[1], Path.touch),
         ("sample.zip", Path.touch),
-        (made, put_back),
+        (made, flip),
         (made, Path.unlink),
         (data, Path.unlink),
     ):

@@ -30,9 +30,9 @@ def interrupted(epoch, train, *arguments, **options):
 
 
 def flip(path):
-    """Turn one bit in the middle of a file, and leave its time as it was."""
+    """Turn a bit in the middle of a file, so that it is no text, and leave its time as it was."""
     content, stamp = bytearray(path.read_bytes()), path.stat()
-    content[len(content) // 2] ^= 1
+    content[len(content) // 2] ^= 0x80
     path.write_bytes(content)
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 

@@ -1,6 +1,5 @@
 """Small archives in PTB-XL's layout, made up for tests; signals obey the limb-lead identities."""
 
-import csv
 import hashlib
 import io
 import os
@@ -8,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
@@ -97,11 +97,7 @@ def make_files(
                 files[f"{record}.hea"] = text.encode()
                 files[f"{record}.dat"] = signal.T.astype("<i2").tobytes()
         rows.append(row)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    files[ptbxl.DATABASE_FILE] = text.getvalue().encode()
+    files[ptbxl.DATABASE_FILE] = pd.DataFrame(rows).to_csv(index=False).encode()
     files[ptbxl.STATEMENTS_FILE] = STATEMENTS.encode()
     files[ptbxl.LICENSE_FILE] = b"Creative Commons Attribution 4.0\n"
     return sign(files)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from trouble import refused
 
-from leadmin.errors import LeadminError
 from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
 from leadmin.study.ablation import merge
 from leadmin.study.baselines import train_baseline
@@ -47,15 +47,13 @@ def test_the_table_compares_every_variant_with_the_reference(folder):
 def test_runs_that_do_not_belong_together_are_refused(folder, small, tmp_path):
     runs = load_variants(folder)
     other = train("scratch", small, tmp_path / "x", config="1-lead-I", seeds=1)
-    with pytest.raises(LeadminError, match="another configuration, 1-lead-I; valid: 2-lead-I-II"):
-        merge([runs["scratch-mixup"], other])
-    fewer = small.select(np.arange(190))
-    fewer = train("scratch", fewer, tmp_path / "y", seeds=1)
-    with pytest.raises(LeadminError, match="stands on other records or labels"):
-        merge([runs["scratch-mixup"], fewer])
-    with pytest.raises(LeadminError, match="occurs in two"):
-        merge([runs["scratch"], runs["scratch"]])
-    with pytest.raises(LeadminError, match="not among the"):
-        ablation_table(gather_variants({"scratch-mixup": runs["scratch-mixup"]}, 100))
-    with pytest.raises(LeadminError, match="no finished variant"):
-        load_variants(tmp_path / "nothing")
+    fewer = train("scratch", small.select(np.arange(190)), tmp_path / "y", seeds=1)
+    for message, run, added in (
+        ("another configuration, 1-lead-I; valid: 2-lead-I-II", runs["scratch-mixup"], other),
+        ("stands on other records or labels", runs["scratch-mixup"], fewer),
+        ("occurs in two", runs["scratch"], runs["scratch"]),
+    ):
+        refused(message, merge, [run, added])
+    alone = gather_variants({"scratch-mixup": runs["scratch-mixup"]}, 100)
+    refused("not among the", ablation_table, alone)
+    refused("no finished variant", load_variants, tmp_path / "nothing")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trouble import refused
 
-from leadmin.errors import LeadminError
 from leadmin.study import baselines
 from leadmin.study.protocol import splits
 from leadmin.study.run import load_run
@@ -88,8 +88,7 @@ def test_a_finished_baseline_is_kept_and_another_request_replaces_it(small, tmp_
 
 
 def test_an_unknown_baseline_is_refused_and_an_absent_class_named(small, tmp_path):
-    with pytest.raises(LeadminError, match="valid: logistic-regression"):
-        baselines.train_baseline("forest", small, tmp_path)
+    train = baselines.train_baseline
+    refused("valid: logistic-regression", train, "forest", small, tmp_path)
     without = small.select(small.labels["any"][:, 4] == 0)
-    with pytest.raises(LeadminError, match="HYP"):
-        baselines.train_baseline("logistic-regression", without, tmp_path)
+    refused("HYP", train, "logistic-regression", without, tmp_path)

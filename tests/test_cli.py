@@ -1,6 +1,5 @@
 """The command line and the engine behind it, which a script plays that logs what it is told to."""
 
-import fcntl
 import io
 import json
 import os
@@ -14,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from trees import CLI, TINY, Tree
+from trouble import command_refused, flip
 from typer.testing import CliRunner
 
-import leadmin.cli.main
 from leadmin.cli import engine
-from leadmin.errors import LeadminError
+from leadmin.study.validity import held
 
-MAIN = sys.modules["leadmin.cli.main"]
 STUDY = ["--study", "workflow/studies/sample.yml"]
 BEGUN = """Job stats:
 job      count
@@ -58,12 +57,12 @@ def clone(root, tmp_path, monkeypatch):
         "import sys, pathlib; print(pathlib.Path('log.txt').read_text(), *sys.argv, flush=True)\n"
         "while pathlib.Path('wait').exists(): pass\n"
     )
-    monkeypatch.setattr(MAIN, "source_tree", lambda: tmp_path)
+    monkeypatch.setattr(CLI, "source_tree", lambda: tmp_path)
     return tmp_path
 
 
 def leadmin(*words, **environment):
-    return CliRunner().invoke(MAIN.app, words, prog_name="leadmin", env=environment)
+    return CliRunner().invoke(CLI.app, words, prog_name="leadmin", env=environment)
 
 
 def seen(*texts):
@@ -105,8 +104,7 @@ def test_the_log_is_kept_and_shown_on_demand(clone):
     (clone / "snakemake.py").write_text("print('error: x is y:\\n  z'); raise SystemExit(1)")
     log.touch()
     result = leadmin("run", "--all", *STUDY)
-    assert result.exit_code == 2
-    assert "the workflow failed: x is y:\n  z; notebooks" in result.stderr
+    command_refused("the workflow failed: x is y:\n  z; notebooks", result)
     assert "the engine's log, workflow.log" in result.stderr
 
 
@@ -125,8 +123,8 @@ def test_paths_of_a_study_are_found_from_here_or_beside_it(clone, monkeypatch):
         assert yaml.safe_load((clone / "outputs" / "own.yml").read_text())["source"] == str(source)
         shutil.copy(mine / "ptb-xl-sample.zip", here)
     (mine / "study.yml").write_text(yaml.safe_dump(study | {"source": "nowhere"}))
-    refused = leadmin("run", "--all", "--study", "../mine/study.yml")
-    assert f"source: nowhere does not exist in {here}, {mine} or {clone}; get" in refused.stderr
+    message = f"source: nowhere does not exist in {here}, {mine} or {clone}; get"
+    command_refused(message, leadmin("run", "--all", "--study", "../mine/study.yml"))
 
 
 def test_records_that_no_study_can_be_made_of_are_refused_before_training(clone):
@@ -138,9 +136,8 @@ def test_records_that_no_study_can_be_made_of_are_refused_before_training(clone)
     study = {"name": "own", "title": "T", "source": str(clone), "recipe": "scratch"}
     study |= {"table": str(clone / "t.csv"), "mapping": str(clone / "m.yml")}
     (clone / "s.yml").write_text(yaml.safe_dump(study | {"configurations": ["12-lead"]}))
-    refused = leadmin("run", "--all", "--study", str(clone / "s.yml"))
-    assert refused.exit_code == 2
-    assert re.search(r"t\.csv: no record with a class is in fold 3, 4", refused.stderr)
+    result = leadmin("run", "--all", "--study", str(clone / "s.yml"))
+    command_refused(r"t\.csv: no record with a class is in fold 3, 4", result)
     assert not (clone / "outputs" / "own").exists()
 
 
@@ -150,15 +147,8 @@ def test_records_that_no_study_can_be_made_of_are_refused_before_training(clone)
 def test_an_empty_word_is_no_name_of_the_current_folder(monkeypatch, capsys, words):
     monkeypatch.setattr(sys, "argv", ["leadmin", *words])
     with pytest.raises(SystemExit, match="2"):
-        MAIN.main()
+        CLI.main()
     assert "says nothing; fill it, or leave it out" in capsys.readouterr().err
-
-
-def put_back(path):
-    """Change a file to one of the same size, then put its time back."""
-    stamp = path.stat()
-    path.write_text("as it is.")
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
 
 def test_the_engine_is_started_unless_all_is_as_it_left_it(clone):
@@ -180,15 +170,15 @@ def test_the_engine_is_started_unless_all_is_as_it_left_it(clone):
 
     assert [starts(), starts(), starts("--force"), starts()] == [True, False, True, False]
     for name, change in (
-        ("leadmin/net/fit.py", put_back),
+        ("leadmin/net/fit.py", flip),
         ("leadmin/net/new.py", Path.touch),
         ("notebooks/a.py", Path.touch),
-        ("book/intro.md", put_back),
+        ("book/intro.md", flip),
         ("book/intro.md", Path.unlink),
-        ("_toc.yml", put_back),
+        ("_toc.yml", flip),
         (STUDY[1], Path.touch),
         ("sample.zip", Path.touch),
-        (made, put_back),
+        (made, flip),
         (made, Path.unlink),
         (data, Path.unlink),
     ):
@@ -211,11 +201,10 @@ def test_what_was_edited_while_the_engine_ran_or_failed_is_looked_at_again(clone
 
 
 def test_a_dry_run_looks_on_while_another_workflow_runs(clone):
-    (clone / "outputs").mkdir()
-    with (clone / "outputs" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held(clone / "outputs", "workflow"):
         assert leadmin("run", "--all", "--dry-run", *STUDY).exit_code == 0
-        assert "another workflow is running" in leadmin("run", "--all", *STUDY).stderr
+        result = leadmin("run", "--all", *STUDY)
+    command_refused(rf"another workflow is running here \(process {os.getpid()} on", result)
 
 
 def test_ctrl_c_says_what_is_kept(clone):
@@ -257,8 +246,7 @@ def test_an_account_that_is_none_is_refused(clone, account):
     text = profile.read_text(encoding="utf-8")
     profile.write_text(text.replace("  mem_mb", f"  slurm_account: {account}\n  mem_mb"))
     result = leadmin("run", "--all", "--profile", "slurm", *STUDY)
-    assert result.exit_code == 2
-    assert re.search(r"config\.yaml: slurm_account is '.*'; valid: an account", result.stderr)
+    command_refused(r"config\.yaml: slurm_account is '.*'; valid: an account", result)
 
 
 def test_every_cluster_profile_asks_for_a_gpu_and_tries_again(root):
@@ -268,53 +256,43 @@ def test_every_cluster_profile_asks_for_a_gpu_and_tries_again(root):
         assert profile["set-resources"]["train"]["gpu"] == 1
         assert profile["default-resources"].get("gpu", 0) == 0
         assert profile["retries"] >= 1
-    with pytest.raises(LeadminError, match="valid: kubernetes, local, slurm"):
-        engine.profile_options(root, "moon", None)
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Write a script in place of a command of this machine."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def write(name, script):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return write
 
 
 @pytest.mark.slow
-def test_every_training_job_and_no_other_asks_for_a_gpu(root, tmp_path):
+def test_every_training_job_and_no_other_asks_for_a_gpu(root, tmp_path, commands):
     """Whatever this machine has; of the SLURM commands only ``squeue`` is asked for."""
-    shutil.copytree(root / "workflow", tmp_path / "workflow")
-    small = {"name": "tiny", "title": "T", "source": "data/sample/ptb-xl-sample.zip"}
-    small["configurations"] = ["12-lead", "2-lead-I-II"]
-    (tmp_path / "workflow" / "studies" / "sample.yml").write_text(yaml.safe_dump(small))
+    tree = Tree(root, tmp_path)
+    commands("squeue", "")
     snakefile = tmp_path / "workflow" / "Snakefile"
     text = snakefile.read_text(encoding="utf-8")
     assert text.count("torch.cuda.is_available()") == 1
     snakefile.write_text(text.replace("torch.cuda.is_available()", "3"))
-    for name in ("notebooks", "book", "data", "leadmin", "_config.yml", "_toc.yml", "CITATION.cff"):
-        (tmp_path / name).symlink_to(root / name)
-    (tmp_path / "squeue").write_text("#!/bin/sh\n")
-    (tmp_path / "squeue").chmod(0o755)
-    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run"]
-    done = subprocess.run(
-        [*command, "--profile", "workflow/profiles/slurm"],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    jobs = re.findall(r"rule (\w+):.*?resources: ([^\n]*)", done.stdout + done.stderr, re.S)
+    jobs = re.findall(r"rule (\w+):.*?resources: ([^\n]*)", tree.dry_run(TINY, "slurm"), re.S)
     assert [("gpu=1" in asked) for _, asked in jobs] == [rule == "train" for rule, _ in jobs]
     assert [rule for rule, _ in jobs].count("train") == 3  # the any-lead network too
     for _, asked in jobs:
         assert re.search(r"mem_mb=\d+.*runtime=\d+|runtime=\d+.*mem_mb=\d+", asked)
 
 
-def test_a_job_is_handed_to_kubernetes_and_asked_after(root, tmp_path):
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text(
-        '#!/bin/sh\n[ $1 = create ] && cat > created && echo job/x || echo "$STATE"\n'
-    )
-    kubectl.chmod(0o755)
+def test_a_job_is_handed_to_kubernetes_and_asked_after(root, tmp_path, commands):
+    commands("kubectl", '[ $1 = create ] && cat > created && echo job/x || echo "$STATE"')
 
     def jobs(*words, **more):
         command = [sys.executable, str(root / "workflow/profiles/kubernetes/jobs.py"), *words]
-        found = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"} | more
-        return subprocess.check_output(command, cwd=tmp_path, env=found, text=True).strip()
+        done = subprocess.check_output(command, cwd=tmp_path, env=os.environ | more, text=True)
+        return done.strip()
 
     asked = ["--image", "i", "--claim", "c", "--mounted", "/m", "--cpus", "2"]
     asked += ["--memory", "6000", "--minutes", "480"]

@@ -5,21 +5,17 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from archives import make_files, write_zip
+from archives import SAMPLE, make_files, write_zip
+from fresh_folds import fresh_folds
+from measure_full_size import measured
+from repeat_archive import repeat_archive
 
 from leadmin.data import fetch, ptbxl
 from leadmin.data.dataset import load_dataset
 from leadmin.data.prepare import prepare
 
 
-@pytest.fixture(autouse=True)
-def _workflow(root, monkeypatch):
-    monkeypatch.syspath_prepend(root / "workflow")
-
-
 def test_a_repeated_archive_is_one_of_more_records_and_patients(tmp_path):
-    from repeat_archive import repeat_archive
-
     source = write_zip(tmp_path / "small.zip", make_files(40))
     repeat_archive(source, tmp_path / "large.zip", 100)
     assert fetch.verify(tmp_path / "large.zip").problems == ()
@@ -39,16 +35,12 @@ def test_a_repeated_archive_is_one_of_more_records_and_patients(tmp_path):
     assert set(large.patient_id[:40]).isdisjoint(large.patient_id[40:])
 
 
-def test_records_of_two_signal_files_are_repeated_too(root, tmp_path):
-    from repeat_archive import repeat_archive
-
-    repeat_archive(root / "data/sample/ptb-xl-sample.zip", tmp_path / "a.zip", 30)
+def test_records_of_two_signal_files_are_repeated_too(tmp_path):
+    repeat_archive(SAMPLE, tmp_path / "a.zip", 30)
     assert fetch.verify(tmp_path / "a.zip").problems == ()
 
 
 def test_time_and_memory_are_those_of_all_processes(tmp_path):
-    from measure_full_size import measured
-
     holds = "import time; kept = b'x' * 200_000_000; time.sleep(1)"
     both = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {holds!r}]); {holds}"
     row = measured([sys.executable, "-c", f"kept = b'x' * 10_000_000; {both}"])
@@ -59,13 +51,11 @@ def test_time_and_memory_are_those_of_all_processes(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_fresh_division_keeps_patients_together_and_balances_labels(root, tmp_path):
-    from fresh_folds import fresh_folds
-
-    source, target = root / "data/sample/ptb-xl-sample.zip", tmp_path / "fresh.zip"
-    fresh_folds(source, target, 1)
+def test_a_fresh_division_keeps_patients_together_and_balances_labels(tmp_path):
+    target = tmp_path / "fresh.zip"
+    fresh_folds(SAMPLE, target, 1)
     assert fetch.verify(target).problems == ()
-    old, new = (ptbxl.read_table(ptbxl.open_ptbxl(path)) for path in (source, target))
+    old, new = (ptbxl.read_table(ptbxl.open_ptbxl(path)) for path in (SAMPLE, target))
     labels = ptbxl.read_labels(ptbxl.open_ptbxl(target), new)["any"]
     np.testing.assert_array_equal(old.record_id, new.record_id)
     fold = pd.Series(new.fold)
@@ -75,5 +65,5 @@ def test_a_fresh_division_keeps_patients_together_and_balances_labels(root, tmp_
     assert set(shares.index) == set(range(1, 11))
     assert (shares - labels.mean(axis=0)).abs().to_numpy().max() < 0.06
     again = tmp_path / "again.zip"
-    fresh_folds(source, again, 1)
+    fresh_folds(SAMPLE, again, 1)
     assert (ptbxl.read_table(ptbxl.open_ptbxl(again)).fold == new.fold).all()

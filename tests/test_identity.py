@@ -8,19 +8,7 @@ import pytest
 
 from leadmin.net.recipes import RECIPES
 from leadmin.study import identity
-from leadmin.study.identity import (
-    HASHED,
-    NOT_HASHED,
-    PACKAGE,
-    bare_code,
-    code_behind,
-    code_sha256,
-    hashed_files,
-    imported_files,
-    module_file,
-    start_sha256,
-    trained_identity,
-)
+from leadmin.study.identity import PACKAGE, bare_code, code_behind, module_file, start_sha256
 
 
 @pytest.fixture
@@ -32,28 +20,26 @@ def copied(tmp_path, monkeypatch):
     return folder
 
 
-def fresh_hash():
-    code_sha256.cache_clear()
-    try:
-        return code_sha256()
-    finally:
-        code_sha256.cache_clear()
-
-
-COMMENT = "import torch\n", "import torch  # a comment\n"
-LINE = "import torch\n", "\n# a line of its own\n\nimport torch\n"
-DOCSTRING = '"""Train one network.', '"""Train a single network.'
+fresh_hash = identity.code_sha256.__wrapped__
+"""It reads the files again."""
 
 
 def test_code_counts_and_a_comment_or_a_docstring_does_not(copied):
     before = fresh_hash()
-    quiet = [("net/fit", old, new, False) for old, new in (COMMENT, LINE, DOCSTRING)]
+    quiet = {
+        "import torch\n": "import torch  # a comment\n",
+        "\nimport torch\n": "\n# a line of its own\n\nimport torch\n",
+        '"""Train one network.': '"""Train a single network.',
+    }
     names = ("net/fit", "net/model", "data/dataset", "metrics", "study/run")
-    for name, old, new, counts in (*quiet, *((name, "", "ADDED = 1\n", True) for name in names)):
+    for name, old, new, counts in (
+        *(("net/fit", old, new, False) for old, new in quiet.items()),
+        *((name, "", "ADDED = 1\n", True) for name in names),
+    ):
         path = copied / f"{name}.py"
         text = path.read_text(encoding="utf-8")
         assert old in text
-        path.write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
         assert (fresh_hash() != before) == counts, (name, new)
         path.write_text(text, encoding="utf-8")
     # a new module, too, but of the evidence
@@ -71,16 +57,16 @@ def test_only_strings_that_stand_alone_are_left_out():
 
 
 def test_everything_that_counting_code_imports_counts_or_has_a_reason():
-    counted = set(hashed_files())
-    excepted = {module_file(name) for name in NOT_HASHED}
+    counted = set(identity.hashed_files())
+    excepted = {module_file(name) for name in identity.NOT_HASHED}
     for path in counted:
-        stray = imported_files(path) - counted - excepted
+        stray = identity.imported_files(path) - counted - excepted
         assert not stray, f"{path} imports {stray}, which neither counts nor has a reason"
     assert {module_file("net/fit"), module_file("net/model"), module_file("leads")} <= counted
-    for name, reason in NOT_HASHED.items():
+    for name, reason in identity.NOT_HASHED.items():
         assert module_file(name).is_file(), f"{name} is gone"
         assert len(reason) > 10
-    assert all((PACKAGE / name).is_dir() or module_file(name).is_file() for name in HASHED)
+    assert all((PACKAGE / name).is_dir() or module_file(name).is_file() for name in identity.HASHED)
 
 
 def test_the_code_behind_a_page_is_everything_that_it_imports(root):
@@ -99,7 +85,7 @@ def test_a_folder_that_is_imported_itself_counts_as_a_whole(tmp_path):
         (tmp_path / "page.py").write_text(text)
         assert set((PACKAGE / "questions").glob("*.py")) <= set(code_behind(tmp_path / "page.py"))
     (tmp_path / "page.py").write_text("from leadmin.questions import lrs")
-    assert imported_files(tmp_path / "page.py") == {
+    assert identity.imported_files(tmp_path / "page.py") == {
         PACKAGE / "questions" / "__init__.py",
         PACKAGE / "questions" / "lrs.py",
     }
@@ -107,7 +93,7 @@ def test_a_folder_that_is_imported_itself_counts_as_a_whole(tmp_path):
 
 def test_what_a_recipe_is_and_which_records_there_are_stands_in_the_identity(small):
     def of(recipe, dataset=small, seeds=1):
-        return trained_identity("1-lead-I", "holdout", "any", [(recipe, seeds)], dataset)
+        return identity.trained_identity("1-lead-I", "holdout", "any", [(recipe, seeds)], dataset)
 
     recipe = RECIPES["scratch"]
     one = of(recipe)

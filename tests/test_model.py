@@ -13,15 +13,6 @@ def test_parameter_budget_holds_at_every_lead_count(n_leads):
     assert 80_000 <= count_parameters(ResNet1d(n_leads)) <= 120_000
 
 
-@settings(max_examples=20, deadline=None)
-@given(n_leads=st.integers(1, 12), n_samples=st.integers(64, 1100), batch=st.integers(1, 3))
-def test_any_lead_count_and_length_gives_five_logits_per_record(n_leads, n_samples, batch):
-    model = ResNet1d(n_leads).eval()
-    logits = model(torch.randn(batch, n_leads, n_samples))
-    assert logits.shape == (batch, 5)
-    assert torch.isfinite(logits).all()
-
-
 def test_receptive_field_is_what_the_gradient_reaches():
     model = ResNet1d(2).eval()
     for block in range(len(model.blocks)):
@@ -69,10 +60,8 @@ def plainly(model, x):
     w = {name: value.double() for name, value in model.state_dict().items()}
 
     def norm(x, name):
-        mean, var, weight, bias = (
-            w[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
-        )
-        return functional.batch_norm(x, mean, var, weight, bias)
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(w[f"{name}.{part}"] for part in parts))
 
     x = functional.conv1d(x.double(), w["stem.conv.weight"], stride=2, padding=7)
     x = functional.max_pool1d(functional.relu(norm(x, "stem.norm")), 2)
@@ -92,13 +81,15 @@ def plainly(model, x):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    n_leads=st.sampled_from([1, 2, 3, 12]),
+    n_leads=st.integers(1, 12),
     batch=st.integers(1, 5),
-    n_samples=st.integers(60, 400),
+    n_samples=st.integers(60, 1100),
     strides=st.sampled_from([(2, 2, 2, 2), (1, 2, 1, 2)]),
     widths=st.sampled_from([(40, 56, 72, 88), (32, 32, 40, 40)]),
 )
-def test_the_layout_in_memory_changes_no_number(n_leads, batch, n_samples, strides, widths):
+def test_five_logits_a_record_are_those_of_the_textbook_whatever_the_layout_in_memory(
+    n_leads, batch, n_samples, strides, widths
+):
     torch.manual_seed(0)
     model = ResNet1d(n_leads, 5, Architecture(strides=strides, channels=widths))
     for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
@@ -112,7 +103,9 @@ def test_the_layout_in_memory_changes_no_number(n_leads, batch, n_samples, strid
         expected = plainly(model, x)
         scale = expected.abs().max()
         for given_as in (x, x.transpose(1, 2).contiguous().transpose(1, 2), x[..., :]):
-            assert (model(given_as) - expected).abs().max() < 1e-4 * scale
+            logits = model(given_as)
+            assert logits.shape == (batch, 5)
+            assert (logits - expected).abs().max() < 1e-4 * scale
 
 
 def test_a_record_keeps_a_correction_scaled_up_or_has_none():

@@ -2,29 +2,26 @@
 
 import hashlib
 import re
-import subprocess
+import runpy
 import sys
 import zipfile
 
+import cut_sample as sample
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 import wfdb
-from archives import ROOT, SAMPLE, make_files, real, sign, write_zip
+from archives import SAMPLE, make_files, real, sign, write_zip
+from trouble import refused
 
 from leadmin.data import ptbxl
 from leadmin.data.dataset import load_dataset
 from leadmin.data.fetch import verify
 from leadmin.data.records import read_record
-from leadmin.errors import LeadminError
 from leadmin.labels import CLASSES
 
 pytestmark = pytest.mark.timeout(120)
-
-CUT = ROOT / "workflow" / "cut_sample.py"
-sys.path.append(str(CUT.parent))
-import cut_sample as sample  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +96,12 @@ def test_list_of_ids_and_readme(table, labels):
 def test_wfdb_library_reads_the_compressed_records(table, tmp_path):
     archive = ptbxl.open_ptbxl(SAMPLE)
     with zipfile.ZipFile(SAMPLE) as opened:
+        opened.extractall(tmp_path)
         for name in table.files[100][::300]:
-            _folder, _, record = name.rpartition("/")
-            for member in opened.namelist():
-                if f"/{name}" in member:
-                    (tmp_path / member.rpartition("/")[2]).write_bytes(opened.read(member))
-            reference = wfdb.rdrecord(str(tmp_path / record), physical=True)
+            reference = wfdb.rdrecord(str(tmp_path / ptbxl.TOP_FOLDER / name), physical=True)
             found, _ = read_record(archive, name, 100)
             np.testing.assert_allclose(reference.p_signal.T * 1000, found, atol=1e-6)
             assert reference.sig_name[3] == "AVR"
-
-
-# --- cutting --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -160,21 +151,22 @@ def test_resampled_records_are_left_out(tmp_path):
     assert ids == [2, 4, 6, 8, 10]
 
 
-def test_command_and_bad_source(source, tmp_path):
-    def run(source: str, target: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(CUT), "--from", source, "--to", str(tmp_path / target)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+def test_command_and_bad_source(source, tmp_path, monkeypatch, capsys):
+    def run(source: object, target: str) -> None:
+        words = ["cut_sample.py", "--from", str(source), "--to", str(tmp_path / target)]
+        monkeypatch.setattr(sys, "argv", words)
+        runpy.run_path(sample.__file__, run_name="__main__")
 
-    assert "40 records" in run(str(source), "o").stdout
-    refused = run("no.zip", "p")
-    assert refused.returncode == 2
-    assert "no.zip does not exist" in refused.stderr
+    run(source, "o")
+    assert "40 records" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        run("no.zip", "p")
+    assert "no.zip does not exist" in capsys.readouterr().err
     assert not (tmp_path / "p").exists()
     files = make_files(4)
     header = files["records100/00000/00002_lr.hea"].replace(b"1000.0(0)", b"500.0(0)")
     odd = write_zip(tmp_path / "odd.zip", sign({**files, "records100/00000/00002_lr.hea": header}))
-    with pytest.raises(LeadminError, match="cannot be cut"):
-        sample.cut_sample(odd, tmp_path / "q")
+    refused("cannot be cut", sample.cut_sample, odd, tmp_path / "q")
     assert not (tmp_path / "q").exists()
 
 

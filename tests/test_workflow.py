@@ -12,21 +12,21 @@ from html import unescape
 from pathlib import Path
 
 import nbformat
+import pair_notebooks
 import pandas as pd
 import pytest
 from jupytext.cli import jupytext
 from safetensors import safe_open
 from trees import CLI, CONFIGS, TINY, Tree
+from trouble import command_refused, flip, refused
 from typer.testing import CliRunner
 
 from leadmin import load
-from leadmin.errors import LeadminError
 from leadmin.publish import publishing
 from leadmin.publish.book import gather, published_pages
 from leadmin.questions.ablation import ablation_table, gather_variants, load_variants
 from leadmin.study.run import load_run, load_runs
 from leadmin.study.settings import load_study
-from leadmin.study.validity import held
 
 ABLATION = "workflow/studies/tiny-ablation.yml"
 pytestmark = pytest.mark.timeout(600)
@@ -81,8 +81,7 @@ def test_the_registry_and_what_checks_a_map_decide_what_is_trained(tree, built):
     asked = tree.would_run()
     assert {"III", "I,II,V5"} < set(asked)
     assert "12-lead" not in asked
-    refused = tree.here("publish", "--study", TINY)
-    assert "runs/1-lead-I: no metrics.json" in refused.stderr
+    command_refused("runs/1-lead-I: no metrics.json", tree.here("publish", "--study", TINY))
     tree.write_study({})
     text, stamp = registry.read_text(encoding="utf-8"), registry.stat()
     registry.write_text(text.replace("leads: [I, II]\n", "leads: [I, III]\n"), encoding="utf-8")
@@ -119,13 +118,6 @@ def test_a_report_is_one_page_that_the_engine_is_asked_for(tree, monkeypatch):
     assert tree.here("report").stdout.splitlines() == [page, str(tree.folder / page)]
 
 
-def test_two_workflows_do_not_write_at_once(tree, built):
-    with held(tree.folder / "outputs", "workflow"):
-        result = tree.here("run", "--config", "12-lead", "--study", TINY)
-    assert result.exit_code == 2
-    assert f"another workflow is running here (process {os.getpid()} on" in result.stderr
-
-
 def test_publishing_copies_tables_and_summaries(tree, built):
     folder = tree.folder / "book" / "published" / "tiny"
     assert tree.here("publish", "--study", TINY, "--keep", "tables").exit_code == 0
@@ -145,15 +137,13 @@ def test_publishing_copies_tables_and_summaries(tree, built):
     runs = load_runs(folder / "runs", CONFIGS)  # enough to repeat the analysis
     assert runs["12-lead"].test.logits["default"].shape[1] > 30
     assert set(runs["12-lead"].metrics["files"]) == {"predictions.npz", "history.csv"}
-    with pytest.raises(LeadminError, match="names no checkpoint"):
-        load(folder / "runs" / "12-lead")
+    refused("names no checkpoint", load, folder / "runs" / "12-lead")
     assert "no problems found" in tree.here("verify", str(folder)).stdout
 
 
 def test_publishing_replaces_what_it_made_itself_or_nothing(tree, built, monkeypatch):
     tree.write_study({"name": "absent"}, "absent")
-    result = tree.here("publish", "--study", "workflow/studies/absent.yml")
-    assert "not finished" in result.stderr
+    command_refused("not finished", tree.here("publish", "--study", "workflow/studies/absent.yml"))
     folder = tree.folder / "book" / "published" / "tiny"
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -174,9 +164,7 @@ def test_publishing_replaces_what_it_made_itself_or_nothing(tree, built, monkeyp
     assert result.exit_code == 1
     assert f"{page}: missing or not the file" in result.stdout
     (folder / "study.json").unlink()
-    result = tree.here("publish", "--study", TINY)
-    assert result.exit_code == 2
-    assert "did not make this folder" in result.stderr
+    command_refused("did not make this folder", tree.here("publish", "--study", TINY))
     assert page.is_file()
 
 
@@ -193,10 +181,7 @@ def test_publishing_replaces_what_it_made_itself_or_nothing(tree, built, monkeyp
     ],
 )
 def test_a_wrong_call_says_what_is_valid(tree, words, message):
-    result = tree.here(*words)
-    assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == 2
-    assert message in result.stderr
+    command_refused(message, tree.here(*words))
 
 
 @pytest.mark.slow
@@ -320,16 +305,14 @@ def test_pages_are_executed_again_and_nothing_is_trained(tree, built):
 
 
 def test_notebooks_out_of_step_name_what_mends_them(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(root / "workflow")
-    pairs = importlib.import_module("pair_notebooks")
-    monkeypatch.setattr(pairs, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(pair_notebooks, "NOTEBOOKS", tmp_path)
     script, pair = (tmp_path / f"02_resnet{end}" for end in (".py", ".ipynb"))
     for path in (script, pair):
         shutil.copyfile(root / "notebooks" / path.name, path)
 
     def said(*options):
         monkeypatch.setattr(sys, "argv", ["pair_notebooks.py", *options])
-        return pairs.main(), capsys.readouterr().err
+        return pair_notebooks.main(), capsys.readouterr().err
 
     script.write_text(script.read_text(encoding="utf-8") + "\n# %%\n1 + 1\n", encoding="utf-8")
     os.utime(pair, (1, 1))
@@ -349,15 +332,7 @@ def test_notebooks_out_of_step_name_what_mends_them(root, tmp_path, monkeypatch,
     notebook.cells[-1].outputs = [nbformat.v4.new_output("stream", text="4\n")]
     nbformat.write(notebook, pair)
     assert [said("--check"), said()] == [(0, "")] * 2
-    assert pairs.clean(nbformat.read(pair, as_version=4))
-
-
-def flip(path: Path) -> None:
-    """Turn one bit in the middle of a file, and leave its time as it was."""
-    content, stamp = bytearray(path.read_bytes()), path.stat()
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert pair_notebooks.clean(nbformat.read(pair, as_version=4))
 
 
 @pytest.mark.slow
@@ -451,8 +426,7 @@ def test_a_failing_run_leaves_its_notebook_with_the_traceback(tree, built):
 def test_a_system_without_locks_is_refused_with_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
     result = CliRunner().invoke(importlib.reload(CLI).app, ["configs"])
-    assert result.exit_code == 2
-    assert "this system is not supported; valid: Linux, macOS, and Windows by WSL" in result.stderr
+    command_refused("this system is not supported; valid: Linux, macOS, and Windows by WSL", result)
 
 
 @pytest.mark.slow

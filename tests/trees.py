@@ -3,6 +3,7 @@
 import importlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,14 +99,17 @@ class Tree:
             patch.setattr(CLI, "source_tree", lambda: self.folder)
             return CliRunner().invoke(CLI.app, words)
 
-    def would_run(self, study: str = TINY) -> list[str]:
-        """Names of the runs that the workflow would repeat, from a dry run of the engine."""
+    def dry_run(self, study: str, profile: str = "local") -> str:
+        """What the engine says that it would do."""
         words = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--nolock", "--dry-run"]
-        words += ["--profile", "workflow/profiles/local", "--config", f"study={study}", "--", "all"]
-        result = self.process([sys.executable, *words])
-        assert result.returncode == 0, result.stderr
-        lines = (result.stdout + result.stderr).splitlines()
-        return sorted(line.split("run=")[1] for line in lines if "wildcards: run=" in line)
+        words += ["--profile", f"workflow/profiles/{profile}", "--config", f"study={study}"]
+        result = self.process([sys.executable, *words, "--", "all"])
+        assert result.returncode == 0, result.stderr[-3000:]
+        return result.stdout + result.stderr
+
+    def would_run(self, study: str = TINY) -> list[str]:
+        """Names of the runs that the workflow would repeat."""
+        return sorted(re.findall(r"wildcards: run=(\S+)", self.dry_run(study)))
 
     def edit(self, module: str, old: str = "", new: str = "\nADDED = 1\n") -> None:
         """Replace ``old`` in a module; without it, put ``new`` at its end."""

@@ -171,7 +171,7 @@ def order_table(evidence: Hospitals) -> pd.DataFrame:
         low, high = percentile_interval(rank_correlation(at_home, replicates))
         row: Row = {"hospital": named(hospital), "classes": ", ".join(classes)}
         row["n_sets"] = len(configs)
-        row["correlation"] = float(rank_correlation(at_home, value)[0])
+        row["correlation"] = float(rank_correlation(at_home, value[:, None])[0])
         row |= {"correlation_low": low, "correlation_high": high}
         lost = combine(np.subtract, means[ours], means[all_nine])
         row |= interval_columns("difference", lost)

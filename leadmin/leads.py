@@ -335,6 +335,11 @@ def identity_residuals(signals: NDArray[Any]) -> NDArray[np.float64]:
     the same: recorded minus computed from I and II, for III, aVR, aVL and aVF. On error-free
     integer data rounding explains at most one unit and a half.
     """
+    signals = np.asarray(signals)
+    if signals.ndim < 2 or signals.shape[-2] != len(LEADS):
+        raise LeadminError(
+            f"signals: shape {signals.shape}; valid: (..., 12, n_samples); give all twelve leads"
+        )
     one, two = (signals[..., k, :].astype(np.float64) for k in range(2))
     residuals = np.empty((*signals.shape[:-2], 4, signals.shape[-1]))
     for position, lead in enumerate(("III", "aVR", "aVL", "aVF")):

@@ -170,6 +170,11 @@ def calibration_bins(values: NDArray[np.float64], n_bins: int = ECE_BINS) -> NDA
 
     Ties never span two bins, so a bin can be empty.
     """
+    if n_bins < 1 or not len(values):
+        raise LeadminError(
+            f"calibration bins: {n_bins} bins of {len(values)} records; valid: one or more of "
+            "both; give records"
+        )
     edges = np.quantile(values, np.arange(1, n_bins) / n_bins)
     return np.searchsorted(edges, values, side="right")
 
@@ -182,12 +187,14 @@ def lrs(auroc: ArrayLike, brier: ArrayLike, auroc_12: ArrayLike, brier_12: Array
     divides the AUROC and not its excess over chance. Hence `chance_corrected_retention` stands
     beside it.
     """
+    _check_shares(auroc=auroc, brier=brier, auroc_12=auroc_12, brier_12=brier_12)
     calibration = 1 - (np.asarray(brier) - np.asarray(brier_12)) / LRS_BRIER_SCALE
     return LRS_WEIGHT * _ratio(auroc, auroc_12) + (1 - LRS_WEIGHT) * calibration
 
 
 def retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
     """Share of the 12-lead AUROC that a lead set keeps, ``auroc / auroc_12``."""
+    _check_shares(auroc=auroc, auroc_12=auroc_12)
     return _ratio(auroc, auroc_12)
 
 
@@ -197,6 +204,7 @@ def chance_corrected_retention(auroc: ArrayLike, auroc_12: ArrayLike) -> Any:
     0 for a coin flip and 1 for the 12 leads, which `retention` and `lrs` are not; NaN where the 12
     leads are a coin flip themselves.
     """
+    _check_shares(auroc=auroc, auroc_12=auroc_12)
     return _ratio(np.asarray(auroc) - 0.5, np.asarray(auroc_12) - 0.5)
 
 
@@ -254,6 +262,17 @@ def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
     """Divide, giving NaN where the denominator is zero."""
     below = np.asarray(denominator, dtype=np.float64)
     return np.asarray(numerator / np.where(below == 0, np.nan, below))[()]
+
+
+def _check_shares(**named: ArrayLike) -> None:
+    """Refuse an AUROC or Brier score that is not between 0 and 1, or NaN where undefined."""
+    for name, values in named.items():
+        outside = np.asarray(values)[(np.asarray(values) < 0) | (np.asarray(values) > 1)]
+        if outside.size:
+            raise LeadminError(
+                f"{name}: {outside.flat[0]:g} found; valid: 0 to 1, or NaN where undefined; check "
+                "what it was computed from"
+            )
 
 
 def checked(

@@ -250,6 +250,9 @@ def test_decision_curves_against_their_definition(evidence):
         lambda: brier_decomposition([], []),
         lambda: smooth_calibration_error([0, 1], [0.5, np.nan]),
         lambda: smooth_calibration_error([], []),
+        lambda: resampled_calibration(
+            [0, 1], [0.5, 0.6], calibration_line([0, 1, 0, 1], [1.0, 2, 3, 4]), np.ones((3, 2))
+        ),
     ],
 )
 def test_bad_input_is_refused(call):

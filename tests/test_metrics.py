@@ -186,6 +186,11 @@ def test_shapes_types_and_labels_are_checked(labels, scores, message):
         lambda y, p: metrics.f1(y, p, np.full(4, 0.5)),
         lambda y, p: metrics.f1(y, p, np.nan),
         lambda y, p: metrics.summary(y[:, :4], p[:, :4]),
+        lambda y, p: metrics.calibration_error(y, p, n_bins=0),
+        lambda y, p: metrics.calibration_bins(p[:0, 0]),
+        lambda y, p: metrics.lrs(1.2, 0.1, 0.9, 0.1),
+        lambda y, p: metrics.retention(0.9, np.inf),
+        lambda y, p: metrics.chance_corrected_retention([0.9, 91.2], 0.93),
     ],
 )
 def test_other_bad_input_is_refused(sample, call):

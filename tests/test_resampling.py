@@ -91,6 +91,7 @@ def test_bad_input_of_resampled_metrics_is_refused(function, labels, scores, wei
         lambda: resampling.within_fold_auroc(Y, S, [1, 2], W),
         lambda: resampling.resampled_metrics(Y[:, None], S[:, None] + 1, 0.5, W),
         lambda: resampling.resampled_metrics(Y[:, None], S[:, None], [0.5, 0.5], W),
+        lambda: resampling.holm([0.1, 1.2]),
         lambda: delong(Y, S[:3]),
         lambda: delong(Y, np.array([0.1, np.nan, 0.4, 0.3])),
         lambda: delong(Y, S, [1, 2, 3]),
@@ -285,6 +286,11 @@ def test_delong_reproduces_the_example_of_delong_1988():
     assert shown == pytest.approx([0.0108, 0.0953, 0.9102], abs=5e-5)
     shown = [protein[name] for name in ("low", "high", "p")]
     assert shown == pytest.approx([-0.2830, 0.1271, 0.4561], abs=5e-5)
+
+
+def test_delong_says_of_which_record_a_score_is_none():
+    scores = np.stack([S, np.where(np.arange(4) == 2, np.nan, S)])
+    refused("scores: 1 of 4 records hold .* the first at row 2", delong, Y, scores)
 
 
 def test_fast_delong_equals_its_definition(sample):

@@ -177,6 +177,12 @@ def test_a_recipe_on_some_configurations_only(study, tmp_path, trained):
     assert set(summary["recipes"]["original"]) == set(trained)
 
 
+@pytest.mark.parametrize(("field", "value"), [("protocol", "hold-out"), ("label_policy", "all")])
+def test_unknown_protocol_or_policy_is_refused(field, value):
+    words = {"name": "a", "title": "b", "data": "c", "protocol": "holdout", field: value}
+    refused(f"{field} is '{value}'; valid", StudyDescription, **words)
+
+
 @given(st.text())
 def test_escaped_text_has_no_live_latex_left(text):
     escaped = latex_escape(text)

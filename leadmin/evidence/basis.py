@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leadmin.errors import LeadminError
 from leadmin.evidence.scores import Evidence
 from leadmin.labels import LABEL_POLICIES, are_superclasses
 from leadmin.study.protocol import PROTOCOL_WORDS
@@ -21,6 +22,14 @@ class StudyDescription:
     data: str
     protocol: str
     label_policy: str = "any"
+
+    def __post_init__(self) -> None:
+        for field, choices in (("protocol", PROTOCOL_WORDS), ("label_policy", LABEL_POLICIES)):
+            if getattr(self, field) not in choices:
+                raise LeadminError(
+                    f"study: {field} is {getattr(self, field)!r}; valid: {', '.join(choices)}; "
+                    "change it"
+                )
 
 
 def absent_in_words(evidence: Evidence) -> str:

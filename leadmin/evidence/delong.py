@@ -72,7 +72,8 @@ def delong(labels: ArrayLike, scores: ArrayLike, patient_id: ArrayLike | None = 
        567-578 (1997).
     """
     s = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    y = metrics.checked(np.broadcast_to(labels, s.shape[:1] + np.shape(labels)), s)[0][0] == 1
+    each = np.broadcast_to(labels, s.shape[:1] + np.shape(labels))
+    y = metrics.checked(each.T, s.T)[0][:, 0] == 1
     m, n = int(y.sum()), int((~y).sum())
     if not m or not n:
         raise LeadminError(

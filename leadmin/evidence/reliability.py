@@ -101,6 +101,11 @@ def resampled_calibration(
     sampling error. Labels and logits are (n_records,), weights (n_records, n_resamples).
     """
     y, x = _clipped(*checked(labels, logits, ndim=1))
+    if weights.ndim != 2 or len(weights) != len(y):
+        raise LeadminError(
+            f"weights: shape {weights.shape}; valid: ({len(y)}, n_resamples); draw them with "
+            "`patient_weights`"
+        )
     p = expit(line.intercept + line.slope * x)
     shifted = expit(line.offset + x)
     # derivatives of the log-likelihood: first, second and third, times powers of x

@@ -333,6 +333,10 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
        65-70 (1979).
     """
     p = np.asarray(p_values, dtype=np.float64)
+    if p.ndim != 1 or ((p < 0) | (p > 1)).any():
+        raise LeadminError(
+            f"p_values: {p.tolist()}; valid: a list of numbers from 0 to 1, or NaN; check the tests"
+        )
     adjusted = np.full(p.shape, np.nan)
     order = np.flatnonzero(~np.isnan(p))[np.argsort(p[~np.isnan(p)], kind="stable")]
     factors = np.arange(len(order), 0, -1)

@@ -4,8 +4,8 @@
 
 ``ARCHIVE`` is PTB-XL, zip or unpacked folder. Both ways are timed on the same records, and it is
 checked that they wrote the same signals; the plain loop reads an unpacked copy, since the WFDB
-library reads no zip files. `workflow/measure_full_size.py` says how time and memory grow with the
-size of an archive.
+library reads no zip files. `workflow/repeat_archive.py` makes archives of other sizes, and
+`workflow/measure_full_size.py` says how much memory one takes.
 """
 
 import argparse

@@ -105,8 +105,10 @@ def test_a_map_is_kept_goes_on_and_follows_its_networks(mapped, any_lead, small,
     assert not (out / "metrics.json").exists()
     first = out / "state" / "any-lead-seed0.safetensors"
     assert first.exists(), "what was scored is kept"
-    run = map_run(any_lead, small, out, SOME, on_network=scored.append)
-    assert len(scored) == 2
+    files = dict(reversed(any_lead.metrics["files"].items()))  # in another order, the same ones
+    other = dataclasses.replace(any_lead, metrics=any_lead.metrics | {"files": files})
+    run = map_run(other, small, out, SOME, on_network=scored.append)
+    assert scored == ["any-lead-seed0", "any-lead-seed1"]
     assert not run.kept
     assert not (out / "state").exists(), "a finished map leaves no state"
     for name in run.recipes:

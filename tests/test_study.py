@@ -550,6 +550,14 @@ def test_runs_may_lack_the_second_recipe_but_not_the_first(runs, any_lead_run, s
     refused("first recipe is original; valid: default", load_runs, tmp_path)
 
 
+def test_two_folders_of_one_configuration_are_refused_by_name(runs, tmp_path):
+    one, other = (shutil.copytree(runs / "12-lead", tmp_path / name) for name in ("a", "b"))
+    words = "{}: its configuration is 12-lead, as in {}; valid: one"
+    refused(words.format(other, one), load_runs, tmp_path)
+    refused(words.format(one, other), load_runs, tmp_path, ["b", "a"])
+    assert load_runs(tmp_path, ["a", "a"])["12-lead"].folder == one, "named twice, it is one run"
+
+
 def test_the_network_that_others_start_from_is_no_configuration_on_trial(
     runs, any_lead_run, tmp_path
 ):

@@ -104,8 +104,10 @@ class Run:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The descriptions of its networks, in the order of training; a published run has none."""
-        return [self.folder / name for name in self.metrics["files"] if name.endswith(".json")]
+        """The descriptions of its networks, by seed and fold; a published run has none."""
+        named = [name for name in self.metrics["files"] if name.endswith(".json")]
+        named.sort(key=lambda name: [*map(int, re.findall(r"-(?:seed|fold)(\d+)", name))])
+        return [self.folder / name for name in named]
 
 
 def write_run(
@@ -258,7 +260,7 @@ def load_run(folder: Path) -> Run:
     except Exception as error:  # NumPy, pandas and zipfile raise whatever a damaged file leads to
         raise LeadminError(
             f"{folder}: {METRICS}, predictions.npz or history.csv is not what a run writes "
-            f"({type(error).__name__}: {str(error)[:200]}); run it again"
+            f"({type(error).__name__}: {str(error)[:500]}); run it again"
         ) from error
 
 
@@ -327,10 +329,11 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
 
     By default all that are finished, but for a network of any lead set, from which the others
     start. A second recipe may be missing from some: see ``Study.compare_configurations``. It is
-    refused if there is none, one that was asked for is unfinished, or the runs do not stand on the
-    same records, labels and primary recipe, so that a paired comparison would be false.
+    refused if there is none, one that was asked for is unfinished, two have one configuration, or
+    the runs do not stand on the same records, labels and primary recipe, so that a paired
+    comparison would be false.
     """
-    runs = [load_run(folder / name) for name in configs]
+    runs = [load_run(folder / name) for name in dict.fromkeys(configs)]
     if not runs:
         found = [load_run(path.parent) for path in sorted(folder.glob("*/metrics.json"))]
         runs = [run for run in found if not run.reads_any_lead]
@@ -338,6 +341,13 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
         raise LeadminError(f"{folder}: no finished run; train at least one configuration first")
     order = list(configurations(beyond=True))
     runs.sort(key=lambda run: order.index(run.config) if run.config in order else len(order))
+    by_config: dict[str, Run] = {}
+    for run in runs:
+        if (other := by_config.setdefault(run.config, run)) is not run:
+            raise LeadminError(
+                f"{run.folder}: its configuration is {run.config}, as in {other.folder}; valid: "
+                "one run of each; move or remove one of them"
+            )
     require_same_records(runs)
     for run in runs[1:]:
         if run.recipes[0] != runs[0].recipes[0]:
@@ -345,7 +355,7 @@ def load_runs(folder: Path, configs: Iterable[str] = ()) -> dict[str, Run]:
                 f"{run.folder}: its first recipe is {run.recipes[0]}; valid: "
                 f"{runs[0].recipes[0]}, as in {runs[0].folder}; run one of them again"
             )
-    return {run.config: run for run in runs}
+    return by_config
 
 
 def require_same_records(runs: Iterable[Run]) -> None:

@@ -33,7 +33,7 @@ SCHEMA_VERSION = 1
 METRICS, SEAL, LOCK = "metrics.json", ".sha256", ".lock"
 
 _WRITTEN_BY_A_RUN = re.compile(
-    r"(checkpoints|state)/[^/]+-seed\d+(-fold\d+)?\.(json|safetensors)"
+    r"(checkpoints|state)/[^/]+-seed\d+(-fold\d+)?\.(json|safetensors)|state/code"
     r"|((checkpoints|state)/)?\.([^/]+\.)?(json|npz|csv|safetensors)\.\w{8}/[^/]+"  # cut off
 )
 

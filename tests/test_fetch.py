@@ -166,6 +166,26 @@ def repeat(number: int, handler: Handler) -> None:
     handler.answer(CONTENT, send=700_000)
 
 
+def in_chunks(number: int, handler: Handler) -> None:
+    """No length is ever said, and the connection ends too early; a range is honoured."""
+    start = handler.start()
+    handler.send_response(206 if start else 200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.send_header("ETag", handler.served.etag)
+    if start:
+        handler.send_header("Content-Range", f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
+    handler.end_headers()
+    for at in range(start, min(start + 655_360, len(CONTENT)), 16_384):
+        piece = CONTENT[at : at + 16_384]
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+    handler.close_connection = True
+
+
+def whole_as_range(number: int, handler: Handler) -> None:
+    place = f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}"
+    handler.reply(206, CONTENT, Content_Range=place, Content_Length=len(CONTENT))
+
+
 def pour(number: int, handler: Handler) -> None:
     handler.reply(200)
     while True:
@@ -199,6 +219,8 @@ _RESUMED = [None] + [f"bytes={163_840 * k}-" for k in range(1, 7)]
         pytest.param(ignore_if_range, True, [None, "bytes=294912-", None], id="ignored If-Range"),
         pytest.param(shift, True, None, id="wrong range is not glued on"),
         pytest.param(lambda n, h: h.reply(200, CONTENT), True, 1, id="no length"),
+        pytest.param(in_chunks, True, [None, "bytes=655360-", "bytes=1310720-"], id="chunks, cut"),
+        pytest.param(whole_as_range, True, [None], id="a range that none asked for"),
         pytest.param(answering(302, 1, Location="/b.zip"), True, None, id="a redirect"),
         *(
             pytest.param(answering(status, 3, Retry_After="0"), True, 4, id=f"passing {status}")

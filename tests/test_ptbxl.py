@@ -51,6 +51,14 @@ def test_other_gains_become_microvolts(tmp_path, gain, baseline, unit):
     np.testing.assert_allclose(signal, physical, atol=0.5000001)
 
 
+@pytest.mark.parametrize("gain", [400.0, 2000.0])
+def test_halves_of_microvolts_are_rounded_to_even(tmp_path, gain):
+    digital = np.random.default_rng(6).integers(-2000, 2000, size=(1000, 12))
+    write_wfdb(tmp_path, digital, "16", gain)
+    signal, _ = read_record(FolderArchive(tmp_path), "r", 100)
+    np.testing.assert_array_equal(signal, np.rint(digital.T * (1000 / gain)))
+
+
 def test_wfdb_gets_its_tables_back(folder):
     """They are lent as dictionaries while a record is read, whether that works or not."""
     tables = _header.RECORD_SPECS, _header.SIGNAL_SPECS

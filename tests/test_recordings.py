@@ -160,6 +160,7 @@ FORMS = {
     "wfdb": (write_wfdb, "a.hea", {}),
     "wfdb, another gain and zero": (write_wfdb, "a.hea", {"gain": 200, "baseline": 1024}),
     "wfdb 212": (write_wfdb, "a.hea", {"fmt": "212"}),
+    "wfdb 32, its range in full": (write_wfdb, "a.hea", {"fmt": "32", "gain": 1_000_000_000}),
     "wfdb with a byte-order mark": (lambda p: _text(p, "\ufeff" + write_wfdb(p).read_text()),
                                     "a.hea", {}),
     "cinc": (write_cinc, "HR00001.hea", {}),

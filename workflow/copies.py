@@ -44,12 +44,14 @@ def write_archive(target: Path, files: Iterable[tuple[str, bytes]], level: int =
             zipped.writestr(info, content, compresslevel=level)
 
 
-def run(copy: Callable[..., object], description: str, option: str, default: int) -> None:
+def run(
+    copy: Callable[..., object], description: str, option: str, default: int, words: str
+) -> None:
     """Call ``copy`` with what the command line says: --from, --to, and a number."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--from", dest="source", type=Path, required=True, help="PTB-XL")
     parser.add_argument("--to", type=Path, required=True, help="what to write")
-    parser.add_argument(option, dest="number", type=int, default=default)
+    parser.add_argument(option, dest="number", type=int, default=default, help=words)
     chosen = parser.parse_args()
     try:
         copy(chosen.source, chosen.to, chosen.number)

@@ -281,4 +281,4 @@ samples with any.
 
 
 if __name__ == "__main__":
-    run(cut_sample, __doc__, "--normal-per-fold", NORMAL_PER_FOLD)
+    run(cut_sample, __doc__, "--normal-per-fold", NORMAL_PER_FOLD, "normal records of a fold")

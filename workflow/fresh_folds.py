@@ -46,4 +46,4 @@ def fresh_folds(source: Path, target: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    run(fresh_folds, __doc__, "--seed", 1)
+    run(fresh_folds, __doc__, "--seed", 1, "of the division")

@@ -61,4 +61,4 @@ def _files(archive: Archive, n_records: int) -> Iterator[tuple[str, bytes]]:
 
 
 if __name__ == "__main__":
-    run(repeat_archive, __doc__, "--records", ptbxl.N_RECORDS)
+    run(repeat_archive, __doc__, "--records", ptbxl.N_RECORDS, "how many")

@@ -79,8 +79,10 @@ class _Part:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(self.note.read_text(encoding="utf-8"))
             if note["url"] == url and self.size:
-                self.validator, self.total = str(note["validator"]), int(note["total"])
-        if self.total is None:
+                total = note["total"]
+                total = None if total is None else int(total)
+                self.validator, self.total = str(note["validator"]), total
+        if not self.validator and self.total is None:
             self.restart()
 
     @property
@@ -94,7 +96,7 @@ class _Part:
 
     def headers(self) -> dict[str, str]:
         headers = {"Accept-Encoding": "identity"}
-        if self.size and self.total:
+        if self.size and (self.total or self.validator):
             headers |= {"Range": f"bytes={self.size}-"}
             headers |= {"If-Range": self.validator} if self.validator else {}
         return headers
@@ -121,6 +123,10 @@ class _Part:
             self.check_size(total or 0)
             return
         place = headers.get("Content-Range", "").strip()
+        length = place.rpartition("/")[2]
+        if self.total is None and length.isdecimal() and len(length) < 16:
+            self.total = int(length)  # which no answer had said before
+            self.check_size(self.total)
         follows = place.startswith(f"bytes {self.size}-")
         follows &= place.endswith((f"/{self.total}", "/*"))
         changed = self.validator and validator and validator != self.validator

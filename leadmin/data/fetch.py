@@ -91,6 +91,7 @@ def fetch(
     patience, quiet
         When to give up on a server; show no progress bars.
     """
+    target = Path(target)
     ptbxl.check_rate(sampling_rate)
     is_url = re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", source)
     receipt = target / f"fetched-{sampling_rate}hz.json"

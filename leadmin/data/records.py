@@ -46,6 +46,11 @@ def check_header(content: bytes, where: str) -> Lines:
                 f"gain/unit ({', '.join(MICROVOLTS_PER)}), five whole numbers, lead",
                 "header",
             )
+        if float(signal["gain"]) >= 1e9:
+            raise FileError(
+                f"{where}: lead {signal['lead']} has a gain of {signal['gain']}; valid: 0 to 1e9",
+                "header",
+            )
     return lines
 
 
@@ -115,7 +120,8 @@ def _read(
     lines = check_header(read(f"{name}.hea"), f"{where}.hea")
     rate, length = lines.record["rate"], lines.record["n_samples"]
     if float(rate or 0) != sampling_rate:
-        raise FileError(f"{where} was sampled at {rate} Hz, not at {sampling_rate} Hz", "rate")
+        said = rate or "no number of"
+        raise FileError(f"{where} was sampled at {said} Hz, not at {sampling_rate} Hz", "rate")
     if int(length or 0) != n_samples:
         raise FileError(
             f"{where} has {length or 'no number of'} samples a lead, not {n_samples}", "length"
@@ -148,7 +154,8 @@ def _microvolts(channels: Sequence[Channel], n_samples: int, where: str) -> NDAr
     for lead, channel in zip(LEADS, ordered, strict=True):
         if channel.wrong:
             raise FileError(f"{where}: lead {lead}: {channel.wrong}", "checksum")
-    x = np.rint([_SCALE[channel.unit.casefold()] * channel.values for channel in ordered])
+    x = np.array([_SCALE[channel.unit.casefold()] * channel.values for channel in ordered])
+    x = np.rint(np.round(x, 6))  # halves are halves, whatever the division by the gain left
     if x.shape[1] != n_samples:
         raise FileError(f"{where} ends after {x.shape[1]} of {n_samples} samples", "length")
     invalid = [lead for lead, row in zip(LEADS, x, strict=True) if np.isnan(row).any()]

@@ -194,9 +194,9 @@ def _signal(line: str, number: int, where: str) -> re.Match[str]:
             f"{where}: signal {number} has a skew or several samples a frame; valid: neither; "
             "convert the record"
         )
-    if not 0 < float(match["gain"] or 0) < 1e9:
+    if float(match["gain"] or 0) == 0:
         raise LeadminError(
-            f"{where}: signal {number} has no gain from 0 to 1e9, so that its voltage is unknown; "
-            f"valid: a gain and its unit ({UNITS}); complete the header"
+            f"{where}: signal {number} has no gain, so that its voltage is unknown; valid: "
+            f"a gain and its unit ({UNITS}); complete the header"
         )
     return match

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -288,11 +289,14 @@ def _train_alone(job: _Job, dataset: EcgDataset, device: torch.device, parent: i
     """Train one job on one thread of a worker, and end when whoever asked for it is gone."""
     torch.set_num_threads(1)
 
-    def end_if_orphaned(_: dict[str, float]) -> None:
-        if os.getppid() != parent:
-            os._exit(1)  # its state is saved, and somebody else may go on with it
+    def end_when_orphaned() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)  # its state is saved, and somebody else may go on with it
 
-    return _train_job(job, dataset, device, end_if_orphaned)
+    # A thread, since a worker that waits for its next job is asked nothing.
+    threading.Thread(target=end_when_orphaned, daemon=True).start()
+    return _train_job(job, dataset, device, lambda entry: None)
 
 
 def _train_job(

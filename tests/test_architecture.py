@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    ("errors", "files", "labels", "leads", "metrics"),
+    ("errors", "files", "labels", "leads", "metrics", "workers"),
     ("data",),
     ("net",),
     ("study",),
@@ -149,6 +149,6 @@ def test_modules_stay_readable():
 # such as the battery of malformed inputs, or files, networks and classes of one's own, other
 # hospitals, the explorer and claims with guards (6,400 lines). Without those, 14,000 lines of
 # package and 8,000 of tests were wanted.
-@pytest.mark.parametrize(("folder", "most"), [("leadmin", 21_970), ("tests", 14_595)])
+@pytest.mark.parametrize(("folder", "most"), [("leadmin", 21_970), ("tests", 14_580)])
 def test_the_whole_does_not_grow(folder, most):
     assert n_lines((ROOT / folder).rglob("*.py")) <= most

@@ -6,6 +6,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import psutil
@@ -27,6 +28,7 @@ from leadmin.study.settings import RunSettings, Study, check_injected, derive_st
 from leadmin.study.sources import located, open_dataset, to_read
 from leadmin.study.train import train_run
 from leadmin.study.validity import foreign_files, held
+from leadmin.workers import side_by_side
 
 
 def settings_for(out, config="1-lead-I", **changes):
@@ -325,6 +327,28 @@ def test_only_what_the_same_code_has_begun_is_continued(small, tmp_path, monkeyp
     assert (first["seconds"] == again["seconds"]) is same
 
 
+def killed_with_its_workers(process):
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    process.kill()
+    process.join()
+    assert not psutil.wait_procs(workers, timeout=60)[1], "workers outlive the run"
+
+
+def ask_and_wait(asked):
+    list(side_by_side(2)(joblib.delayed(abs)(number) for number in (-1, -2)))
+    asked.set()
+    time.sleep(600)
+
+
+def test_workers_without_a_call_end_with_whoever_asked_for_them():
+    spawn = get_context("spawn")
+    process = spawn.Process(target=ask_and_wait, args=(asked := spawn.Event(),))
+    process.start()
+    assert asked.wait(120)
+    killed_with_its_workers(process)
+
+
 @pytest.mark.slow
 def test_killed_runs_leave_no_worker_behind_and_end_with_the_same_numbers(sample, tmp_path):
     """Kill -9 at random moments, of two fits side by side."""
@@ -341,14 +365,7 @@ def test_killed_runs_leave_no_worker_behind_and_end_with_the_same_numbers(sample
             assert process.is_alive(), "it ended before it could be killed"
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.5))
-        workers = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
-        assert workers
-        process.kill()
-        process.join()
-        gone = time.monotonic() + 60
-        while any(psutil.pid_exists(pid) for pid in workers) and time.monotonic() < gone:
-            time.sleep(0.1)
-        assert not [pid for pid in workers if psutil.pid_exists(pid)], "workers outlive the run"
+        killed_with_its_workers(process)
         assert not (out / "metrics.json").exists()
         assert min(len(state_of(path)["history"]) for path in out.glob("state/*.safetensors")) > 0
         killed = train_run(settings_for(out, epochs=5, seeds=2), data)

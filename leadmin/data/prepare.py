@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -29,6 +29,7 @@ from leadmin.errors import LeadminError
 from leadmin.files import atomic_path, write_json, write_text
 from leadmin.labels import CLASSES
 from leadmin.leads import LEADS
+from leadmin.workers import side_by_side
 
 _BLOCK_BYTES = 3 * 2**20
 _SMALL = 2000
@@ -86,8 +87,9 @@ class Source:
     read: Iterable[Read]  # each record, in order
     inputs: bytes  # with the digests of what is read for records, the identity of the inputs
     attributes: dict[str, Any]  # of the file, besides those that `write_prepared` gives it
-    named: list[str]  # see `leadmin.data.dataset.content_sha256`
-    notes: Callable[[NDArray[np.intp]], list[str]]  # on the records that can be used, by position
+    named: Sequence[str] = ()  # see `leadmin.data.dataset.content_sha256`
+    # on the records that can be used, by position
+    notes: Callable[[NDArray[np.intp]], list[str]] = lambda kept: []
 
 
 def prepare(
@@ -151,8 +153,6 @@ def prepare(
             "license": ptbxl.LICENSE_NAME,
             "inputs_verified": checksums is not None,
         },
-        named=[],
-        notes=lambda rows: [],
     )
     return write_prepared(target, opened, max_failures, force, quiet)
 
@@ -349,7 +349,10 @@ def _write(target: Path, source: Source, max_failures: int, quiet: bool) -> Prep
             "content_sha256": content,
             **source.attributes,
         }
-        _write_fields(file, arrays, attributes)
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        for name, value in attributes.items():
+            file.attrs[name] = _as_bytes(value) if isinstance(value, str | list) else value
     counts = {
         policy: dict(zip(source.classes, labels[kept].sum(axis=0, dtype=int).tolist(), strict=True))
         for policy, labels in source.labels.items()
@@ -358,18 +361,9 @@ def _write(target: Path, source: Source, max_failures: int, quiet: bool) -> Prep
     return PrepareReport(*about, tuple(failures), notes=tuple(notes))
 
 
-def _write_fields(
-    file: h5py.File, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any]
-) -> None:
-    """Write everything but the signals into a prepared file."""
-    for name, array in arrays.items():
-        file.create_dataset(name, data=array)
-    for name, value in attributes.items():
-        # Text of fixed length, since the heap of the other kind has no checksum.
-        listed = [text.encode() for text in value] if isinstance(value, list) else value
-        listed = value.encode() if isinstance(value, str) else listed
-        is_text = isinstance(value, str | list)
-        file.attrs[name] = np.array(listed, dtype=np.bytes_) if is_text else value
+def _as_bytes(text: Any) -> NDArray[np.bytes_]:
+    """Give texts a fixed length, since HDF5's heap for others has no checksum."""
+    return np.char.encode(np.asarray(text, dtype=str), "utf-8")
 
 
 def _listed(digests: Digests) -> bytes:
@@ -400,11 +394,7 @@ def _tables(source: Source, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     arrays |= {f"labels/{policy}": labels[rows] for policy, labels in source.labels.items()}
     for name, column in source.records.metadata.iloc[rows].items():
         is_number = pd.api.types.is_numeric_dtype(column)
-        arrays[f"metadata/{name}"] = (
-            column.to_numpy()
-            if is_number
-            else np.array([text.encode() for text in column], dtype=np.bytes_)
-        )
+        arrays[f"metadata/{name}"] = column.to_numpy() if is_number else _as_bytes(column)
     return arrays
 
 
@@ -433,7 +423,7 @@ def _read_all(
         return
     size = _records_per_block(ptbxl.DURATION * rate)
     blocks = (records[i : i + size] for i in range(0, len(records), size))
-    workers = joblib.Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
+    workers = side_by_side(n_jobs, return_as="generator", pre_dispatch="2*n_jobs")
     where = str(archive.path), fingerprint
     for block in workers(joblib.delayed(_read_in_worker)(*where, block, rate) for block in blocks):
         yield from block

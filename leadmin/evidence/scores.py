@@ -57,6 +57,7 @@ from leadmin.evidence.estimates import (
 from leadmin.labels import CLASSES
 from leadmin.leads import REFERENCE as REFERENCE  # the questions read it from here
 from leadmin.study.run import Predictions, Run, fold_thresholds, require_same_records
+from leadmin.workers import side_by_side
 
 MARGIN = 0.01
 """Primary non-inferiority margin in macro AUROC, stated before any result was seen."""
@@ -282,7 +283,7 @@ def gather(
     columns.setflags(write=False)
     keys = [(config, recipe) for config, run in by_config.items() for recipe in run.recipes]
     score = joblib.delayed(_auroc if auroc_alone else _score)
-    scored = joblib.Parallel(n_jobs=workers)(
+    scored = side_by_side(workers)(
         score(by_config[config], recipe, columns, n_resamples) for config, recipe in keys
     )
     return Evidence(

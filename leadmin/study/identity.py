@@ -27,7 +27,7 @@ HASHED = ("labels", "leads", "metrics", "data", "net", "study")
 _REASONS = {
     "only finds a trained network": "__init__",
     "words for people": "errors",
-    "writes files whole; what they hold is given to it": "files",
+    "writes files whole, makes calls side by side; what and which is given to it": "files workers",
     "what it decides stands in the prepared file, whose checksum is in the identity": (
         "data/archive data/card data/download data/fetch data/own data/own_mapping data/prepare "
         "data/ptbxl data/quality data/records data/recordings/wfdb"

@@ -30,6 +30,7 @@ from leadmin.study.identity import code_sha256
 from leadmin.study.protocol import Split, splits
 from leadmin.study.run import Run, finished_run, joined_predictions, write_run
 from leadmin.study.validity import held
+from leadmin.workers import side_by_side
 
 ANY_LEAD = "any-lead"
 """What a set of a map is read by: the recipe of the one network."""
@@ -92,10 +93,8 @@ def map_run(
         return found
     device = choose_device()
     with held(out, "scoring"):
-        side_by_side = joblib.Parallel(
-            workers if device.type == "cpu" else 1, return_as="generator"
-        )
-        results = side_by_side(
+        processes = side_by_side(workers if device.type == "cpu" else 1, return_as="generator")
+        results = processes(
             joblib.delayed(_score)(path, split, dataset, names, out / "state", device)
             for path, split in zip(run.checkpoints, itertools.cycle(divisions), strict=False)
         )

@@ -1,8 +1,6 @@
 """Train one configuration and leave a run folder."""
 
 import dataclasses
-import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -39,6 +37,7 @@ from leadmin.study.run import (
 from leadmin.study.settings import RunSettings
 from leadmin.study.tracking import Tracking
 from leadmin.study.validity import METRICS, held
+from leadmin.workers import side_by_side
 
 Logits = NDArray[np.float32]
 OnEpoch = Callable[[dict[str, Any]], None]
@@ -274,10 +273,8 @@ def _finished_jobs(
         for job in jobs:
             yield job, _train_job(job, dataset, device, begin(job))
         return
-    side_by_side = joblib.Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers)
-    results = side_by_side(
-        joblib.delayed(_train_alone)(job, dataset, device, os.getpid()) for job in jobs
-    )
+    processes = side_by_side(workers, return_as="generator", pre_dispatch=workers)
+    results = processes(joblib.delayed(_train_alone)(job, dataset, device) for job in jobs)
     for job, done in zip(jobs, results, strict=True):
         note = begin(job)
         for entry in done.history:
@@ -285,17 +282,9 @@ def _finished_jobs(
         yield job, done
 
 
-def _train_alone(job: _Job, dataset: EcgDataset, device: torch.device, parent: int) -> _Done:
-    """Train one job on one thread of a worker, and end when whoever asked for it is gone."""
+def _train_alone(job: _Job, dataset: EcgDataset, device: torch.device) -> _Done:
+    """Train one job on one thread of a worker."""
     torch.set_num_threads(1)
-
-    def end_when_orphaned() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)  # its state is saved, and somebody else may go on with it
-
-    # A thread, since a worker that waits for its next job is asked nothing.
-    threading.Thread(target=end_when_orphaned, daemon=True).start()
     return _train_job(job, dataset, device, lambda entry: None)
 
 

@@ -24,7 +24,7 @@ TOY = '''
 import pandas as pd
 
 from leadmin.questions import Question, each_recipe
-from leadmin.show.style import blank_figure
+from leadmin.show.style import panels
 from leadmin.show.words import reading_table
 
 
@@ -34,8 +34,8 @@ def unlabelled(evidence, recipe):
 
 
 def bar(tables):
-    figure = blank_figure(1)
-    figure.subplots().bar(0, tables["unlabelled"]["n_unlabelled"])
+    figure, axis = panels(1)
+    axis.bar(0, tables["unlabelled"]["n_unlabelled"])
     return figure
 
 

@@ -199,8 +199,7 @@ def plot_answer(table: pd.DataFrame) -> Figure:
     by_recipe = {recipe: table[table["recipe"] == recipe].set_index("config") for recipe in looks}
     first = by_recipe[answer]["auroc"]
     place, counts = _columns(table, first)
-    figure = style.blank_figure(4.5)
-    axis = figure.subplots()
+    figure, axis = style.panels(4.5)
     reached = style.bounds(table, "auroc").to_numpy()
     known = reached[np.isfinite(reached)] if np.isfinite(reached).any() else np.array([0.0, 1.0])
     low, high = known.min(), known.max()

@@ -165,8 +165,7 @@ def plot_class_heatmap(per_class: pd.DataFrame, macro: pd.DataFrame) -> Figure:
     values = per_class.pivot(index="config", columns="class", values="auroc")
     values = values.loc[per_class["config"].unique(), per_class["class"].unique()]
     values["macro"] = macro.set_index("config")["auroc"]
-    figure = style.blank_figure(0.30 * len(values) + 1.0)
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = style.panels(0.30 * len(values) + 1.0, 1, 2, sharey=True)
     bars: list[dict[str, Any]] = [
         {"location": "top", "shrink": 0.7, "aspect": 30, "ticks": MaxNLocator(4)} for _ in "lr"
     ]

@@ -205,8 +205,7 @@ def plot_order(tables: Tables) -> Figure | None:
     table, order = tables["transport"], tables["order"]
     if table.empty:
         return None
-    figure = style.blank_figure(3.1)
-    axes = np.atleast_1d(figure.subplots(1, len(order)))
+    figure, (axes,) = style.panels(3.1, 1, len(order), squeeze=False)
     spaces = {space.name for space in electrode_sets()}
     table = table[table["config"].isin(spaces)].dropna(subset="home")
     for axis, row in zip(axes, order.to_dict("records"), strict=True):

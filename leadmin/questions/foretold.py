@@ -72,8 +72,7 @@ def plot_foretold(tables: Tables) -> Figure | None:
     if table.empty:
         return None
     table = table[table["config"] != MEAN]
-    figure = style.blank_figure(3.9)
-    axes = figure.subplots(1, 2)
+    figure, axes = style.panels(3.9, 1, 2)
     colours = style.class_colours(tables.classes)
     for axis, drawn in zip(axes, (("macro",), tuple(tables.classes)), strict=True):
         shown = table[table["target"].isin(drawn)]

@@ -151,8 +151,8 @@ def plot_lrs_weights(table: pd.DataFrame) -> Figure | None:
     if not np.ptp(ranks, axis=0).any():
         return None
     configs = list(dict.fromkeys(table["config"]))
-    figure = style.blank_figure(max(0.27 * len(configs) + 1.2, 3.4))
-    axis, looks = figure.subplots(), iter(style.SERIES)
+    figure, axis = style.panels(max(0.27 * len(configs) + 1.2, 3.4))
+    looks = iter(style.SERIES)
     aside: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8}
     for config, rank in zip(configs, ranks.T, strict=True):
         moves = np.ptp(rank) > 0

@@ -81,8 +81,7 @@ def plot_noise(table: pd.DataFrame) -> Figure | None:
     kinds = [kind for kind in NOISES if kind in set(macro["noise"])]
     if not kinds:
         return None
-    figure = style.blank_figure(3.6)
-    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    figure, (axes,) = style.panels(3.6, 1, len(kinds), sharey=True, squeeze=False)
     looks = [*style.SERIES, style.Look(style.INK)]
     for axis, kind in zip(axes, kinds, strict=True):
         rows = macro[macro["noise"] == kind]

@@ -103,8 +103,7 @@ def plot_pairwise(matrix: pd.DataFrame) -> Figure:
         turned.pivot(index="second", columns="first", values=name).loc[below, beside]
         for name in ("difference", "p_bh")
     )
-    figure = style.blank_figure(0.33 * len(values) + 1.5)
-    axis = figure.subplots()
+    figure, axis = style.panels(0.33 * len(values) + 1.5)
     shown = values.notna().to_numpy()
     style.difference_heatmap(axis, values, "macro AUROC, row minus column", mask=~shown)
     for text, clear in zip(axis.texts, p.to_numpy()[shown] < FALSE_DISCOVERIES, strict=True):

@@ -103,8 +103,7 @@ def plot_spaces(tables: Tables) -> Figure | None:
     spaces, fewest = tables["spaces"], tables["fewest_leads"]
     if spaces.empty:
         return None
-    figure = style.blank_figure(3.2)
-    axis = figure.subplots()
+    figure, axis = style.panels(3.2)
     spread = np.random.default_rng(0).uniform(-0.25, 0.25, len(spaces))
     colours = np.where(spaces["thrown_away"] == 0, style.INK, style.FAINT)
     axis.scatter(spaces["n_leads"] + spread, spaces["auroc"], 5, colours)

@@ -126,8 +126,7 @@ def plot_worth(tables: Tables) -> Figure | None:
     gain = worth.pivot(index="target", columns="electrode", values="gain")
     gain = gain.loc[list(targets(tables.classes))]
     gain.index = pd.Index([target_in_words(target, tables.classes) for target in gain.index])
-    figure = style.blank_figure(1.1 + 0.3 * len(gain))
-    axis = figure.subplots()
+    figure, axis = style.panels(1.1 + 0.3 * len(gain))
     style.difference_heatmap(axis, gain, "AUROC gained", cbar=False)
     return figure
 

@@ -291,16 +291,10 @@ def bounds(table: pd.DataFrame, name: str) -> pd.DataFrame:
 # --- pieces ---------------------------------------------------------------------------------
 
 
-def blank_figure(height: float, **options: Any) -> Figure:
-    """Start a figure of the page's width; it belongs to no window."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white", **options)
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def panels(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """Start a figure of the page's width with its axes: one, or an array of them."""
-    figure = blank_figure(height)
+    """Start a figure of the page's width with its axes, one or an array; it has no window."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, **options)
 
 

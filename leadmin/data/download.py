@@ -65,6 +65,10 @@ class _AgainError(Exception):
     """One answer was no use; the next may be."""
 
 
+def _length(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 16 else None
+
+
 class _Part:
     """A file on its way, and what is needed to know that the rest belongs to the same file."""
 
@@ -79,9 +83,7 @@ class _Part:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(self.note.read_text(encoding="utf-8"))
             if note["url"] == url and self.size:
-                total = note["total"]
-                total = None if total is None else int(total)
-                self.validator, self.total = str(note["validator"]), total
+                self.validator, self.total = str(note["validator"]), _length(str(note["total"]))
         if not self.validator and self.total is None:
             self.restart()
 
@@ -117,16 +119,14 @@ class _Part:
             )
         validator = headers.get("ETag") or headers.get("Last-Modified") or ""
         if status == 200:
-            length = headers.get("Content-Length", "")
-            total = int(length) if length.isdecimal() and len(length) < 16 else None
+            total = _length(headers.get("Content-Length", ""))
             self.restart("" if validator.startswith("W/") else validator, total)
             self.check_size(total or 0)
             return
         place = headers.get("Content-Range", "").strip()
-        length = place.rpartition("/")[2]
-        if self.total is None and length.isdecimal() and len(length) < 16:
-            self.total = int(length)  # which no answer had said before
-            self.check_size(self.total)
+        if self.total is None:  # no answer had said it before
+            self.total = _length(place.rpartition("/")[2])
+            self.check_size(self.total or 0)
         follows = place.startswith(f"bytes {self.size}-")
         follows &= place.endswith((f"/{self.total}", "/*"))
         changed = self.validator and validator and validator != self.validator

@@ -151,8 +151,8 @@ def is_voltage(unit: str) -> bool:
     return True
 
 
-def read_bytes(path: Path) -> bytes:
-    """Give a file's content, if it is a regular file of at most `MOST_BYTES`."""
+def file_size(path: Path) -> int:
+    """Give the size of a file in bytes; refuse one that is not regular, or above `MOST_BYTES`."""
     if not path.is_file():  # a pipe or a device would never end
         raise LeadminError(f"{path}: there is no such file; valid: a file or a folder; check it")
     size = path.stat().st_size
@@ -160,6 +160,12 @@ def read_bytes(path: Path) -> bytes:
         raise LeadminError(
             f"{path}: it has {size} bytes; valid: up to {MOST_BYTES}; cut the recording"
         )
+    return size
+
+
+def read_bytes(path: Path) -> bytes:
+    """Give a file's content, if `file_size` does not refuse it."""
+    file_size(path)
     return path.read_bytes()
 
 

@@ -27,6 +27,7 @@ from leadmin.data.recordings.recording import (
     Recording,
     assemble,
     check_size,
+    file_size,
     parsed_as,
     read_bytes,
 )
@@ -169,7 +170,7 @@ def _check_files(lines: Lines, path: Path, where: str) -> None:
         check_size(len(signals), n_samples, where)
     for file in lines.files:
         own = [signal for signal in signals if signal["file"] == file]
-        size = len(read_bytes(path.with_name(file)))
+        size = file_size(path.with_name(file))
         if not n_samples:
             check_size(len(own), size, where)
             continue

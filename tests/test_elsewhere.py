@@ -35,6 +35,7 @@ from hospitals import (
 from taught import compare, teach, with_noisy_copies
 from test_recordings import write_wfdb
 from torch import nn
+from trouble import refused
 
 import leadmin
 from leadmin.errors import LeadminError
@@ -154,13 +155,10 @@ def test_hospitals_are_read_and_what_does_not_count_is_counted(hospitals):
 
 
 def test_a_folder_without_records_or_noise_is_refused(tmp_path):
-    with pytest.raises(LeadminError, match="no WFDB headers"):
-        list(read_hospitals(tmp_path))
+    refused("no WFDB headers", list, read_hospitals(tmp_path))
     (tmp_path / "not.zip").write_text("no")
-    with pytest.raises(LeadminError, match=r"not\.zip: no zip file"):
-        list(read_hospitals(tmp_path / "not.zip"))
-    with pytest.raises(LeadminError, match="not a record of the Noise Stress Test Database"):
-        read_noise(tmp_path, "em")
+    refused(r"not\.zip: no zip file", list, read_hospitals(tmp_path / "not.zip"))
+    refused("not a record of the Noise Stress Test Database", read_noise, tmp_path, "em")
 
 
 def test_the_same_ecg_is_found_whatever_its_gain(small):
@@ -430,8 +428,7 @@ def test_a_map_that_lacks_the_set_is_refused(any_lead, mapped, small, tmp_path):
     )
     conditions = trials.loss_conditions(noise())
     run = trials.try_own(any_lead, small, conditions, 4, tmp_path / "fallen", {})
-    with pytest.raises(LeadminError, match="the map of the networks on trial"):
-        gather_own(run, other, 10)
+    refused("the map of the networks on trial", gather_own, run, other, 10)
 
 
 def test_ranks_are_compared_as_spearman_does():

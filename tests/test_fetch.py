@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from archives import make_files, real, sign, write_folder, write_zip, zip_bytes
+from trouble import refused
 from typer.testing import CliRunner
 
 from leadmin.cli.data import app
@@ -254,8 +255,7 @@ def test_faults_that_end_a_download(server, tmp_path, behave, message, most_requ
     server.behave = behave
     special = {pour: {"max_bytes": 2_000_000}, stall: {"patience": Patience(2, 0.0, 1.0, 0.2)}}
     start = time.monotonic()
-    with pytest.raises(LeadminError, match=message):
-        get(server, tmp_path / "f.zip", **special.get(behave, {}))
+    refused(message, get, server, tmp_path / "f.zip", **special.get(behave, {}))
     assert time.monotonic() - start < 5
     assert len(server.requests) <= most_requests
     assert not (tmp_path / "f.zip").exists()
@@ -281,14 +281,12 @@ def test_no_server_at_all(tmp_path):
         url = served.url
     with pytest.raises(LeadminError, match="gave up after 4 tries"):
         download(f"{url}/a.zip", tmp_path / "f.zip", QUICK, quiet=True)
-    with pytest.raises(LeadminError, match="gave up after 4 tries"):
-        HttpTree(f"{url}/", QUICK).read("RECORDS", 100)
+    refused("gave up after 4 tries", HttpTree(f"{url}/", QUICK).read, "RECORDS", 100)
 
 
 @pytest.mark.parametrize("url", ["ftp://x/y", "file:///etc/passwd", "http://", "nonsense"])
 def test_only_http(url):
-    with pytest.raises(LeadminError, match="not an http"):
-        check_url(url)
+    refused("not an http", check_url, url)
 
 
 @pytest.mark.parametrize(
@@ -367,8 +365,7 @@ def test_cut_download_is_resumed_by_the_next_fetch(mirror, tmp_path):
     whole = mirror.files[NAME]
     mirror.behave = lambda n, h: h.answer(whole, send=98_304 if n == 0 else 0)
     message = "98304 bytes are kept; the same command goes on from there"
-    with pytest.raises(LeadminError, match=message):
-        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    refused(message, fetch_from, f"{mirror.url}/{NAME}", tmp_path)
     assert not list(tmp_path.glob("*.zip"))
     mirror.behave = None
     mirror.requests.clear()
@@ -399,8 +396,7 @@ RECORD = "records100/00000/00002_lr.dat"
 def test_damage_in_the_archive_is_found_and_cured(mirror, files, tmp_path, damaged, message):
     good = mirror.files[NAME]
     mirror.files[NAME] = damaged(good, files)
-    with pytest.raises(LeadminError, match=message):
-        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    refused(message, fetch_from, f"{mirror.url}/{NAME}", tmp_path)
     assert not list(tmp_path.glob("*.zip*"))
     assert not (tmp_path / ptbxl.TOP_FOLDER).exists()
     mirror.files[NAME] = good
@@ -412,11 +408,9 @@ def test_tree_with_flipped_byte_missing_file_and_errors(mirror, tmp_path):
     name = "tree/records100/00000/00005_lr.dat"
     good = mirror.files[name]
     mirror.files[name] = flipped(good)
-    with pytest.raises(LeadminError, match=r"00005_lr.dat differs"):
-        fetch_from(source, tmp_path)
+    refused(r"00005_lr.dat differs", fetch_from, source, tmp_path)
     del mirror.files[name]
-    with pytest.raises(LeadminError, match=r"00005_lr.dat is missing"):
-        fetch_from(source, tmp_path)
+    refused(r"00005_lr.dat is missing", fetch_from, source, tmp_path)
     mirror.files[name] = good
     mirror.requests.clear()
 
@@ -460,8 +454,7 @@ def changed(name: str, change: Callable[[bytes], bytes]) -> Callable[[dict[str, 
 def test_refused_archives(files, tmp_path, change, message):
     source = write_zip(tmp_path / "in.zip", change(files))
     start = time.monotonic()
-    with pytest.raises(LeadminError, match=message):
-        fetch_from(str(source), tmp_path / "out")
+    refused(message, fetch_from, str(source), tmp_path / "out")
     assert time.monotonic() - start < 20
     assert not (tmp_path / "out" / ptbxl.TOP_FOLDER).exists()
 
@@ -498,18 +491,15 @@ def test_a_link_in_the_target_is_not_written_through(files, tmp_path):
 def test_disk_space_is_checked_first(mirror, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(LeadminError, match=r"0.00 GB free; .* GB are needed"):
-        fetch_from(f"{mirror.url}/{NAME}", tmp_path)
+    refused(r"0.00 GB free; .* GB are needed", fetch_from, f"{mirror.url}/{NAME}", tmp_path)
     assert not (tmp_path / f"ptb-xl-{'x' * 8}.zip").exists()
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 1000
 
 
 @pytest.mark.parametrize("rate", [0, 250, -100])
 def test_unknown_rate(rate, tmp_path):
-    with pytest.raises(LeadminError, match="100 and 500 Hz"):
-        fetch_from("x.zip", tmp_path, sampling_rate=rate)
-    with pytest.raises(LeadminError, match="100 and 500 Hz"):
-        fetch.verify(tmp_path, rate)
+    refused("100 and 500 Hz", fetch_from, "x.zip", tmp_path, sampling_rate=rate)
+    refused("100 and 500 Hz", fetch.verify, tmp_path, rate)
 
 
 # --- verify and the command line ------------------------------------------------------------

@@ -18,6 +18,7 @@ from archives import real
 from battery import mutate
 from disturbances import arms_swapped
 from test_recordings import ecg
+from trouble import refused
 from typer.testing import CliRunner
 
 import leadmin
@@ -188,10 +189,8 @@ def test_a_bad_lead_is_left_out_where_the_network_can_do_without_it(
     assert words in reading.dropped["V2"]
     assert "V2" not in reading.seen
     assert any("V2" in sentence and "left out" in sentence for sentence in reading.noticed)
-    with pytest.raises(LeadminError, match=f"lead V2 of record 0 .*{words}"):
-        network.predict(x, leads=LEADS, sampling_rate=100)
-    with pytest.raises(LeadminError, match=f"a: lead V2 .*{words}.*needs V2 too"):
-        fixed.read(Recording(x, LEADS, 100.0, "a"))
+    refused(f"lead V2 of record 0 .*{words}", network.predict, x, leads=LEADS, sampling_rate=100)
+    refused(f"a: lead V2 .*{words}.*needs V2 too", fixed.read, Recording(x, LEADS, 100.0, "a"))
 
 
 def test_a_bad_limb_lead_is_derived_and_one_that_nobody_needs_does_not_matter(fixed):
@@ -264,8 +263,7 @@ def test_the_baseline_of_an_adc_is_asked_for(network):
     ],
 )
 def test_a_recording_is_rows_with_a_name_each(signals, leads, message):
-    with pytest.raises(LeadminError, match=message):
-        Recording(signals, leads, 100.0, "a")
+    refused(message, Recording, signals, leads, 100.0, "a")
 
 
 def with_spikes(millivolts, rate, height, rng):

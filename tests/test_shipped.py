@@ -12,6 +12,7 @@ import pytest
 import shipping
 import torch
 import yaml
+from trouble import refused
 from typer.testing import CliRunner
 
 import leadmin
@@ -120,8 +121,7 @@ def test_what_is_no_probability_is_not_recalibrated(any_lead):
     points = any_lead.operating_points(LEADS)
     assert ((points.recalibrate([0, 1, 0, 1, 0.5]) == [0, 1, 0, 1, 0.5])[:4]).all()
     for wrong in ([2.0] * 5, [np.nan] * 5, [0.5] * 4):
-        with pytest.raises(LeadminError, match="valid: numbers from 0 to 1"):
-            points.recalibrate(wrong)
+        refused("valid: numbers from 0 to 1", points.recalibrate, wrong)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,7 @@ def test_what_is_no_probability_is_not_recalibrated(any_lead):
 )
 def test_a_name_that_is_none_is_refused_with_those_that_are(name, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LeadminError, match=message):
-        leadmin.load(name)
+    refused(message, leadmin.load, name)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "operating.npz"])
@@ -247,8 +246,7 @@ def test_the_onnx_file_says_what_goes_in_and_what_comes_out(exported):
 
 def test_leads_that_do_not_reach_are_not_exported(tmp_path, monkeypatch):
     network = leadmin.load("3-lead-I-II-V2")
-    with pytest.raises(LeadminError, match="needs V2 too"):
-        export.export_onnx(network, tmp_path / "x.onnx", ["I", "II"])
+    refused("needs V2 too", export.export_onnx, network, tmp_path / "x.onnx", ["I", "II"])
     with pytest.raises(LeadminError, match="I named more than once"):
         export.export_onnx(network, tmp_path / "x.onnx", ["I", "Lead I"])
     monkeypatch.setitem(sys.modules, "onnxscript", None)

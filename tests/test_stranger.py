@@ -17,6 +17,7 @@ import yaml
 from archives import make_files, real, write_folder, write_zip
 from evidence_fixtures import one_run, synthetic_runs
 from test_recordings import write_wfdb
+from trouble import refused
 from typer.testing import CliRunner
 
 import leadmin
@@ -73,8 +74,7 @@ def test_earlier_versions_are_refused_with_the_reason(tmp_path, version):
 def test_an_earlier_version_under_another_name_is_told_by_its_length(tmp_path, monkeypatch):
     monkeypatch.setattr(ptbxl, "N_RECORDS", 5)
     write_folder(tmp_path, make_files(6))
-    with pytest.raises(LeadminError, match=r"a version before 1\.0\.3"):
-        ptbxl.read_table(ptbxl.open_ptbxl(tmp_path))
+    refused(r"a version before 1\.0\.3", ptbxl.read_table, ptbxl.open_ptbxl(tmp_path))
 
 
 # --- records of one's own -------------------------------------------------------------------
@@ -193,8 +193,7 @@ def test_other_meanings_are_other_data(records, own, tmp_path):
     assert other.attributes["content_sha256"] != own.attributes["content_sha256"]
     with h5py.File(tmp_path / "own.h5", "r+") as file:
         file.attrs["classes"] = np.array([b"fast", b"tall (R)"])
-    with pytest.raises(LeadminError, match="content_sha256"):
-        load_dataset(tmp_path / "own.h5")
+    refused("content_sha256", load_dataset, tmp_path / "own.h5")
 
 
 def test_columns_of_zeros_and_ones_folds_age_and_sex(records, tmp_path):
@@ -223,15 +222,14 @@ def test_the_command_prepares_own_records_and_says_what_it_left_out(records, tmp
         (["--mapping", mapping, "--jobs", "2"], "leave it out"),
         (["--mapping", mapping, "--rate", "2"], "is 2 Hz; valid: 100 and 500"),
     ):
-        refused = prepare_with(*options)
-        assert refused.exit_code == 2
-        assert words in refused.output
+        result = prepare_with(*options)
+        assert result.exit_code == 2
+        assert words in result.output
     done = prepare_with("--mapping", mapping)
     assert done.exit_code == 0, done.output
     assert "statements are in no class, most often nothing (" in done.output
     assert "12 records in" in done.output
-    with pytest.raises(LeadminError, match="a data card tells what is known of PTB-XL"):
-        write_card(tmp_path / "x.h5")
+    refused("a data card tells what is known of PTB-XL", write_card, tmp_path / "x.h5")
 
 
 def cell(row, column, value):
@@ -297,8 +295,7 @@ def test_a_bad_table_or_mapping_is_one_clear_error(records, tmp_path, kind):
     if kind in BAD_TABLES:
         change, message = BAD_TABLES[kind]
         table = change(table)
-    with pytest.raises(LeadminError, match=message):
-        prepared(folder, table, tmp_path, mapping)
+    refused(message, prepared, folder, table, tmp_path, mapping)
     assert not (tmp_path / "own.h5").exists()
 
 
@@ -332,8 +329,7 @@ def test_a_bad_signal_is_named_and_can_be_left_out(records, tmp_path, kind):
     few = table[:24:3]
     bad = altered(folder, tmp_path, {"r0": change})
     mapping = classes(tall=["LVH"]) | options
-    with pytest.raises(LeadminError, match=f"1: {message}"):
-        prepared(bad, few, tmp_path, mapping)
+    refused(f"1: {message}", prepared, bad, few, tmp_path, mapping)
     if not options:
         report, data = prepared(bad, few, tmp_path, mapping, max_failures=1)
         assert (report.n_failed, len(data)) == (1, 7)
@@ -367,8 +363,7 @@ def test_nothing_is_written_over_that_was_not_prepared(records, tmp_path, to, me
     for file in files:
         shutil.copy(table, file)
     for table in files[:2]:
-        with pytest.raises(LeadminError, match=message):
-            prepare_own(records[0], tmp_path / to, table, mapping, quiet=True)
+        refused(message, prepare_own, records[0], tmp_path / to, table, mapping, quiet=True)
     assert len({file.read_text() for file in files}) == 1
     assert len(list(tmp_path.iterdir())) == 6
     with pytest.raises(LeadminError, match="cannot be written: "):
@@ -419,8 +414,7 @@ def test_a_run_of_other_classes_says_which(runs, own):
     assert set(run.metrics["test"]["scratch"][0]["per_class"]) == set(CLASSES)
     assert "validation_auroc_tall (R)" in run.history
     other = replace(run, metrics=run.metrics | {"classes": {"a": "a", "b": "b"}})
-    with pytest.raises(LeadminError, match="its classes are a, b; valid: fast, tall"):
-        require_same_records([run, other])
+    refused("its classes are a, b; valid: fast, tall", require_same_records, [run, other])
 
 
 def test_a_whole_analysis_of_other_classes(runs, tmp_path):
@@ -528,8 +522,7 @@ def test_a_checkpoint_imports_nothing(runs, tmp_path):
     document["recipe"]["network"]["name"] = f"{trap}:Trap"
     (tmp_path / "x.json").write_text(json.dumps(document))
     shutil.copy(stem.with_suffix(".safetensors"), tmp_path / "x.safetensors")
-    with pytest.raises(LeadminError, match="nothing in a checkpoint is imported"):
-        leadmin.load(tmp_path / "x.json")
+    refused("nothing in a checkpoint is imported", leadmin.load, tmp_path / "x.json")
     leadmin.load(tmp_path / "x.json", network=find_network(NETWORK))
     assert not (tmp_path / "sprung").exists()
     plain = runs["12-lead"].folder / "checkpoints" / "original-seed0.json"
@@ -576,8 +569,7 @@ def test_a_network_that_breaks_the_contract_is_one_clear_error(tmp_path, kind):
      ("no_such_module:N", "there is no file"), ("examples/small_network.py:None_", "has no class")],
 )  # fmt: skip
 def test_a_network_that_is_not_there_is_said(name, message):
-    with pytest.raises(LeadminError, match=message):
-        find_network(name)
+    refused(message, find_network, name)
 
 
 def test_the_example_study_is_valid(root, monkeypatch):
@@ -587,8 +579,7 @@ def test_the_example_study_is_valid(root, monkeypatch):
     assert replace(study, mapping="mine/rhythms.yml").prepared != study.prepared
     assert study.run_parameters("12-lead")["network"] == study.network == NETWORK
     assert not study.has_book
-    with pytest.raises(LeadminError, match="its records are your own"):
-        build_book(study, root)
+    refused("its records are your own", build_book, study, root)
     assert read_mapping(root / study.mapping).classes["AF"].meaning == "atrial fibrillation"
 
 
@@ -602,8 +593,7 @@ def test_the_example_study_is_valid(root, monkeypatch):
 def test_what_a_study_cannot_mean_is_refused(root, monkeypatch, changes, message):
     monkeypatch.chdir(root)
     study = load_study(root / "examples" / "other_hospitals" / "study.yml")
-    with pytest.raises(LeadminError, match=message):
-        replace(study, **changes)
+    refused(message, replace, study, **changes)
 
 
 def test_the_chapter_shows_the_files_of_the_example(root):
